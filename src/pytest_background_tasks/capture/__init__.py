@@ -1,0 +1,1 @@
+"""Noticing and holding background tasks, on any loop."""

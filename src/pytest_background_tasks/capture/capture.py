@@ -1,0 +1,159 @@
+"""What one test captures, and what decides about the next task."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
+from types import FrameType
+from typing import Any, NamedTuple
+
+from ..targets import Match
+from .call import is_mock_coroutine
+from .captured import CapturedTask
+from .creator import Creator
+from .entrances import open_entrances
+from .held import HeldTask, Origin, discard, hold
+from .own import OwnCode
+
+starts_in_turn: ContextVar[Callable[[HeldTask], bool] | None] = ContextVar("starts_in_turn", default=None)
+"""In the context of a task that is being run: asked for each captured task started there whether it starts at once."""
+
+
+class Targets(NamedTuple):
+    """Which background tasks to hold: those that match one of ``only`` (all, if empty) and none of ``ignore``."""
+
+    only: tuple[Match, ...] = ()
+    ignore: tuple[Match, ...] = ()
+
+    def __contains__(self, captured: object) -> bool:
+        assert isinstance(captured, CapturedTask)
+        if self.only and not any(match(captured) for match in self.only):
+            return False
+        return not any(match(captured) for match in self.ignore)
+
+
+class Capture:
+    """The captured tasks of one test, in creation order. All that may change is in here and in the tasks themselves.
+
+    Args:
+        is_own: which code is the project's own.
+        on_hold: told of each task that is held from now on.
+    """
+
+    def __init__(self, is_own: OwnCode, on_hold: Callable[[HeldTask], None]) -> None:
+        self.is_own = is_own
+        self.thread = threading.get_ident()
+        self.tasks: list[HeldTask] = []
+        self.targets: Targets | None = None
+        self._on_hold = on_hold
+        self._entrances: AbstractContextManager[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def aim(self, targets: Targets | None) -> None:
+        """Hold what `targets` name from now on; None: hold nothing, and leave nothing patched."""
+        self.targets = targets
+        if targets is not None and self._entrances is None:
+            self._entrances = open_entrances(self)
+            self._entrances.__enter__()
+        elif targets is None and self._entrances is not None:
+            entrances, self._entrances = self._entrances, None
+            entrances.__exit__(None, None, None)
+
+    def view(self, task: HeldTask) -> CapturedTask:
+        """`task` as the test sees it."""
+        return CapturedTask.of(task, self.is_own)
+
+    @property
+    def held(self) -> list[HeldTask]:
+        """Those that are still held."""
+        return [task for task in self.tasks if task.held]
+
+    def take(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
+    ) -> HeldTask | None:
+        """Hold the task that is about to be created for `coroutine`, if it is one to be held (rule 2)."""
+        creator = Creator(frame, loop)
+        targets = self.targets
+        task = None
+        if targets is not None and not creator.runner and not loop.is_closed():
+            if targets.only or (not creator.waits and self._is_of_the_project(creator, coroutine)):
+                if creator.name is not None:
+                    kwargs = {"name": creator.name, **kwargs}
+                task = self._hold(targets, hold(loop, coroutine, (creator.code, creator.instruction), kwargs))
+        if task is None and loop is self._loop and not creator.runner and asyncio._get_running_loop() is None:
+            raise RuntimeError("no running event loop")
+        return task
+
+    def take_call(
+        self, coroutine: Any, origin: Origin, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
+    ) -> HeldTask | None:
+        """Hold the call behind `coroutine`. A Starlette background task is one by its name, whoever made it."""
+        targets = self.targets
+        if targets is None:
+            return None
+        return self._hold(targets, hold(asyncio.get_running_loop(), coroutine, origin, {}, started_as))
+
+    def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
+        """The loop for tasks created where none runs, and for those whose own has gone. It runs when the test says so."""
+        if self._loop is None or self._loop.is_closed():
+            self._loop = asyncio.new_event_loop()
+        return self._loop
+
+    def reset(self) -> None:
+        """Forget everything captured: what is held ends cancelled without having run, what has started is cancelled."""
+        tasks, self.tasks = self.tasks, []
+        for task in tasks:
+            task.forget()
+            cancel_from_anywhere(task.runner)
+
+    def close(self) -> None:
+        """Stop, forget everything, and close the loop of a `def` test."""
+        self.aim(None)
+        self.reset()
+        if self._loop is not None and not self._loop.is_closed():
+            loop = self._loop
+            try:
+                leftovers = asyncio.all_tasks(loop)
+                for task in leftovers:
+                    task.cancel()
+                loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True)) if leftovers else None
+                loop.run_until_complete(loop.shutdown_asyncgens())
+                loop.run_until_complete(loop.shutdown_default_executor())
+            finally:
+                loop.close()
+
+    def _is_of_the_project(self, creator: Creator, coroutine: Any) -> bool:
+        if creator.code is not None and self.is_own(creator.code.co_filename):
+            return True
+        code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+        return code is not None and (self.is_own(code.co_filename) or is_mock_coroutine(coroutine))
+
+    def _hold(self, targets: Targets, task: HeldTask) -> HeldTask | None:
+        if targets.only or targets.ignore:
+            try:
+                wanted = self.view(task) in targets
+            except BaseException:  # a predicate of the user's
+                task.forget()
+                raise
+            if not wanted:
+                discard(task)
+                return None
+        self.tasks.append(task)
+        in_turn = starts_in_turn.get()
+        if in_turn is not None and in_turn(task):
+            task.release()
+        else:
+            self._on_hold(task)
+        return task
+
+
+def cancel_from_anywhere(task: "asyncio.Task[Any]") -> None:
+    """Cancel `task` from whatever thread; nothing to do if it has ended or its loop has."""
+    loop = task.get_loop()
+    if task.done() or loop.is_closed():
+        return
+    if asyncio._get_running_loop() is not loop and loop.is_running():
+        loop.call_soon_threadsafe(task.cancel)
+    else:
+        task.cancel()

@@ -1,0 +1,116 @@
+"""The ways in: everything through which a program can create a task, while somebody captures.
+
+Two class attributes see every way: ``asyncio.BaseEventLoop.create_task`` and, for uvloop, its own. ``create_task`` and
+its kin all end there, however they were imported, on any loop in any thread, and the loop's task factory is left alone.
+(``asyncio.create_task`` would miss from-imports, a task factory would miss other threads.)
+
+A private name of CPython is replaced here: ``asyncio.events.get_running_loop``, for `def` tests.
+"""
+
+import asyncio
+import importlib
+import importlib.util
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from types import FrameType, ModuleType
+from typing import Any, Protocol
+
+from .held import HeldTask, Origin
+
+
+class Taker(Protocol):
+    """What stands behind the entrances: decides about each task, and takes it or not."""
+
+    thread: int
+
+    def take(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
+    ) -> HeldTask | None:
+        """The held task for `coroutine`, or None if it is to run as if nobody captured."""
+
+    def take_call(
+        self, coroutine: Any, origin: Origin, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
+    ) -> HeldTask | None:
+        """The held task for the call that `coroutine` stands for, or None. Called on the running loop."""
+
+    def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
+        """A loop that never runs by itself, for what a `def` test creates."""
+
+
+@contextmanager
+def open_entrances(taker: Taker) -> Iterator[None]:
+    """Hand every task that anybody creates to `taker`, until left. Nothing stays patched."""
+    with ExitStack() as stack:
+        stack.enter_context(replaced(asyncio.BaseEventLoop, "create_task", _taking(taker)))
+        stack.enter_context(replaced(asyncio.events, "get_running_loop", _running_loop_or(taker)))
+        if uvloop := installed("uvloop"):
+            stack.enter_context(replaced(uvloop.Loop, "create_task", _taking(taker)))
+        if installed("starlette"):
+            from .starlette import open_starlette
+
+            stack.enter_context(open_starlette(taker))
+        yield
+
+
+@contextmanager
+def replaced(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace ``owner.name`` by ``wrapper(of what is there)``, and put it back unless somebody replaced ours since."""
+    inherited = name not in vars(owner)
+    before = getattr(owner, name)
+    ours = wrapper(before)
+    setattr(owner, name, ours)
+    try:
+        yield
+    finally:
+        if vars(owner).get(name) is ours:
+            if inherited:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, before)
+
+
+def installed(name: str) -> ModuleType | None:
+    """The module `name` if it can be imported. Imported now, because code under test may do so only later."""
+    if name in sys.modules:
+        return sys.modules[name]
+    if importlib.util.find_spec(name) is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what a library warns of at its import is not this test's business
+        try:
+            return importlib.import_module(name)
+        except Exception:  # a broken installation of something that the project may not even use
+            return None
+
+
+def _taking(taker: Taker) -> Callable[[Any], Any]:
+    def wrapper(create_task: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(create_task)
+        def taking_create_task(self: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
+            task = taker.take(self, coro, kwargs, sys._getframe(1))
+            return create_task(self, coro, **kwargs) if task is None else task
+
+        return taking_create_task
+
+    return wrapper
+
+
+def _running_loop_or(taker: Taker) -> Callable[[Any], Any]:
+    create_task = asyncio.create_task.__code__
+
+    def wrapper(get_running_loop: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[], asyncio.AbstractEventLoop]:
+        @wraps(get_running_loop)
+        def running_loop_or_for_def_test() -> asyncio.AbstractEventLoop:
+            if asyncio._get_running_loop() is None and sys._getframe(1).f_code is create_task:
+                # Only on the test's own thread: in a worker thread production raises, so the test has to as well.
+                if threading.get_ident() == taker.thread:
+                    return taker.loop_for_def_test()
+            return get_running_loop()
+
+        return running_loop_or_for_def_test
+
+    return wrapper

@@ -1,0 +1,85 @@
+"""Which code is the project's own (rule 2 of the design).
+
+Own is what lies under pytest's rootdir, the test's module, and a package whose source lies under the rootdir although
+an installed copy of it is what runs. Python itself and other people's packages are not, even if they lie there.
+"""
+
+import sys
+import sysconfig
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+_OTHERS = {"site-packages", "dist-packages"}
+_PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
+
+
+class OwnCode:
+    """Tells whether a file of code belongs to the project; ``is_own(code.co_filename)``.
+
+    Made once per session: each answer is remembered, because the question is asked for every task.
+
+    Args:
+        rootdir: pytest's rootdir.
+        packages: import names of packages that count as own wherever they lie (ini ``background_tasks_packages``).
+    """
+
+    def __init__(self, rootdir: Path, packages: Sequence[str] = ()) -> None:
+        self._rootdir = rootdir
+        self._packages = {tuple(package.split(".")) for package in packages}
+        self._python = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
+        self._known: dict[str, bool] = {}
+
+    def __call__(self, filename: str) -> bool:
+        """Whether the code in `filename` (a code object's ``co_filename``) is the project's own."""
+        answer = self._known.get(filename)
+        if answer is None:
+            answer = self._known[filename] = self._judge(filename)
+        return answer
+
+    def add(self, file: Path) -> None:
+        """Count `file` as own: a test module counts wherever it lies (``--pyargs``)."""
+        self._known[str(file)] = True
+
+    def _judge(self, filename: str) -> bool:
+        if filename.startswith("<frozen "):
+            return False
+        if filename.startswith("<"):  # typed into a doctest, or compiled from a string: by the test, most likely
+            return True
+        path = Path(filename)
+        below = _path_below_others(path)
+        if below is not None:
+            return self._is_named(below) or self._has_source_here(below)
+        if any(path.is_relative_to(python) or path.resolve().is_relative_to(python) for python in self._python):
+            return False
+        return path.is_relative_to(self._rootdir) or self._is_named(_path_below_sys_path(path))
+
+    def _is_named(self, below: Path) -> bool:
+        parts = below.with_suffix("").parts
+        return any(parts[: len(package)] == package for package in self._packages)
+
+    def _has_source_here(self, below: Path) -> bool:
+        return any((root / below).is_file() for root in self._source_roots)
+
+    @cached_property
+    def _source_roots(self) -> list[Path]:
+        """The folders that hold source: of the project, and of projects up to two folders down (a monorepo)."""
+        projects = [self._rootdir]
+        for depth in ("*", "*/*"):
+            for name in _PROJECT_FILES:
+                projects += [found.parent for found in self._rootdir.glob(f"{depth}/{name}")]
+        return [root for project in projects for root in (project, project / "src", project / "lib")]
+
+
+def _path_below_others(path: Path) -> Path | None:
+    """`path` relative to the site-packages folder it lies in, or None."""
+    for place in range(len(path.parts) - 1, -1, -1):
+        if path.parts[place] in _OTHERS:
+            return Path(*path.parts[place + 1 :])
+    return None
+
+
+def _path_below_sys_path(path: Path) -> Path:
+    """`path` relative to the longest entry of ``sys.path`` it lies below: its module's name as a path."""
+    entries = [entry for entry in map(Path, sys.path) if entry.is_absolute() and path.is_relative_to(entry)]
+    return path.relative_to(max(entries, key=lambda entry: len(entry.parts))) if entries else path

@@ -1,0 +1,50 @@
+"""Starlette's (and FastAPI's) background tasks: ``BackgroundTasks.add_task``, ``background=BackgroundTask(...)``.
+
+Both end in ``BackgroundTask.__call__``, which the response awaits after it was sent. While captured that call returns
+at once, so the response ends without it, and the call is held as a task of its own.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from starlette.background import BackgroundTask
+
+from .entrances import replaced
+
+if TYPE_CHECKING:
+    from .entrances import Taker
+    from .held import Origin
+
+
+@contextmanager
+def open_starlette(taker: "Taker") -> Iterator[None]:
+    """Hand every Starlette background task to `taker`, until left."""
+    created: WeakKeyDictionary[BackgroundTask, Origin] = WeakKeyDictionary()
+
+    def remembering(init: Callable[..., None]) -> Callable[..., None]:
+        @wraps(init)
+        def remembering_init(self: BackgroundTask, *args: Any, **kwargs: Any) -> None:
+            frame = sys._getframe(1)
+            while frame.f_back is not None and frame.f_code.co_name == "add_task":  # Starlette's, and FastAPI's around it
+                frame = frame.f_back
+            created[self] = (frame.f_code, frame.f_lasti)
+            init(self, *args, **kwargs)
+
+        return remembering_init
+
+    def taking(call: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call)
+        async def taking_call(self: BackgroundTask) -> None:
+            coroutine = call(self)
+            origin = created.get(self, (None, 0))
+            if taker.take_call(coroutine, origin, (self.func, self.args, dict(self.kwargs))) is None:
+                await coroutine
+
+        return taking_call
+
+    with replaced(BackgroundTask, "__init__", remembering), replaced(BackgroundTask, "__call__", taking):
+        yield

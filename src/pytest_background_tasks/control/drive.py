@@ -1,0 +1,110 @@
+"""Making loops go on until a run has ended, whatever state they are in.
+
+A captured task may live on the loop that runs the test, on one that runs in another thread (a ``TestClient``), on one
+that is not running (a `def` test's), or be moved to one of these. Each has its own way of being waited for.
+"""
+
+import asyncio
+import threading
+from contextlib import nullcontext
+from time import monotonic
+
+from ..capture.held import HeldTask
+from .nested import inside, no_running_loop
+from .run import Run
+
+_GLANCE = 0.05  # seconds between two looks at a loop in another thread, which may be closed without a word
+
+
+async def run_async(run: Run, timeout: float | None) -> None:
+    """Run `run` to its end, or for `timeout` seconds of real time."""
+    home = asyncio.get_running_loop()
+    deadline = None if timeout is None else monotonic() + timeout
+    try:
+        for task in list(run.tasks):
+            run.start(task, home)
+        for task in run.tasks:  # grows while they run
+            while _can_still_end(task, deadline):
+                if task.runner.get_loop() is home:
+                    await _ended(task, deadline)
+                elif not task.runner.get_loop().is_running():
+                    _run_idle_loop(run, task, home, deadline)
+                else:
+                    await home.run_in_executor(None, _watch_running_loop, task, deadline)
+    finally:
+        run.end()
+
+
+def run_sync(run: Run, timeout: float | None) -> None:
+    """The same, from a synchronous call: in a running loop or in none."""
+    home = asyncio._get_running_loop()
+    deadline = None if timeout is None else monotonic() + timeout
+    try:
+        with nullcontext() if home is None else inside(home) as drive:
+            for task in list(run.tasks):
+                run.start(task, home)
+            for task in run.tasks:  # grows while they run
+                while _can_still_end(task, deadline):
+                    if drive is not None and task.runner.get_loop() is home:
+                        if not drive(task.done, deadline):
+                            raise run.stuck_in_synchronous_call(task)
+                    elif not task.runner.get_loop().is_running():
+                        _run_idle_loop(run, task, home, deadline)
+                    else:
+                        _watch_running_loop(task, deadline)
+    finally:
+        run.end()
+
+
+def _can_still_end(task: HeldTask, deadline: float | None) -> bool:
+    lost = task.runner.get_loop().is_closed() and not task.held
+    return not task.done() and not lost and not _is_past(deadline)
+
+
+def _is_past(deadline: float | None) -> bool:
+    return deadline is not None and monotonic() >= deadline
+
+
+async def _ended(task: HeldTask, deadline: float | None) -> None:
+    """Wait on the task's own loop until it has ended, or until `deadline`.
+
+    The loop's clock may be a virtual one and run ahead of the deadline; so the alarm is set until it is right.
+    """
+    loop = asyncio.get_running_loop()
+    while not task.done() and not _is_past(deadline):
+        woken = loop.create_future()
+
+        def wake(_: object = None, woken: asyncio.Future[None] = woken) -> None:
+            if not woken.done():
+                woken.set_result(None)
+
+        task.runner.add_done_callback(wake)
+        alarm = None if deadline is None else loop.call_later(deadline - monotonic(), wake)
+        try:
+            await woken
+        finally:
+            task.runner.remove_done_callback(wake)
+            if alarm is not None:
+                alarm.cancel()
+
+
+def _run_idle_loop(run: Run, task: HeldTask, home: asyncio.AbstractEventLoop | None, deadline: float | None) -> None:
+    """Run the loop of `task`, which nobody runs, until the task has ended; move the task if the loop is closed."""
+    loop = task.runner.get_loop()
+    if not loop.is_closed():
+        with no_running_loop():
+            loop.run_until_complete(_ended(task, deadline))
+    else:
+        run.start(task, home)
+
+
+def _watch_running_loop(task: HeldTask, deadline: float | None) -> None:
+    """Wait until `task` has ended on its loop in another thread, or until that loop ends, or until `deadline`."""
+    ended = threading.Event()
+    loop = task.runner.get_loop()
+    try:
+        loop.call_soon_threadsafe(task.runner.add_done_callback, lambda _: ended.set())
+    except RuntimeError:  # closed just now
+        return
+    while not ended.wait(_GLANCE) and loop.is_running() and not _is_past(deadline):
+        pass

@@ -1,0 +1,118 @@
+"""Running an event loop from inside a step of its own, or from inside a step of another loop.
+
+That is what ``run_all_sync`` needs in a running test, and asyncio does not offer it. Theory: the running task steps
+aside (``_leave_task``), the loop does whole iterations (``_run_once``), and the task steps back in. One trap: the outer
+iteration has counted its handles before it called us and will pop that many; what we ran of them has to be made up for
+with handles that do nothing.
+
+uvloop shows neither queue nor iterations. There the steps that tasks ask for are run here, one after the other, as long
+as they need nothing else: whoever waits for a timer or for I/O cannot go on inside a synchronous call.
+
+Private names of CPython used here: ``_run_once`` and ``_ready`` of the loop; ``_enter_task``, ``_leave_task`` and
+``_set_running_loop`` of asyncio.
+"""
+
+import asyncio
+from asyncio.tasks import _enter_task, _leave_task
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from time import monotonic
+from typing import Any, TypeAlias
+
+
+@contextmanager
+def stepped_aside(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Inside, the running task of `loop` is not the current one, so that others can be."""
+    task = asyncio.current_task(loop)
+    if task is None:
+        yield
+        return
+    _leave_task(loop, task)
+    try:
+        yield
+    finally:
+        _enter_task(loop, task)
+
+
+@contextmanager
+def no_running_loop() -> Iterator[None]:
+    """Inside, this thread is free to run another loop."""
+    loop = asyncio._get_running_loop()
+    if loop is None:
+        yield
+        return
+    with stepped_aside(loop):
+        asyncio._set_running_loop(None)
+        try:
+            yield
+        finally:
+            asyncio._set_running_loop(loop)
+
+
+Drive: TypeAlias = Callable[[Callable[[], bool], float | None], bool]
+"""``drive(is_done, deadline)`` runs the loop until `is_done`, or until `deadline` (``time.monotonic()``).
+
+Answers False if it had to give up before either: only uvloop, see above.
+"""
+
+
+@contextmanager
+def inside(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
+    """Make `loop`, which is running and has called us, go on from here; what is to be run is started inside."""
+    with stepped_aside(loop), _iterations(loop) if isinstance(loop, asyncio.BaseEventLoop) else _steps(loop) as drive:
+        yield drive
+
+
+@contextmanager
+def _iterations(loop: Any) -> Iterator[Drive]:
+    def drive(is_done: Callable[[], bool], deadline: float | None) -> bool:
+        alarm = None
+        while not is_done() and (deadline is None or monotonic() < deadline):
+            if deadline is not None and (alarm is None or alarm.when() <= loop.time()):
+                # A loop whose clock is not the real one may get there early; then the alarm is set again.
+                alarm = loop.call_later(max(deadline - monotonic(), 0), _nothing)
+            loop._run_once()
+        if alarm is not None:
+            alarm.cancel()
+        return True
+
+    counted_by_outer_iteration = len(loop._ready)
+    try:
+        yield drive
+    finally:
+        while len(loop._ready) < counted_by_outer_iteration:
+            loop._ready.append(asyncio.Handle(_nothing, (), loop))
+
+
+@contextmanager
+def _steps(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
+    queue: deque[asyncio.Handle] = deque()
+
+    def call_soon(callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, args, loop, context)
+        queue.append(handle)
+        return handle
+
+    def drive(is_done: Callable[[], bool], deadline: float | None) -> bool:
+        while queue and not is_done() and (deadline is None or monotonic() < deadline):
+            _run(queue.popleft())
+        return bool(queue) or is_done()
+
+    loop.call_soon = call_soon  # type: ignore[method-assign, assignment]
+    try:
+        yield drive
+    finally:
+        del loop.call_soon
+        for handle in queue:
+            loop.call_soon(_run, handle)
+
+
+def _run(handle: asyncio.Handle) -> None:
+    if not handle.cancelled():
+        handle._run()
+
+
+def _nothing() -> None:
+    """A handle that only makes up the number."""

@@ -1,0 +1,221 @@
+"""What a test holds in its hand: the fixture ``background_tasks``."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from .capture.capture import Capture, Targets
+from .capture.captured import CapturedTask
+from .capture.held import HeldTask
+from .capture.own import OwnCode
+from .control.drive import run_async, run_sync
+from .control.run import Run
+from .errors import BackgroundTasksError, NoSuchBackgroundTask
+from .targets import Target, matcher
+
+
+class _Default:
+    """The ``timeout`` of a call that gives none: ini ``background_tasks_timeout``."""
+
+    def __repr__(self) -> str:
+        return "..."
+
+
+DEFAULT: Final = _Default()
+
+
+class BackgroundTasks:
+    """Holds the background tasks that the code under test starts; the test looks at them and runs them.
+
+    A background task is one that nobody waits for in the place that starts it. While a test captures, such a task is
+    real but does not start: it starts when the test says so, or when somebody waits for it.
+
+    >>> import asyncio
+    >>> async def send_mail(to):
+    ...     return f"sent to {to}"
+    >>> background_tasks = getfixture("background_tasks")
+    >>> background_tasks.start_capturing()
+    >>> task = asyncio.create_task(send_mail("ada@example.org"))
+    >>> background_tasks.task_count
+    1
+    >>> background_tasks.run_all_sync()
+    ['sent to ada@example.org']
+    """
+
+    def __init__(self, is_own: OwnCode, test: str, timeout: float | None) -> None:
+        self._test = test
+        self._timeout = timeout
+        self._is_open = True
+        self.__capture = Capture(is_own, _ignore)
+
+    def start_capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> None:
+        """From now on, hold background tasks.
+
+        Called again while capturing, it changes the targets and nothing else.
+
+        Args:
+            only: hold just what these name, wherever it comes from; without any, all background tasks of the project's
+                own code.
+            ignore: let these start as usual; a `Target` or several.
+
+        Raises:
+            TypeError: if one of them is no `Target`; says what to write instead.
+        """
+        self._capture.aim(_targets(only, ignore))
+
+    def stop_capturing(self) -> None:
+        """Let tasks that are started from now on run as usual. What is held stays held; calling it again is harmless."""
+        self._capture.aim(None)
+
+    @contextmanager
+    def capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> Iterator["BackgroundTasks"]:
+        """Capture inside a ``with`` block; afterwards it is as before, with the targets of before.
+
+        >>> import asyncio
+        >>> background_tasks = getfixture("background_tasks")
+        >>> async def job(): ...
+        >>> with background_tasks.capturing():
+        ...     task = asyncio.create_task(job())
+        >>> background_tasks.run_all_sync()
+        [None]
+        """
+        before = self._capture.targets
+        self._capture.aim(_targets(only, ignore))
+        try:
+            yield self
+        finally:
+            if self._is_open:
+                self._capture.aim(before)
+
+    def reset(self) -> None:
+        """Forget everything captured. What is held ends cancelled and never runs; what has started is cancelled.
+
+        Capturing goes on, if it was on.
+        """
+        self._capture.reset()
+
+    @property
+    def captured_tasks(self) -> list[CapturedTask]:
+        """What was captured since the start or the last `reset`, in creation order: tuples ``(coroutine, args, kwargs)``.
+
+        Running a task does not remove it.
+        """
+        return [self._capture.view(task) for task in self._capture.tasks]
+
+    @property
+    def task_count(self) -> int:
+        """How many tasks were captured since the start or the last `reset`."""
+        return len(self._capture.tasks)
+
+    @property
+    def held_tasks(self) -> list[CapturedTask]:
+        """Those of `captured_tasks` that have not been started yet."""
+        return [self._capture.view(task) for task in self._capture.held]
+
+    async def run_all_async(
+        self, *, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
+    ) -> list[Any]:
+        """Start what is held, and wait until all of it has ended, with what it starts in turn while capturing.
+
+        Args:
+            timeout: seconds of real time for all of it; ``None`` waits for ever. Default: ini
+                ``background_tasks_timeout``, 10 s.
+            return_exceptions: put errors into the results instead of raising them, as ``asyncio.gather`` does.
+
+        Returns:
+            What the tasks returned, in creation order; for one that was cancelled its ``CancelledError``. An empty list
+            if nothing is held.
+
+        Raises:
+            BaseException: what a task raised, when all the others have ended too; several in creation order in an
+                ``ExceptionGroup``. A note names the task and the line that created it.
+            BackgroundTasksTimeout: names each task that has not ended, and the line it waits at.
+            TooManyBackgroundTasks: if tasks start tasks without end.
+        """
+        return await self._run_async(self._capture.held, timeout, return_exceptions)
+
+    def run_all_sync(
+        self, *, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
+    ) -> list[Any]:
+        """`run_all_async` without ``await``: in a `def` test, after ``asyncio.run`` or a ``TestClient`` call, anywhere.
+
+        In an async test it runs the test's own loop from inside, other ready tasks included. uvloop offers no way to do
+        that: there it runs tasks as far as they need neither timers nor I/O, and else raises `BackgroundTasksError`.
+        """
+        return self._run_sync(self._capture.held, timeout, return_exceptions)
+
+    async def run_async(
+        self, *targets: Target, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
+    ) -> list[Any]:
+        """`run_all_async` for the held tasks that match one of `targets`. What they start in turn runs too.
+
+        Returns:
+            Their results in creation order, followed by those of what they started.
+
+        Raises:
+            NoSuchBackgroundTask: if nothing that is held matches; lists what is held.
+        """
+        return await self._run_async(self._pick("await background_tasks.run_async", targets), timeout, return_exceptions)
+
+    def run_sync(
+        self, *targets: Target, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
+    ) -> list[Any]:
+        """`run_async` without ``await``; see `run_all_sync` for where."""
+        return self._run_sync(self._pick("background_tasks.run_sync", targets), timeout, return_exceptions)
+
+    @property
+    def _capture(self) -> Capture:
+        if not self._is_open:
+            raise BackgroundTasksError(
+                f"background_tasks of {self._test} was used after that test had ended; "
+                f"ask for the fixture in the test that uses it:  def test_…(background_tasks):"
+            )
+        return self.__capture
+
+    async def _run_async(self, tasks: list[HeldTask], timeout: float | _Default | None, return_exceptions: bool) -> list[Any]:
+        run = Run(self._capture, tasks)
+        seconds = self._seconds(timeout)
+        await run_async(run, seconds)
+        return run.results(seconds, return_exceptions)
+
+    def _run_sync(self, tasks: list[HeldTask], timeout: float | _Default | None, return_exceptions: bool) -> list[Any]:
+        run = Run(self._capture, tasks)
+        seconds = self._seconds(timeout)
+        run_sync(run, seconds)
+        return run.results(seconds, return_exceptions)
+
+    def _seconds(self, timeout: float | _Default | None) -> float | None:
+        return self._timeout if isinstance(timeout, _Default) else timeout
+
+    def _pick(self, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
+        if not targets:
+            raise TypeError(f"{call}() needs a target; to run everything that is held:  {call.replace('run', 'run_all')}()")
+        matches = [matcher(target, call + "({})") for target in targets]
+        held = self._capture.held
+        picked = [task for task in held if any(match(self._capture.view(task)) for match in matches)]
+        if not picked:
+            listing = "".join(f"\n  {self._capture.view(task)!r}" for task in held) or " nothing"
+            raise NoSuchBackgroundTask(f"{call}({', '.join(map(_shown, targets))}) matches nothing; held:{listing}")
+        return picked
+
+    def _close(self) -> None:
+        """End of the test: nothing is held, nothing is patched."""
+        capture = self._capture
+        self._is_open = False
+        capture.close()
+
+
+def _targets(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> Targets:
+    single = isinstance(ignore, (str, CapturedTask)) or not isinstance(ignore, Sequence)
+    ignored: Sequence[Any] = (ignore,) if single else ignore  # type: ignore[assignment]
+    return Targets(
+        tuple(matcher(target, "background_tasks.start_capturing({})") for target in only),
+        tuple(matcher(target, "background_tasks.start_capturing(ignore={})") for target in ignored),
+    )
+
+
+def _shown(target: Target) -> str:
+    return getattr(target, "__qualname__", None) or repr(target)
+
+
+def _ignore(task: HeldTask) -> None: ...

@@ -1,0 +1,71 @@
+"""pytest's side: options and the fixture. Thin; imports the rest when it is needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .capture.own import OwnCode
+    from .fixture import BackgroundTasks
+
+_own_code = pytest.StashKey["OwnCode"]()
+_timeout = pytest.StashKey["float | None"]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The ini options, all under the prefix ``background_tasks``."""
+    parser.addini(
+        "background_tasks_timeout",
+        "seconds of real time that run_all_async() and its kin wait before they fail (0: for ever)",
+        default="10",
+    )
+    parser.addini(
+        "background_tasks_packages",
+        "import names of packages whose background tasks are captured as if they lay under the rootdir",
+        type="args",
+        default=[],
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the ini options now, so that a wrong one ends the session before it has begun."""
+    text = config.getini("background_tasks_timeout")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise pytest.UsageError(
+            f"background_tasks_timeout = {text}: not a number of seconds; write e.g. background_tasks_timeout = 10 "
+            f"(0: wait for ever)"
+        )
+    config.stash[_timeout] = seconds or None
+    for package in config.getini("background_tasks_packages"):
+        if not all(part.isidentifier() for part in package.split(".")):
+            raise pytest.UsageError(
+                f"background_tasks_packages: {package!r} is not an import name; write e.g. "
+                f"background_tasks_packages = mypackage another.package"
+            )
+
+
+@pytest.fixture
+def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks]:
+    """Hold the background tasks that the code under test starts; look at them, and run them when you like.
+
+    start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
+    """
+    from .capture.own import OwnCode
+    from .fixture import BackgroundTasks
+
+    config = request.config
+    if _own_code not in config.stash:
+        config.stash[_own_code] = OwnCode(config.rootpath, config.getini("background_tasks_packages"))
+    is_own = config.stash[_own_code]
+    is_own.add(request.path)
+    tasks = BackgroundTasks(is_own, request.node.nodeid, config.stash[_timeout])
+    yield tasks
+    tasks._close()

@@ -1,0 +1,129 @@
+"""What a target is, and when it matches a captured task."""
+
+import inspect
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, Union
+
+if TYPE_CHECKING:
+    from .capture.captured import CapturedTask
+
+Target: TypeAlias = Union[Callable[..., Any], str, "CapturedTask"]
+"""Names background tasks: a coroutine function, a mock that stands for one, a pattern, a captured task, a predicate.
+
+- a coroutine function, bound or not, decorated or not: the tasks that run it (a bound method: on that object);
+- an ``AsyncMock``, or what ``create_autospec`` makes of a coroutine function: the tasks that run its answer;
+- a `str`: an ``fnmatch`` pattern for the task's name, or for the function as ``name``, ``qualified.name`` or
+  ``module:qualified.name``;
+- a `CapturedTask`: that one;
+- any other callable of one argument: called with each `CapturedTask`, answers ``True`` or ``False``.
+
+A function given to Starlette's ``add_task`` matches itself, also if it is a plain ``def``.
+"""
+
+Match: TypeAlias = Callable[["CapturedTask"], bool]
+
+
+def matcher(target: Target, call: str) -> Match:
+    """The function that tells whether a `CapturedTask` matches `target`.
+
+    Args:
+        target: see `Target`.
+        call: how the user's call is written, with ``{}`` for the target; for the error message.
+
+    Raises:
+        TypeError: if `target` is none; says what was given and what to write.
+    """
+    from .capture.captured import CapturedTask
+
+    if isinstance(target, str):
+        return partial(_matches_pattern, target)
+    if isinstance(target, CapturedTask):
+        return target.__eq__
+    if inspect.iscoroutine(target):
+        target.close()
+        raise TypeError(_wrong(target, call, f"{target.__name__}()", target.__name__, "a coroutine, an unused call"))
+    if (mock := _mock_behind(target)) is not None:
+        return lambda captured: captured.task.call.callee is mock  # type: ignore[attr-defined]
+    if (function := _coroutine_function(target)) is not None:
+        return partial(_runs, function)
+    if not callable(target):
+        raise TypeError(_wrong(target, call, repr(target), "'name'", f"{type(target).__name__!r} object"))
+    if not _takes_one_argument(target):
+        right = "lambda task: task.name == 'name'"
+        raise TypeError(_wrong(target, call, _source(target), right, "a function that cannot take the captured task"))
+    return partial(_answers_yes, target, call)
+
+
+def _wrong(target: object, call: str, wrong: str, right: str, what: str) -> str:
+    return (
+        f"a target is a coroutine function, a mock, a pattern, a CapturedTask or a predicate, not {what}\n"
+        f"  you wrote:  {call.format(wrong)}\n"
+        f"  write:      {call.format(right)}"
+    )
+
+
+def _source(function: Callable[..., Any]) -> str:
+    name = getattr(function, "__name__", type(function).__name__)
+    return "lambda: ..." if name == "<lambda>" else name
+
+
+def _matches_pattern(pattern: str, captured: "CapturedTask") -> bool:
+    function = captured.function
+    names = (captured.name, function, function.rpartition(".")[2], f"{captured.module}:{function}")
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+def _mock_behind(target: Any) -> object | None:
+    from unittest.mock import NonCallableMock
+
+    if isinstance(target, NonCallableMock):
+        return target
+    inner = getattr(target, "mock", None)  # create_autospec() of a function is a function that has its mock beside it
+    return inner if isinstance(inner, NonCallableMock) else None
+
+
+def _coroutine_function(target: Any) -> Callable[..., Any] | None:
+    while isinstance(target, partial):
+        target = target.func
+    if not inspect.isroutine(target) and not inspect.isclass(target):
+        target = getattr(target, "__call__", target)  # noqa: B004  # an object whose call is a coroutine
+    asynchronous = inspect.iscoroutinefunction(target) or inspect.iscoroutinefunction(inspect.unwrap(target))
+    return target if callable(target) and asynchronous else None
+
+
+def _runs(function: Any, captured: "CapturedTask") -> bool:
+    call = captured.task.call  # type: ignore[attr-defined]
+    if call.callee is not None:
+        return bool(call.callee == function)
+    codes = {getattr(layer, "__code__", None) for layer in (function, inspect.unwrap(function))}
+    # A decorator's wrapper has one code for all that it decorates: only code and name together tell.
+    if call.code not in codes or call.function != function.__qualname__:
+        return False
+    owner = getattr(function, "__self__", None)
+    return owner is None or next(iter(call.arguments.values()), None) is owner
+
+
+def _takes_one_argument(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(object())
+    except TypeError:
+        return False
+    except ValueError:  # written in C, without a signature: time will tell
+        return True
+    return True
+
+
+def _answers_yes(predicate: Callable[..., Any], call: str, captured: "CapturedTask") -> bool:
+    if captured.task.call.callee is predicate:  # type: ignore[attr-defined]
+        return True
+    answer = predicate(captured)
+    if not isinstance(answer, bool):
+        name = _source(predicate)
+        raise TypeError(
+            f"{name} was taken for a predicate and answered {answer!r} for {captured!r}; a predicate answers True or "
+            f"False\n  you wrote:  {call.format(name)}\n  a plain function given to add_task is better named by a "
+            f"string:  {call.format(repr(name))}"
+        )
+    return answer
