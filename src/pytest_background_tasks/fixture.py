@@ -1,15 +1,17 @@
 """What a test holds in its hand: the fixture ``background_tasks``."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from types import CodeType
 from typing import Any, Final
 
 from .capture.capture import Capture, Targets
 from .capture.captured import CapturedTask
 from .capture.held import HeldTask
 from .capture.own import OwnCode
-from .control.drive import run_async, run_sync
+from .control.drive import let_end, run_async, run_sync
 from .control.run import Run
+from .control.standstill import Standstill
 from .errors import BackgroundTasksError, NoSuchBackgroundTask
 from .targets import Target, matcher
 
@@ -42,11 +44,12 @@ class BackgroundTasks:
     ['sent to ada@example.org']
     """
 
-    def __init__(self, is_own: OwnCode, test: str, timeout: float | None) -> None:
+    def __init__(self, is_own: OwnCode, test: str, test_code: CodeType | None, timeout: float | None) -> None:
         self._test = test
         self._timeout = timeout
         self._is_open = True
-        self.__capture = Capture(is_own, _ignore)
+        self.__capture = Capture(is_own, self._watch)
+        self._standstill = Standstill(self.__capture, test_code, timeout)
 
     def start_capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> None:
         """From now on, hold background tasks.
@@ -60,6 +63,7 @@ class BackgroundTasks:
 
         Raises:
             TypeError: if one of them is no `Target`; says what to write instead.
+
         """
         self._capture.aim(_targets(only, ignore))
 
@@ -131,12 +135,11 @@ class BackgroundTasks:
                 ``ExceptionGroup``. A note names the task and the line that created it.
             BackgroundTasksTimeout: names each task that has not ended, and the line it waits at.
             TooManyBackgroundTasks: if tasks start tasks without end.
+
         """
         return await self._run_async(self._capture.held, timeout, return_exceptions)
 
-    def run_all_sync(
-        self, *, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
-    ) -> list[Any]:
+    def run_all_sync(self, *, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False) -> list[Any]:
         """`run_all_async` without ``await``: in a `def` test, after ``asyncio.run`` or a ``TestClient`` call, anywhere.
 
         In an async test it runs the test's own loop from inside, other ready tasks included. uvloop offers no way to do
@@ -154,8 +157,11 @@ class BackgroundTasks:
 
         Raises:
             NoSuchBackgroundTask: if nothing that is held matches; lists what is held.
+
         """
-        return await self._run_async(self._pick("await background_tasks.run_async", targets), timeout, return_exceptions)
+        return await self._run_async(
+            self._pick("await background_tasks.run_async", targets), timeout, return_exceptions
+        )
 
     def run_sync(
         self, *targets: Target, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
@@ -172,7 +178,9 @@ class BackgroundTasks:
             )
         return self.__capture
 
-    async def _run_async(self, tasks: list[HeldTask], timeout: float | _Default | None, return_exceptions: bool) -> list[Any]:
+    async def _run_async(
+        self, tasks: list[HeldTask], timeout: float | _Default | None, return_exceptions: bool
+    ) -> list[Any]:
         run = Run(self._capture, tasks)
         seconds = self._seconds(timeout)
         await run_async(run, seconds)
@@ -189,7 +197,9 @@ class BackgroundTasks:
 
     def _pick(self, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
         if not targets:
-            raise TypeError(f"{call}() needs a target; to run everything that is held:  {call.replace('run', 'run_all')}()")
+            raise TypeError(
+                f"{call}() needs a target; to run everything that is held:  {call.replace('run', 'run_all')}()"
+            )
         matches = [matcher(target, call + "({})") for target in targets]
         held = self._capture.held
         picked = [task for task in held if any(match(self._capture.view(task)) for match in matches)]
@@ -198,11 +208,24 @@ class BackgroundTasks:
             raise NoSuchBackgroundTask(f"{call}({', '.join(map(_shown, targets))}) matches nothing; held:{listing}")
         return picked
 
+    def _watch(self, task: HeldTask) -> None:
+        self._standstill.watch(task)
+
+    @property
+    def _lost_error(self) -> BaseException | None:
+        """The error that the test should have got because nothing could go on, if it never reached it."""
+        return self._standstill.lost_error
+
     def _close(self) -> None:
-        """End of the test: nothing is held, nothing is patched."""
+        """End of the test: nothing is held, nothing is patched, nothing of what was captured goes on."""
         capture = self._capture
         self._is_open = False
-        capture.close()
+        started = [task for task in capture.tasks if not task.held]
+        capture.aim(None)
+        capture.reset()
+        self._standstill.close()
+        let_end(started)
+        capture.close_loop()
 
 
 def _targets(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> Targets:
@@ -216,6 +239,3 @@ def _targets(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> Tar
 
 def _shown(target: Target) -> str:
     return getattr(target, "__qualname__", None) or repr(target)
-
-
-def _ignore(task: HeldTask) -> None: ...

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
 
-    from .capture.own import OwnCode
     from .fixture import BackgroundTasks
 
 _own_code = pytest.StashKey["OwnCode"]()
+_tasks_of_test = pytest.StashKey["BackgroundTasks"]()
 _timeout = pytest.StashKey["float | None"]()
 
 
@@ -65,7 +66,26 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     if _own_code not in config.stash:
         config.stash[_own_code] = OwnCode(config.rootpath, config.getini("background_tasks_packages"))
     is_own = config.stash[_own_code]
-    is_own.add(request.path)
-    tasks = BackgroundTasks(is_own, request.node.nodeid, config.stash[_timeout])
+    is_own[str(request.path)] = True  # the test's module, wherever it lies (--pyargs)
+    test = inspect.unwrap(request.function) if request.function is not None else None
+    code = getattr(test, "__code__", None)
+    tasks = BackgroundTasks(is_own, request.node.nodeid, code, config.stash[_timeout])
+    request.node.stash[_tasks_of_test] = tasks
     yield tasks
     tasks._close()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that could not go on has failed, also if the code under test caught the error that said so."""
+    try:
+        result = yield
+    except Exception as error:
+        tasks = item.stash.get(_tasks_of_test, None)
+        if tasks is not None and tasks._lost_error is not None:
+            error.add_note(f"before that: {tasks._lost_error}")
+        raise
+    tasks = item.stash.get(_tasks_of_test, None)
+    if tasks is not None and tasks._lost_error is not None:
+        raise tasks._lost_error
+    return result

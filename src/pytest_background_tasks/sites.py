@@ -3,7 +3,7 @@
 Reads ``cr_await`` chains, which are documented, and nothing private.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, NamedTuple
@@ -59,7 +59,7 @@ def await_chain(coroutine: Any) -> Iterator[FrameType]:
         coroutine = following or getattr(coroutine, "ag_await", None)
 
 
-def waiting_site(coroutine: Any, is_own: Callable[[str], bool]) -> Site | None:
+def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:
     """Where a suspended `coroutine` waits: the innermost line of the project's own code, else the innermost there is.
 
     ``None`` if it has not started, is running, or has ended.
@@ -69,5 +69,5 @@ def waiting_site(coroutine: Any, is_own: Callable[[str], bool]) -> Site | None:
     frames = list(await_chain(coroutine))
     if not frames:
         return None
-    frame = next((frame for frame in reversed(frames) if is_own(frame.f_code.co_filename)), frames[-1])
+    frame = next((frame for frame in reversed(frames) if is_own[frame.f_code.co_filename]), frames[-1])
     return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)

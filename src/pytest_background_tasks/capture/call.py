@@ -20,17 +20,43 @@ class Call(NamedTuple):
     callee: object | None = None
 
 
-def call_of_coroutine(coroutine: Any) -> Call:
-    """The call that made `coroutine`, which must not have started yet."""
-    code: CodeType | None = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+class _Function(NamedTuple):
+    """What all coroutines of one code have in common. Holds the code, so that its id stays its own."""
+
+    code: CodeType
+    module: str
+    parameters: tuple[str, ...]
+
+
+_functions: dict[int, _Function] = {}
+
+
+def arguments_of(coroutine: Any) -> dict[str, Any] | None:
+    """The values of the parameters of `coroutine`, which must not have started yet; None if it has none.
+
+    Called for every task that starts, so it looks at the coroutine's frame only where there is something to read.
+    """
+    code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+    function = _functions.get(id(code))
+    if function is not None and not function.parameters:
+        return None
     frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-    function = getattr(coroutine, "__qualname__", type(coroutine).__qualname__)
     if code is None or frame is None:  # compiled (Cython), or an awaitable object of its own kind
-        return Call(function, type(coroutine).__module__, {}, code)
-    if code is _mock_code():
-        return _call_of_mock(**frame.f_locals)
-    module = frame.f_globals.get("__name__", "?")
-    return Call(function, module, _arguments(code, frame.f_locals) if _has_parameters(code) else {}, code)
+        return None
+    if function is None:
+        function = _functions[id(code)] = _Function(code, frame.f_globals.get("__name__", "?"), _parameters(code))
+    variables = frame.f_locals
+    return {name: variables[name] for name in function.parameters} or None
+
+
+def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
+    """The call that made `coroutine`; `arguments` as `arguments_of` gave them before it started."""
+    code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+    if code is _mock_code() and arguments is not None:
+        return _call_of_mock(**arguments)
+    function = _functions.get(id(code))
+    name = getattr(coroutine, "__qualname__", type(coroutine).__qualname__)
+    return Call(name, function.module if function else type(coroutine).__module__, arguments or {}, code)
 
 
 def call_of_callable(callee: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
@@ -62,14 +88,9 @@ def _call_of_mock(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any], **_:
     return Call(name, type(self).__module__, arguments, None, self)
 
 
-def _has_parameters(code: CodeType) -> int:
-    return code.co_argcount or code.co_kwonlyargcount or code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS)
-
-
-def _arguments(code: CodeType, variables: Mapping[str, Any]) -> dict[str, Any]:
-    flags = bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + flags]
-    return {name: variables[name] for name in names}
+def _parameters(code: CodeType) -> tuple[str, ...]:
+    several = bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + several]
 
 
 def _bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,18 +6,25 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from ..targets import Match
 from .call import is_mock_coroutine
 from .captured import CapturedTask
-from .creator import Creator
+from .creator import Creator, creator_of
 from .entrances import open_entrances
-from .held import HeldTask, Origin, discard, hold
+from .held import HeldTask, Origin
 from .own import OwnCode
 
-starts_in_turn: ContextVar[Callable[[HeldTask], bool] | None] = ContextVar("starts_in_turn", default=None)
-"""In the context of a task that is being run: asked for each captured task started there whether it starts at once."""
+_in_captured_task: ContextVar[bool] = ContextVar("pytest_background_tasks.in_captured_task", default=False)
+"""True in the context of each captured task, and so of all that it starts: tasks, callbacks, threads."""
+
+
+class Follower(Protocol):
+    """A running call, while it lasts: takes what captured tasks start in turn."""
+
+    def follow(self, task: HeldTask) -> bool:
+        """Whether `task`, which a captured task has just started, is to start at once as part of the call."""
 
 
 class Targets(NamedTuple):
@@ -39,6 +46,7 @@ class Capture:
     Args:
         is_own: which code is the project's own.
         on_hold: told of each task that is held from now on.
+
     """
 
     def __init__(self, is_own: OwnCode, on_hold: Callable[[HeldTask], None]) -> None:
@@ -46,6 +54,7 @@ class Capture:
         self.thread = threading.get_ident()
         self.tasks: list[HeldTask] = []
         self.targets: Targets | None = None
+        self.follower: Follower | None = None
         self._on_hold = on_hold
         self._entrances: AbstractContextManager[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -73,17 +82,18 @@ class Capture:
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
     ) -> HeldTask | None:
         """Hold the task that is about to be created for `coroutine`, if it is one to be held (rule 2)."""
-        creator = Creator(frame, loop)
+        creator = creator_of(frame, loop)
         targets = self.targets
-        task = None
-        if targets is not None and not creator.runner and not loop.is_closed():
+        if targets is not None and not creator.runs_loop and not loop.is_closed():
             if targets.only or (not creator.waits and self._is_of_the_project(creator, coroutine)):
                 if creator.name is not None:
                     kwargs = {"name": creator.name, **kwargs}
-                task = self._hold(targets, hold(loop, coroutine, (creator.code, creator.instruction), kwargs))
-        if task is None and loop is self._loop and not creator.runner and asyncio._get_running_loop() is None:
+                task = self._hold(targets, loop, coroutine, creator[:2], kwargs)
+                if task is not None:
+                    return task
+        if loop is self._loop and not creator.runs_loop and asyncio._get_running_loop() is None:
             raise RuntimeError("no running event loop")
-        return task
+        return None
 
     def take_call(
         self, coroutine: Any, origin: Origin, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
@@ -92,7 +102,7 @@ class Capture:
         targets = self.targets
         if targets is None:
             return None
-        return self._hold(targets, hold(asyncio.get_running_loop(), coroutine, origin, {}, started_as))
+        return self._hold(targets, asyncio.get_running_loop(), coroutine, origin, {}, started_as)
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
         """The loop for tasks created where none runs, and for those whose own has gone. It runs when the test says so."""
@@ -107,45 +117,62 @@ class Capture:
             task.forget()
             cancel_from_anywhere(task.runner)
 
-    def close(self) -> None:
-        """Stop, forget everything, and close the loop of a `def` test."""
-        self.aim(None)
-        self.reset()
-        if self._loop is not None and not self._loop.is_closed():
-            loop = self._loop
-            try:
-                leftovers = asyncio.all_tasks(loop)
-                for task in leftovers:
-                    task.cancel()
-                loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True)) if leftovers else None
-                loop.run_until_complete(loop.shutdown_asyncgens())
-                loop.run_until_complete(loop.shutdown_default_executor())
-            finally:
-                loop.close()
+    def close_loop(self) -> None:
+        """Close the loop of a `def` test, as a runner closes its own."""
+        loop, self._loop = self._loop, None
+        if loop is None or loop.is_closed():
+            return
+        try:
+            leftovers = asyncio.all_tasks(loop)
+            for task in leftovers:
+                task.cancel()
+            if leftovers:
+                loop.run_until_complete(asyncio.wait(leftovers))
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            loop.run_until_complete(loop.shutdown_default_executor())
+        finally:
+            loop.close()
 
     def _is_of_the_project(self, creator: Creator, coroutine: Any) -> bool:
-        if creator.code is not None and self.is_own(creator.code.co_filename):
+        if creator.code is not None and self.is_own[creator.code.co_filename]:
             return True
         code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
-        return code is not None and (self.is_own(code.co_filename) or is_mock_coroutine(coroutine))
+        return code is not None and (self.is_own[code.co_filename] or is_mock_coroutine(coroutine))
 
-    def _hold(self, targets: Targets, task: HeldTask) -> HeldTask | None:
-        if targets.only or targets.ignore:
-            try:
-                wanted = self.view(task) in targets
-            except BaseException:  # a predicate of the user's
-                task.forget()
-                raise
-            if not wanted:
-                discard(task)
-                return None
+    def _hold(
+        self,
+        targets: Targets,
+        loop: asyncio.AbstractEventLoop,
+        coroutine: Any,
+        origin: Origin,
+        kwargs: dict[str, Any],
+        started_as: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = None,
+    ) -> HeldTask | None:
+        by_captured_task = _in_captured_task.get()
+        token = None if by_captured_task else _in_captured_task.set(True)
+        try:
+            task = HeldTask(coroutine, loop, origin, kwargs, started_as)
+        finally:
+            if token is not None:
+                _in_captured_task.reset(token)
+        if (targets.only or targets.ignore) and not self._is_wanted(task, targets):
+            return None
         self.tasks.append(task)
-        in_turn = starts_in_turn.get()
-        if in_turn is not None and in_turn(task):
+        if self.follower is not None and by_captured_task and self.follower.follow(task):
             task.release()
         else:
             self._on_hold(task)
         return task
+
+    def _is_wanted(self, task: HeldTask, targets: Targets) -> bool:
+        try:
+            wanted = self.view(task) in targets
+        except BaseException:  # a predicate of the user's
+            task.forget()
+            raise
+        if not wanted:
+            task.discard()
+        return wanted
 
 
 def cancel_from_anywhere(task: "asyncio.Task[Any]") -> None:

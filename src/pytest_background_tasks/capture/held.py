@@ -1,7 +1,7 @@
 """A task that is held: real, and not started.
 
-How it works. A task asks its loop to run its first step (``loop.call_soon``) while it is constructed. ``hold`` puts
-itself in front of that one call and keeps the step; releasing the task hands the step to the loop. Task, coroutine,
+How it works. A task asks its loop to run its first step (``loop.call_soon``) while it is constructed. ``HeldTask``
+puts itself in front of that one call and keeps the step; releasing the task hands the step to the loop. Task, coroutine,
 context and callbacks are the real ones all the time. (Wrapping the coroutine instead needs no such trick, but costs
 half as much again per task and shows the wrapper in tracebacks.)
 
@@ -20,21 +20,17 @@ import asyncio
 import sys
 from asyncio.tasks import _register_task, _unregister_task
 from collections.abc import Callable
-from contextvars import Context, ContextVar, copy_context
+from contextvars import Context
 from functools import partial
 from types import CodeType
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, definition, site_at
-from .call import Call, call_of_callable, call_of_coroutine
+from .call import Call, arguments_of, call_of_callable, call_of_coroutine
 
 Origin: TypeAlias = tuple[CodeType | None, int]
 """The code that created a task and the offset of the instruction in it; no code if that could not be seen."""
-
-Step: TypeAlias = tuple[Callable[..., object], tuple[Any, ...], Context]
-
-T = TypeVar("T")
 
 _WAITING_MODULES = {
     "asyncio.base_events",
@@ -51,20 +47,56 @@ _POLLS = 20
 
 
 class HeldTask(asyncio.Task[Any]):
-    """The task that the code under test gets for a captured coroutine. Made by `hold`."""
+    """The task that the code under test gets for a captured coroutine.
 
-    _origin: Origin
-    shown: tuple[Any, tuple[Any, ...], dict[str, Any]]
-    """The tuple that a `CapturedTask` is."""
+    Args:
+        coroutine: not started yet.
+        loop: where it will run; must not be closed.
+        origin: what creates it.
+        kwargs: what was passed beside the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
+        started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
 
-    __slots__ = ("_call", "_first_step", "_origin", "_polls", "_successor", "shown")
+    """
 
-    def __init__(self, coroutine: Any, **kwargs: Any) -> None:
-        self._first_step: Step | None = None
+    __slots__ = ("_arguments", "_context", "_first_step", "_kwargs", "_origin", "_polls", "_started_as", "_successor")
+
+    def __init__(
+        self,
+        coroutine: Any,
+        loop: asyncio.AbstractEventLoop,
+        origin: Origin,
+        kwargs: dict[str, Any],
+        started_as: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None,
+    ) -> None:
+        self._first_step: Callable[[], object] | None = None
+        self._context: Context | None = None
+        self._origin = origin
+        self._kwargs = kwargs or None
+        self._started_as = started_as
         self._successor: asyncio.Task[Any] | None = None
-        self._call: Call | None = None
+        self._arguments: dict[str, Any] | None = None
         self._polls = 0
-        super().__init__(coroutine, **kwargs)
+        shadowed = vars(loop).get("call_soon")
+        loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
+        try:
+            super().__init__(coroutine, loop=loop, **_not_eager(kwargs))
+        finally:
+            if shadowed is None:
+                del loop.call_soon
+            else:
+                loop.call_soon = shadowed  # type: ignore[method-assign]
+        _unregister_task(self)
+        self._log_destroy_pending = False
+
+    def _keep_first_step(
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle | None:
+        if getattr(callback, "__self__", None) is not self:  # whatever else runs while the task is constructed
+            loop: Any = self.get_loop()
+            return type(loop).call_soon(loop, callback, *args, context=context)  # type: ignore[no-any-return]
+        self._first_step = callback
+        self._context = context
+        return None
 
     @property
     def held(self) -> bool:
@@ -79,9 +111,15 @@ class HeldTask(asyncio.Task[Any]):
     @property
     def call(self) -> Call:
         """What it calls."""
-        if self._call is None:
-            self._call = call_of_coroutine(self.get_coro())
-        return self._call
+        if self._started_as:
+            return call_of_callable(*self._started_as)
+        coroutine = self.get_coro()
+        return call_of_coroutine(coroutine, arguments_of(coroutine) if self.held else self._arguments)
+
+    @property
+    def shown(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
+        """The tuple that a `CapturedTask` is."""
+        return self._started_as or (self.get_coro(), (), dict(self._kwargs or {}))
 
     @property
     def created_at(self) -> Site:
@@ -104,16 +142,16 @@ class HeldTask(asyncio.Task[Any]):
         """
         if self._first_step is None:
             return
-        callback, args, context = self._leave_hold()
+        first_step = self._leave_hold()
         _register_task(self)
         self._log_destroy_pending = True
-        self.get_loop().call_soon(callback, *args, context=context)
+        self.get_loop().call_soon(first_step, context=self._context)
 
     def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run its coroutine in a new task on `loop`, because its own loop is closed."""
-        _, _, context = self._leave_hold()
+        self._leave_hold()
         coroutine: Any = self.get_coro()
-        self._successor = asyncio.Task(coroutine, loop=loop, name=self.get_name(), context=context)
+        self._successor = asyncio.Task(coroutine, loop=loop, name=self.get_name(), context=self._context)
         self._successor.add_done_callback(self._take_outcome)
 
     def forget(self) -> None:
@@ -122,6 +160,10 @@ class HeldTask(asyncio.Task[Any]):
             return
         self._leave_hold()
         self._finish(asyncio.Future.cancel, self)
+
+    def discard(self) -> None:
+        """Drop a task that was made only to be looked at. Its coroutine stays as it is, for another task."""
+        self._first_step = None
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel it as any task: one that is held starts, to end cancelled before its first line."""
@@ -146,20 +188,11 @@ class HeldTask(asyncio.Task[Any]):
             self._notice_poll(sys._getframe(1).f_globals.get("__name__", ""))
         return super().done()
 
-    def mark(self, variable: ContextVar[T], value: T) -> None:
-        """Set a context variable for its coroutine and all that this starts. Does nothing unless it is held."""
-        if self._first_step is None:
-            return
-        context = self._first_step[2]
-        try:
-            context.run(variable.set, value)
-        except RuntimeError:  # it shares the context that is the current one
-            variable.set(value)
-
-    def _leave_hold(self) -> Step:
+    def _leave_hold(self) -> Callable[[], object]:
         step = self._first_step
         assert step is not None
-        self.call  # noqa: B018  # read now: once it runs, its arguments are ordinary variables
+        if self._started_as is None:
+            self._arguments = arguments_of(self.get_coro())
         self._first_step = None
         return step
 
@@ -198,61 +231,20 @@ class HeldTask(asyncio.Task[Any]):
 
     def _count_poll(self, poller: "asyncio.Task[Any]") -> None:
         """Runs once the poller is suspended: in a sleep it is polling, in anything else it has work of its own."""
-        frames = list(await_chain(poller.get_coro()))
-        asleep = bool(frames) and frames[-1].f_code in _SLEEPS
-        self._polls = self._polls + 1 if asleep else 0
+        self._polls = self._polls + 1 if is_asleep(poller) else 0
 
 
-_NOT_EAGER = {"eager_start": False} if sys.version_info >= (3, 14) else {}
+def _not_eager(kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {**kwargs, "eager_start": False} if "eager_start" in kwargs else kwargs
+
+
 _SLEEPS = (asyncio.sleep.__code__, asyncio.tasks.__sleep0.__code__)  # type: ignore[attr-defined]
 
 
-def hold(
-    loop: asyncio.AbstractEventLoop,
-    coroutine: Any,
-    origin: Origin,
-    kwargs: dict[str, Any],
-    started_as: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = None,
-) -> HeldTask:
-    """Make a task for `coroutine` on `loop`, and keep its first step.
-
-    Args:
-        loop: where it will run; must not be closed.
-        coroutine: not started yet.
-        origin: what creates it.
-        kwargs: what was passed beside the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
-        started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
-    """
-    caught: list[Step] = []
-    real_call_soon = loop.call_soon
-
-    def call_soon(callback: Callable[..., object], *args: Any, context: Context | None = None) -> object:
-        if isinstance(getattr(callback, "__self__", None), HeldTask) and not caught:
-            caught.append((callback, args, context or copy_context()))
-            return None
-        return real_call_soon(callback, *args, context=context)
-
-    shadowed = vars(loop).get("call_soon")
-    loop.call_soon = call_soon  # type: ignore[method-assign, assignment]
-    try:
-        task = HeldTask(coroutine, loop=loop, **{**kwargs, **_NOT_EAGER})
-    finally:
-        if shadowed is None:
-            del loop.call_soon
-        else:
-            loop.call_soon = shadowed  # type: ignore[method-assign]
-    task._first_step = caught[0]
-    task._origin = origin
-    task.shown = started_as or (coroutine, (), kwargs)
-    task._call = call_of_callable(*started_as) if started_as else None
-    _unregister_task(task)
-    task._log_destroy_pending = False
-    return task
-
-
-def discard(task: HeldTask) -> None:
-    """Drop a task that was made only to be looked at; its coroutine stays as it was, not started."""
-    task._first_step = None
+def is_asleep(task: "asyncio.Task[Any]") -> bool:
+    """Whether `task` is suspended in ``asyncio.sleep``."""
+    frames = list(await_chain(task.get_coro()))
+    return bool(frames) and frames[-1].f_code in _SLEEPS
 
 
 def _waits(callback: Any) -> bool:

@@ -14,32 +14,26 @@ _OTHERS = {"site-packages", "dist-packages"}
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
-class OwnCode:
-    """Tells whether a file of code belongs to the project; ``is_own(code.co_filename)``.
+class OwnCode(dict[str, bool]):
+    """Tells whether a file of code belongs to the project: ``is_own[code.co_filename]``.
 
-    Made once per session: each answer is remembered, because the question is asked for every task.
+    A dict that finds out what it does not know yet, because the question is asked for every task of a session.
 
     Args:
         rootdir: pytest's rootdir.
         packages: import names of packages that count as own wherever they lie (ini ``background_tasks_packages``).
+
     """
 
     def __init__(self, rootdir: Path, packages: Sequence[str] = ()) -> None:
+        super().__init__()
         self._rootdir = rootdir
         self._packages = {tuple(package.split(".")) for package in packages}
         self._python = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
-        self._known: dict[str, bool] = {}
 
-    def __call__(self, filename: str) -> bool:
-        """Whether the code in `filename` (a code object's ``co_filename``) is the project's own."""
-        answer = self._known.get(filename)
-        if answer is None:
-            answer = self._known[filename] = self._judge(filename)
+    def __missing__(self, filename: str) -> bool:
+        answer = self[filename] = self._judge(filename)
         return answer
-
-    def add(self, file: Path) -> None:
-        """Count `file` as own: a test module counts wherever it lies (``--pyargs``)."""
-        self._known[str(file)] = True
 
     def _judge(self, filename: str) -> bool:
         if filename.startswith("<frozen "):

@@ -29,7 +29,9 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
         @wraps(init)
         def remembering_init(self: BackgroundTask, *args: Any, **kwargs: Any) -> None:
             frame = sys._getframe(1)
-            while frame.f_back is not None and frame.f_code.co_name == "add_task":  # Starlette's, and FastAPI's around it
+            while (
+                frame.f_back is not None and frame.f_code.co_name == "add_task"
+            ):  # Starlette's, and FastAPI's around it
                 frame = frame.f_back
             created[self] = (frame.f_code, frame.f_lasti)
             init(self, *args, **kwargs)

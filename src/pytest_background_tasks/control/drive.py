@@ -6,6 +6,7 @@ that is not running (a `def` test's), or be moved to one of these. Each has its 
 
 import asyncio
 import threading
+from collections.abc import Iterable
 from contextlib import nullcontext
 from time import monotonic
 
@@ -20,7 +21,7 @@ async def run_async(run: Run, timeout: float | None) -> None:
     """Run `run` to its end, or for `timeout` seconds of real time."""
     home = asyncio.get_running_loop()
     deadline = None if timeout is None else monotonic() + timeout
-    try:
+    with run:
         for task in list(run.tasks):
             run.start(task, home)
         for task in run.tasks:  # grows while they run
@@ -31,34 +32,43 @@ async def run_async(run: Run, timeout: float | None) -> None:
                     _run_idle_loop(run, task, home, deadline)
                 else:
                     await home.run_in_executor(None, _watch_running_loop, task, deadline)
-    finally:
-        run.end()
 
 
 def run_sync(run: Run, timeout: float | None) -> None:
     """The same, from a synchronous call: in a running loop or in none."""
     home = asyncio._get_running_loop()
     deadline = None if timeout is None else monotonic() + timeout
-    try:
-        with nullcontext() if home is None else inside(home) as drive:
-            for task in list(run.tasks):
-                run.start(task, home)
-            for task in run.tasks:  # grows while they run
-                while _can_still_end(task, deadline):
-                    if drive is not None and task.runner.get_loop() is home:
-                        if not drive(task.done, deadline):
-                            raise run.stuck_in_synchronous_call(task)
-                    elif not task.runner.get_loop().is_running():
-                        _run_idle_loop(run, task, home, deadline)
-                    else:
-                        _watch_running_loop(task, deadline)
-    finally:
-        run.end()
+    with run, nullcontext() if home is None else inside(home) as drive:
+        for task in list(run.tasks):
+            run.start(task, home)
+        for task in run.tasks:  # grows while they run
+            while _can_still_end(task, deadline):
+                if drive is not None and task.runner.get_loop() is home:
+                    if not drive(task.done, deadline):
+                        raise run.stuck_in_synchronous_call(task)
+                elif not task.runner.get_loop().is_running():
+                    _run_idle_loop(run, task, home, deadline)
+                else:
+                    _watch_running_loop(task, deadline)
+
+
+def let_end(tasks: Iterable[HeldTask]) -> None:
+    """Give tasks that have just been cancelled, on loops that nobody runs here, the time to end; a second at most."""
+    deadline = monotonic() + 1
+    for task in tasks:
+        loop = task.runner.get_loop()
+        if _can_still_end(task, deadline) and asyncio._get_running_loop() is None:
+            if loop.is_running():
+                _watch_running_loop(task, deadline)
+            else:
+                loop.run_until_complete(_ended(task, deadline))
 
 
 def _can_still_end(task: HeldTask, deadline: float | None) -> bool:
+    if asyncio.Task.done(task):
+        return False
     lost = task.runner.get_loop().is_closed() and not task.held
-    return not task.done() and not lost and not _is_past(deadline)
+    return not lost and not _is_past(deadline)
 
 
 def _is_past(deadline: float | None) -> bool:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from ..capture.capture import Capture, starts_in_turn
+from ..capture.capture import Capture
 from ..capture.held import HeldTask
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
 
@@ -16,24 +16,26 @@ A fan-out of that size is rare in a test; a job that starts itself again for eve
 """
 
 
+_is_done = asyncio.Task.done  # as asyncio asks it: a run does not poll
+
+
 class Run:
     """The held tasks that a call starts, and those that they start in turn while the test captures.
 
     Args:
         capture: what the tasks come from.
         tasks: held, in the order in which they start.
+
     """
 
     def __init__(self, capture: Capture, tasks: Iterable[HeldTask]) -> None:
         self._capture = capture
         self.tasks = list(tasks)
         self._limit = len(self.tasks) + STARTED_IN_TURN
-        self._is_over = False
         self._beyond_limit: HeldTask | None = None
 
     def start(self, task: HeldTask, home: asyncio.AbstractEventLoop | None) -> None:
         """Start a held task: on its own loop, or if that is closed on `home` (None: on the loop of a `def` test)."""
-        task.mark(starts_in_turn, self._includes)
         loop = task.get_loop()
         if not loop.is_closed() and (loop is home or not loop.is_running()):
             task.release()
@@ -43,12 +45,16 @@ class Run:
         except RuntimeError:  # closed
             task.move_to(home or self._capture.loop_for_def_test())
 
-    def end(self) -> None:
-        """From now on, what the tasks start is held again."""
-        self._is_over = True
+    def __enter__(self) -> "Run":
+        self._outer, self._capture.follower = self._capture.follower, self
+        return self
 
-    def _includes(self, task: HeldTask) -> bool:
-        if self._is_over or self._beyond_limit is not None:
+    def __exit__(self, *_: object) -> None:
+        self._capture.follower = self._outer
+
+    def follow(self, task: HeldTask) -> bool:
+        """Take up a task that a captured task has started; False if that goes on without end."""
+        if self._beyond_limit is not None:
             return False
         if len(self.tasks) >= self._limit:
             self._beyond_limit = task
@@ -58,16 +64,29 @@ class Run:
 
     def results(self, timeout: float | None, return_exceptions: bool) -> list[Any]:
         """What they returned, in creation order; raises what `BackgroundTasks.run_all_async` says it does."""
-        errors = [self._noted(error, task) for task in self.tasks if task.failed and (error := task.exception())]
+        results: list[Any] = []
+        errors: list[BaseException] = []
+        unfinished: list[HeldTask] = []
+        for task in self.tasks:
+            if not _is_done(task):
+                unfinished.append(task)
+                continue
+            try:
+                error = task.exception()
+            except asyncio.CancelledError as cancelled:
+                results.append(cancelled)
+                continue
+            if error is not None:
+                errors.append(self._noted(error, task))
+            results.append(error or task.result())
         failure = BaseExceptionGroup("background tasks failed", errors) if len(errors) > 1 else next(iter(errors), None)
-        unfinished = [task for task in self.tasks if not task.done()]
         if self._beyond_limit is not None:
             raise self._too_many(self._beyond_limit) from failure
         if unfinished:
             raise self._timed_out(unfinished, timeout) from failure
         if failure is not None and not return_exceptions:
             raise failure
-        return [_outcome(task) for task in self.tasks]
+        return results
 
     def stuck_in_synchronous_call(self, task: HeldTask) -> BackgroundTasksError:
         """The error for a loop that cannot be run from inside."""
@@ -118,10 +137,3 @@ class Run:
             if note not in getattr(error, "__notes__", ()):
                 error.add_note(note)
         return error
-
-
-def _outcome(task: HeldTask) -> Any:
-    try:
-        return task.exception() or task.result()
-    except asyncio.CancelledError as cancelled:
-        return cancelled

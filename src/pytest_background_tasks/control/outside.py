@@ -1,0 +1,111 @@
+"""What could still wake a loop that has nothing to do: the world outside the program's own logic.
+
+A loop without ready callbacks and timers goes on only if somebody else sees to it: a thread, a process, a peer. The
+answer is a list of reasons in words; an empty one is a proof that the loop will stand still for ever.
+
+Private names of CPython used here: ``_selector`` and ``_ssock`` of the loop, ``_fut_waiter`` of a task and
+``_callbacks`` of a future, and where the worker threads of ``concurrent.futures`` and anyio wait.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from types import FrameType
+from typing import Any
+
+from ..sites import await_chain
+
+
+def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threads: Iterable[int]) -> list[str]:
+    """What `loop`, which is idle and called this, may still hear from.
+
+    Args:
+        loop: a loop with a selector.
+        test_thread: the thread that runs the test.
+        old_threads: idents of threads that were there before the test; what they do is not for its sake, unless a task
+            waits for it.
+
+    """
+    return [*_open_files(loop), *_thread_calls(loop), *_threads(test_thread, old_threads)]
+
+
+def _open_files(loop: Any) -> Iterable[str]:
+    own_end = loop._ssock.fileno()
+    with ExitStack() as stack:
+        sockets = {
+            fd: stack.enter_context(sock) if (sock := _socket(fd)) is not None else None
+            for fd in loop._selector.get_map()
+            if fd != own_end
+        }
+        ends_here = {_name(sock.getsockname) for sock in sockets.values() if sock is not None}
+        for fd, sock in sockets.items():
+            if sock is None:
+                yield f"file descriptor {fd}"
+            elif not _is_listening(sock) and (peer := _name(sock.getpeername)) not in ends_here:
+                yield f"the connection to {peer}"
+
+
+def _socket(fd: int) -> socket.socket | None:
+    try:
+        return socket.socket(fileno=os.dup(fd))  # the transport's own object is not to be had
+    except OSError:
+        return None
+
+
+def _name(ask: Callable[[], object]) -> object:
+    try:
+        return ask() or "somebody"
+    except OSError:
+        return "somebody"
+
+
+def _is_listening(sock: socket.socket) -> bool:
+    """Whether it is a server's, which only somebody from outside the test could connect to."""
+    try:
+        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+    except OSError:
+        return False
+
+
+def _thread_calls(loop: asyncio.AbstractEventLoop) -> Iterable[str]:
+    for task in asyncio.all_tasks(loop):
+        waiter = getattr(task, "_fut_waiter", None)
+        callbacks = [callback for callback, *_ in getattr(waiter, "_callbacks", None) or ()]
+        from_executor = any(getattr(c, "__qualname__", "").startswith("_chain_future.") for c in callbacks)
+        innermost = list(await_chain(task.get_coro()))[-1:]
+        if from_executor or any(frame.f_code.co_name == "run_sync_in_worker_thread" for frame in innermost):
+            yield f"the thread that {task.get_name()} waits for"
+
+
+def _threads(test_thread: int, old_threads: Iterable[int]) -> Iterable[str]:
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for ident, frame in sys._current_frames().items():
+        if ident == test_thread:
+            is_idle = _waits_for_loop(frame)
+        else:
+            is_idle = ident in old_threads or _is_idle_worker(frame)
+        if not is_idle and ident != threading.get_ident():
+            yield f"thread {names.get(ident, ident)}"
+
+
+def _is_idle_worker(frame: FrameType) -> bool:
+    """Whether a thread of a pool waits for work: of concurrent.futures, or of anyio."""
+    functions = [_named(frame), _named(frame.f_back), _named(frame.f_back and frame.f_back.f_back)]
+    return functions[0] == "concurrent.futures.thread._worker" or functions == [
+        "threading.wait",
+        "queue.get",
+        "anyio._backends._asyncio.run",
+    ]
+
+
+def _waits_for_loop(frame: FrameType) -> bool:
+    """Whether the test's thread waits for the answer of a loop (``TestClient`` and other portals)."""
+    return _named(frame) == "threading.wait" and _named(frame.f_back) == "concurrent.futures._base.result"
+
+
+def _named(frame: FrameType | None) -> str:
+    return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" if frame else ""

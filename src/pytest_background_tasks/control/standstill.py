@@ -1,0 +1,187 @@
+"""Noticing that nothing can go on while tasks are held (rule 4 of the design).
+
+A test may wait for a held task in a way that cannot be seen: for an event that the task would set, for a queue that it
+would empty. Then no callback is ready, no timer is near, and the loop asks its selector to wait. That is where we stand
+while tasks are held: if nothing can come from outside either, the waiting test gets the error, at the line where it
+waits. What only may come (a peer, a thread, a timer far away) gets as long as a running call may take.
+
+The error is put into the future that the test's task waits for. (Raising it from the selector instead would end the
+runner, not the test: anyio's would hang at its next fixture.)
+
+uvloop shows neither its selector nor its timers. There a clock looks at the tasks, and the error comes when all of them
+have waited at the same places, and the test not in a sleep, for that long.
+
+Private names of CPython used here: ``_selector``, ``_ready`` and ``_scheduled`` of the loop, ``_fut_waiter`` of a task.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from time import monotonic
+from traceback import walk_tb
+from types import CodeType
+from typing import Any
+
+from ..capture.capture import Capture
+from ..capture.held import HeldTask, is_asleep
+from ..errors import BackgroundTasksDeadlock
+from ..sites import await_chain, waiting_site
+from .outside import reasons_to_wait
+
+_GLANCE = 0.02  # seconds between two looks at what may come from outside
+_LONG_GLANCE = 1.0  # the same beside a timer: on a virtual clock each look moves the time on
+_TICK = 0.1  # seconds between two looks at a uvloop
+
+
+class Standstill:
+    """Watches the loops that tasks are held on, and ends the waiting of the test when nothing can go on.
+
+    Args:
+        capture: knows what is held.
+        test_code: code of the test function, by which its task is known.
+        limit: seconds of silence after which it no longer waits for the outside; None: waits for ever.
+
+    """
+
+    def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None) -> None:
+        self._error: BackgroundTasksDeadlock | None = None
+        self._capture = capture
+        self._test_code = test_code
+        self._limit = limit
+        self._old_threads = set(sys._current_frames())
+        self._watched: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
+        self._last_watched: asyncio.AbstractEventLoop | None = None
+
+    def watch(self, task: HeldTask) -> None:
+        """Watch the loop of `task`, which is held from now on."""
+        loop = task.get_loop()
+        if loop is not self._last_watched and loop not in self._watched:
+            has_selector = hasattr(loop, "_selector")
+            self._watched[loop] = self._watch_selector(loop) if has_selector else self._watch_clock(loop)
+        self._last_watched = loop
+
+    @property
+    def lost_error(self) -> BackgroundTasksDeadlock | None:
+        """The error that was raised, if it was caught before it had come to the test function."""
+        if self._error is None:
+            return None
+        reached = [frame.f_code for frame, _ in walk_tb(self._error.__traceback__)]
+        return None if self._test_code in reached else self._error
+
+    def close(self) -> None:
+        """Leave all loops as they were."""
+        self._last_watched = None
+        while self._watched:
+            _, unwatch = self._watched.popitem()
+            unwatch()
+
+    def _watch_selector(self, loop: Any) -> Callable[[], None]:
+        selector = loop._selector
+        select = selector.select
+        silent_since: float | None = None
+
+        def watching_select(timeout: float | None = None) -> Any:
+            nonlocal silent_since
+            if timeout == 0 or not self._capture.held:
+                silent_since = None
+                return select(timeout)
+            silent_since = silent_since or monotonic()
+            has_timer = any(not handle.cancelled() and not _is_alarm(handle) for handle in loop._scheduled)
+            reasons = ["a timer"] if has_timer else []
+            reasons += reasons_to_wait(loop, self._capture.thread, self._old_threads)
+            is_over = not reasons or self._is_too_long(silent_since, loop)
+            glance = 0 if is_over else _LONG_GLANCE if has_timer else _GLANCE
+            # After the reasons: what a thread did before it became idle has arrived by now.
+            events = select(glance if timeout is None else min(glance, timeout))
+            if events or loop._ready or (timeout is not None and timeout <= glance):
+                silent_since = None
+            elif is_over:
+                silent_since = None
+                if not self._end_waiting(loop, reasons):
+                    return select(_GLANCE)
+            return events
+
+        selector.select = watching_select
+
+        def unwatch() -> None:
+            if vars(selector).get("select") is watching_select:
+                del selector.select
+
+        return unwatch
+
+    def _watch_clock(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        places: set[tuple[int, int]] = set()
+        since = monotonic()
+        alarm: asyncio.TimerHandle | None = None
+
+        def look() -> None:
+            nonlocal places, since, alarm
+            now = {(id(task), id(getattr(task, "_fut_waiter", None))) for task in asyncio.all_tasks(loop)}
+            if now != places or not self._capture.held:
+                places, since = now, monotonic()
+            elif self._is_too_long(since, loop):
+                self._end_waiting(loop, ["uvloop, which does not show what it waits for"])
+            alarm = loop.call_later(_TICK, look)
+
+        alarm = loop.call_later(_TICK, look)
+
+        def unwatch() -> None:
+            if alarm is not None and not loop.is_closed():
+                alarm.cancel()
+
+        return unwatch
+
+    def _is_too_long(self, since: float, loop: asyncio.AbstractEventLoop) -> bool:
+        if self._limit is None or monotonic() - since < self._limit:
+            return False
+        task = self._waiting_task(loop)
+        return task is not None and not is_asleep(task)
+
+    def _end_waiting(self, loop: asyncio.AbstractEventLoop, reasons: list[str]) -> bool:
+        """Put the error into what the test waits for; False if nobody on this loop waits for the project."""
+        task = self._waiting_task(loop)
+        if task is None:
+            return False
+        if self._error is None:
+            self._error = BackgroundTasksDeadlock(self._message(task, loop, reasons))
+            _innermost(task)._fut_waiter.set_exception(self._error)
+        else:  # it was caught, and now it waits again
+            task.cancel(str(self._error))
+        return True
+
+    def _waiting_task(self, loop: asyncio.AbstractEventLoop) -> Any:
+        """The test's task if it runs on `loop`, else the first of the project's own that waits there."""
+        tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), task.get_name()))
+        waiting = [task for task in tasks if getattr(task, "_fut_waiter", None) is not None]
+        chains = [(task, [frame.f_code for frame in await_chain(task.get_coro())]) for task in waiting]
+        own = [task for task, codes in chains if any(self._capture.is_own[code.co_filename] for code in codes)]
+        of_test = [task for task, codes in chains if self._test_code in codes]
+        return next(iter(of_test + own), None)
+
+    def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, reasons: list[str]) -> str:
+        own = self._capture.is_own
+        others = [other for other in asyncio.all_tasks(loop) if other is not task]
+        waiting = [(other, waiting_site(other.get_coro(), own)) for other in others]
+        lines = [f"the test waits at {waiting_site(task.get_coro(), own)}"]
+        lines += [f"{other.get_name()} waits at {site}" for other, site in waiting if site and own[site.file]]
+        held = self._capture.held
+        lines += [f"held: {task.call.function} ({task.get_name()}, created at {task.created_at})" for task in held]
+        if reasons:
+            lines.append(f"nothing has come for {self._limit:g} s from {', '.join(reasons)}")
+        listing = "".join(f"\n  {line}" for line in lines)
+        return (
+            f"nothing can go on, and background tasks are held:{listing}\n"
+            f"Run them before waiting for what they do:  await background_tasks.run_all_async()\n"
+            f"or do not hold them:  background_tasks.start_capturing(ignore={held[0].call.function!r})"
+        )
+
+
+def _innermost(task: Any) -> Any:
+    while isinstance(task._fut_waiter, asyncio.Task) and task._fut_waiter._fut_waiter is not None:  # type: ignore[attr-defined]
+        task = task._fut_waiter
+    return task
+
+
+def _is_alarm(handle: Any) -> bool:
+    """Whether it is the alarm of a running call of ours, which wakes nobody else."""
+    return getattr(handle._callback, "__module__", "").startswith(__package__)
