@@ -71,7 +71,7 @@ class HeldTask(asyncio.Task[Any]):
         self._first_step: Callable[[], object] | None = None
         self._context: Context | None = None
         self._origin = origin
-        self._kwargs = kwargs or None
+        self._kwargs = kwargs
         self._started_as = started_as
         self._successor: asyncio.Task[Any] | None = None
         self._arguments: dict[str, Any] | None = None
@@ -119,7 +119,7 @@ class HeldTask(asyncio.Task[Any]):
     @property
     def shown(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The tuple that a `CapturedTask` is."""
-        return self._started_as or (self.get_coro(), (), dict(self._kwargs or {}))
+        return self._started_as or (self.get_coro(), (), {name: value for name, value in self._kwargs.items() if value is not None})
 
     @property
     def created_at(self) -> Site:

@@ -1,0 +1,328 @@
+"""Waiting for a held task in a way that cannot be seen ends in an error at once (rule 4)."""
+
+import asyncio
+import socket
+import threading
+
+import pytest
+from aiohttp import ClientSession, web
+from fastapi import FastAPI, WebSocket
+from starlette.testclient import TestClient
+
+from pytest_background_tasks import BackgroundTasks, BackgroundTasksDeadlock, BackgroundTasksTimeout
+
+
+async def set_event(event: asyncio.Event) -> None:
+    event.set()
+
+
+async def test_waiting_for_an_event_that_a_held_task_would_set(background_tasks: BackgroundTasks) -> None:
+    """The error comes at the line that waits, and names the held task and where it was created."""
+    background_tasks.start_capturing()
+    done = asyncio.Event()
+    task = asyncio.create_task(set_event(done))
+    with pytest.raises(BackgroundTasksDeadlock) as caught:
+        await done.wait()
+    message = str(caught.value)
+    assert "held: set_event" in message
+    assert "the test waits at tests/test_standstill.py:" in message
+    assert "test_waiting_for_an_event" in message
+    assert "run_all_async()" in message
+    assert "start_capturing(ignore='set_event')" in message
+    await task
+
+
+async def test_joining_a_queue_that_a_held_task_would_empty(background_tasks: BackgroundTasks) -> None:
+    queue: asyncio.Queue[int] = asyncio.Queue()
+    queue.put_nowait(1)
+
+    async def empty() -> None:
+        await queue.get()
+        queue.task_done()
+
+    with background_tasks.capturing():
+        asyncio.create_task(empty())
+        with pytest.raises(BackgroundTasksDeadlock, match=r"held: .*empty"):
+            await queue.join()
+        await background_tasks.run_all_async()
+        await queue.join()
+
+
+@pytest.mark.parametrize("pause", [0, 0.001], ids=["yielding", "sleeping"])
+async def test_polling_done_of_a_held_task(background_tasks: BackgroundTasks, pause: float) -> None:
+    """A loop that sleeps until a held task is done gets an error where it asks."""
+
+    async def job() -> None: ...
+
+    background_tasks.start_capturing()
+    task = asyncio.create_task(job())
+    with pytest.raises(BackgroundTasksDeadlock, match="again and again whether .*job is done"):
+        while not task.done():
+            await asyncio.sleep(pause)
+
+
+async def test_asking_a_held_task_for_every_message_is_not_polling(background_tasks: BackgroundTasks) -> None:
+    """A debounce that looks at its task for each of a hundred messages is left alone."""
+    queue: asyncio.Queue[int] = asyncio.Queue()
+    flush: asyncio.Task[None] | None = None
+    seen = 0
+
+    async def save() -> None: ...
+
+    async def consume() -> None:
+        nonlocal flush, seen
+        while True:
+            await queue.get()
+            if flush is None or flush.done():
+                flush = asyncio.create_task(save())
+            seen += 1
+            queue.task_done()
+
+    with background_tasks.capturing(save):
+        async with asyncio.TaskGroup() as group:
+            consumer = group.create_task(consume())
+            for number in range(100):
+                await queue.put(number)
+                await queue.join()
+            consumer.cancel()
+    assert (seen, background_tasks.task_count) == (100, 1)
+
+
+async def test_asserting_that_a_held_task_is_not_done_is_not_polling(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    task = asyncio.create_task(set_event(asyncio.Event()))
+    for _ in range(10):
+        await asyncio.sleep(0)
+        assert not task.done()
+
+
+async def test_a_timer_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    """A time-out of the test's own is no standstill."""
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.Event().wait(), 0.05)
+
+
+async def test_a_thread_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    """What runs in a thread is waited for: through asyncio, through anyio, or started by hand."""
+    anyio_to_thread = pytest.importorskip("anyio.to_thread")
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    gate = threading.Event()
+    threading.Timer(0.1, gate.set).start()
+    assert await asyncio.to_thread(gate.wait, 10)
+    gate.clear()
+    threading.Timer(0.1, gate.set).start()
+    assert await anyio_to_thread.run_sync(gate.wait, 10)
+    loop, event = asyncio.get_running_loop(), asyncio.Event()
+    threading.Timer(0.1, loop.call_soon_threadsafe, [event.set]).start()
+    await event.wait()
+
+
+async def test_a_process_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    process = await asyncio.create_subprocess_exec("sleep", "0.1", stdout=asyncio.subprocess.PIPE)
+    assert (await process.communicate())[0] == b""
+    assert process.returncode == 0
+
+
+async def test_a_peer_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    """A connection to somebody outside the loop is waited for."""
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(1)
+                peer.sendall(b"!")
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        reader, writer = await asyncio.open_connection(*server.getsockname())
+        writer.write(b"?")
+        assert await reader.read() == b"!"
+        writer.close()
+        await writer.wait_closed()
+        thread.join()
+
+
+async def test_both_ends_of_a_connection_in_one_loop_cannot_go_on(background_tasks: BackgroundTasks) -> None:
+    """A handler that waits for a held task, and a client that waits for the handler, are a standstill."""
+    ready = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await ready.wait()
+        finally:
+            writer.close()
+
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(ready))
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+        with pytest.raises(BackgroundTasksDeadlock, match="held: set_event"):
+            await reader.read()
+        await background_tasks.run_all_async()
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_an_aiohttp_client_and_server(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client sets a timer of five minutes; the error still comes, after the time that a running call may take."""
+    ready = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        await ready.wait()
+        return web.Response(text="done")
+
+    app = web.Application()
+    app.router.add_get("/", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    host, port = runner.addresses[0][:2]
+    monkeypatch.setattr(background_tasks._standstill, "_limit", 0.3)
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(ready))
+    async with ClientSession() as session:
+        with pytest.raises(BackgroundTasksDeadlock, match=r"(?s)held: set_event.*nothing has come for 0.3 s from a timer"):
+            await session.get(f"http://{host}:{port}/")
+        await background_tasks.run_all_async()
+        async with session.get(f"http://{host}:{port}/") as response:
+            assert await response.text() == "done"
+    await runner.cleanup()
+
+
+async def test_a_run_that_waits_for_another_held_task(background_tasks: BackgroundTasks) -> None:
+    """Running one of two tasks that need each other fails at once, and says where the one waits."""
+    event = asyncio.Event()
+
+    async def wait_for_it() -> None:
+        await event.wait()
+
+    background_tasks.start_capturing()
+    asyncio.create_task(wait_for_it())
+    asyncio.create_task(set_event(event))
+    with pytest.raises(BackgroundTasksDeadlock, match=r"wait_for_it"):
+        await background_tasks.run_async(wait_for_it)
+    await background_tasks.run_all_async()
+    assert event.is_set()
+    assert [task.state for task in background_tasks.captured_tasks] == ["done", "done"]
+
+
+def test_asyncio_run_in_a_def_test(background_tasks: BackgroundTasks) -> None:
+    async def main() -> None:
+        event = asyncio.Event()
+        asyncio.create_task(set_event(event))
+        await event.wait()
+
+    background_tasks.start_capturing()
+    with pytest.raises(BackgroundTasksDeadlock, match="held: set_event"):
+        asyncio.run(main())
+
+
+def make_app() -> FastAPI:
+    app = FastAPI()
+    app.state.ready = asyncio.Event()
+
+    @app.get("/")
+    async def wait() -> None:
+        asyncio.create_task(set_event(app.state.ready))
+        await app.state.ready.wait()
+
+    @app.websocket("/ws")
+    async def talk(websocket: WebSocket) -> None:
+        await websocket.accept()
+        asyncio.create_task(websocket.send_text("later"))
+        await websocket.receive_text()
+
+    return app
+
+
+@pytest.mark.parametrize("portal", [False, True], ids=["request", "with"])
+def test_an_endpoint_behind_a_test_client(background_tasks: BackgroundTasks, portal: bool) -> None:
+    """The endpoint gets the error, and through the client the test."""
+    background_tasks.start_capturing()
+    client = TestClient(make_app())
+    with pytest.raises(BackgroundTasksDeadlock, match="held: set_event"):
+        if portal:
+            with client:
+                client.get("/")
+        else:
+            client.get("/")
+
+
+def test_a_websocket_that_waits_for_a_held_answer(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    with pytest.raises(BackgroundTasksDeadlock, match="held: WebSocket.send_text"):
+        with TestClient(make_app()).websocket_connect("/ws") as websocket:
+            websocket.receive_text()
+
+
+def test_a_portal_that_waits_for_the_test_is_left_alone(background_tasks: BackgroundTasks) -> None:
+    """While the test's own thread has something to do, its client's idle loop is no standstill."""
+    background_tasks.start_capturing()
+    with TestClient(make_app()).websocket_connect("/ws") as websocket:
+        threading.Event().wait(0.2)
+        background_tasks.run_all_sync()
+        assert websocket.receive_text() == "later"
+        websocket.send_text("thanks")
+
+
+async def test_without_held_tasks_nothing_is_watched(background_tasks: BackgroundTasks) -> None:
+    """After the held tasks have run, waiting is the test's own business again."""
+    background_tasks.start_capturing()
+
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    asyncio.create_task(never())
+    with pytest.raises(BackgroundTasksTimeout, match="never"):
+        await background_tasks.run_all_async(timeout=0.05)
+
+
+def test_the_error_is_not_lost(pytester: pytest.Pytester) -> None:
+    """A test whose code under test swallows the error fails all the same."""
+    pytester.makepyfile(
+        """
+        import asyncio, pytest
+
+        async def swallow(event):
+            try:
+                await event.wait()
+            except Exception:
+                pass
+
+        @pytest.mark.asyncio
+        async def test_it(background_tasks):
+            background_tasks.start_capturing()
+            event = asyncio.Event()
+            asyncio.create_task(asyncio.sleep(0))
+            await swallow(event)
+
+        @pytest.mark.asyncio
+        async def test_stubborn(background_tasks):
+            background_tasks.start_capturing()
+            event = asyncio.Event()
+            asyncio.create_task(asyncio.sleep(0))
+            await swallow(event)
+            await swallow(event)
+
+        @pytest.mark.asyncio
+        async def test_other_failure(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(asyncio.sleep(0))
+            await swallow(asyncio.Event())
+            raise ValueError("other")
+        """
+    )
+    result = pytester.runpytest_inprocess("-p", "no:randomly", "-Werror", "-o", "asyncio_default_fixture_loop_scope=function")
+    result.assert_outcomes(failed=3)
+    result.stdout.fnmatch_lines(["*BackgroundTasksDeadlock: nothing can go on*", "*held: sleep*"])
+    result.stdout.fnmatch_lines(["*ValueError: other*", "*before that: nothing can go on*"])
