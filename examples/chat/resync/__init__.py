@@ -1,0 +1,1 @@
+"""A chat service that remembers what was said and audits its memories in the background."""

@@ -1,0 +1,1 @@
+"""The service as the network sees it."""

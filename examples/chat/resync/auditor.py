@@ -1,0 +1,33 @@
+"""Looking again at what was answered."""
+
+from typing import TypedDict
+
+from resync.parts import parts_in_use
+from resync.store import Verdict
+
+
+class Report(TypedDict):
+    """How many memories an audit judged, and how many of these it deleted and flagged."""
+
+    processed: int
+    deleted: int
+    flagged: int
+
+
+async def analyze_and_flag_memories() -> Report:
+    """Judge the recent memories that have no judgement yet: delete the wrong ones, flag the doubtful ones.
+
+    A memory whose judge fails keeps its place: the next audit comes back to it.
+    """
+    parts = await parts_in_use()
+    report = Report(processed=0, deleted=0, flagged=0)
+    for memory in await parts.store.unjudged():
+        verdict = await parts.judge(memory)
+        if verdict is Verdict.WRONG:
+            await parts.store.delete(memory)
+        else:
+            await parts.store.record(memory, verdict)
+        report["processed"] += 1
+        report["deleted"] += verdict is Verdict.WRONG
+        report["flagged"] += verdict is Verdict.DOUBTFUL
+    return report
