@@ -65,6 +65,7 @@ class BackgroundTasks:
             TypeError: if one of them is no `Target`; says what to write instead.
 
         """
+        __tracebackhide__ = True
         self._capture.aim(_targets(only, ignore))
 
     def stop_capturing(self) -> None:
@@ -137,6 +138,7 @@ class BackgroundTasks:
             TooManyBackgroundTasks: if tasks start tasks without end.
 
         """
+        __tracebackhide__ = True
         return await self._run_async(self._capture.held, timeout, return_exceptions)
 
     def run_all_sync(self, *, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False) -> list[Any]:
@@ -145,6 +147,7 @@ class BackgroundTasks:
         In an async test it runs the test's own loop from inside, other ready tasks included. uvloop offers no way to do
         that: there it runs tasks as far as they need neither timers nor I/O, and else raises `BackgroundTasksError`.
         """
+        __tracebackhide__ = True
         return self._run_sync(self._capture.held, timeout, return_exceptions)
 
     async def run_async(
@@ -167,10 +170,12 @@ class BackgroundTasks:
         self, *targets: Target, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
     ) -> list[Any]:
         """`run_async` without ``await``; see `run_all_sync` for where."""
+        __tracebackhide__ = True
         return self._run_sync(self._pick("background_tasks.run_sync", targets), timeout, return_exceptions)
 
     @property
     def _capture(self) -> Capture:
+        __tracebackhide__ = True
         if not self._is_open:
             raise BackgroundTasksError(
                 f"background_tasks of {self._test} was used after that test had ended; "
@@ -181,21 +186,32 @@ class BackgroundTasks:
     async def _run_async(
         self, tasks: list[HeldTask], timeout: float | _Default | None, return_exceptions: bool
     ) -> list[Any]:
-        run = Run(self._capture, tasks)
+        __tracebackhide__ = True
         seconds = self._seconds(timeout)
+        run = Run(self._capture, tasks)
         await run_async(run, seconds)
         return run.results(seconds, return_exceptions)
 
     def _run_sync(self, tasks: list[HeldTask], timeout: float | _Default | None, return_exceptions: bool) -> list[Any]:
-        run = Run(self._capture, tasks)
+        __tracebackhide__ = True
         seconds = self._seconds(timeout)
+        run = Run(self._capture, tasks)
         run_sync(run, seconds)
         return run.results(seconds, return_exceptions)
 
     def _seconds(self, timeout: float | _Default | None) -> float | None:
-        return self._timeout if isinstance(timeout, _Default) else timeout
+        __tracebackhide__ = True
+        if isinstance(timeout, _Default):
+            return self._timeout
+        if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
+            return timeout
+        raise ValueError(
+            f"timeout={timeout!r}: a time-out is a positive number of seconds, or None to wait for ever; "
+            f"write e.g. timeout=5"
+        )
 
     def _pick(self, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
+        __tracebackhide__ = True
         if not targets:
             raise TypeError(
                 f"{call}() needs a target; to run everything that is held:  {call.replace('run', 'run_all')}()"
@@ -229,6 +245,7 @@ class BackgroundTasks:
 
 
 def _targets(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> Targets:
+    __tracebackhide__ = True
     single = isinstance(ignore, (str, CapturedTask)) or not isinstance(ignore, Sequence)
     ignored: Sequence[Any] = (ignore,) if single else ignore  # type: ignore[assignment]
     return Targets(

@@ -38,26 +38,27 @@ def matcher(target: Target, call: str) -> Match:
     """
     from .capture.captured import CapturedTask
 
+    __tracebackhide__ = True
     if isinstance(target, str):
         return partial(_matches_pattern, target)
     if isinstance(target, CapturedTask):
         return target.__eq__
     if inspect.iscoroutine(target):
         target.close()
-        raise TypeError(_wrong(target, call, f"{target.__name__}()", target.__name__, "a coroutine, an unused call"))
+        raise TypeError(_wrong(call, f"{target.__name__}()", target.__name__, "a coroutine, an unused call"))
     if (mock := _mock_behind(target)) is not None:
         return lambda captured: captured.task.call.callee is mock  # type: ignore[attr-defined]
     if (function := _coroutine_function(target)) is not None:
         return partial(_runs, function)
     if not callable(target):
-        raise TypeError(_wrong(target, call, repr(target), "'name'", f"{type(target).__name__!r} object"))
+        raise TypeError(_wrong(call, repr(target), "'name'", f"{type(target).__name__!r} object"))
     if not _takes_one_argument(target):
         right = "lambda task: task.name == 'name'"
-        raise TypeError(_wrong(target, call, _source(target), right, "a function that cannot take the captured task"))
+        raise TypeError(_wrong(call, _source(target), right, "a function that cannot take the captured task"))
     return partial(_answers_yes, target, call)
 
 
-def _wrong(target: object, call: str, wrong: str, right: str, what: str) -> str:
+def _wrong(call: str, wrong: str, right: str, what: str) -> str:
     return (
         f"a target is a coroutine function, a mock, a pattern, a CapturedTask or a predicate, not {what}\n"
         f"  you wrote:  {call.format(wrong)}\n"

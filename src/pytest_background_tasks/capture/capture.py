@@ -115,7 +115,6 @@ class Capture:
         tasks, self.tasks = self.tasks, []
         for task in tasks:
             task.forget()
-            cancel_from_anywhere(task.runner)
 
     def close_loop(self) -> None:
         """Close the loop of a `def` test, as a runner closes its own."""
@@ -173,14 +172,3 @@ class Capture:
         if not wanted:
             task.discard()
         return wanted
-
-
-def cancel_from_anywhere(task: "asyncio.Task[Any]") -> None:
-    """Cancel `task` from whatever thread; nothing to do if it has ended or its loop has."""
-    loop = task.get_loop()
-    if task.done() or loop.is_closed():
-        return
-    if asyncio._get_running_loop() is not loop and loop.is_running():
-        loop.call_soon_threadsafe(task.cancel)
-    else:
-        task.cancel()

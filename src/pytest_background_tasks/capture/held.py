@@ -155,11 +155,18 @@ class HeldTask(asyncio.Task[Any]):
         self._successor.add_done_callback(self._take_outcome)
 
     def forget(self) -> None:
-        """End it as cancelled, now, without running anything of its coroutine. Does nothing unless it is held."""
-        if self._first_step is None:
-            return
-        self._leave_hold()
-        self._finish(asyncio.Future.cancel, self)
+        """End it as cancelled: at once if it is held, or can never go on because its loop is closed; else as `cancel`."""
+        loop = self.runner.get_loop()
+        if self.held:
+            self._leave_hold()
+            self.get_coro().close()
+            self._finish(asyncio.Future.cancel)
+        elif not super().done() and loop.is_closed():
+            self._finish(asyncio.Future.cancel)
+        elif asyncio._get_running_loop() is not loop and loop.is_running():
+            loop.call_soon_threadsafe(self.cancel)
+        elif not super().done():
+            self.cancel()
 
     def discard(self) -> None:
         """Drop a task that was made only to be looked at. Its coroutine stays as it is, for another task."""
@@ -184,6 +191,7 @@ class HeldTask(asyncio.Task[Any]):
 
     def done(self) -> bool:
         """Whether it has ended. Asking a held task again and again between sleeps ends in an error, not in a hang."""
+        __tracebackhide__ = True
         if self._first_step is not None:
             self._notice_poll(sys._getframe(1).f_globals.get("__name__", ""))
         return super().done()
@@ -197,21 +205,21 @@ class HeldTask(asyncio.Task[Any]):
         return step
 
     def _finish(self, method: Callable[..., object], *args: object) -> None:
-        self.get_coro().close()
         try:
-            method(*args)
+            method(self, *args)
         except RuntimeError:  # it has done callbacks, and their loop is closed; the state is set all the same
             assert super().done()
 
     def _take_outcome(self, successor: "asyncio.Task[Any]") -> None:
         if successor.cancelled():
-            self._finish(asyncio.Future.cancel, self)
+            self._finish(asyncio.Future.cancel)
         elif (error := successor.exception()) is not None:
-            self._finish(asyncio.Future.set_exception, self, error)
+            self._finish(asyncio.Future.set_exception, error)
         else:
-            self._finish(asyncio.Future.set_result, self, successor.result())
+            self._finish(asyncio.Future.set_result, successor.result())
 
     def _notice_poll(self, asker: str) -> None:
+        __tracebackhide__ = True
         if asker.partition(".")[0] in {"asyncio", "anyio", __name__.partition(".")[0]} or self.get_loop().is_closed():
             return
         poller = _current_task(self.get_loop())

@@ -19,6 +19,7 @@ _GLANCE = 0.05  # seconds between two looks at a loop in another thread, which m
 
 async def run_async(run: Run, timeout: float | None) -> None:
     """Run `run` to its end, or for `timeout` seconds of real time."""
+    __tracebackhide__ = True
     home = asyncio.get_running_loop()
     deadline = None if timeout is None else monotonic() + timeout
     with run:
@@ -36,6 +37,7 @@ async def run_async(run: Run, timeout: float | None) -> None:
 
 def run_sync(run: Run, timeout: float | None) -> None:
     """The same, from a synchronous call: in a running loop or in none."""
+    __tracebackhide__ = True
     home = asyncio._get_running_loop()
     deadline = None if timeout is None else monotonic() + timeout
     with run, nullcontext() if home is None else inside(home) as drive:
@@ -80,6 +82,7 @@ async def _ended(task: HeldTask, deadline: float | None) -> None:
 
     The loop's clock may be a virtual one and run ahead of the deadline; so the alarm is set until it is right.
     """
+    __tracebackhide__ = True
     loop = asyncio.get_running_loop()
     while not task.done() and not _is_past(deadline):
         woken = loop.create_future()

@@ -103,8 +103,12 @@ def _is_idle_worker(frame: FrameType) -> bool:
 
 
 def _waits_for_loop(frame: FrameType) -> bool:
-    """Whether the test's thread waits for the answer of a loop (``TestClient`` and other portals)."""
-    return _named(frame) == "threading.wait" and _named(frame.f_back) == "concurrent.futures._base.result"
+    """Whether the test's thread waits, without end, for the answer of a loop (``TestClient`` and other portals)."""
+    caller = frame.f_back
+    if caller is None or _named(frame) != "threading.wait" or _named(caller) != "concurrent.futures._base.result":
+        return False
+    # If the answer is there, the thread has only not come to it yet.
+    return caller.f_locals["timeout"] is None and not caller.f_locals["self"].done()
 
 
 def _named(frame: FrameType | None) -> str:

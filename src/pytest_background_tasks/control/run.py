@@ -64,6 +64,7 @@ class Run:
 
     def results(self, timeout: float | None, return_exceptions: bool) -> list[Any]:
         """What they returned, in creation order; raises what `BackgroundTasks.run_all_async` says it does."""
+        __tracebackhide__ = True
         results: list[Any] = []
         errors: list[BaseException] = []
         unfinished: list[HeldTask] = []

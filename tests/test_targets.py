@@ -1,0 +1,229 @@
+"""What a target is, when it matches, and what happens to one that is none."""
+
+import asyncio
+import functools
+import gc
+from collections.abc import Awaitable, Callable
+from typing import Any
+from unittest.mock import ANY, AsyncMock, create_autospec, patch
+
+import pytest
+from starlette.background import BackgroundTask
+
+from pytest_background_tasks import BackgroundTasks
+
+
+async def send_mail(to: str, *, urgent: bool = False) -> str:
+    return to
+
+
+async def other() -> None: ...
+
+
+def retried(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return await function(*args, **kwargs)
+
+    return wrapper
+
+
+def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+@retried
+async def retried_job() -> None: ...
+
+
+@retried
+async def retried_other() -> None: ...
+
+
+@logged
+async def logged_job() -> None: ...
+
+
+class Service:
+    async def refresh(self) -> None: ...
+
+    async def __call__(self) -> None: ...
+
+    @staticmethod
+    async def prune() -> None: ...
+
+    @classmethod
+    async def build(cls) -> None: ...
+
+
+service, second = Service(), Service()
+
+
+@pytest.mark.parametrize(
+    ("target", "matching", "not_matching"),
+    [
+        (send_mail, lambda: send_mail("ada"), other),
+        (retried_job, retried_job, retried_other),
+        (logged_job, logged_job, other),
+        (functools.partial(send_mail, "ada"), lambda: send_mail("bob"), other),
+        (service.refresh, service.refresh, second.refresh),
+        (Service.refresh, service.refresh, other),
+        (Service.prune, service.prune, other),
+        (Service.build, service.build, other),
+        (service, service, service.refresh),
+        ("send_mail", lambda: send_mail("ada"), other),
+        ("Service.*", service.refresh, other),
+        ("refresh", service.refresh, service.prune),
+        ("*test_targets:Service.refresh", service.refresh, service.prune),
+        (lambda task: task.function == "send_mail", lambda: send_mail("ada"), other),
+        (lambda task: task.arguments.get("to") == "ada", lambda: send_mail("ada"), lambda: send_mail("bob")),
+    ],
+)
+async def test_a_target_matches(background_tasks: BackgroundTasks, target: Any, matching: Any, not_matching: Any) -> None:
+    """As ``only`` it holds what it names and lets the rest run; as ``ignore`` the other way round."""
+    with background_tasks.capturing(target):
+        await asyncio.gather(asyncio.create_task(not_matching()))
+        asyncio.create_task(matching())
+    assert background_tasks.task_count == 1
+    assert await background_tasks.run_async(target) == [ANY]
+    background_tasks.reset()
+    with background_tasks.capturing(ignore=target):
+        asyncio.create_task(not_matching())
+        await asyncio.gather(asyncio.create_task(matching()))
+    assert background_tasks.task_count == 1
+
+
+async def test_the_tasks_name_is_matched_too(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing("mail-*", other)
+    asyncio.create_task(send_mail("ada"), name="mail-1")
+    asyncio.create_task(other())
+    await asyncio.create_task(send_mail("bob"), name="post-1")
+    assert [task.name for task in background_tasks.captured_tasks] == ["mail-1", ANY]
+
+
+async def test_a_captured_task_names_itself(background_tasks: BackgroundTasks) -> None:
+    """Also where two are alike."""
+    background_tasks.start_capturing()
+    asyncio.create_task(send_mail("ada"))
+    asyncio.create_task(send_mail("ada"))
+    first, second = background_tasks.captured_tasks
+    assert await background_tasks.run_async(second) == ["ada"]
+    assert (first.state, second.state) == ("held", "done")
+    assert first != second
+    assert first == background_tasks.captured_tasks[0]
+    assert len({first, second, *background_tasks.captured_tasks}) == 2
+
+
+async def test_several_targets_to_ignore(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing(ignore=[send_mail, "other"])
+    await asyncio.gather(asyncio.create_task(send_mail("ada")), asyncio.create_task(other()))
+    assert background_tasks.task_count == 0
+
+
+async def test_only_captures_what_it_names_wherever_it_comes_from(background_tasks: BackgroundTasks) -> None:
+    """Also what a group starts; that is waited for, and so it starts at once."""
+    background_tasks.start_capturing(send_mail)
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(send_mail("ada"))
+    assert task.result() == "ada"
+    assert [captured.state for captured in background_tasks.captured_tasks] == ["done"]
+
+
+async def test_a_star_does_not_stop_the_runner(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing("*")
+
+    async def main() -> int:
+        return 1
+
+    assert await asyncio.to_thread(asyncio.run, main()) == 1
+
+
+@pytest.mark.parametrize("mock", [AsyncMock(name="send_mail"), AsyncMock(send_mail, name="send_mail"), create_autospec(send_mail)])
+async def test_a_mock_is_a_target(background_tasks: BackgroundTasks, mock: Any) -> None:
+    """What its answer runs in is known by the mock, by its name, and by its arguments."""
+    background_tasks.start_capturing(mock)
+    asyncio.create_task(mock(to="ada"))
+    await asyncio.create_task(AsyncMock(name="another")())
+    [captured] = background_tasks.captured_tasks
+    assert captured.arguments["to"] == "ada"
+    await background_tasks.run_async(mock)
+    mock.assert_awaited_once_with(to="ada")
+
+
+async def test_a_patched_function_is_a_target_by_name(background_tasks: BackgroundTasks) -> None:
+    """``patch`` names its mock after what it replaces, and the spec names the arguments."""
+    with patch(f"{__name__}.send_mail", autospec=True) as mock:
+        background_tasks.start_capturing("send_mail")
+        asyncio.create_task(mock("ada", urgent=True))
+        [captured] = background_tasks.captured_tasks
+        assert captured.function == "send_mail"
+        assert captured.arguments == {"to": "ada", "urgent": True}
+        assert await background_tasks.run_async(mock) == [ANY]
+
+
+async def test_a_mock_without_a_spec_shows_what_it_was_given(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    asyncio.create_task(AsyncMock(name="job")(1, two=2))
+    [captured] = background_tasks.captured_tasks
+    assert captured.arguments == {"args": (1,), "two": 2}
+    background_tasks.reset()
+
+
+def write_log(message: str) -> None:
+    raise AssertionError("not called by looking")
+
+
+async def test_a_function_given_to_starlette_matches_itself(background_tasks: BackgroundTasks) -> None:
+    """Also a plain def."""
+    background_tasks.start_capturing()
+    await BackgroundTask(write_log, "hello")()
+    assert [task.arguments for task in background_tasks.captured_tasks] == [{"message": "hello"}]
+    with pytest.raises(AssertionError, match="not called by looking"):
+        await background_tasks.run_async(write_log)
+
+
+async def test_what_answers_neither_yes_nor_no(background_tasks: BackgroundTasks) -> None:
+    def nothing(task: object) -> None: ...
+
+    background_tasks.start_capturing()
+    asyncio.create_task(other())
+    with pytest.raises(TypeError, match=r"answered None .*(?s:.*)you wrote:  .*run_async\(nothing\)(?s:.*)'nothing'"):
+        await background_tasks.run_async(nothing)
+    background_tasks.reset()
+
+
+async def test_a_predicate_that_fails_is_told_where_the_task_is_created(background_tasks: BackgroundTasks) -> None:
+    """And leaves nothing behind."""
+
+    def broken(task: object) -> bool:
+        raise LookupError("broken")
+
+    background_tasks.start_capturing(broken)
+    with pytest.raises(LookupError, match="broken"):
+        asyncio.create_task(other())
+    assert background_tasks.task_count == 0
+    background_tasks.stop_capturing()
+    gc.collect()
+
+
+@pytest.mark.parametrize(
+    ("target", "what", "right"),
+    [
+        (lambda: send_mail("ada"), "a coroutine", r"start_capturing\(send_mail\)"),
+        (lambda: 42, "'int' object", r"start_capturing\('name'\)"),
+        (lambda: None, "'NoneType' object", r"start_capturing\('name'\)"),
+        (lambda: lambda: True, "cannot take the captured task", r"start_capturing\(lambda task: task.name == 'name'\)"),
+    ],
+    ids=["coroutine", "number", "none", "lambda"],
+)
+def test_what_is_no_target(background_tasks: BackgroundTasks, target: Any, what: str, right: str) -> None:
+    """A TypeError shows the wrong call and the right one."""
+    with pytest.raises(TypeError, match=rf"{what}(?s:.*)you wrote:  background_tasks(?s:.*)write: .*{right}"):
+        background_tasks.start_capturing(target())
+    with pytest.raises(TypeError, match=r"start_capturing\(ignore="):
+        background_tasks.start_capturing(ignore=[target()])
+    assert background_tasks.task_count == 0
