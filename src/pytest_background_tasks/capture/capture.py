@@ -84,13 +84,12 @@ class Capture:
         """Hold the task that is about to be created for `coroutine`, if it is one to be held (rule 2)."""
         creator = creator_of(frame, loop)
         targets = self.targets
-        if targets is not None and not creator.runs_loop and not loop.is_closed():
-            if targets.only or (not creator.waits and self._is_of_the_project(creator, coroutine)):
-                if creator.name is not None:
-                    kwargs = {"name": creator.name, **kwargs}
-                task = self._hold(targets, loop, coroutine, creator[:2], kwargs)
-                if task is not None:
-                    return task
+        if targets is not None and self._may_hold(targets, creator, loop, coroutine):
+            if creator.name is not None:
+                kwargs = {"name": creator.name, **kwargs}
+            task = self._hold(targets, loop, coroutine, creator[:2], kwargs)
+            if task is not None:
+                return task
         if loop is self._loop and not creator.runs_loop and asyncio._get_running_loop() is None:
             raise RuntimeError("no running event loop")
         return None
@@ -105,7 +104,7 @@ class Capture:
         return self._hold(targets, asyncio.get_running_loop(), coroutine, origin, {}, started_as)
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
-        """The loop for tasks created where none runs, and for those whose own has gone. It runs when the test says so."""
+        """The loop for tasks that are created where none runs, or whose own is closed; runs when the test says so."""
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
         return self._loop
@@ -131,6 +130,11 @@ class Capture:
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
+
+    def _may_hold(self, targets: Targets, creator: Creator, loop: asyncio.AbstractEventLoop, coroutine: Any) -> bool:
+        if creator.runs_loop or loop.is_closed():
+            return False
+        return bool(targets.only) or (not creator.waits and self._is_of_the_project(creator, coroutine))
 
     def _is_of_the_project(self, creator: Creator, coroutine: Any) -> bool:
         if creator.code is not None and self.is_own[creator.code.co_filename]:

@@ -1,9 +1,9 @@
 """A task that is held: real, and not started.
 
 How it works. A task asks its loop to run its first step (``loop.call_soon``) while it is constructed. ``HeldTask``
-puts itself in front of that one call and keeps the step; releasing the task hands the step to the loop. Task, coroutine,
-context and callbacks are the real ones all the time. (Wrapping the coroutine instead needs no such trick, but costs
-half as much again per task and shows the wrapper in tracebacks.)
+puts itself in front of that one call and keeps the step; releasing the task hands the step to the loop. Task,
+coroutine, context and callbacks are the real ones all the time. (Wrapping the coroutine instead needs no such trick,
+but costs half as much again per task and shows the wrapper in tracebacks.)
 
 A held task is not registered with asyncio, so the ``asyncio.run`` or portal that ends does not cancel it. It learns of
 everybody who waits for it through ``add_done_callback``: that is where asyncio, on every version and on uvloop, puts
@@ -120,7 +120,11 @@ class HeldTask(asyncio.Task[Any]):
     @property
     def shown(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The tuple that a `CapturedTask` is."""
-        return self._started_as or (self.get_coro(), (), {name: value for name, value in self._kwargs.items() if value is not None})
+        return self._started_as or (
+            self.get_coro(),
+            (),
+            {name: value for name, value in self._kwargs.items() if value is not None},
+        )
 
     @property
     def created_at(self) -> Site:
@@ -156,7 +160,7 @@ class HeldTask(asyncio.Task[Any]):
         self._successor.add_done_callback(self._take_outcome)
 
     def forget(self) -> None:
-        """End it as cancelled: at once if it is held, or can never go on because its loop is closed; else as `cancel`."""
+        """End it as cancelled: at once if it is held or its loop is closed, else as `cancel` does."""
         loop = self.runner.get_loop()
         if self.held:
             self._leave_hold()
