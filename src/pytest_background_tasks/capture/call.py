@@ -88,7 +88,7 @@ def _is_mocks(code: Any, arguments: dict[str, Any]) -> bool:
     if code is _mock_code():
         return True
     mock = sys.modules.get("unittest.mock")
-    return bool(mock) and code.co_filename == "<string>" and isinstance(arguments.get("self"), mock.AsyncMock)
+    return mock is not None and code.co_filename == "<string>" and isinstance(arguments.get("self"), mock.AsyncMock)
 
 
 def _call_of_mock(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any], **_: object) -> Call:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
@@ -56,6 +56,7 @@ class Capture:
         self.targets: Targets | None = None
         self.follower: Follower | None = None
         self._on_hold = on_hold
+        self._contexts: tuple[Context, Context] | None = None
         self._entrances: AbstractContextManager[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -152,12 +153,8 @@ class Capture:
         started_as: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = None,
     ) -> HeldTask | None:
         by_captured_task = _in_captured_task.get()
-        token = None if by_captured_task else _in_captured_task.set(True)
-        try:
-            task = HeldTask(coroutine, loop, origin, kwargs, started_as)
-        finally:
-            if token is not None:
-                _in_captured_task.reset(token)
+        context = None if by_captured_task or kwargs.get("context") else self._marked_context()
+        task = HeldTask(coroutine, loop, origin, kwargs, context, started_as)
         if (targets.only or targets.ignore) and not self._is_wanted(task, targets):
             return None
         self.tasks.append(task)
@@ -166,6 +163,23 @@ class Capture:
         else:
             self._on_hold(task)
         return task
+
+    def _marked_context(self) -> Context:
+        """A copy of the current context in which `_in_captured_task` is set.
+
+        Made from the last one where nothing has changed since: a context that is set anew is expensive, a copy is not.
+        """
+        current = copy_context()
+        try:
+            is_known = self._contexts is not None and self._contexts[0] == current
+        except Exception:  # values of the user's, compared with what may not want to be compared
+            is_known = False
+        if not is_known:
+            marked = current.copy()
+            marked.run(_in_captured_task.set, True)
+            self._contexts = (current, marked)
+        assert self._contexts is not None
+        return self._contexts[1].copy()
 
     def _is_wanted(self, task: HeldTask, targets: Targets) -> bool:
         try:

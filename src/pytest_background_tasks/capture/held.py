@@ -55,6 +55,7 @@ class HeldTask(asyncio.Task[Any]):
         loop: where it will run; must not be closed.
         origin: what creates it.
         kwargs: what was passed beside the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
+        context: to run in, where `kwargs` names none.
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
 
     """
@@ -67,6 +68,7 @@ class HeldTask(asyncio.Task[Any]):
         loop: asyncio.AbstractEventLoop,
         origin: Origin,
         kwargs: dict[str, Any],
+        context: Context | None = None,
         started_as: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None,
     ) -> None:
         self._first_step: Callable[[], object] | None = None
@@ -80,7 +82,7 @@ class HeldTask(asyncio.Task[Any]):
         shadowed = vars(loop).get("call_soon")
         loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
         try:
-            super().__init__(coroutine, loop=loop, **_not_eager(kwargs))
+            super().__init__(coroutine, loop=loop, **_as_held(kwargs, context))
         finally:
             if shadowed is None:
                 del loop.call_soon
@@ -248,8 +250,11 @@ class HeldTask(asyncio.Task[Any]):
         self._polls = self._polls + 1 if is_asleep(poller) else 0
 
 
-def _not_eager(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {**kwargs, "eager_start": False} if "eager_start" in kwargs else kwargs
+def _as_held(kwargs: dict[str, Any], context: Context | None) -> dict[str, Any]:
+    kwargs = {**kwargs, "context": kwargs.get("context") or context}
+    if "eager_start" in kwargs:
+        kwargs["eager_start"] = False
+    return kwargs
 
 
 _SLEEPS = (asyncio.sleep.__code__, asyncio.tasks.__sleep0.__code__)  # type: ignore[attr-defined]
