@@ -170,16 +170,16 @@ class Capture:
         Made from the last one where nothing has changed since: a context that is set anew is expensive, a copy is not.
         """
         current = copy_context()
+        contexts = self._contexts
         try:
-            is_known = self._contexts is not None and self._contexts[0] == current
-        except Exception:  # values of the user's, compared with what may not want to be compared
+            is_known = contexts is not None and contexts[0] == current
+        except Exception:  # values of the user's that do not want to be compared
             is_known = False
-        if not is_known:
+        if contexts is None or not is_known:
             marked = current.copy()
             marked.run(_in_captured_task.set, True)
-            self._contexts = (current, marked)
-        assert self._contexts is not None
-        return self._contexts[1].copy()
+            contexts = self._contexts = (current, marked)
+        return contexts[1].copy()
 
     def _is_wanted(self, task: HeldTask, targets: Targets) -> bool:
         try:
