@@ -1,6 +1,7 @@
 """Running what is held: results, failures, limits, and the synchronous call in every place (rules 7 and 8)."""
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable
 from typing import Any
@@ -89,6 +90,15 @@ async def test_what_a_task_starts_in_turn_runs_too(background_tasks: BackgroundT
     assert first == "parent"
     assert sorted(others) == ["callback", "direct", "group", "thread"]
     assert background_tasks.task_count == 5
+
+
+async def test_what_a_task_with_a_context_of_its_own_starts_runs_too(background_tasks: BackgroundTasks) -> None:
+    async def parent() -> None:
+        asyncio.create_task(answer())
+
+    background_tasks.start_capturing()
+    asyncio.create_task(parent(), context=contextvars.Context())
+    assert await background_tasks.run_all_async() == [None, 42]
 
 
 async def test_after_stop_capturing_what_a_task_starts_is_its_own_business(background_tasks: BackgroundTasks) -> None:

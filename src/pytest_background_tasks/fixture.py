@@ -63,7 +63,6 @@ class BackgroundTasks:
 
         Raises:
             TypeError: if one of them is no `Target`; says what to write instead.
-
         """
         __tracebackhide__ = True
         self._capture.aim(_targets(only, ignore))
@@ -136,7 +135,6 @@ class BackgroundTasks:
                 ``ExceptionGroup``. A note names the task and the line that created it.
             BackgroundTasksTimeout: names each task that has not ended, and the line it waits at.
             TooManyBackgroundTasks: if tasks start tasks without end.
-
         """
         __tracebackhide__ = True
         return await self._run_async(self._capture.held, timeout, return_exceptions)
@@ -160,7 +158,6 @@ class BackgroundTasks:
 
         Raises:
             NoSuchBackgroundTask: if nothing that is held matches; lists what is held.
-
         """
         return await self._run_async(
             self._pick("await background_tasks.run_async", targets), timeout, return_exceptions

@@ -34,7 +34,6 @@ def matcher(target: Target, call: str) -> Match:
 
     Raises:
         TypeError: if `target` is none; says what was given and what to write.
-
     """
     from .capture.captured import CapturedTask
 

@@ -46,7 +46,6 @@ class Capture:
     Args:
         is_own: which code is the project's own.
         on_hold: told of each task that is held from now on.
-
     """
 
     def __init__(self, is_own: OwnCode, on_hold: Callable[[HeldTask], None]) -> None:
@@ -158,7 +157,7 @@ class Capture:
         if (targets.only or targets.ignore) and not self._is_wanted(task, targets):
             return None
         self.tasks.append(task)
-        if self.follower is not None and by_captured_task and self.follower.follow(task):
+        if self.follower is not None and (by_captured_task or _current_is_captured()) and self.follower.follow(task):
             task.release()
         else:
             self._on_hold(task)
@@ -190,3 +189,8 @@ class Capture:
         if not wanted:
             task.discard()
         return wanted
+
+
+def _current_is_captured() -> bool:
+    """Whether a captured task is running: for one that the user gave a context of its own, where nothing is marked."""
+    return asyncio._get_running_loop() is not None and isinstance(asyncio.current_task(), HeldTask)

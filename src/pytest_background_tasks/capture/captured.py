@@ -113,7 +113,6 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
             BaseException: what it raised, if it failed.
             asyncio.CancelledError: if it was cancelled.
             asyncio.InvalidStateError: if it has not ended.
-
         """
         return self._held.result()
 
@@ -123,7 +122,6 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
         Raises:
             asyncio.CancelledError: if it was cancelled.
             asyncio.InvalidStateError: if it has not ended.
-
         """
         return self._held.exception()
 

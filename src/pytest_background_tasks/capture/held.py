@@ -57,7 +57,6 @@ class HeldTask(asyncio.Task[Any]):
         kwargs: what was passed beside the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
         context: to run in, where `kwargs` names none.
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
-
     """
 
     __slots__ = ("_arguments", "_context", "_first_step", "_kwargs", "_origin", "_polls", "_started_as", "_successor")

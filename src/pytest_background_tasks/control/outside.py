@@ -28,7 +28,6 @@ def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threa
         test_thread: the thread that runs the test.
         old_threads: idents of threads that were there before the test; what they do is not for its sake, unless a task
             waits for it.
-
     """
     return [*_open_files(loop), *_thread_calls(loop), *_threads(test_thread, old_threads)]
 

@@ -25,7 +25,6 @@ class Run:
     Args:
         capture: what the tasks come from.
         tasks: held, in the order in which they start.
-
     """
 
     def __init__(self, capture: Capture, tasks: Iterable[HeldTask]) -> None:

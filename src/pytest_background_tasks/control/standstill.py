@@ -41,7 +41,6 @@ class Standstill:
         capture: knows what is held.
         test_code: code of the test function, by which its task is known.
         limit: seconds of silence after which it no longer waits for the outside; None: waits for ever.
-
     """
 
     def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None) -> None:
