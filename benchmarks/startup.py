@@ -1,0 +1,73 @@
+"""What the installed plugin adds to a session that does not use it: `python benchmarks/startup.py`.
+
+Other plugins import asyncio for themselves and would hide what ours costs, so pytest loads none but ours.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import repeat
+
+REPETITIONS = 40
+GOAL_MILLISECONDS = 5.0
+WITH = ["-p", "pytest_background_tasks.plugin"]
+# To load a plugin by name pytest reads the metadata of all that is installed, which it otherwise does once for all
+# plugins. So the other side loads one too, a module of Python that is there already.
+WITHOUT = ["-p", "no:background_tasks", "-p", "atexit"]
+ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling the plugin is what only the first session does
+NO_TESTS_COLLECTED = 5
+
+LOADED = """
+import sys, pytest
+pytest.main(sys.argv[1:])
+assert "pytest_background_tasks.plugin" in sys.modules
+print(*{"asyncio", "pytest_background_tasks.fixture"} & set(sys.modules))
+"""
+
+
+def milliseconds(options: list[str], folder: str) -> float:
+    """How long pytest takes in an empty folder, as a process of its own."""
+    command = [sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider", *options]
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=False)
+    assert done.returncode == NO_TESTS_COLLECTED
+    return (time.perf_counter() - start) * 1000
+
+
+def loaded_for_nothing(folder: str) -> str:
+    """Which of the modules that cost time are loaded although nothing uses them."""
+    command = [sys.executable, "-c", LOADED, "--co", "-q", "-p", "no:cacheprovider", *WITH]
+    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout.splitlines()[-1]
+
+
+def quartiles(numbers: list[float]) -> str:
+    low, middle, high = statistics.quantiles(numbers, n=4)
+    return f"{middle:6.1f} ms  ({low:.1f} to {high:.1f})"
+
+
+def main() -> None:
+    print(f"Start of pytest, on {platform.python_implementation()} {platform.python_version()}")
+    with tempfile.TemporaryDirectory() as folder:
+        loaded = loaded_for_nothing(folder)
+        assert not loaded, f"loaded, and not used: {loaded}"
+        milliseconds(WITH, folder)  # the first session
+        pairs = [(milliseconds(WITHOUT, folder), milliseconds(WITH, folder)) for _ in repeat(None, REPETITIONS)]
+    without, with_plugin = zip(*pairs, strict=True)
+    more = statistics.median(with_plugin) - statistics.median(without)
+    verdict = "met" if more <= GOAL_MILLISECONDS else "NOT MET"
+    print(f"\n  pytest --co in an empty folder, median (and quartiles) of {REPETITIONS}")
+    print(f"    without the plugin:                 {quartiles(without)}")
+    print(f"    with it, unused:                    {quartiles(with_plugin)}")
+    ratio = statistics.median(with_plugin) / statistics.median(without)
+    print(f"    {more:.1f} ms more, ratio {ratio:.3f}; goal at most {GOAL_MILLISECONDS} ms: {verdict}")
+    print("  neither asyncio nor the fixture's module is loaded")
+
+
+if __name__ == "__main__":
+    main()
