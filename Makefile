@@ -6,7 +6,7 @@ VENV ?= .venv
 ARGS ?=
 
 BIN = $(VENV)/bin
-PIP = $(BIN)/python -m pip --disable-pip-version-check -q
+PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .PHONY: help test demo chat lint benchmark clean
 
@@ -15,7 +15,7 @@ help: ## show this
 	@echo "  PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS=... for pytest"
 
 test: $(VENV)/ready ## the whole test suite: the plugin's, the example's, the documentation's
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest $(ARGS)
 
 demo: $(VENV)/ready ## what the plugin does, shown on the example application
 	@$(BIN)/python -m pytest -q -s -p no:randomly -p no:cacheprovider examples/demo $(ARGS)
