@@ -20,6 +20,7 @@ import asyncio
 import sys
 from asyncio.tasks import _register_task, _unregister_task
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import Context
 from functools import partial
 from types import CodeType
@@ -164,7 +165,8 @@ class HeldTask(asyncio.Task[Any]):
         elif not super().done() and loop.is_closed():
             self._finish(asyncio.Future.cancel)
         elif asyncio._get_running_loop() is not loop and loop.is_running():
-            loop.call_soon_threadsafe(self.cancel)
+            with suppress(RuntimeError):  # closed in the meantime, and then it ended it
+                loop.call_soon_threadsafe(self.cancel)
         elif not super().done():
             self.cancel()
 

@@ -1,0 +1,384 @@
+"""How to use the fixture `background_tasks`, from the first steps on: read from top to bottom, copy what you need.
+
+The code under test here is a small shop. Everything it does in the background it starts as most programs do, with
+`asyncio.create_task`, and nothing of it knows that it is being tested.
+"""
+
+import asyncio
+import contextvars
+import unittest
+from collections.abc import Iterator
+from unittest.mock import AsyncMock, patch
+
+import pytest
+from fastapi import BackgroundTasks as FastAPIBackgroundTasks
+from fastapi import FastAPI
+from starlette.testclient import TestClient
+
+from pytest_background_tasks import BackgroundTasks, BackgroundTasksDeadlock, BackgroundTasksTimeout
+
+# --- the code under test -------------------------------------------------------------------------------------------
+
+sent: list[str] = []
+user = contextvars.ContextVar("user", default="nobody")
+
+
+async def send_mail(to: str, subject: str = "hello") -> str:
+    await asyncio.sleep(0)
+    sent.append(f"{subject} to {to}")
+    return f"sent to {to}"
+
+
+async def update_stock(item: str) -> str:
+    if item == "unicorn":
+        raise LookupError("no unicorn in stock")
+    return f"{item} counted"
+
+
+async def order(item: str, customer: str) -> str:
+    """Take an order; the mail and the stock are nobody's business who waits for the answer."""
+    asyncio.create_task(send_mail(customer, subject=f"your {item}"), name=f"mail-{item}")
+    asyncio.create_task(update_stock(item))
+    return "thank you"
+
+
+@pytest.fixture(autouse=True)
+def empty_outbox() -> Iterator[None]:
+    sent.clear()
+    yield
+    sent.clear()
+
+
+# --- first steps: the guide's own example --------------------------------------------------------------------------
+
+
+@pytest.mark.asyncio
+async def test_my_background_task(background_tasks):
+    # Start capturing background tasks
+    background_tasks.start_capturing()
+
+    # Define an async function
+    async def my_task():
+        return "task_result"
+
+    # Create a background task (will be captured, not executed)
+    asyncio.create_task(my_task())
+
+    # Verify the task was captured
+    assert background_tasks.task_count == 1
+
+    # Execute the task manually
+    results = await background_tasks.run_all_async()
+
+    # Verify the result
+    assert results[0] == "task_result"
+
+
+# --- look at what was started --------------------------------------------------------------------------------------
+
+
+async def test_nothing_runs_until_the_test_says_so(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    assert await order("tea", "ada") == "thank you"
+    assert background_tasks.task_count == 2
+    assert sent == []
+    assert await background_tasks.run_all_async() == ["sent to ada", "tea counted"]
+    assert sent == ["your tea to ada"]
+
+
+async def test_a_captured_task_tells_what_it_is(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    mail, stock = background_tasks.captured_tasks
+    assert mail.name == "mail-tea"
+    assert mail.function == "send_mail"
+    assert mail.arguments == {"to": "ada", "subject": "your tea"}
+    assert mail.created_at.function == "order"
+    assert mail.created_at.file == __file__
+    assert mail.state == "held"
+    assert isinstance(mail.task, asyncio.Task)
+    assert stock.function == "update_stock"
+
+
+async def test_it_is_the_tuple_of_the_guide(background_tasks: BackgroundTasks) -> None:
+    """`(coroutine, args, kwargs)`, where kwargs is what was passed beside the coroutine."""
+    background_tasks.start_capturing()
+    coroutine = send_mail("ada")
+    asyncio.create_task(coroutine, name="mail")
+    assert background_tasks.captured_tasks == [(coroutine, (), {"name": "mail"})]
+
+
+async def test_it_tells_what_became_of_it(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("unicorn", "ada")
+    mail, stock = background_tasks.captured_tasks
+    await background_tasks.run_all_async(return_exceptions=True)
+    assert (mail.state, stock.state) == ("done", "failed")
+    assert mail.result() == "sent to ada"
+    assert isinstance(stock.exception(), LookupError)
+
+
+async def test_a_started_task_tells_where_it_waits(background_tasks: BackgroundTasks) -> None:
+    doorbell = asyncio.Event()
+
+    async def wait_for_customers() -> None:
+        await doorbell.wait()
+
+    background_tasks.start_capturing()
+    asyncio.create_task(wait_for_customers())
+    [captured] = background_tasks.captured_tasks
+    assert captured.suspended_at is None
+    with pytest.raises(BackgroundTasksTimeout, match="wait_for_customers .* waits at"):
+        await background_tasks.run_all_async(timeout=0.01)
+    assert captured.state == "started"
+    assert captured.suspended_at is not None
+    assert captured.suspended_at.function.endswith("wait_for_customers")
+    doorbell.set()
+    await captured.task
+    assert captured.suspended_at is None
+
+
+async def test_running_does_not_remove(background_tasks: BackgroundTasks) -> None:
+    """What has run is still listed, and not run again."""
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    await background_tasks.run_all_async()
+    assert background_tasks.task_count == 2
+    assert background_tasks.held_tasks == []
+    assert await background_tasks.run_all_async() == []
+    assert sent == ["your tea to ada"]
+
+
+async def test_each_look_gives_a_new_list(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    background_tasks.captured_tasks.clear()
+    assert background_tasks.task_count == len(background_tasks.captured_tasks) == 2
+
+
+async def test_it_reads_well_in_a_failing_assertion(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    assert repr(background_tasks.captured_tasks[0]).startswith(
+        "<CapturedTask held mail-tea send_mail(to='ada', subject='your tea') created at tests/test_background_tasks.py:"
+    )
+
+
+# --- phases of a test ----------------------------------------------------------------------------------------------
+
+
+async def test_reset_between_phases(background_tasks: BackgroundTasks) -> None:
+    """Forget the tasks of the preparation; capturing goes on."""
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    background_tasks.reset()
+    await order("coffee", "bob")
+    await background_tasks.run_all_async()
+    assert sent == ["your coffee to bob"]
+
+
+async def test_after_stop_capturing_tasks_run_as_usual(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    background_tasks.stop_capturing()
+    await asyncio.create_task(send_mail("bob"))
+    assert sent == ["hello to bob"]
+    assert len(background_tasks.held_tasks) == 2
+    await background_tasks.run_all_async()
+    assert sent == ["hello to bob", "your tea to ada"]
+
+
+async def test_capture_only_inside_a_block(background_tasks: BackgroundTasks) -> None:
+    with background_tasks.capturing():
+        await order("tea", "ada")
+    await asyncio.create_task(send_mail("bob"))
+    assert background_tasks.task_count == 2
+
+
+async def test_an_inner_block_restores_the_outer_targets(background_tasks: BackgroundTasks) -> None:
+    with background_tasks.capturing(send_mail):
+        with background_tasks.capturing(update_stock):
+            await order("tea", "ada")
+        await order("coffee", "bob")
+    assert [task.function for task in background_tasks.captured_tasks] == ["update_stock", "send_mail"]
+
+
+async def test_capturing_while_capturing_changes_the_targets(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    background_tasks.start_capturing(send_mail)
+    await order("coffee", "bob")
+    functions = [task.function for task in background_tasks.captured_tasks]
+    assert functions == ["send_mail", "update_stock", "send_mail"]
+
+
+async def test_stop_before_start_is_harmless(background_tasks: BackgroundTasks) -> None:
+    background_tasks.stop_capturing()
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    assert background_tasks.task_count == 2
+
+
+# --- choose --------------------------------------------------------------------------------------------------------
+
+
+async def test_capture_only_some(background_tasks: BackgroundTasks) -> None:
+    """By function, by a pattern for the task's or the function's name, or by a predicate."""
+    for only in (send_mail, "mail-*", "send_*", lambda task: task.arguments.get("to") == "ada"):
+        background_tasks.start_capturing(only)
+        await order("tea", "ada")
+        assert [task.function for task in background_tasks.captured_tasks] == ["send_mail"]
+        background_tasks.reset()
+
+
+async def test_let_some_run_as_usual(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing(ignore=[update_stock, "heartbeat*"])
+    await order("tea", "ada")
+    assert [task.function for task in background_tasks.captured_tasks] == ["send_mail"]
+
+
+async def test_run_only_some(background_tasks: BackgroundTasks) -> None:
+    """The rest stays held; a task can be named by itself, too."""
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    await order("coffee", "bob")
+    assert await background_tasks.run_async(send_mail) == ["sent to ada", "sent to bob"]
+    coffee = background_tasks.held_tasks[-1]
+    assert background_tasks.run_sync(coffee) == ["coffee counted"]
+    assert [task.arguments for task in background_tasks.held_tasks] == [{"item": "tea"}]
+
+
+async def test_a_mock_stands_for_a_function(background_tasks: BackgroundTasks) -> None:
+    with patch(f"{__name__}.send_mail", AsyncMock(send_mail, name="send_mail")) as mock:
+        background_tasks.start_capturing()
+        await order("tea", "ada")
+        assert background_tasks.captured_tasks[0].arguments == {"to": "ada", "subject": "your tea"}
+        await background_tasks.run_async(mock)
+        mock.assert_awaited_once_with("ada", subject="your tea")
+
+
+# --- waiting -------------------------------------------------------------------------------------------------------
+
+
+async def test_code_that_waits_for_its_task_goes_on(background_tasks: BackgroundTasks) -> None:
+    """A held task starts when somebody waits for it: `await`, `gather`, `wait`, `wait_for`, `shield` …"""
+    background_tasks.start_capturing()
+    task = asyncio.create_task(send_mail("ada"))
+    assert await task == "sent to ada"
+    assert background_tasks.held_tasks == []
+
+
+async def test_a_held_task_can_be_cancelled(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    task = asyncio.create_task(send_mail("ada"))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sent == []
+
+
+async def test_waiting_in_another_way_fails_at_once(background_tasks: BackgroundTasks) -> None:
+    """For an event that a held task would set the test would wait for ever; it is told so instead."""
+    opened = asyncio.Event()
+
+    async def open_shop() -> None:
+        opened.set()
+
+    background_tasks.start_capturing()
+    asyncio.create_task(open_shop())
+    with pytest.raises(BackgroundTasksDeadlock, match="held: .*open_shop"):
+        await opened.wait()
+
+
+# --- failures ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_failure_is_raised_after_the_rest_has_run(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("unicorn", "ada")
+    with pytest.raises(LookupError, match="no unicorn in stock") as caught:
+        await background_tasks.run_all_async()
+    assert sent == ["your unicorn to ada"]
+    assert "update_stock" in caught.value.__notes__[0]
+
+
+async def test_failures_as_results(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("unicorn", "ada")
+    sent_to, error = await background_tasks.run_all_async(return_exceptions=True)
+    assert sent_to == "sent to ada"
+    assert isinstance(error, LookupError)
+
+
+# --- every kind of test --------------------------------------------------------------------------------------------
+
+
+def test_in_a_def_test(background_tasks: BackgroundTasks) -> None:
+    """There is no running loop; create_task is captured all the same."""
+    background_tasks.start_capturing()
+    asyncio.create_task(send_mail("ada"))
+    assert background_tasks.run_all_sync() == ["sent to ada"]
+
+
+def test_after_asyncio_run(background_tasks: BackgroundTasks) -> None:
+    """What was held outlives its loop."""
+    background_tasks.start_capturing()
+    assert asyncio.run(order("tea", "ada")) == "thank you"
+    assert background_tasks.run_all_sync() == ["sent to ada", "tea counted"]
+
+
+async def test_synchronously_inside_an_async_test(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    assert background_tasks.run_all_sync() == ["sent to ada", "tea counted"]
+
+
+class TestInAClassOfUnittest(unittest.IsolatedAsyncioTestCase):
+    """Fixtures reach a TestCase through an autouse fixture of its own."""
+
+    @pytest.fixture(autouse=True)
+    def take_fixture(self, background_tasks: BackgroundTasks) -> None:
+        self.background_tasks = background_tasks
+
+    async def test_it(self) -> None:
+        self.background_tasks.start_capturing()
+        await order("tea", "ada")
+        self.assertEqual(await self.background_tasks.run_all_async(), ["sent to ada", "tea counted"])
+
+
+@pytest.mark.parametrize("with_lifespan", [False, True])
+def test_behind_a_test_client(background_tasks: BackgroundTasks, with_lifespan: bool) -> None:
+    """The app runs on a loop of its own in a thread of its own, and without `with` that ends after each request."""
+    app = FastAPI()
+
+    @app.post("/orders/{item}")
+    async def post(item: str) -> str:
+        user.set("ada")
+        return await order(item, "ada")
+
+    background_tasks.start_capturing()
+    client = TestClient(app)
+    if with_lifespan:
+        with client:
+            assert client.post("/orders/tea").json() == "thank you"
+            background_tasks.run_all_sync()
+    else:
+        assert client.post("/orders/tea").json() == "thank you"
+        background_tasks.run_all_sync()
+    assert sent == ["your tea to ada"]
+
+
+def test_background_tasks_of_fastapi(background_tasks: BackgroundTasks) -> None:
+    """They no longer run inside the response; the callable and its arguments are the captured tuple."""
+    app = FastAPI()
+
+    @app.post("/mail")
+    async def post(later: FastAPIBackgroundTasks) -> None:
+        later.add_task(send_mail, "ada", subject="welcome")
+
+    background_tasks.start_capturing()
+    TestClient(app).post("/mail")
+    assert background_tasks.captured_tasks == [(send_mail, ("ada",), {"subject": "welcome"})]
+    assert sent == []
+    background_tasks.run_all_sync()
+    assert sent == ["welcome to ada"]

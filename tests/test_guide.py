@@ -1,0 +1,42 @@
+"""The user's guide holds to the letter."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+GUIDE = ROOT.parent / "shared" / "guide.md"
+
+pytestmark = pytest.mark.skipif(not GUIDE.exists(), reason="the guide lies beside the project, not in it")
+
+
+def examples() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL) if GUIDE.exists() else []
+
+
+@pytest.mark.parametrize("example", examples(), ids=["basic", "chat"] if GUIDE.exists() else [])
+def test_its_examples_run_verbatim(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
+    """Also where every warning is an error."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.syspath_prepend(str(ROOT / "examples" / "chat"))
+    pytester.makepyfile(example)
+    plugins = ("-p", "pytest_background_tasks.plugin", "-p", "pytest_asyncio.plugin")
+    result = pytester.runpytest_inprocess("-Werror", "-o", "asyncio_default_fixture_loop_scope=function", *plugins)
+    result.assert_outcomes(passed=1)
+
+
+def test_every_method_it_names_is_there_and_documented(background_tasks) -> None:
+    """And in the project's own documentation as well."""
+    names = re.findall(r"^#### `(\w+)", GUIDE.read_text(), re.MULTILINE)
+    assert len(names) == 7
+    own_guide = (ROOT / "docs" / "fixture.md").read_text()
+    for name in names:
+        assert getattr(type(background_tasks), name).__doc__
+        assert re.search(rf"^`(await )?{name}", own_guide, re.MULTILINE)
+    assert list(examples()), "the guide has examples"
+
+
+def test_the_example_file_it_promises_is_there() -> None:
+    [path] = re.findall(r"See `(.*?)` for comprehensive examples", GUIDE.read_text())
+    assert (ROOT / path).is_file()

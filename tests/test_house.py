@@ -1,0 +1,69 @@
+"""Who may know whom (section 8 of the design)."""
+
+import ast
+import importlib
+import pkgutil
+from pathlib import Path
+
+import pytest
+
+import pytest_background_tasks
+
+ROOT = Path(pytest_background_tasks.__file__).parent
+MODULES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in ROOT.rglob("*.py")
+}
+
+
+def imports(path: Path) -> set[str]:
+    """The names of all modules that `path` imports, absolute; ours without the package's name."""
+    package = ["pytest_background_tasks", *path.relative_to(ROOT).parent.parts]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            found.add(".".join([*base, *([node.module] if node.module else [])]))
+    return {name.removeprefix("pytest_background_tasks.") for name in found}
+
+
+def test_nobody_imports_the_plugin() -> None:
+    assert [name for name, path in MODULES.items() if "plugin" in imports(path)] == []
+
+
+@pytest.mark.parametrize("room", ["capture", "control"])
+def test_the_engine_knows_nothing_of_pytest(room: str) -> None:
+    """Only plugin.py does."""
+    knowing = [name for name, path in MODULES.items() if {"pytest", "_pytest"} & imports(path)]
+    assert knowing == ["plugin"]
+    assert any(name.startswith(room) for name in MODULES)
+
+
+def test_capture_knows_nothing_of_control() -> None:
+    """Holding a task does not depend on how it is run."""
+    for name, path in MODULES.items():
+        if name.startswith("capture"):
+            assert not [other for other in imports(path) if other.startswith(("control", "fixture"))], name
+
+
+def test_integrations_are_imported_only_when_installed() -> None:
+    """Nothing that users may not have is imported at the top of a module, but in the file of its own name."""
+    for name, path in MODULES.items():
+        foreign = {other.partition(".")[0] for other in imports(path)} & {"starlette", "fastapi", "uvloop", "anyio"}
+        assert foreign <= {name.rpartition(".")[2]}, name
+
+
+def test_files_can_be_read_in_one_sitting() -> None:
+    assert {name: count for name, path in MODULES.items() if (count := len(path.read_text().splitlines())) > 300} == {}
+
+
+def test_everything_public_can_be_imported_and_says_what_it_is() -> None:
+    assert dir(pytest_background_tasks) == pytest_background_tasks.__all__
+    for name in set(pytest_background_tasks.__all__) - {"Target"}:  # an alias cannot carry a docstring
+        assert getattr(pytest_background_tasks, name).__doc__, name
+    assert "Target" in pytest_background_tasks.__all__
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        pytest_background_tasks.nonsense  # noqa: B018
+    for module in pkgutil.walk_packages([str(ROOT)], "pytest_background_tasks."):
+        assert importlib.import_module(module.name).__doc__, module.name

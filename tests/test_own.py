@@ -1,0 +1,70 @@
+"""Which code is the project's own (rule 2)."""
+
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+from pytest_background_tasks.capture.own import OwnCode
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A project with its environment inside, and another project in a folder of it."""
+    for file in (
+        "src/shop/orders.py",
+        "tests/test_orders.py",
+        ".venv/lib/python3.13/site-packages/aiolib/client.py",
+        ".venv/lib/python3.13/site-packages/shop/orders.py",
+        ".venv/lib/python3.13/site-packages/stock/count.py",
+        "services/stock/pyproject.toml",
+        "services/stock/src/stock/count.py",
+    ):
+        path = tmp_path / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return tmp_path
+
+
+SITE = ".venv/lib/python3.13/site-packages"
+
+
+@pytest.mark.parametrize("file", ["src/shop/orders.py", "tests/test_orders.py", "conftest.py"])
+def test_what_lies_under_the_rootdir_is_own(root: Path, file: str) -> None:
+    assert OwnCode(root)[str(root / file)]
+
+
+def test_other_peoples_packages_are_not(root: Path) -> None:
+    """Also if the environment lies under the rootdir."""
+    assert not OwnCode(root)[str(root / SITE / "aiolib/client.py")]
+
+
+@pytest.mark.parametrize("file", ["shop/orders.py", "stock/count.py"])
+def test_an_installed_copy_of_own_source_is_own(root: Path, file: str) -> None:
+    """Of the project, and of a project in a folder of it."""
+    assert OwnCode(root)[str(root / SITE / file)]
+
+
+def test_python_itself_is_not_even_under_the_rootdir() -> None:
+    library = Path(sysconfig.get_path("stdlib"))
+    assert not OwnCode(library.parent)[str(library / "asyncio" / "tasks.py")]
+    assert not OwnCode(library.parent)["<frozen runpy>"]
+
+
+def test_code_without_a_file_is_the_tests(root: Path) -> None:
+    assert OwnCode(root)["<doctest test.md[0]>"]
+
+
+def test_a_package_can_be_named(root: Path) -> None:
+    """Whole or in part, in site-packages or on sys.path."""
+    file = str(root / SITE / "aiolib/client.py")
+    assert OwnCode(root, ["aiolib"])[file]
+    assert OwnCode(root, ["aiolib.client"])[file]
+    assert not OwnCode(root, ["aiolib.server", "aio"])[file]
+
+
+def test_a_named_package_elsewhere_on_the_path(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(root / "src"))
+    elsewhere = root / "tests"
+    assert OwnCode(elsewhere, ["shop"])[str(root / "src/shop/orders.py")]
+    assert not OwnCode(elsewhere)[str(root / "src/shop/orders.py")]

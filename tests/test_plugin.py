@@ -1,0 +1,296 @@
+"""What a session sees of the plugin: options, errors, and nothing left behind (rules 9 and 10)."""
+
+import subprocess
+import sys
+from textwrap import dedent
+
+import pytest
+
+RUNNERS = {
+    "pytest-asyncio": ("pytest_asyncio.plugin", "pytest.mark.asyncio"),
+    "pytest-asyncio, a loop for the module": ("pytest_asyncio.plugin", "pytest.mark.asyncio(loop_scope='module')"),
+    "anyio": ("anyio.pytest_plugin", "[pytest.mark.anyio, pytest.mark.parametrize('anyio_backend', ['asyncio'])]"),
+}
+
+LEFTOVERS = """
+    pytestmark = {mark}
+    ended = []
+
+    async def forever():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(1)
+
+    async def test_held(background_tasks):
+        background_tasks.start_capturing()
+        asyncio.create_task(forever())
+
+    async def test_failing(background_tasks):
+        background_tasks.start_capturing()
+        asyncio.create_task(forever())
+        assert False, "in the middle"
+
+    async def test_started(background_tasks):
+        background_tasks.start_capturing()
+        asyncio.create_task(forever())
+        with pytest.raises(TimeoutError):
+            await background_tasks.run_all_async(timeout=0.01)
+
+    async def test_released(background_tasks):
+        background_tasks.start_capturing()
+        waiting = asyncio.gather(asyncio.create_task(forever()), return_exceptions=True)
+        await asyncio.sleep(0)
+
+    async def test_cancelled(background_tasks):
+        background_tasks.start_capturing()
+        asyncio.create_task(forever()).cancel()
+
+    async def test_afterwards():
+        assert_unpatched()
+        assert_clean(asyncio.get_running_loop())
+        assert "forever" not in [task.get_coro().__name__ for task in asyncio.all_tasks()]
+        assert len(ended) == 2, "those that had started"
+"""
+
+UNPATCHED = """
+    import asyncio, pytest, uvloop
+    from starlette.background import BackgroundTask
+
+    def assert_unpatched():
+        for function in (
+            asyncio.BaseEventLoop.create_task, asyncio.events.get_running_loop, uvloop.Loop.create_task,
+            BackgroundTask.__call__, BackgroundTask.__init__,
+        ):
+            assert "pytest_background_tasks" not in getattr(getattr(function, "__code__", None), "co_filename", "")
+        assert "create_task" not in vars(uvloop.Loop)
+
+    def assert_clean(loop):
+        assert "call_soon" not in vars(loop)
+        assert "select" not in vars(getattr(loop, "_selector", type("", (), {})()))
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Run a generated project in process, without the plugins of the environment."""
+
+    def run(source: str, *args: str, plugins: tuple[str, ...] = ("pytest_asyncio.plugin",)) -> pytest.RunResult:
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        pytester.makepyfile(dedent(UNPATCHED) + dedent(source))
+        named = [word for plugin in ("pytest_background_tasks.plugin", *plugins) for word in ("-p", plugin)]
+        options = ["-o", "asyncio_default_fixture_loop_scope=function"] if "pytest_asyncio.plugin" in plugins else []
+        return pytester.runpytest_inprocess("-W", "error", *named, *options, *args)
+
+    return run
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_nothing_is_left_behind(run, runner: str) -> None:
+    """Held, started, failed in the middle, awaited by others: the next test finds everything as it was."""
+    plugin, mark = RUNNERS[runner]
+    result = run(LEFTOVERS.replace("{mark}", mark), plugins=(plugin,))
+    result.assert_outcomes(passed=5, failed=1)
+    result.stdout.fnmatch_lines(["*AssertionError: in the middle*"])
+    result.stdout.no_fnmatch_line("*never awaited*")
+    result.stdout.no_fnmatch_line("*destroyed*")
+
+
+def test_unpatched_between_stop_and_start(run) -> None:
+    """Only while a test captures is anything replaced."""
+    run(
+        """
+        def test_it(background_tasks):
+            assert_unpatched()
+            background_tasks.stop_capturing()
+            background_tasks.start_capturing()
+            with pytest.raises(AssertionError):
+                assert_unpatched()
+            background_tasks.stop_capturing()
+            background_tasks.stop_capturing()
+            assert_unpatched()
+            with background_tasks.capturing():
+                with background_tasks.capturing():
+                    pass
+                with pytest.raises(AssertionError):
+                    assert_unpatched()
+            assert_unpatched()
+        """
+    ).assert_outcomes(passed=1)
+
+
+def test_what_somebody_else_patched_meanwhile_is_left_to_them(run) -> None:
+    run(
+        """
+        def test_it(background_tasks):
+            original = asyncio.BaseEventLoop.create_task
+            theirs = lambda self, coro, **kwargs: original(self, coro, **kwargs)
+            background_tasks.start_capturing()
+            asyncio.BaseEventLoop.create_task = theirs
+            background_tasks.stop_capturing()
+            assert asyncio.BaseEventLoop.create_task is theirs
+            assert asyncio.run(asyncio.sleep(0, 1)) == 1
+            asyncio.BaseEventLoop.create_task = original
+        """
+    ).assert_outcomes(passed=1)
+
+
+def test_after_its_test_the_fixture_says_so(run) -> None:
+    result = run(
+        """
+        kept = []
+
+        def test_first(background_tasks):
+            kept.append(background_tasks)
+
+        def test_second():
+            kept[0].start_capturing()
+
+        def test_third():
+            kept[0].task_count
+        """
+    )
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines(["*BackgroundTasksError: background_tasks of *::test_first was used after that test had ended*"])
+
+
+def test_a_capturing_block_that_outlives_its_test(run) -> None:
+    """Leaving it later patches nothing."""
+    run(
+        """
+        blocks = []
+
+        def test_first(background_tasks):
+            blocks.append(background_tasks.capturing())
+            blocks[0].__enter__()
+
+        def test_second():
+            assert_unpatched()
+            blocks[0].__exit__(None, None, None)
+            assert_unpatched()
+        """
+    ).assert_outcomes(passed=2)
+
+
+def test_without_pytest_asyncio(run) -> None:
+    """``-p no:asyncio``: a def test needs no runner plugin."""
+    run(
+        """
+        def test_it(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(asyncio.sleep(0, 42))
+            assert background_tasks.run_all_sync() == [42]
+        """,
+        "-p",
+        "no:asyncio",
+        plugins=(),
+    ).assert_outcomes(passed=1)
+
+
+def test_two_tests_in_a_row_under_xdist_and_in_random_order(run) -> None:
+    source = """
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("number", range(6))
+        async def test_it(background_tasks, number):
+            background_tasks.start_capturing()
+            asyncio.create_task(asyncio.sleep(0, number))
+            assert await background_tasks.run_all_async() == [number]
+    """
+    plugins = ("pytest_asyncio.plugin", "xdist", "pytest_randomly")
+    run(source, "-n2", plugins=plugins).assert_outcomes(passed=6)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("background_tasks_timeout = soon", "background_tasks_timeout = soon: not a number of seconds"),
+        ("background_tasks_timeout = -1", "background_tasks_timeout = -1: not a number of seconds"),
+        ("background_tasks_packages = my-package", "background_tasks_packages: 'my-package' is not an import name"),
+    ],
+)
+def test_a_wrong_ini_value_is_a_usage_error(run, pytester: pytest.Pytester, line: str, message: str) -> None:
+    """Before anything runs, with what to write instead."""
+    pytester.makeini(f"[pytest]\n{line}")
+    result = run("def test_it(): ...")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{message}*write e.g.*"])
+
+
+def test_the_default_time_out_comes_from_the_ini(run, pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\nbackground_tasks_timeout = 0.05")
+    result = run(
+        """
+        def test_it(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(asyncio.sleep(3600))
+            background_tasks.run_all_sync()
+        """
+    )
+    result.stdout.fnmatch_lines(["*did not end within 0.05 s*", "*sleep (Task-*, created at *) waits at *"])
+
+
+def test_a_failure_shows_the_users_lines_and_none_of_ours(run) -> None:
+    """From the line of the test to the line that failed."""
+    result = run(
+        """
+        async def job():
+            raise ValueError("broken job")
+
+        @pytest.mark.asyncio
+        async def test_async(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(job())
+            await background_tasks.run_all_async()
+
+        def test_sync(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(job())
+            background_tasks.run_all_sync()
+        """,
+        "--tb=short",
+    )
+    result.assert_outcomes(failed=2)
+    for test, call in (("async", "await background_tasks.run_all_async()"), ("sync", "background_tasks.run_all_sync()")):
+        result.stdout.fnmatch_lines(
+            [
+                f"*: in test_{test}",
+                f"    {call}",
+                "*: in job",
+                '    raise ValueError("broken job")',
+                "E   ValueError: broken job",
+                f"E   in background task Task-*, job, created at *.py:* in test_{test}",
+            ],
+        )
+    assert "pytest_background_tasks" not in result.stdout.str().partition("FAILURES")[2]
+
+
+def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
+    """``-p no:background_tasks``, with the plugin installed as users have it."""
+    pytester.makepyfile("def test_it(background_tasks): ...")
+    result = pytester.runpytest_subprocess("-p", "no:background_tasks")
+    result.stdout.fnmatch_lines(["*fixture 'background_tasks' not found*"])
+    pytester.runpytest_subprocess().assert_outcomes(passed=1)
+
+
+def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) -> None:
+    """Neither asyncio nor the engine."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it():
+            ours = {name for name in sys.modules if name.startswith("pytest_background_tasks")}
+            assert ours == {"pytest_background_tasks", "pytest_background_tasks.plugin"}
+            assert "asyncio" not in sys.modules
+        """
+    )
+    command = [sys.executable, "-m", "pytest", "-p", "pytest_background_tasks.plugin", str(pytester.path)]
+    environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PATH": ""}
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
+    assert "1 passed" in result.stdout
+
+
+def test_the_fixture_is_listed_with_a_sentence(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--fixtures", "-o", "asyncio_default_fixture_loop_scope=function")
+    result.stdout.fnmatch_lines(["background_tasks -- *", "    Hold the background tasks that the code under test starts*"])

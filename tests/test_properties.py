@@ -1,0 +1,160 @@
+"""What holds for every program: held tasks that are run behave as if nobody had held them."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_background_tasks import BackgroundTasks
+from pytest_background_tasks.capture.own import OwnCode
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one task does: yields, and starts others; then it returns, raises, or cancels itself."""
+
+    steps: "tuple[Job | None, ...]"
+    end: str
+
+
+jobs = st.recursive(
+    st.builds(Job, st.lists(st.none(), max_size=3).map(tuple), st.sampled_from(["return", "raise", "cancel"])),
+    lambda jobs: st.builds(Job, st.lists(jobs | st.none(), max_size=4).map(tuple), st.sampled_from(["return", "raise"])),
+    max_leaves=12,
+)
+
+
+class Program:
+    """Plays jobs, and keeps a log of what happened in which order."""
+
+    def __init__(self) -> None:
+        self.log: list[str] = []
+        self.tasks: list[asyncio.Task[str]] = []
+
+    def start(self, job: Job, name: str) -> None:
+        self.tasks.append(asyncio.create_task(self.play(job, name), name=name))
+
+    async def play(self, job: Job, name: str) -> str:
+        for number, step in enumerate(job.steps):
+            self.log.append(f"{name}@{number}")
+            if step is None:
+                await asyncio.sleep(0)
+            else:
+                self.start(step, f"{name}/{number}")
+        self.log.append(f"{name} {job.end}")
+        if job.end == "raise":
+            raise ValueError(name)
+        if job.end == "cancel":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel(name)
+            await asyncio.sleep(0)
+        return name
+
+    async def plainly(self, program: list[Job]) -> list[str]:
+        for number, job in enumerate(program):
+            self.start(job, str(number))
+        for task in self.tasks:  # grows
+            await asyncio.wait({task})
+        return [outcome(task) for task in self.tasks]
+
+
+def outcome(task: asyncio.Task[str]) -> str:
+    return "cancelled" if task.cancelled() else repr(task.exception() or task.result())
+
+
+def fixture() -> BackgroundTasks:
+    return BackgroundTasks(OwnCode(Path(__file__).parent), "a property", None, 10)
+
+
+def captured(program: list[Job], run: Callable[[BackgroundTasks], Any]) -> tuple[list[str], list[str]]:
+    """The log and the outcomes of `program`, its tasks held first and then started by `run`."""
+    background_tasks, played = fixture(), Program()
+
+    async def main() -> None:
+        background_tasks.start_capturing()
+        for number, job in enumerate(program):
+            played.start(job, str(number))
+        results = run(background_tasks)
+        if asyncio.iscoroutine(results):
+            results = await results
+        assert [type(result) for result in results] == [
+            asyncio.CancelledError if task.cancelled() else type(task.exception() or task.result())
+            for task in played.tasks
+        ]
+
+    try:
+        asyncio.run(main())
+    finally:
+        background_tasks._close()
+    return played.log, [outcome(task) for task in played.tasks]
+
+
+programs = st.lists(jobs, max_size=4)
+
+
+@settings(deadline=None, max_examples=60)
+@given(programs)
+def test_running_what_is_held_is_what_asyncio_would_have_done(program: list[Job]) -> None:
+    """The same steps in the same order, and the same outcomes, by run_all_async."""
+    plain = Program()
+    outcomes = asyncio.run(plain.plainly(program))
+    assert captured(program, lambda tasks: tasks.run_all_async(return_exceptions=True)) == (plain.log, outcomes)
+
+
+@settings(deadline=None, max_examples=60)
+@given(programs)
+def test_run_all_sync_does_what_run_all_async_does(program: list[Job]) -> None:
+    assert captured(program, lambda tasks: tasks.run_all_sync(return_exceptions=True)) == captured(
+        program, lambda tasks: tasks.run_all_async(return_exceptions=True)
+    )
+
+
+@settings(deadline=None, max_examples=60)
+@given(programs, st.lists(st.sampled_from(["run_all_sync", "reset", "stop", "start", "first", "cancel"]), max_size=8))
+def test_whatever_the_test_does_each_task_runs_at_most_once(program: list[Job], actions: list[str]) -> None:
+    """And the fixture never loses count: what was captured is held, running or over."""
+    background_tasks, played = fixture(), Program()
+
+    async def main() -> None:
+        background_tasks.start_capturing()
+        for action in actions:
+            for job in program:
+                played.start(job, f"{len(played.tasks)}")
+            held = background_tasks.held_tasks
+            if action == "run_all_sync":
+                background_tasks.run_all_sync(return_exceptions=True)
+                assert background_tasks.held_tasks == []
+            elif action == "first" and held:
+                background_tasks.run_sync(held[0], return_exceptions=True)
+            elif action == "cancel" and held:
+                held[-1].task.cancel()
+            elif action == "reset":
+                background_tasks.reset()
+                assert background_tasks.task_count == 0
+            elif action in ("start", "stop"):
+                getattr(background_tasks, f"{action}_capturing")()
+            states = [task.state for task in background_tasks.captured_tasks]
+            assert states.count("held") == len(background_tasks.held_tasks)
+        background_tasks.stop_capturing()
+        await background_tasks.run_all_async(return_exceptions=True)
+        await asyncio.gather(*played.tasks, return_exceptions=True)
+
+    try:
+        asyncio.run(main())
+    finally:
+        background_tasks._close()
+    assert len(played.log) == len(set(played.log))
+
+
+@settings(deadline=None, max_examples=60)
+@given(programs)
+def test_playing_a_program_twice_gives_the_same_log(program: list[Job]) -> None:
+    def run(tasks: BackgroundTasks) -> Any:
+        return tasks.run_all_async(return_exceptions=True)
+
+    assert captured(program, run) == captured(program, run)
