@@ -69,7 +69,7 @@ class BackgroundTasks:
         self._capture.aim(_targets(only, ignore))
 
     def stop_capturing(self) -> None:
-        """Let tasks that are started from now on run as usual. What is held stays held; calling it again is harmless."""
+        """Let tasks that are started from now on run as usual. What is held stays held; twice does no harm."""
         self._capture.aim(None)
 
     @contextmanager
@@ -101,9 +101,9 @@ class BackgroundTasks:
 
     @property
     def captured_tasks(self) -> list[CapturedTask]:
-        """What was captured since the start or the last `reset`, in creation order: tuples ``(coroutine, args, kwargs)``.
+        """What was captured since the start or the last `reset`, in the order of creation.
 
-        Running a task does not remove it.
+        Tuples ``(coroutine, args, kwargs)`` that know more, in a new list at each call. Running one does not remove it.
         """
         return [self._capture.view(task) for task in self._capture.tasks]
 
@@ -203,7 +203,8 @@ class BackgroundTasks:
         __tracebackhide__ = True
         if isinstance(timeout, _Default):
             return self._timeout
-        if timeout is None or (isinstance(timeout, (int, float)) and not isinstance(timeout, bool) and timeout > 0):
+        seconds: object = timeout
+        if timeout is None or (isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0):
             return timeout
         raise ValueError(
             f"timeout={timeout!r}: a time-out is a positive number of seconds, or None to wait for ever; "

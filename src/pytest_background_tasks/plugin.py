@@ -10,11 +10,12 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from .capture.own import OwnCode
     from .fixture import BackgroundTasks
 
-_own_code = pytest.StashKey["OwnCode"]()
-_tasks_of_test = pytest.StashKey["BackgroundTasks"]()
-_timeout = pytest.StashKey["float | None"]()
+_own_code: pytest.StashKey[OwnCode] = pytest.StashKey()
+_tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
+_timeout: pytest.StashKey[float | None] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

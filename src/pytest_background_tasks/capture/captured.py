@@ -14,8 +14,8 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
     """A background task that was captured: the tuple ``(coroutine, args, kwargs)``, which knows more.
 
     For ``create_task`` and its kin, ``coroutine`` is the coroutine, ``args`` is ``()``, and ``kwargs`` holds what was
-    passed beside it (``name``, ``context``). For a Starlette background task ``coroutine`` is the callable, ``args`` and
-    ``kwargs`` are its arguments. Two of them are equal if they are the same task.
+    passed beside it (``name``, ``context``). For a Starlette background task ``coroutine`` is the callable, with its
+    ``args`` and ``kwargs``. Two of them are equal if they are the same task.
 
     >>> async def greet(name): ...
     >>> async def test(background_tasks):
