@@ -60,6 +60,30 @@ async def test_it_runs_in_the_context_it_was_created_in(background_tasks: Backgr
     assert user.get() == "eve"
 
 
+async def test_values_that_cannot_be_compared(background_tasks: BackgroundTasks) -> None:
+    """A context variable may hold what has no truth value, such as the equality of two arrays."""
+
+    class Array:
+        def __eq__(self, other: object) -> bool:
+            raise ValueError("ambiguous")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    data = contextvars.ContextVar[Array]("data")
+
+    async def read() -> Array:
+        return data.get()
+
+    background_tasks.start_capturing()
+    arrays = [Array(), Array()]
+    for array in arrays:
+        data.set(array)
+        asyncio.create_task(read())
+    first, second = await background_tasks.run_all_async()
+    assert first is arrays[0]
+    assert second is arrays[1]
+
+
 async def test_a_context_of_the_users_carries_nothing_of_ours(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     own = contextvars.Context()

@@ -11,7 +11,8 @@ import pytest_background_tasks
 
 ROOT = Path(pytest_background_tasks.__file__).parent
 MODULES = {
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in ROOT.rglob("*.py")
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in ROOT.rglob("*.py")
 }
 
 
@@ -55,7 +56,7 @@ def test_integrations_are_imported_only_when_installed() -> None:
 
 
 def test_files_can_be_read_in_one_sitting() -> None:
-    assert {name: count for name, path in MODULES.items() if (count := len(path.read_text().splitlines())) > 300} == {}
+    assert {name: count for name, path in MODULES.items() if (count := len(path.read_text().splitlines())) > 400} == {}
 
 
 def test_everything_public_can_be_imported_and_says_what_it_is() -> None:

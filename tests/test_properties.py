@@ -23,7 +23,9 @@ class Job:
 
 jobs = st.recursive(
     st.builds(Job, st.lists(st.none(), max_size=3).map(tuple), st.sampled_from(["return", "raise", "cancel"])),
-    lambda jobs: st.builds(Job, st.lists(jobs | st.none(), max_size=4).map(tuple), st.sampled_from(["return", "raise"])),
+    lambda jobs: st.builds(
+        Job, st.lists(jobs | st.none(), max_size=4).map(tuple), st.sampled_from(["return", "raise"])
+    ),
     max_leaves=12,
 )
 
@@ -128,7 +130,7 @@ def test_whatever_the_test_does_each_task_runs_at_most_once(program: list[Job], 
             held = background_tasks.held_tasks
             if action == "run_all_sync":
                 background_tasks.run_all_sync(return_exceptions=True)
-                assert background_tasks.held_tasks == []
+                assert not set(held) & set(background_tasks.held_tasks)
             elif action == "first" and held:
                 background_tasks.run_sync(held[0], return_exceptions=True)
             elif action == "cancel" and held:

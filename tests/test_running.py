@@ -1,6 +1,7 @@
 """Running what is held: results, failures, limits, and the synchronous call in every place (rules 7 and 8)."""
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Callable
 from typing import Any
@@ -91,6 +92,15 @@ async def test_what_a_task_starts_in_turn_runs_too(background_tasks: BackgroundT
     assert background_tasks.task_count == 5
 
 
+async def test_what_a_task_with_a_context_of_its_own_starts_runs_too(background_tasks: BackgroundTasks) -> None:
+    async def parent() -> None:
+        asyncio.create_task(answer())
+
+    background_tasks.start_capturing()
+    asyncio.create_task(parent(), context=contextvars.Context())
+    assert await background_tasks.run_all_async() == [None, 42]
+
+
 async def test_after_stop_capturing_what_a_task_starts_is_its_own_business(background_tasks: BackgroundTasks) -> None:
     started: list[asyncio.Task[int]] = []
 
@@ -140,7 +150,9 @@ async def test_run_async_with_nothing_that_matches(background_tasks: BackgroundT
     """The error lists what is held."""
     background_tasks.start_capturing()
     asyncio.create_task(answer(7), name="the-answer")
-    with pytest.raises(NoSuchBackgroundTask, match=r"run_async\('mail\*'\) matches nothing; held:\n.*the-answer") as caught:
+    with pytest.raises(
+        NoSuchBackgroundTask, match=r"run_async\('mail\*'\) matches nothing; held:\n.*the-answer"
+    ) as caught:
         await background_tasks.run_async("mail*")
     assert "answer(value=7)" in str(caught.value)
     with pytest.raises(NoSuchBackgroundTask, match="run_sync"):
@@ -315,9 +327,7 @@ async def test_a_task_that_starts_itself_again_for_ever(
     assert len(background_tasks.held_tasks) == 1
 
 
-async def test_many_held_tasks_are_no_chain(
-    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_many_held_tasks_are_no_chain(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run_module, "STARTED_IN_TURN", 10)
     background_tasks.start_capturing()
     for number in range(20):
@@ -496,7 +506,9 @@ def test_what_cannot_be_run_inside_a_running_uvloop(background_tasks: Background
     async def test() -> None:
         background_tasks.start_capturing()
         task = asyncio.create_task(sleep())
-        with pytest.raises(BackgroundTasksError, match=r"sleep .* waits at (?s:.*)uvloop cannot (?s:.*)await .*run_all_async()"):
+        with pytest.raises(
+            BackgroundTasksError, match=r"sleep .* waits at (?s:.*)uvloop cannot (?s:.*)await .*run_all_async()"
+        ):
             background_tasks.run_all_sync()
         assert await task == "slept"
 

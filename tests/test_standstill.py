@@ -5,6 +5,7 @@ import socket
 import threading
 
 import pytest
+import uvloop
 from aiohttp import ClientSession, web
 from fastapi import FastAPI, WebSocket
 from starlette.testclient import TestClient
@@ -191,7 +192,9 @@ async def test_an_aiohttp_client_and_server(background_tasks: BackgroundTasks, m
     background_tasks.start_capturing()
     asyncio.create_task(set_event(ready))
     async with ClientSession() as session:
-        with pytest.raises(BackgroundTasksDeadlock, match=r"(?s)held: set_event.*nothing has come for 0.3 s from a timer"):
+        with pytest.raises(
+            BackgroundTasksDeadlock, match=r"(?s)held: set_event.*nothing has come for 0.3 s from a timer"
+        ):
             await session.get(f"http://{host}:{port}/")
         await background_tasks.run_all_async()
         async with session.get(f"http://{host}:{port}/") as response:
@@ -322,7 +325,52 @@ def test_the_error_is_not_lost(pytester: pytest.Pytester) -> None:
             raise ValueError("other")
         """
     )
-    result = pytester.runpytest_inprocess("-p", "no:randomly", "-Werror", "-o", "asyncio_default_fixture_loop_scope=function")
+    result = pytester.runpytest_inprocess(
+        "-p", "no:randomly", "-Werror", "-o", "asyncio_default_fixture_loop_scope=function"
+    )
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(["*BackgroundTasksDeadlock: nothing can go on*", "*held: sleep*"])
     result.stdout.fnmatch_lines(["*ValueError: other*", "*before that: nothing can go on*"])
+
+
+def test_code_that_catches_everything_does_not_spin(background_tasks: BackgroundTasks) -> None:
+    """A worker that swallows the error and waits again is cancelled, and then left alone."""
+    caught: list[type[BaseException]] = []
+
+    async def worker() -> None:
+        while len(caught) < 3:
+            try:
+                await asyncio.Event().wait()
+            except BaseException as error:
+                caught.append(type(error))
+        asyncio.get_running_loop().call_later(0.01, done.set)
+        await done.wait()
+
+    async def main() -> None:
+        asyncio.create_task(set_event(asyncio.Event()))
+        await worker()
+
+    done = asyncio.Event()
+    background_tasks.start_capturing()
+    asyncio.run(main())
+    assert caught == [BackgroundTasksDeadlock, asyncio.CancelledError, asyncio.CancelledError]
+
+
+def test_a_uvloop_gets_the_error_after_a_silence(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shows neither its queue nor its timers; a test that sleeps is left alone."""
+
+    async def main() -> None:
+        event = asyncio.Event()
+        asyncio.create_task(set_event(event))
+        await asyncio.sleep(0.5)
+        with pytest.raises(BackgroundTasksDeadlock, match=r"(?s)held: set_event.*for 0.2 s from uvloop"):
+            await event.wait()
+        await background_tasks.run_all_async()
+        await event.wait()
+
+    monkeypatch.setattr(background_tasks._standstill, "_limit", 0.2)
+    background_tasks.start_capturing()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -83,7 +83,9 @@ service, second = Service(), Service()
         (lambda task: task.arguments.get("to") == "ada", lambda: send_mail("ada"), lambda: send_mail("bob")),
     ],
 )
-async def test_a_target_matches(background_tasks: BackgroundTasks, target: Any, matching: Any, not_matching: Any) -> None:
+async def test_a_target_matches(
+    background_tasks: BackgroundTasks, target: Any, matching: Any, not_matching: Any
+) -> None:
     """As ``only`` it holds what it names and lets the rest run; as ``ignore`` the other way round."""
     with background_tasks.capturing(target):
         await asyncio.gather(asyncio.create_task(not_matching()))
@@ -142,7 +144,9 @@ async def test_a_star_does_not_stop_the_runner(background_tasks: BackgroundTasks
     assert await asyncio.to_thread(asyncio.run, main()) == 1
 
 
-@pytest.mark.parametrize("mock", [AsyncMock(name="send_mail"), AsyncMock(send_mail, name="send_mail"), create_autospec(send_mail)])
+@pytest.mark.parametrize(
+    "mock", [AsyncMock(name="send_mail"), AsyncMock(send_mail, name="send_mail"), create_autospec(send_mail)]
+)
 async def test_a_mock_is_a_target(background_tasks: BackgroundTasks, mock: Any) -> None:
     """What its answer runs in is known by the mock, by its name, and by its arguments."""
     background_tasks.start_capturing(mock)

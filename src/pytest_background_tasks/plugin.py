@@ -10,11 +10,12 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from .capture.own import OwnCode
     from .fixture import BackgroundTasks
 
-_own_code = pytest.StashKey["OwnCode"]()
-_tasks_of_test = pytest.StashKey["BackgroundTasks"]()
-_timeout = pytest.StashKey["float | None"]()
+_own_code: pytest.StashKey[OwnCode] = pytest.StashKey()
+_tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
+_timeout: pytest.StashKey[float | None] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -84,6 +85,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         tasks = item.stash.get(_tasks_of_test, None)
         if tasks is not None and tasks._lost_error is not None:
             error.add_note(f"before that: {tasks._lost_error}")
+        if tasks is not None and (orders := tasks._told_of_orders()):
+            item.add_report_section("call", "background_tasks", orders)
         raise
     tasks = item.stash.get(_tasks_of_test, None)
     if tasks is not None and tasks._lost_error is not None:

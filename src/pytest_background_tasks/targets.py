@@ -34,7 +34,6 @@ def matcher(target: Target, call: str) -> Match:
 
     Raises:
         TypeError: if `target` is none; says what was given and what to write.
-
     """
     from .capture.captured import CapturedTask
 
@@ -56,6 +55,12 @@ def matcher(target: Target, call: str) -> Match:
         right = "lambda task: task.name == 'name'"
         raise TypeError(_wrong(call, _source(target), right, "a function that cannot take the captured task"))
     return partial(_answers_yes, target, call)
+
+
+def shown(target: Target) -> str:
+    """`target` as a reader knows it: a function's name, anything else as it is written."""
+    names = (getattr(target, attribute, None) for attribute in ("__qualname__", "_mock_name"))
+    return next((name for name in names if isinstance(name, str)), repr(target))
 
 
 def _wrong(call: str, wrong: str, right: str, what: str) -> str:

@@ -46,13 +46,16 @@ def arguments_of(coroutine: Any) -> dict[str, Any] | None:
     if function is None:
         function = _functions[id(code)] = _Function(code, frame.f_globals.get("__name__", "?"), _parameters(code))
     variables = frame.f_locals
-    return {name: variables[name] for name in function.parameters} or None
+    arguments = {name: variables[name] for name in function.parameters}
+    if "_checksig_" in frame.f_globals:  # create_autospec, from 3.13 on: a coroutine function around its mock
+        arguments["self"] = frame.f_globals[code.co_name].mock
+    return arguments or None
 
 
 def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
     """The call that made `coroutine`; `arguments` as `arguments_of` gave them before it started."""
     code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
-    if code is _mock_code() and arguments is not None:
+    if arguments is not None and _is_mocks(code, arguments):
         return _call_of_mock(**arguments)
     function = _functions.get(id(code))
     name = getattr(coroutine, "__qualname__", type(coroutine).__qualname__)
@@ -79,6 +82,13 @@ def is_mock_coroutine(coroutine: Any) -> bool:
 def _mock_code() -> CodeType | None:
     mock = sys.modules.get("unittest.mock")
     return mock.AsyncMockMixin._execute_mock_call.__code__ if mock else None
+
+
+def _is_mocks(code: Any, arguments: dict[str, Any]) -> bool:
+    if code is _mock_code():
+        return True
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and code.co_filename == "<string>" and isinstance(arguments.get("self"), mock.AsyncMock)
 
 
 def _call_of_mock(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any], **_: object) -> Call:

@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
@@ -46,7 +46,6 @@ class Capture:
     Args:
         is_own: which code is the project's own.
         on_hold: told of each task that is held from now on.
-
     """
 
     def __init__(self, is_own: OwnCode, on_hold: Callable[[HeldTask], None]) -> None:
@@ -56,6 +55,7 @@ class Capture:
         self.targets: Targets | None = None
         self.follower: Follower | None = None
         self._on_hold = on_hold
+        self._contexts: tuple[Context, Context] | None = None
         self._entrances: AbstractContextManager[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -84,13 +84,12 @@ class Capture:
         """Hold the task that is about to be created for `coroutine`, if it is one to be held (rule 2)."""
         creator = creator_of(frame, loop)
         targets = self.targets
-        if targets is not None and not creator.runs_loop and not loop.is_closed():
-            if targets.only or (not creator.waits and self._is_of_the_project(creator, coroutine)):
-                if creator.name is not None:
-                    kwargs = {"name": creator.name, **kwargs}
-                task = self._hold(targets, loop, coroutine, creator[:2], kwargs)
-                if task is not None:
-                    return task
+        if targets is not None and self._may_hold(targets, creator, loop, coroutine):
+            if creator.name is not None:
+                kwargs = {"name": creator.name, **kwargs}
+            task = self._hold(targets, loop, coroutine, creator[:2], kwargs)
+            if task is not None:
+                return task
         if loop is self._loop and not creator.runs_loop and asyncio._get_running_loop() is None:
             raise RuntimeError("no running event loop")
         return None
@@ -105,7 +104,7 @@ class Capture:
         return self._hold(targets, asyncio.get_running_loop(), coroutine, origin, {}, started_as)
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
-        """The loop for tasks created where none runs, and for those whose own has gone. It runs when the test says so."""
+        """The loop for tasks that are created where none runs, or whose own is closed; runs when the test says so."""
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
         return self._loop
@@ -132,6 +131,11 @@ class Capture:
         finally:
             loop.close()
 
+    def _may_hold(self, targets: Targets, creator: Creator, loop: asyncio.AbstractEventLoop, coroutine: Any) -> bool:
+        if creator.runs_loop or loop.is_closed():
+            return False
+        return bool(targets.only) or (not creator.waits and self._is_of_the_project(creator, coroutine))
+
     def _is_of_the_project(self, creator: Creator, coroutine: Any) -> bool:
         if creator.code is not None and self.is_own[creator.code.co_filename]:
             return True
@@ -148,20 +152,33 @@ class Capture:
         started_as: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = None,
     ) -> HeldTask | None:
         by_captured_task = _in_captured_task.get()
-        token = None if by_captured_task else _in_captured_task.set(True)
-        try:
-            task = HeldTask(coroutine, loop, origin, kwargs, started_as)
-        finally:
-            if token is not None:
-                _in_captured_task.reset(token)
+        context = None if by_captured_task or kwargs.get("context") else self._marked_context()
+        task = HeldTask(coroutine, loop, origin, kwargs, context, started_as)
         if (targets.only or targets.ignore) and not self._is_wanted(task, targets):
             return None
         self.tasks.append(task)
-        if self.follower is not None and by_captured_task and self.follower.follow(task):
+        if self.follower is not None and (by_captured_task or _current_is_captured()) and self.follower.follow(task):
             task.release()
         else:
             self._on_hold(task)
         return task
+
+    def _marked_context(self) -> Context:
+        """A copy of the current context in which `_in_captured_task` is set.
+
+        Made from the last one where nothing has changed since: a context that is set anew is expensive, a copy is not.
+        """
+        current = copy_context()
+        contexts = self._contexts
+        try:
+            is_known = contexts is not None and contexts[0] == current
+        except Exception:  # values of the user's that do not want to be compared
+            is_known = False
+        if contexts is None or not is_known:
+            marked = current.copy()
+            marked.run(_in_captured_task.set, True)
+            contexts = self._contexts = (current, marked)
+        return contexts[1].copy()
 
     def _is_wanted(self, task: HeldTask, targets: Targets) -> bool:
         try:
@@ -172,3 +189,8 @@ class Capture:
         if not wanted:
             task.discard()
         return wanted
+
+
+def _current_is_captured() -> bool:
+    """Whether a captured task is running: for one that the user gave a context of its own, where nothing is marked."""
+    return asyncio._get_running_loop() is not None and isinstance(asyncio.current_task(), HeldTask)

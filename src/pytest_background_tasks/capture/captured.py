@@ -14,8 +14,8 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
     """A background task that was captured: the tuple ``(coroutine, args, kwargs)``, which knows more.
 
     For ``create_task`` and its kin, ``coroutine`` is the coroutine, ``args`` is ``()``, and ``kwargs`` holds what was
-    passed beside it (``name``, ``context``). For a Starlette background task ``coroutine`` is the callable, ``args`` and
-    ``kwargs`` are its arguments. Two of them are equal if they are the same task.
+    passed beside it (``name``, ``context``). For a Starlette background task ``coroutine`` is the callable, with its
+    ``args`` and ``kwargs``. Two of them are equal if they are the same task.
 
     >>> async def greet(name): ...
     >>> async def test(background_tasks):
@@ -113,7 +113,6 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
             BaseException: what it raised, if it failed.
             asyncio.CancelledError: if it was cancelled.
             asyncio.InvalidStateError: if it has not ended.
-
         """
         return self._held.result()
 
@@ -123,7 +122,6 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
         Raises:
             asyncio.CancelledError: if it was cancelled.
             asyncio.InvalidStateError: if it has not ended.
-
         """
         return self._held.exception()
 
@@ -138,6 +136,11 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
     def __hash__(self) -> int:
         return hash(self._held)
 
-    def __repr__(self) -> str:
+    @property
+    def told(self) -> str:
+        """The call with its arguments, the state, the name and the line that created it, to be read in a list."""
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        return f"<CapturedTask {self.state} {self.name} {self.function}({arguments}) created at {self.created_at}>"
+        return f"{self.function}({arguments}) {self.state}: {self.name}, created at {self.created_at}"
+
+    def __repr__(self) -> str:
+        return f"<CapturedTask {self.told}>"

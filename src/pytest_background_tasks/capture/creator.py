@@ -36,7 +36,6 @@ class Creator(NamedTuple):
         name: the name that ``create_task`` gives to the task only afterwards (before 3.13).
         waits: whether it waits for what it starts.
         runs_loop: whether it is about to run the loop for this task alone.
-
     """
 
     code: CodeType | None

@@ -105,10 +105,12 @@ def _running_loop_or(taker: Taker) -> Callable[[Any], Any]:
     def wrapper(get_running_loop: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[], asyncio.AbstractEventLoop]:
         @wraps(get_running_loop)
         def running_loop_or_for_def_test() -> asyncio.AbstractEventLoop:
-            if asyncio._get_running_loop() is None and sys._getframe(1).f_code is create_task:
-                # Only on the test's own thread: in a worker thread production raises, so the test has to as well.
-                if threading.get_ident() == taker.thread:
-                    return taker.loop_for_def_test()
+            loop = asyncio._get_running_loop()
+            if loop is not None:
+                return loop
+            # Only on the test's own thread: in a worker thread production raises, so the test has to as well.
+            if sys._getframe(1).f_code is create_task and threading.get_ident() == taker.thread:
+                return taker.loop_for_def_test()
             return get_running_loop()
 
         return running_loop_or_for_def_test

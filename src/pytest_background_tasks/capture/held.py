@@ -1,9 +1,9 @@
 """A task that is held: real, and not started.
 
 How it works. A task asks its loop to run its first step (``loop.call_soon``) while it is constructed. ``HeldTask``
-puts itself in front of that one call and keeps the step; releasing the task hands the step to the loop. Task, coroutine,
-context and callbacks are the real ones all the time. (Wrapping the coroutine instead needs no such trick, but costs
-half as much again per task and shows the wrapper in tracebacks.)
+puts itself in front of that one call and keeps the step; releasing the task hands the step to the loop. Task,
+coroutine, context and callbacks are the real ones all the time. (Wrapping the coroutine instead needs no such trick,
+but costs half as much again per task and shows the wrapper in tracebacks.)
 
 A held task is not registered with asyncio, so the ``asyncio.run`` or portal that ends does not cancel it. It learns of
 everybody who waits for it through ``add_done_callback``: that is where asyncio, on every version and on uvloop, puts
@@ -55,8 +55,8 @@ class HeldTask(asyncio.Task[Any]):
         loop: where it will run; must not be closed.
         origin: what creates it.
         kwargs: what was passed beside the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
+        context: to run in, where `kwargs` names none.
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
-
     """
 
     __slots__ = ("_arguments", "_context", "_first_step", "_kwargs", "_origin", "_polls", "_started_as", "_successor")
@@ -67,6 +67,7 @@ class HeldTask(asyncio.Task[Any]):
         loop: asyncio.AbstractEventLoop,
         origin: Origin,
         kwargs: dict[str, Any],
+        context: Context | None = None,
         started_as: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None,
     ) -> None:
         self._first_step: Callable[[], object] | None = None
@@ -80,7 +81,7 @@ class HeldTask(asyncio.Task[Any]):
         shadowed = vars(loop).get("call_soon")
         loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
         try:
-            super().__init__(coroutine, loop=loop, **_not_eager(kwargs))
+            super().__init__(coroutine, loop=loop, **_as_held(kwargs, context))
         finally:
             if shadowed is None:
                 del loop.call_soon
@@ -120,7 +121,11 @@ class HeldTask(asyncio.Task[Any]):
     @property
     def shown(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The tuple that a `CapturedTask` is."""
-        return self._started_as or (self.get_coro(), (), {name: value for name, value in self._kwargs.items() if value is not None})
+        return self._started_as or (
+            self.get_coro(),
+            (),
+            {name: value for name, value in self._kwargs.items() if value is not None},
+        )
 
     @property
     def created_at(self) -> Site:
@@ -156,7 +161,7 @@ class HeldTask(asyncio.Task[Any]):
         self._successor.add_done_callback(self._take_outcome)
 
     def forget(self) -> None:
-        """End it as cancelled: at once if it is held, or can never go on because its loop is closed; else as `cancel`."""
+        """End it as cancelled: at once if it is held or its loop is closed, else as `cancel` does."""
         loop = self.runner.get_loop()
         if self.held:
             self._leave_hold()
@@ -244,8 +249,11 @@ class HeldTask(asyncio.Task[Any]):
         self._polls = self._polls + 1 if is_asleep(poller) else 0
 
 
-def _not_eager(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {**kwargs, "eager_start": False} if "eager_start" in kwargs else kwargs
+def _as_held(kwargs: dict[str, Any], context: Context | None) -> dict[str, Any]:
+    kwargs = {**kwargs, "context": kwargs.get("context") or context}
+    if "eager_start" in kwargs:
+        kwargs["eager_start"] = False
+    return kwargs
 
 
 _SLEEPS = (asyncio.sleep.__code__, asyncio.tasks.__sleep0.__code__)  # type: ignore[attr-defined]

@@ -22,7 +22,6 @@ class OwnCode(dict[str, bool]):
     Args:
         rootdir: pytest's rootdir.
         packages: import names of packages that count as own wherever they lie (ini ``background_tasks_packages``).
-
     """
 
     def __init__(self, rootdir: Path, packages: Sequence[str] = ()) -> None:

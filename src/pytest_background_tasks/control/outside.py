@@ -28,7 +28,6 @@ def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threa
         test_thread: the thread that runs the test.
         old_threads: idents of threads that were there before the test; what they do is not for its sake, unless a task
             waits for it.
-
     """
     return [*_open_files(loop), *_thread_calls(loop), *_threads(test_thread, old_threads)]
 
@@ -84,11 +83,10 @@ def _thread_calls(loop: asyncio.AbstractEventLoop) -> Iterable[str]:
 def _threads(test_thread: int, old_threads: Iterable[int]) -> Iterable[str]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in sys._current_frames().items():
-        if ident == test_thread:
-            is_idle = _waits_for_loop(frame)
-        else:
-            is_idle = ident in old_threads or _is_idle_worker(frame)
-        if not is_idle and ident != threading.get_ident():
+        if ident == threading.get_ident():
+            continue
+        is_the_tests = ident == test_thread
+        if not (_waits_for_loop(frame) if is_the_tests else ident in old_threads or _is_idle_worker(frame)):
             yield f"thread {names.get(ident, ident)}"
 
 

@@ -31,6 +31,7 @@ from .outside import reasons_to_wait
 _GLANCE = 0.02  # seconds between two looks at what may come from outside
 _LONG_GLANCE = 1.0  # the same beside a timer: on a virtual clock each look moves the time on
 _TICK = 0.1  # seconds between two looks at a uvloop
+_STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
 
 
 class Standstill:
@@ -40,7 +41,6 @@ class Standstill:
         capture: knows what is held.
         test_code: code of the test function, by which its task is known.
         limit: seconds of silence after which it no longer waits for the outside; None: waits for ever.
-
     """
 
     def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None) -> None:
@@ -48,6 +48,7 @@ class Standstill:
         self._capture = capture
         self._test_code = test_code
         self._limit = limit
+        self._endings = 0
         self._old_threads = set(sys._current_frames())
         self._watched: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
         self._last_watched: asyncio.AbstractEventLoop | None = None
@@ -65,15 +66,17 @@ class Standstill:
         """The error that was raised, if it was caught before it had come to the test function."""
         if self._error is None:
             return None
-        reached = [frame.f_code for frame, _ in walk_tb(self._error.__traceback__)]
-        return None if self._test_code in reached else self._error
+        codes = [frame.f_code for frame, _ in walk_tb(self._error.__traceback__)]
+        return None if any(self._is_of_test(code) for code in codes) else self._error
 
     def close(self) -> None:
         """Leave all loops as they were."""
+        for loop in list(self._watched):
+            self._unwatch(loop)
+
+    def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._last_watched = None
-        while self._watched:
-            _, unwatch = self._watched.popitem()
-            unwatch()
+        self._watched.pop(loop)()
 
     def _watch_selector(self, loop: Any) -> Callable[[], None]:
         selector = loop._selector
@@ -82,8 +85,11 @@ class Standstill:
 
         def watching_select(timeout: float | None = None) -> Any:
             nonlocal silent_since
-            if timeout == 0 or not self._capture.held:
+            if timeout == 0:
                 silent_since = None
+                return select(timeout)
+            if not self._capture.held:
+                self._unwatch(loop)
                 return select(timeout)
             silent_since = silent_since or monotonic()
             has_timer = any(not handle.cancelled() and not _is_alarm(handle) for handle in loop._scheduled)
@@ -112,21 +118,24 @@ class Standstill:
     def _watch_clock(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         places: set[tuple[int, int]] = set()
         since = monotonic()
-        alarm: asyncio.TimerHandle | None = None
+        alarm: asyncio.TimerHandle
 
         def look() -> None:
             nonlocal places, since, alarm
             now = {(id(task), id(getattr(task, "_fut_waiter", None))) for task in asyncio.all_tasks(loop)}
-            if now != places or not self._capture.held:
+            if not self._capture.held:
+                self._unwatch(loop)
+                return
+            if now != places:
                 places, since = now, monotonic()
             elif self._is_too_long(since, loop):
-                self._end_waiting(loop, ["uvloop, which does not show what it waits for"])
+                self._end_waiting(loop, [f"{type(loop).__module__}, which does not show what it waits for"])
             alarm = loop.call_later(_TICK, look)
 
         alarm = loop.call_later(_TICK, look)
 
         def unwatch() -> None:
-            if alarm is not None and not loop.is_closed():
+            if not loop.is_closed():
                 alarm.cancel()
 
         return unwatch
@@ -140,13 +149,16 @@ class Standstill:
     def _end_waiting(self, loop: asyncio.AbstractEventLoop, reasons: list[str]) -> bool:
         """Put the error into what the test waits for; False if nobody on this loop waits for the project."""
         task = self._waiting_task(loop)
-        if task is None:
+        self._endings += 1
+        if task is None or self._endings > _STUBBORN:
             return False
+        waits_for = _innermost(task)._fut_waiter
         if self._error is None:
             self._error = BackgroundTasksDeadlock(self._message(task, loop, reasons))
-            _innermost(task)._fut_waiter.set_exception(self._error)
-        else:  # it was caught, and now it waits again
-            task.cancel(str(self._error))
+            if not isinstance(waits_for, asyncio.Task):
+                waits_for.set_exception(self._error)
+                return True
+        task.cancel(str(self._error))  # it has caught the error, and waits again
         return True
 
     def _waiting_task(self, loop: asyncio.AbstractEventLoop) -> Any:
@@ -155,8 +167,17 @@ class Standstill:
         waiting = [task for task in tasks if getattr(task, "_fut_waiter", None) is not None]
         chains = [(task, [frame.f_code for frame in await_chain(task.get_coro())]) for task in waiting]
         own = [task for task, codes in chains if any(self._capture.is_own[code.co_filename] for code in codes)]
-        of_test = [task for task, codes in chains if self._test_code in codes]
+        of_test = [task for task, codes in chains if any(map(self._is_of_test, codes))]
         return next(iter(of_test + own), None)
+
+    def _is_of_test(self, code: CodeType) -> bool:
+        """Whether it is the test function, or defined in it."""
+        test = self._test_code
+        return (
+            test is not None
+            and code.co_filename == test.co_filename
+            and (code.co_qualname == test.co_qualname or code.co_qualname.startswith(f"{test.co_qualname}.<locals>."))
+        )
 
     def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, reasons: list[str]) -> str:
         own = self._capture.is_own

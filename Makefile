@@ -1,0 +1,54 @@
+# All there is to run. On a fresh machine it needs Python 3.11 or later, git, make and a package index.
+# Another Python gets an environment of its own:  make test PYTHON=python3.12 VENV=.venv-3.12
+
+PYTHON ?= python3
+VENV ?= .venv
+ARGS ?=
+
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
+
+.PHONY: help test demo chat lint benchmark clean
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
+	@echo "  PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS=... for pytest"
+
+test: $(VENV)/ready ## the whole test suite: the plugin's, the example's, the documentation's
+	@$(BIN)/python -m pytest $(ARGS)
+
+demo: $(VENV)/ready ## what the plugin does, shown on the example application
+	@$(BIN)/python -m pytest -q -s -p no:randomly -p no:cacheprovider examples/demo $(ARGS)
+
+chat: $(VENV)/ready ## start the example application; Ctrl-C ends it
+	@cd examples/chat && exec $(abspath $(BIN))/python -m resync
+
+lint: $(VENV)/ready-to-lint ## ruff, and mypy in strict mode
+	@$(BIN)/ruff check -q .
+	@$(BIN)/ruff format -q --check .
+	@$(BIN)/mypy --no-error-summary
+
+benchmark: $(VENV)/ready ## what capturing costs, and what the installed plugin costs a session that does not use it
+	@$(BIN)/python benchmarks/capture.py
+	@$(BIN)/python benchmarks/startup.py
+
+clean: ## remove what these commands have made
+	@rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@find . -name __pycache__ -prune -exec rm -rf {} +
+
+# The old pip of a fresh environment knows no dependency groups, so it is upgraded first.
+$(VENV)/ready: pyproject.toml examples/chat/pyproject.toml
+	@command -v $(PYTHON) >/dev/null || { echo "No $(PYTHON) here. Install Python 3.11 or later, or name one: make $(MAKECMDGOALS) PYTHON=..." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "$(PYTHON) is older than Python 3.11. Name a newer one: make $(MAKECMDGOALS) PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+	  { echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@echo "Preparing $(VENV), once ..." >&2
+	@if test -e $(VENV)/pyvenv.cfg; then clear=--clear; fi; $(PYTHON) -m venv $$clear $(VENV)
+	@$(PIP) install --upgrade pip
+	@$(PIP) install --group test -e . -e examples/chat
+	@touch $@
+
+$(VENV)/ready-to-lint: $(VENV)/ready
+	@$(PIP) install --group lint
+	@touch $@

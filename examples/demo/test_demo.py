@@ -1,0 +1,78 @@
+"""The plugin's main job on the example application, told on the terminal while it happens: `make demo`."""
+# ruff: noqa: D103, T201 - it is a story
+
+import asyncio
+from collections import Counter
+
+from starlette.testclient import TestClient
+
+from resync.api.app import app
+from resync.parts import use
+from resync.store import Store
+
+MESSAGES = ["Tea is good.", "Is it?", ""]
+
+
+def test_demo(background_tasks, tmp_path):
+    print("The chat service in examples/chat answers a message, stores it, and starts an audit in the background that")
+    print("deletes empty answers and flags doubtful ones. Nobody waits for it. So how is it tested?")
+
+    print("\n1. Without the plugin: talk, look into the database, and hope. The same conversation thirty times:\n")
+    outcomes = Counter(judged_after_a_conversation(Store(tmp_path / f"{number}.db")) for number in range(30))
+    for number, times in sorted(outcomes.items()):
+        print(f"     {number} of {len(MESSAGES)} answers were judged when the test looked: {times:2} times")
+
+    print("\n2. With it, the test holds what starts in the background:  background_tasks.start_capturing()\n")
+    background_tasks.start_capturing()
+    store = Store(tmp_path / "held.db")
+    with use(store=store), TestClient(app) as client:
+        for message, answer in conversation(client):
+            print(f"     we say {message!r:15} the agent answers {answer!r}")
+        captured_tasks = background_tasks.captured_tasks
+        show(captured_tasks)
+        show_database(store)
+
+        print("\n3. It runs one of them, which deletes and flags:  background_tasks.run_sync(captured_tasks[0])\n")
+        background_tasks.run_sync(captured_tasks[0])
+        show(captured_tasks)
+        show_database(store)
+
+        print("\n4. And the rest, which find nothing left to do:  background_tasks.run_all_sync()\n")
+        background_tasks.run_all_sync()
+        show(captured_tasks)
+
+    print("\nSo it goes every time. This was the test in examples/demo/test_demo.py, and pytest says:")
+    assert judged(store) == len(MESSAGES)
+
+
+def conversation(client):
+    with client.websocket_connect("/ws/ada") as websocket:
+        for message in MESSAGES:
+            websocket.send_text(message)
+            yield message, websocket.receive_text()
+
+
+def judged_after_a_conversation(store):
+    with use(store=store), TestClient(app) as client:
+        list(conversation(client))
+        return judged(store)
+
+
+def judged(store):
+    deleted = len(MESSAGES) - len(asyncio.run(store.memories()))
+    return deleted + len({judgement.memory_id for judgement in asyncio.run(store.judgements())})
+
+
+def show(captured_tasks):
+    print("     captured:")
+    for task in captured_tasks:
+        print(
+            f"       {task.function}({task.arguments or ''})  {task.state}  {task.name}, created at {task.created_at}"
+        )
+
+
+def show_database(store):
+    verdicts = {judgement.memory_id: judgement.verdict for judgement in asyncio.run(store.judgements())}
+    print("     in the database:")
+    for memory in asyncio.run(store.memories()):
+        print(f"       {memory.answer!r:20} {verdicts.get(memory.id, 'not judged')}")
