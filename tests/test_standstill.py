@@ -1,8 +1,11 @@
 """Waiting for a held task in a way that cannot be seen ends in an error at once (rule 4)."""
 
 import asyncio
+import queue
 import socket
 import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvloop
@@ -119,6 +122,60 @@ async def test_a_thread_can_still_go_on(background_tasks: BackgroundTasks) -> No
     loop, event = asyncio.get_running_loop(), asyncio.Event()
     threading.Timer(0.1, loop.call_soon_threadsafe, [event.set]).start()
     await event.wait()
+
+
+class Database:
+    """Works in a thread of its own and answers through the loop, as aiosqlite does."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[asyncio.Future[None], float] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, seconds = call
+            threading.Event().wait(seconds)
+            future.get_loop().call_soon_threadsafe(future.set_result, None)
+
+    async def execute(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._calls.put((future, seconds))
+        await future
+
+    def close(self) -> None:
+        self._calls.put(None)
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Database]:
+    database = Database()
+    asyncio.run(database.execute(0))
+    yield database
+    database.close()
+
+
+async def test_a_thread_from_before_the_test_can_still_go_on(
+    database: Database, background_tasks: BackgroundTasks
+) -> None:
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    await database.execute(0)
+    await database.execute(0.3)
+    with pytest.raises(BackgroundTasksDeadlock) as caught:  # when it has nothing to do it is no reason to wait
+        await asyncio.Event().wait()
+    assert "nothing has come" not in str(caught.value)
+
+
+async def test_a_worker_that_was_just_given_work_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    """Idle to look at: it has not come to its work yet."""
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(5):
+            await asyncio.wait([loop.run_in_executor(pool, threading.Event().wait, 0.05)])
 
 
 async def test_a_process_can_still_go_on(background_tasks: BackgroundTasks) -> None:

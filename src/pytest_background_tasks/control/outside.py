@@ -12,22 +12,30 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from types import FrameType
-from typing import Any
+from itertools import islice
+from types import CodeType, FrameType
+from typing import Any, TypeAlias
 
 from ..sites import await_chain
 
+Place: TypeAlias = list[tuple[CodeType, int]]
+"""Where a thread is: all its frames, the innermost first."""
 
-def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threads: Iterable[int]) -> list[str]:
+
+def places_of_threads() -> dict[int, Place]:
+    """Where each thread is now, by its ident."""
+    return {ident: _place(frame) for ident, frame in sys._current_frames().items()}
+
+
+def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threads: Mapping[int, Place]) -> list[str]:
     """What `loop`, which is idle and called this, may still hear from.
 
     Args:
         loop: a loop with a selector.
         test_thread: the thread that runs the test.
-        old_threads: idents of threads that were there before the test; what they do is not for its sake, unless a task
-            waits for it.
+        old_threads: where the threads that were there before the test were then. There they have nothing to do.
     """
     return [*_open_files(loop), *_thread_calls(loop), *_threads(test_thread, old_threads)]
 
@@ -80,13 +88,14 @@ def _thread_calls(loop: asyncio.AbstractEventLoop) -> Iterable[str]:
             yield f"the thread that {task.get_name()} waits for"
 
 
-def _threads(test_thread: int, old_threads: Iterable[int]) -> Iterable[str]:
+def _threads(test_thread: int, old_threads: Mapping[int, Place]) -> Iterable[str]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in sys._current_frames().items():
         if ident == threading.get_ident():
             continue
         is_the_tests = ident == test_thread
-        if not (_waits_for_loop(frame) if is_the_tests else ident in old_threads or _is_idle_worker(frame)):
+        is_back = _is_at(frame, old_threads.get(ident, []))
+        if not (_waits_for_loop(frame) if is_the_tests else is_back or _is_idle_worker(frame)):
             yield f"thread {names.get(ident, ident)}"
 
 
@@ -107,6 +116,27 @@ def _waits_for_loop(frame: FrameType) -> bool:
         return False
     # If the answer is there, the thread has only not come to it yet.
     return caller.f_locals["timeout"] is None and not caller.f_locals["self"].done()
+
+
+def _is_at(frame: FrameType, old: Place) -> bool:
+    """Whether `frame` is at the same expressions as `old`; a ``while`` compiles its condition twice."""
+    place = _place(frame)
+    return len(place) == len(old) and all(
+        then is now and (before == after or _position(then, before) == _position(now, after))
+        for (then, before), (now, after) in zip(old, place, strict=True)
+    )
+
+
+def _position(code: CodeType, instruction: int) -> object:
+    return next(islice(code.co_positions(), instruction // 2, None), None)
+
+
+def _place(frame: FrameType | None) -> Place:
+    place = []
+    while frame is not None:
+        place.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return place
 
 
 def _named(frame: FrameType | None) -> str:

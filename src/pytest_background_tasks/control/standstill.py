@@ -26,11 +26,12 @@ from ..capture.capture import Capture
 from ..capture.held import HeldTask, is_asleep
 from ..errors import BackgroundTasksDeadlock
 from ..sites import await_chain, waiting_site
-from .outside import reasons_to_wait
+from .outside import places_of_threads, reasons_to_wait
 
 _GLANCE = 0.02  # seconds between two looks at what may come from outside
 _LONG_GLANCE = 1.0  # the same beside a timer: on a virtual clock each look moves the time on
 _TICK = 0.1  # seconds between two looks at a uvloop
+_LOOKS = 10  # glances for other threads: one that was just given work may not have come to it yet
 _STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
 
 
@@ -49,7 +50,7 @@ class Standstill:
         self._test_code = test_code
         self._limit = limit
         self._endings = 0
-        self._old_threads = set(sys._current_frames())
+        self._old_threads = places_of_threads()
         self._watched: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
         self._last_watched: asyncio.AbstractEventLoop | None = None
 
@@ -82,11 +83,12 @@ class Standstill:
         selector = loop._selector
         select = selector.select
         silent_since: float | None = None
+        idle_looks = 0
 
         def watching_select(timeout: float | None = None) -> Any:
-            nonlocal silent_since
+            nonlocal silent_since, idle_looks
             if timeout == 0:
-                silent_since = None
+                silent_since, idle_looks = None, 0
                 return select(timeout)
             if not self._capture.held:
                 self._unwatch(loop)
@@ -95,14 +97,16 @@ class Standstill:
             has_timer = any(not handle.cancelled() and not _is_alarm(handle) for handle in loop._scheduled)
             reasons = ["a timer"] if has_timer else []
             reasons += reasons_to_wait(loop, self._capture.thread, self._old_threads)
-            is_over = not reasons or self._is_too_long(silent_since, loop)
+            idle_looks = 0 if reasons else idle_looks + 1
+            is_proved = idle_looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
+            is_over = is_proved or self._is_too_long(silent_since, loop)
             glance = 0 if is_over else _LONG_GLANCE if has_timer else _GLANCE
             # After the reasons: what a thread did before it became idle has arrived by now.
             events = select(glance if timeout is None else min(glance, timeout))
             if events or loop._ready or (timeout is not None and timeout <= glance):
-                silent_since = None
+                silent_since, idle_looks = None, 0
             elif is_over:
-                silent_since = None
+                silent_since, idle_looks = None, 0
                 if not self._end_waiting(loop, reasons):
                     return select(_GLANCE)
             return events
