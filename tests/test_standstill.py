@@ -3,6 +3,8 @@
 import asyncio
 import queue
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -206,6 +208,29 @@ async def test_a_peer_can_still_go_on(background_tasks: BackgroundTasks) -> None
         writer.close()
         await writer.wait_closed()
         thread.join()
+
+
+def python(code: str, *files: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", code], pass_fds=files)
+
+
+async def test_the_other_end_of_a_pair_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    """Neither end of a pair has a name; both in this loop cannot go on."""
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    loop = asyncio.get_running_loop()
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        code = f"import os, time; time.sleep(0.5); os.write({there.fileno()}, b'!')"
+        with python(code, there.fileno()):
+            assert await loop.sock_recv(here, 1) == b"!"
+        there.setblocking(False)
+        loop.add_reader(there, list)
+        with pytest.raises(BackgroundTasksDeadlock) as caught:
+            await loop.sock_recv(here, 1)
+        loop.remove_reader(there)
+    assert "nothing has come" not in str(caught.value)
 
 
 async def test_both_ends_of_a_connection_in_one_loop_cannot_go_on(background_tasks: BackgroundTasks) -> None:

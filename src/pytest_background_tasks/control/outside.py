@@ -48,12 +48,14 @@ def _open_files(loop: Any) -> Iterable[str]:
             for fd in loop._selector.get_map()
             if fd != own_end
         }
-        ends_here = {_name(sock.getsockname) for sock in sockets.values() if sock is not None}
+        names = {fd: _name(sock.getsockname) for fd, sock in sockets.items() if sock is not None}
         for fd, sock in sockets.items():
             if sock is None:
                 yield f"file descriptor {fd}"
-            elif not _is_listening(sock) and (peer := _name(sock.getpeername)) not in ends_here:
-                yield f"the connection to {peer}"
+            elif not _is_listening(sock):
+                peer = _name(sock.getpeername)
+                if not any(name == peer and other != fd for other, name in names.items()):
+                    yield f"the connection to {peer}"
 
 
 def _socket(fd: int) -> socket.socket | None:
