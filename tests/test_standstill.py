@@ -2,6 +2,7 @@
 
 import asyncio
 import queue
+import signal
 import socket
 import subprocess
 import sys
@@ -212,6 +213,32 @@ async def test_a_peer_can_still_go_on(background_tasks: BackgroundTasks) -> None
 
 def python(code: str, *files: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", code], pass_fds=files)
+
+
+async def test_a_process_that_will_connect_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    """One that the loop knows nothing of, started with ``subprocess`` or ``multiprocessing``."""
+    connected = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        background_tasks.start_capturing()
+        asyncio.create_task(set_event(asyncio.Event()))
+        address = server.sockets[0].getsockname()
+        with python(f"import socket, time; time.sleep(0.5); socket.create_connection({address})"):
+            await connected.wait()
+
+
+async def test_a_signal_can_still_come(background_tasks: BackgroundTasks) -> None:
+    loop, rung = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGALRM, rung.set)
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    await rung.wait()
+    loop.remove_signal_handler(signal.SIGALRM)
 
 
 async def test_the_other_end_of_a_pair_can_still_go_on(background_tasks: BackgroundTasks) -> None:

@@ -3,8 +3,8 @@
 A loop without ready callbacks and timers goes on only if somebody else sees to it: a thread, a process, a peer. The
 answer is a list of reasons in words; an empty one is a proof that the loop will stand still for ever.
 
-Private names of CPython used here: ``_selector`` and ``_ssock`` of the loop, ``_fut_waiter`` of a task and
-``_callbacks`` of a future, and where the worker threads of ``concurrent.futures`` and anyio wait.
+Private names of CPython used here: ``_selector``, ``_ssock`` and ``_signal_handlers`` of the loop, ``_fut_waiter`` of a
+task and ``_callbacks`` of a future, and where the worker threads of ``concurrent.futures`` and anyio wait.
 """
 
 import asyncio
@@ -37,7 +37,13 @@ def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threa
         test_thread: the thread that runs the test.
         old_threads: where the threads that were there before the test were then. There they have nothing to do.
     """
-    return [*_open_files(loop), *_thread_calls(loop), *_threads(test_thread, old_threads)]
+    return [
+        *_open_files(loop),
+        *_thread_calls(loop),
+        *_threads(test_thread, old_threads),
+        *_processes(),
+        *_signals(loop),
+    ]
 
 
 def _open_files(loop: Any) -> Iterable[str]:
@@ -99,6 +105,22 @@ def _threads(test_thread: int, old_threads: Mapping[int, Place]) -> Iterable[str
         is_back = _is_at(frame, old_threads.get(ident, []))
         if not (_waits_for_loop(frame) if is_the_tests else is_back or _is_idle_worker(frame)):
             yield f"thread {names.get(ident, ident)}"
+
+
+def _processes() -> Iterable[str]:
+    """Children that the loop knows nothing of: they may connect to a server of the test, or send it a signal."""
+    if not hasattr(os, "waitid"):
+        return
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return
+    yield "a child process"
+
+
+def _signals(loop: Any) -> Iterable[str]:
+    if getattr(loop, "_signal_handlers", None):
+        yield "a signal"
 
 
 def _is_idle_worker(frame: FrameType) -> bool:
