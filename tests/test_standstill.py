@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -382,6 +383,19 @@ def test_a_portal_that_waits_for_the_test_is_left_alone(background_tasks: Backgr
     background_tasks.start_capturing()
     with TestClient(make_app()).websocket_connect("/ws") as websocket:
         threading.Event().wait(0.2)
+        background_tasks.run_all_sync()
+        assert websocket.receive_text() == "later"
+        websocket.send_text("thanks")
+
+
+def test_a_slow_test_does_not_end_what_its_client_waits_for(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the test's own thread is at work (in a debugger, say)."""
+    monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
+    background_tasks.start_capturing()
+    with TestClient(make_app()).websocket_connect("/ws") as websocket:
+        time.sleep(0.5)
         background_tasks.run_all_sync()
         assert websocket.receive_text() == "later"
         websocket.send_text("thanks")

@@ -46,6 +46,14 @@ def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threa
     ]
 
 
+def is_at_work(test_thread: int) -> bool:
+    """Whether the test itself goes on, beside a loop in another thread: what is silent there is not waited for."""
+    frame = sys._current_frames().get(test_thread)
+    if frame is None or test_thread == threading.get_ident():
+        return False
+    return frame.f_globals.get("__name__") != "threading" or frame.f_locals.get("timeout") is not None
+
+
 def _open_files(loop: Any) -> Iterable[str]:
     own_end = loop._ssock.fileno()
     with ExitStack() as stack:

@@ -26,7 +26,7 @@ from ..capture.capture import Capture
 from ..capture.held import HeldTask, is_asleep
 from ..errors import BackgroundTasksDeadlock
 from ..sites import await_chain, waiting_site
-from .outside import places_of_threads, reasons_to_wait
+from .outside import is_at_work, places_of_threads, reasons_to_wait
 
 _GLANCE = 0.02  # seconds between two looks at what may come from outside
 _LONG_GLANCE = 1.0  # the same beside a timer: on a virtual clock each look moves the time on
@@ -93,7 +93,8 @@ class Standstill:
             if not self._capture.held:
                 self._unwatch(loop)
                 return select(timeout)
-            silent_since = silent_since or monotonic()
+            if silent_since is None or is_at_work(self._capture.thread):
+                silent_since = monotonic()
             has_timer = any(not handle.cancelled() and not _is_alarm(handle) for handle in loop._scheduled)
             reasons = ["a timer"] if has_timer else []
             reasons += reasons_to_wait(loop, self._capture.thread, self._old_threads)
@@ -130,7 +131,7 @@ class Standstill:
             if not self._capture.held:
                 self._unwatch(loop)
                 return
-            if now != places:
+            if now != places or is_at_work(self._capture.thread):
                 places, since = now, monotonic()
             elif self._is_too_long(since, loop):
                 self._end_waiting(loop, [f"{type(loop).__module__}, which does not show what it waits for"])
