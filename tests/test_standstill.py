@@ -349,6 +349,10 @@ def make_app() -> FastAPI:
         asyncio.create_task(set_event(app.state.ready))
         await app.state.ready.wait()
 
+    @app.get("/slow")
+    async def answer_slowly() -> None:
+        await asyncio.sleep(0.5)
+
     @app.websocket("/ws")
     async def talk(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -398,6 +402,21 @@ def test_a_slow_test_does_not_end_what_its_client_waits_for(
         time.sleep(0.5)
         background_tasks.run_all_sync()
         assert websocket.receive_text() == "later"
+        websocket.send_text("thanks")
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    with TestClient(make_app()) as client:
+        client.get("/slow")
+        yield client
+
+
+def test_a_client_that_waits_for_another_is_left_alone(client: TestClient, background_tasks: BackgroundTasks) -> None:
+    """The test waits for the loop of a client from before; the loop beside it is silent meanwhile."""
+    background_tasks.start_capturing()
+    with TestClient(make_app()).websocket_connect("/ws") as websocket:
+        client.get("/slow")
         websocket.send_text("thanks")
 
 

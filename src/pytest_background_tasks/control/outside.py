@@ -110,7 +110,7 @@ def _threads(test_thread: int, old_threads: Mapping[int, Place]) -> Iterable[str
         if ident == threading.get_ident():
             continue
         is_the_tests = ident == test_thread
-        is_back = _is_at(frame, old_threads.get(ident, []))
+        is_back = _is_at(frame, old_threads.get(ident, [])) and not _runs_loop_for_test(frame, test_thread)
         if not (_waits_for_loop(frame) if is_the_tests else is_back or _is_idle_worker(frame)):
             yield f"thread {names.get(ident, ident)}"
 
@@ -148,6 +148,13 @@ def _waits_for_loop(frame: FrameType) -> bool:
         return False
     # If the answer is there, the thread has only not come to it yet.
     return caller.f_locals["timeout"] is None and not caller.f_locals["self"].done()
+
+
+def _runs_loop_for_test(frame: FrameType, test_thread: int) -> bool:
+    """Whether a thread runs a loop that may have a timer, or may be the one that the test's thread waits for."""
+    if frame.f_globals.get("__name__") != "selectors":
+        return False
+    return test_thread != threading.get_ident() or frame.f_locals.get("timeout") not in (None, -1)
 
 
 def _is_at(frame: FrameType, old: Place) -> bool:
