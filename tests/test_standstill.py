@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -94,6 +94,51 @@ async def test_asking_a_held_task_for_every_message_is_not_polling(background_ta
                 await queue.join()
             consumer.cancel()
     assert (seen, background_tasks.task_count) == (100, 1)
+
+
+async def test_a_function_that_polls_done_of_a_held_task(background_tasks: BackgroundTasks) -> None:
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0)
+
+    background_tasks.start_capturing()
+    task = asyncio.create_task(set_event(asyncio.Event()))
+    with pytest.raises(BackgroundTasksDeadlock, match="again and again whether set_event is done"):
+        await until(lambda: task.done())
+
+
+async def test_a_throttle_that_is_fed_is_not_polling(background_tasks: BackgroundTasks) -> None:
+    flush: asyncio.Task[None] | None = None
+
+    def feed() -> None:
+        nonlocal flush
+        if flush is None or flush.done():
+            flush = asyncio.create_task(set_event(asyncio.Event()))
+
+    background_tasks.start_capturing()
+    for _ in range(50):
+        feed()
+        await asyncio.sleep(0)
+    assert background_tasks.task_count == 1
+
+
+async def test_a_scheduler_that_nobody_waits_for_is_not_polling(background_tasks: BackgroundTasks) -> None:
+    """It starts its job again when the last one is done, and looks at every tick."""
+    job: asyncio.Task[None] | None = None
+
+    async def schedule() -> None:
+        nonlocal job
+        while True:
+            if job is None or job.done():
+                job = asyncio.create_task(set_event(asyncio.Event()))
+            await asyncio.sleep(0.001)
+
+    scheduler = asyncio.create_task(schedule())
+    background_tasks.start_capturing()
+    await asyncio.sleep(0.2)
+    assert not scheduler.done()
+    scheduler.cancel()
+    assert background_tasks.task_count == 1
 
 
 async def test_asserting_that_a_held_task_is_not_done_is_not_polling(background_tasks: BackgroundTasks) -> None:
