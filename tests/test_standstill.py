@@ -520,6 +520,28 @@ def test_the_error_is_not_lost(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*ValueError: other*", "*before that: nothing can go on*"])
 
 
+async def test_the_error_comes_at_every_line_that_waits(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    with pytest.raises(BackgroundTasksDeadlock):
+        await asyncio.Event().wait()
+    with pytest.raises(BackgroundTasksDeadlock):
+        await asyncio.Event().wait()
+
+
+def test_the_error_comes_in_every_loop(background_tasks: BackgroundTasks) -> None:
+    """As in a Hypothesis test, whose examples each run in one."""
+
+    async def main() -> None:
+        asyncio.create_task(set_event(asyncio.Event()))
+        await asyncio.Event().wait()
+
+    background_tasks.start_capturing()
+    for _ in range(5):
+        with pytest.raises(BackgroundTasksDeadlock):
+            asyncio.run(main())
+
+
 def test_code_that_catches_everything_does_not_spin(background_tasks: BackgroundTasks) -> None:
     """A worker that swallows the error and waits again is cancelled, and then left alone."""
     caught: list[type[BaseException]] = []
