@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+import unittest
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -527,6 +528,18 @@ async def test_the_error_comes_at_every_line_that_waits(background_tasks: Backgr
         await asyncio.Event().wait()
     with pytest.raises(BackgroundTasksDeadlock):
         await asyncio.Event().wait()
+
+
+class TestUnittest(unittest.IsolatedAsyncioTestCase):
+    @pytest.fixture(autouse=True)
+    def _take(self, background_tasks: BackgroundTasks) -> None:
+        self.background_tasks = background_tasks
+
+    async def test_assert_raises_takes_the_traceback_away(self) -> None:
+        self.background_tasks.start_capturing()
+        asyncio.create_task(set_event(asyncio.Event()))
+        with self.assertRaisesRegex(BackgroundTasksDeadlock, "held: set_event"):  # noqa: PT027
+            await asyncio.Event().wait()
 
 
 def test_the_error_comes_in_every_loop(background_tasks: BackgroundTasks) -> None:

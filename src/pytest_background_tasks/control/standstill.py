@@ -46,6 +46,7 @@ class Standstill:
 
     def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None) -> None:
         self._error: BackgroundTasksDeadlock | None = None
+        self._is_thrown = False
         self._capture = capture
         self._test_code = test_code
         self._limit = limit
@@ -66,7 +67,7 @@ class Standstill:
     @property
     def lost_error(self) -> BackgroundTasksDeadlock | None:
         """The error that was raised, if it was caught before it had come to the test function."""
-        if self._error is None:
+        if self._error is None or (self._is_thrown and self._error.__traceback__ is None):  # assertRaises strips it
             return None
         codes = [frame.f_code for frame, _ in walk_tb(self._error.__traceback__)]
         return None if any(self._is_of_test(code) for code in codes) else self._error
@@ -159,7 +160,7 @@ class Standstill:
         if place is not None and place not in self._ended and self.lost_error is None:
             # The test expected the last error, and waits somewhere else now.
             self._ended.add(place)
-            self._error, self._endings = None, 0
+            self._error, self._is_thrown, self._endings = None, False, 0
         self._endings += 1
         if task is None or self._endings > _STUBBORN:
             return False
@@ -168,6 +169,7 @@ class Standstill:
             self._error = BackgroundTasksDeadlock(self._message(task, loop, reasons))
             if not isinstance(waits_for, asyncio.Task):
                 waits_for.set_exception(self._error)
+                self._is_thrown = True
                 return True
         task.cancel(str(self._error))  # it has caught the error, and waits again
         return True
