@@ -185,8 +185,10 @@ def create_task_with_eager_start() -> None:
 def eager_task_factory() -> None:
     loop = asyncio.get_running_loop()
     loop.set_task_factory(asyncio.eager_task_factory)
-    asyncio.create_task(greet("Ada"))  # here
-    loop.set_task_factory(None)  # uvloop does not run with it on 3.13.0
+    try:
+        asyncio.create_task(greet("Ada"))  # here
+    finally:
+        loop.set_task_factory(None)  # uvloop does not run with it on 3.13.0
 
 
 @way("a loop with a task factory of the project's own")
