@@ -1,8 +1,16 @@
 """Waiting for a held task in a way that cannot be seen ends in an error at once (rule 4)."""
 
 import asyncio
+import queue
+import signal
 import socket
+import subprocess
+import sys
 import threading
+import time
+import unittest
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import uvloop
@@ -89,6 +97,51 @@ async def test_asking_a_held_task_for_every_message_is_not_polling(background_ta
     assert (seen, background_tasks.task_count) == (100, 1)
 
 
+async def test_a_function_that_polls_done_of_a_held_task(background_tasks: BackgroundTasks) -> None:
+    async def until(condition: Callable[[], bool]) -> None:
+        while not condition():
+            await asyncio.sleep(0)
+
+    background_tasks.start_capturing()
+    task = asyncio.create_task(set_event(asyncio.Event()))
+    with pytest.raises(BackgroundTasksDeadlock, match="again and again whether set_event is done"):
+        await until(lambda: task.done())
+
+
+async def test_a_throttle_that_is_fed_is_not_polling(background_tasks: BackgroundTasks) -> None:
+    flush: asyncio.Task[None] | None = None
+
+    def feed() -> None:
+        nonlocal flush
+        if flush is None or flush.done():
+            flush = asyncio.create_task(set_event(asyncio.Event()))
+
+    background_tasks.start_capturing()
+    for _ in range(50):
+        feed()
+        await asyncio.sleep(0)
+    assert background_tasks.task_count == 1
+
+
+async def test_a_scheduler_that_nobody_waits_for_is_not_polling(background_tasks: BackgroundTasks) -> None:
+    """It starts its job again when the last one is done, and looks at every tick."""
+    job: asyncio.Task[None] | None = None
+
+    async def schedule() -> None:
+        nonlocal job
+        while True:
+            if job is None or job.done():
+                job = asyncio.create_task(set_event(asyncio.Event()))
+            await asyncio.sleep(0.001)
+
+    scheduler = asyncio.create_task(schedule())
+    background_tasks.start_capturing()
+    await asyncio.sleep(0.2)
+    assert not scheduler.done()
+    scheduler.cancel()
+    assert background_tasks.task_count == 1
+
+
 async def test_asserting_that_a_held_task_is_not_done_is_not_polling(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     task = asyncio.create_task(set_event(asyncio.Event()))
@@ -121,6 +174,60 @@ async def test_a_thread_can_still_go_on(background_tasks: BackgroundTasks) -> No
     await event.wait()
 
 
+class Database:
+    """Works in a thread of its own and answers through the loop, as aiosqlite does."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[asyncio.Future[None], float] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._work)
+        self._thread.start()
+
+    def _work(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, seconds = call
+            threading.Event().wait(seconds)
+            future.get_loop().call_soon_threadsafe(future.set_result, None)
+
+    async def execute(self, seconds: float) -> None:
+        future = asyncio.get_running_loop().create_future()
+        self._calls.put((future, seconds))
+        await future
+
+    def close(self) -> None:
+        self._calls.put(None)
+        self._thread.join()
+
+
+@pytest.fixture(scope="module")
+def database() -> Iterator[Database]:
+    database = Database()
+    asyncio.run(database.execute(0))
+    yield database
+    database.close()
+
+
+async def test_a_thread_from_before_the_test_can_still_go_on(
+    database: Database, background_tasks: BackgroundTasks
+) -> None:
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    await database.execute(0)
+    await database.execute(0.3)
+    with pytest.raises(BackgroundTasksDeadlock) as caught:  # when it has nothing to do it is no reason to wait
+        await asyncio.Event().wait()
+    assert "nothing has come" not in str(caught.value)
+
+
+async def test_a_worker_that_was_just_given_work_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    """Idle to look at: it has not come to its work yet."""
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    loop = asyncio.get_running_loop()
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(5):
+            await asyncio.wait([loop.run_in_executor(pool, threading.Event().wait, 0.05)])
+
+
 async def test_a_process_can_still_go_on(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
@@ -149,6 +256,55 @@ async def test_a_peer_can_still_go_on(background_tasks: BackgroundTasks) -> None
         writer.close()
         await writer.wait_closed()
         thread.join()
+
+
+def python(code: str, *files: int) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", code], pass_fds=files)
+
+
+async def test_a_process_that_will_connect_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    """One that the loop knows nothing of, started with ``subprocess`` or ``multiprocessing``."""
+    connected = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connected.set()
+        writer.close()
+
+    async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
+        background_tasks.start_capturing()
+        asyncio.create_task(set_event(asyncio.Event()))
+        address = server.sockets[0].getsockname()
+        with python(f"import socket, time; time.sleep(0.5); socket.create_connection({address})"):
+            await connected.wait()
+
+
+async def test_a_signal_can_still_come(background_tasks: BackgroundTasks) -> None:
+    loop, rung = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGALRM, rung.set)
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    signal.setitimer(signal.ITIMER_REAL, 0.5)
+    await rung.wait()
+    loop.remove_signal_handler(signal.SIGALRM)
+
+
+async def test_the_other_end_of_a_pair_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+    """Neither end of a pair has a name; both in this loop cannot go on."""
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    loop = asyncio.get_running_loop()
+    here, there = socket.socketpair()
+    with here, there:
+        here.setblocking(False)
+        code = f"import os, time; time.sleep(0.5); os.write({there.fileno()}, b'!')"
+        with python(code, there.fileno()):
+            assert await loop.sock_recv(here, 1) == b"!"
+        there.setblocking(False)
+        loop.add_reader(there, list)
+        with pytest.raises(BackgroundTasksDeadlock) as caught:
+            await loop.sock_recv(here, 1)
+        loop.remove_reader(there)
+    assert "nothing has come" not in str(caught.value)
 
 
 async def test_both_ends_of_a_connection_in_one_loop_cannot_go_on(background_tasks: BackgroundTasks) -> None:
@@ -239,6 +395,10 @@ def make_app() -> FastAPI:
         asyncio.create_task(set_event(app.state.ready))
         await app.state.ready.wait()
 
+    @app.get("/slow")
+    async def answer_slowly() -> None:
+        await asyncio.sleep(0.5)
+
     @app.websocket("/ws")
     async def talk(websocket: WebSocket) -> None:
         await websocket.accept()
@@ -275,6 +435,34 @@ def test_a_portal_that_waits_for_the_test_is_left_alone(background_tasks: Backgr
         threading.Event().wait(0.2)
         background_tasks.run_all_sync()
         assert websocket.receive_text() == "later"
+        websocket.send_text("thanks")
+
+
+def test_a_slow_test_does_not_end_what_its_client_waits_for(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the test's own thread is at work (in a debugger, say)."""
+    monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
+    background_tasks.start_capturing()
+    with TestClient(make_app()).websocket_connect("/ws") as websocket:
+        time.sleep(0.5)
+        background_tasks.run_all_sync()
+        assert websocket.receive_text() == "later"
+        websocket.send_text("thanks")
+
+
+@pytest.fixture
+def client() -> Iterator[TestClient]:
+    with TestClient(make_app()) as client:
+        client.get("/slow")
+        yield client
+
+
+def test_a_client_that_waits_for_another_is_left_alone(client: TestClient, background_tasks: BackgroundTasks) -> None:
+    """The test waits for the loop of a client from before; the loop beside it is silent meanwhile."""
+    background_tasks.start_capturing()
+    with TestClient(make_app()).websocket_connect("/ws") as websocket:
+        client.get("/slow")
         websocket.send_text("thanks")
 
 
@@ -331,6 +519,40 @@ def test_the_error_is_not_lost(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(failed=3)
     result.stdout.fnmatch_lines(["*BackgroundTasksDeadlock: nothing can go on*", "*held: sleep*"])
     result.stdout.fnmatch_lines(["*ValueError: other*", "*before that: nothing can go on*"])
+
+
+async def test_the_error_comes_at_every_line_that_waits(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    with pytest.raises(BackgroundTasksDeadlock):
+        await asyncio.Event().wait()
+    with pytest.raises(BackgroundTasksDeadlock):
+        await asyncio.Event().wait()
+
+
+class TestUnittest(unittest.IsolatedAsyncioTestCase):
+    @pytest.fixture(autouse=True)
+    def _take(self, background_tasks: BackgroundTasks) -> None:
+        self.background_tasks = background_tasks
+
+    async def test_assert_raises_takes_the_traceback_away(self) -> None:
+        self.background_tasks.start_capturing()
+        asyncio.create_task(set_event(asyncio.Event()))
+        with self.assertRaisesRegex(BackgroundTasksDeadlock, "held: set_event"):  # noqa: PT027
+            await asyncio.Event().wait()
+
+
+def test_the_error_comes_in_every_loop(background_tasks: BackgroundTasks) -> None:
+    """As in a Hypothesis test, whose examples each run in one."""
+
+    async def main() -> None:
+        asyncio.create_task(set_event(asyncio.Event()))
+        await asyncio.Event().wait()
+
+    background_tasks.start_capturing()
+    for _ in range(5):
+        with pytest.raises(BackgroundTasksDeadlock):
+            asyncio.run(main())
 
 
 def test_code_that_catches_everything_does_not_spin(background_tasks: BackgroundTasks) -> None:

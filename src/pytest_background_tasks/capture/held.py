@@ -13,7 +13,8 @@ When its loop is closed before it ran, the coroutine moves: a new task on a livi
 the outcome is written into the original.
 
 Private names of CPython used here: ``_register_task``, ``_unregister_task`` and ``__sleep0`` of asyncio.tasks,
-``_log_destroy_pending`` and ``_exception`` of a task, and the names of the modules whose callbacks wait.
+``_log_destroy_pending``, ``_exception`` and ``_callbacks`` of a task, and the names of the modules whose callbacks
+wait.
 """
 
 import asyncio
@@ -23,7 +24,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from types import CodeType
+from types import CodeType, FrameType
 from typing import Any, TypeAlias
 
 from ..errors import BackgroundTasksDeadlock
@@ -43,8 +44,10 @@ _WAITING_MODULES = {
 }
 
 # A loop that asserts `not task.done()` after each of a few turns is a test; one that has slept this often between two
-# looks at the same held task, and done nothing else, is waiting for it.
+# looks at the same held task, and done nothing else, is waiting for it. Where a function that was called in between
+# has looked, it may have had another reason (a throttle that is fed); then it takes much longer.
 _POLLS = 20
+_POLLS_BY_FUNCTION = 200
 
 
 class HeldTask(asyncio.Task[Any]):
@@ -200,7 +203,7 @@ class HeldTask(asyncio.Task[Any]):
         """Whether it has ended. Asking a held task again and again between sleeps ends in an error, not in a hang."""
         __tracebackhide__ = True
         if self._first_step is not None:
-            self._notice_poll(sys._getframe(1).f_globals.get("__name__", ""))
+            self._notice_poll(sys._getframe(1))
         return super().done()
 
     def _leave_hold(self) -> Callable[[], object]:
@@ -225,14 +228,15 @@ class HeldTask(asyncio.Task[Any]):
         else:
             self._finish(asyncio.Future.set_result, successor.result())
 
-    def _notice_poll(self, asker: str) -> None:
+    def _notice_poll(self, asker: FrameType) -> None:
         __tracebackhide__ = True
-        if asker.partition(".")[0] in {"asyncio", "anyio", __name__.partition(".")[0]} or self.get_loop().is_closed():
+        module = asker.f_globals.get("__name__", "")
+        if module.partition(".")[0] in {"asyncio", "anyio", __name__.partition(".")[0]} or self.get_loop().is_closed():
             return
         poller = _current_task(self.get_loop())
-        if poller is None:
+        if poller is None or not _is_waited_for(poller):
             return
-        if self._polls >= _POLLS:
+        if self._polls >= _POLLS_BY_FUNCTION:
             self._polls = 0
             raise BackgroundTasksDeadlock(
                 f"{poller.get_name()} asks again and again whether {self.call.function} is done, but it is held: "
@@ -242,11 +246,13 @@ class HeldTask(asyncio.Task[Any]):
                 f"or wait for the task itself, which starts it:  await task\n"
                 f"or do not hold it:  background_tasks.start_capturing(ignore={self.call.function!r})"
             )
-        self.get_loop().call_soon(self._count_poll, poller)
+        self.get_loop().call_soon(self._count_poll, poller, asker)
 
-    def _count_poll(self, poller: "asyncio.Task[Any]") -> None:
+    def _count_poll(self, poller: "asyncio.Task[Any]", asker: FrameType) -> None:
         """Runs once the poller is suspended: in a sleep it is polling, in anything else it has work of its own."""
-        self._polls = self._polls + 1 if is_asleep(poller) else 0
+        asks_itself = any(frame is asker for frame in await_chain(poller.get_coro()))
+        weight = _POLLS_BY_FUNCTION // _POLLS if asks_itself else 1
+        self._polls = self._polls + weight if is_asleep(poller) else 0
 
 
 def _as_held(kwargs: dict[str, Any], context: Context | None) -> dict[str, Any]:
@@ -271,6 +277,13 @@ def _waits(callback: Any) -> bool:
     if isinstance(getattr(callback, "__self__", None), asyncio.Task):
         return str(callback.__name__).endswith("wakeup")  # of a task that awaits it; in C, so without a module
     return getattr(callback, "__module__", None) in _WAITING_MODULES
+
+
+def _is_waited_for(task: "asyncio.Task[Any]") -> bool:
+    """Whether somebody waits for `task`: its loop's runner, another task, or what started it through anyio."""
+    outermost = next(iter(await_chain(task.get_coro())), None)
+    by_anyio = outermost is not None and outermost.f_globals.get("__name__", "").startswith("anyio.")
+    return by_anyio or any(_waits(callback) for callback, _ in getattr(task, "_callbacks", None) or ())
 
 
 def _current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":

@@ -3,8 +3,8 @@
 A loop without ready callbacks and timers goes on only if somebody else sees to it: a thread, a process, a peer. The
 answer is a list of reasons in words; an empty one is a proof that the loop will stand still for ever.
 
-Private names of CPython used here: ``_selector`` and ``_ssock`` of the loop, ``_fut_waiter`` of a task and
-``_callbacks`` of a future, and where the worker threads of ``concurrent.futures`` and anyio wait.
+Private names of CPython used here: ``_selector``, ``_ssock`` and ``_signal_handlers`` of the loop, ``_fut_waiter`` of a
+task and ``_callbacks`` of a future, and where the worker threads of ``concurrent.futures`` and anyio wait.
 """
 
 import asyncio
@@ -12,24 +12,46 @@ import os
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from types import FrameType
-from typing import Any
+from itertools import islice
+from types import CodeType, FrameType
+from typing import Any, TypeAlias
 
 from ..sites import await_chain
 
+Place: TypeAlias = list[tuple[CodeType, int]]
+"""Where a thread is: all its frames, the innermost first."""
 
-def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threads: Iterable[int]) -> list[str]:
+
+def places_of_threads() -> dict[int, Place]:
+    """Where each thread is now, by its ident."""
+    return {ident: _place(frame) for ident, frame in sys._current_frames().items()}
+
+
+def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threads: Mapping[int, Place]) -> list[str]:
     """What `loop`, which is idle and called this, may still hear from.
 
     Args:
         loop: a loop with a selector.
         test_thread: the thread that runs the test.
-        old_threads: idents of threads that were there before the test; what they do is not for its sake, unless a task
-            waits for it.
+        old_threads: where the threads that were there before the test were then. There they have nothing to do.
     """
-    return [*_open_files(loop), *_thread_calls(loop), *_threads(test_thread, old_threads)]
+    return [
+        *_open_files(loop),
+        *_thread_calls(loop),
+        *_threads(test_thread, old_threads),
+        *_processes(),
+        *_signals(loop),
+    ]
+
+
+def is_at_work(test_thread: int) -> bool:
+    """Whether the test itself goes on, beside a loop in another thread: what is silent there is not waited for."""
+    frame = sys._current_frames().get(test_thread)
+    if frame is None or test_thread == threading.get_ident():
+        return False
+    return frame.f_globals.get("__name__") != "threading" or frame.f_locals.get("timeout") is not None
 
 
 def _open_files(loop: Any) -> Iterable[str]:
@@ -40,12 +62,14 @@ def _open_files(loop: Any) -> Iterable[str]:
             for fd in loop._selector.get_map()
             if fd != own_end
         }
-        ends_here = {_name(sock.getsockname) for sock in sockets.values() if sock is not None}
+        names = {fd: _name(sock.getsockname) for fd, sock in sockets.items() if sock is not None}
         for fd, sock in sockets.items():
             if sock is None:
                 yield f"file descriptor {fd}"
-            elif not _is_listening(sock) and (peer := _name(sock.getpeername)) not in ends_here:
-                yield f"the connection to {peer}"
+            elif not _is_listening(sock):
+                peer = _name(sock.getpeername)
+                if not any(name == peer and other != fd for other, name in names.items()):
+                    yield f"the connection to {peer}"
 
 
 def _socket(fd: int) -> socket.socket | None:
@@ -80,14 +104,31 @@ def _thread_calls(loop: asyncio.AbstractEventLoop) -> Iterable[str]:
             yield f"the thread that {task.get_name()} waits for"
 
 
-def _threads(test_thread: int, old_threads: Iterable[int]) -> Iterable[str]:
+def _threads(test_thread: int, old_threads: Mapping[int, Place]) -> Iterable[str]:
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in sys._current_frames().items():
         if ident == threading.get_ident():
             continue
         is_the_tests = ident == test_thread
-        if not (_waits_for_loop(frame) if is_the_tests else ident in old_threads or _is_idle_worker(frame)):
+        is_back = _is_at(frame, old_threads.get(ident, [])) and not _runs_loop_for_test(frame, test_thread)
+        if not (_waits_for_loop(frame) if is_the_tests else is_back or _is_idle_worker(frame)):
             yield f"thread {names.get(ident, ident)}"
+
+
+def _processes() -> Iterable[str]:
+    """Children that the loop knows nothing of: they may connect to a server of the test, or send it a signal."""
+    if not hasattr(os, "waitid"):
+        return
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return
+    yield "a child process"
+
+
+def _signals(loop: Any) -> Iterable[str]:
+    if getattr(loop, "_signal_handlers", None):
+        yield "a signal"
 
 
 def _is_idle_worker(frame: FrameType) -> bool:
@@ -107,6 +148,34 @@ def _waits_for_loop(frame: FrameType) -> bool:
         return False
     # If the answer is there, the thread has only not come to it yet.
     return caller.f_locals["timeout"] is None and not caller.f_locals["self"].done()
+
+
+def _runs_loop_for_test(frame: FrameType, test_thread: int) -> bool:
+    """Whether a thread runs a loop that may have a timer, or may be the one that the test's thread waits for."""
+    if frame.f_globals.get("__name__") != "selectors":
+        return False
+    return test_thread != threading.get_ident() or frame.f_locals.get("timeout") not in (None, -1)
+
+
+def _is_at(frame: FrameType, old: Place) -> bool:
+    """Whether `frame` is at the same expressions as `old`; a ``while`` compiles its condition twice."""
+    place = _place(frame)
+    return len(place) == len(old) and all(
+        then is now and (before == after or _position(then, before) == _position(now, after))
+        for (then, before), (now, after) in zip(old, place, strict=True)
+    )
+
+
+def _position(code: CodeType, instruction: int) -> object:
+    return next(islice(code.co_positions(), instruction // 2, None), None)
+
+
+def _place(frame: FrameType | None) -> Place:
+    place = []
+    while frame is not None:
+        place.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return place
 
 
 def _named(frame: FrameType | None) -> str:
