@@ -20,7 +20,9 @@ _ON_BEHALF = {
     if (function := getattr(asyncio.tasks, name, None)) is not None
 }
 
-# Where the loop calls a callback from. uvloop is written in C: there the caller is what runs the loop.
+# Where the loop calls a callback from. uvloop is written in C and leaves no frame: there the caller is what runs the
+# loop, in one of these modules or in other code that names one of the methods.
+_RUNNING_METHODS = frozenset({"run_forever", "run_until_complete"})
 _LOOP_MODULES = {"asyncio.base_events", "asyncio.events", "asyncio.runners", "anyio._backends._asyncio"}
 
 _NAME_IS_SET_LATER = sys.version_info < (3, 13)
@@ -64,7 +66,10 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop) -> Creator:
         ):
             return Creator(None, 0, name)
         return Creator(code, frame.f_lasti, name, waits=True, runs_loop=not is_running)
-    if by_ensure_future and asyncio._get_running_loop() is None and not isinstance(loop, asyncio.BaseEventLoop):
-        # uvloop's run_until_complete, which leaves no frame of its own
-        return Creator(code, frame.f_lasti, name, waits=True, runs_loop=True)
+    if not isinstance(loop, asyncio.BaseEventLoop) and not _RUNNING_METHODS.isdisjoint(code.co_names):
+        if asyncio._get_running_loop() is None:
+            if by_ensure_future:  # run_until_complete makes a task of its coroutine
+                return Creator(code, frame.f_lasti, name, waits=True, runs_loop=True)
+        elif asyncio.current_task(loop) is None:
+            return Creator(None, 0, name)
     return Creator(code, frame.f_lasti, name)

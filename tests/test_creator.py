@@ -1,0 +1,70 @@
+"""Who creates a task (rule 2), where nothing but the loop has called it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from pytest_background_tasks import BackgroundTasks
+
+both_loops = pytest.mark.parametrize(
+    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+
+
+async def answer() -> int:
+    return 42
+
+
+async def turn() -> None:
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+@both_loops
+def test_a_call_handed_to_a_loop_that_the_test_runs(
+    background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """What runs the loop is not taken for what created the task."""
+    loop = new_loop()
+    background_tasks.start_capturing()
+    loop.call_soon(asyncio.create_task, answer())
+    loop.run_until_complete(turn())
+    [captured] = background_tasks.captured_tasks
+    assert captured.created_at.function == "answer"
+    assert background_tasks.run_all_sync() == [42]
+    loop.close()
+
+
+@both_loops
+def test_a_librarys_call_handed_to_a_loop_that_the_test_runs(
+    background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
+) -> None:
+    """It stays the library's own."""
+    library: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+    exec(compile("async def keep_alive(): ...", str(tmp_path / "site-packages" / "library.py"), "exec"), library)
+    loop = new_loop()
+    background_tasks.start_capturing()
+    loop.call_soon(asyncio.create_task, library["keep_alive"]())
+    loop.run_until_complete(turn())
+    assert background_tasks.captured_tasks == []
+    loop.close()
+
+
+@both_loops
+def test_ensure_future_on_a_loop_that_does_not_run_yet(
+    background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    def start(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.ensure_future(answer(), loop=loop)
+
+    loop = new_loop()
+    background_tasks.start_capturing()
+    start(loop)
+    loop.run_until_complete(turn())
+    assert [task.state for task in background_tasks.captured_tasks] == ["held"]
+    assert background_tasks.run_all_sync() == [42]
+    loop.close()
