@@ -150,6 +150,8 @@ class Standstill:
     def _is_too_long(self, since: float, loop: asyncio.AbstractEventLoop) -> bool:
         if self._limit is None or monotonic() - since < self._limit:
             return False
+        if self._capture.follower is not None:  # a running call has a time-out of its own
+            return False
         task = self._waiting_task(loop)
         return task is not None and not is_asleep(task)
 
