@@ -23,7 +23,7 @@ from types import CodeType
 from typing import Any
 
 from ..capture.capture import Capture
-from ..capture.held import HeldTask, is_asleep
+from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, waiting_site
 from .outside import is_at_work, places_of_threads, reasons_to_wait
@@ -152,8 +152,8 @@ class Standstill:
             return False
         if self._capture.follower is not None:  # a running call has a time-out of its own
             return False
-        task = self._waiting_task(loop)
-        return task is not None and not is_asleep(task)
+        sleeps = any(is_asleep(task) and is_waited_for(task) for task in asyncio.all_tasks(loop))
+        return not sleeps and self._waiting_task(loop) is not None
 
     def _end_waiting(self, loop: asyncio.AbstractEventLoop, reasons: list[str]) -> bool:
         """Put the error into what the test waits for; False if nobody on this loop waits for the project."""
