@@ -160,7 +160,7 @@ async def test_it_reads_well_in_a_failing_assertion(background_tasks: Background
     background_tasks.start_capturing()
     await order("tea", "ada")
     assert repr(background_tasks.captured_tasks[0]).startswith(
-        "<CapturedTask held mail-tea send_mail(to='ada', subject='your tea') created at tests/test_background_tasks.py:"
+        "<CapturedTask send_mail(to='ada', subject='your tea') held: mail-tea, created at tests/"
     )
 
 

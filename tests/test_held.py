@@ -7,6 +7,7 @@ import gc
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -60,28 +61,27 @@ async def test_it_runs_in_the_context_it_was_created_in(background_tasks: Backgr
     assert user.get() == "eve"
 
 
-async def test_values_that_cannot_be_compared(background_tasks: BackgroundTasks) -> None:
-    """A context variable may hold what has no truth value, such as the equality of two arrays."""
+async def test_values_that_are_equal_or_cannot_be_compared(background_tasks: BackgroundTasks) -> None:
+    """Each task gets the very object that was there when it was created: one of two empty baskets, say."""
 
-    class Array:
+    class Basket(list[int]):
         def __eq__(self, other: object) -> bool:
-            raise ValueError("ambiguous")
+            raise ValueError("as ambiguous as with two arrays")
 
         __hash__ = None  # type: ignore[assignment]
 
-    data = contextvars.ContextVar[Array]("data")
+    basket = contextvars.ContextVar[list[int]]("basket")
 
-    async def read() -> Array:
-        return data.get()
+    async def put(item: int) -> None:
+        basket.get().append(item)
 
     background_tasks.start_capturing()
-    arrays = [Array(), Array()]
-    for array in arrays:
-        data.set(array)
-        asyncio.create_task(read())
-    first, second = await background_tasks.run_all_async()
-    assert first is arrays[0]
-    assert second is arrays[1]
+    baskets: list[list[int]] = [[], [], Basket(), Basket()]
+    for number, each in enumerate(baskets):
+        basket.set(each)
+        asyncio.create_task(put(number))
+    await background_tasks.run_all_async()
+    assert [list(each) for each in baskets] == [[0], [1], [2], [3]]
 
 
 async def test_a_context_of_the_users_carries_nothing_of_ours(background_tasks: BackgroundTasks) -> None:
@@ -357,6 +357,25 @@ def test_threads_that_create_tasks_at_once(background_tasks: BackgroundTasks) ->
     for thread in threads:
         thread.join()
     assert sorted(background_tasks.run_all_sync()) == list(range(400))
+
+
+def test_the_task_of_a_runner_that_is_not_asyncios_own(background_tasks: BackgroundTasks, tmp_path: Path) -> None:
+    """Somebody else's code that makes a task where no loop runs is about to run the loop for it."""
+    runner: dict[str, Any] = {}
+    source = "def run(loop, coroutine):\n    loop.run_until_complete(ensure_future(coroutine, loop=loop))"
+    exec(compile(source, str(tmp_path / "site-packages" / "runner.py"), "exec"), runner)
+    runner["ensure_future"] = asyncio.ensure_future
+
+    async def main() -> int:
+        asyncio.create_task(answer())
+        return background_tasks.task_count
+
+    background_tasks.start_capturing()
+    loop = asyncio.new_event_loop()
+    runner["run"](loop, main())
+    loop.close()
+    assert [task.function for task in background_tasks.captured_tasks] == ["answer"]
+    background_tasks.reset()
 
 
 def test_in_a_def_test_create_task_is_captured(background_tasks: BackgroundTasks) -> None:

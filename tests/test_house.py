@@ -56,7 +56,7 @@ def test_integrations_are_imported_only_when_installed() -> None:
 
 
 def test_files_can_be_read_in_one_sitting() -> None:
-    assert {name: count for name, path in MODULES.items() if (count := len(path.read_text().splitlines())) > 300} == {}
+    assert {name: count for name, path in MODULES.items() if (count := len(path.read_text().splitlines())) > 400} == {}
 
 
 def test_everything_public_can_be_imported_and_says_what_it_is() -> None:

@@ -10,10 +10,12 @@ from .capture.captured import CapturedTask
 from .capture.held import HeldTask
 from .capture.own import OwnCode
 from .control.drive import let_end, run_async, run_sync
+from .control.order import Order, ordered
 from .control.run import Run
 from .control.standstill import Standstill
 from .errors import BackgroundTasksError, NoSuchBackgroundTask
-from .targets import Target, matcher
+from .targets import Target, matcher, shown
+from .wanted import Wanted
 
 
 class _Default:
@@ -49,6 +51,7 @@ class BackgroundTasks:
         self._timeout = timeout
         self._is_open = True
         self.__capture = Capture(is_own, self._watch)
+        self._random_orders: list[list[str]] = []
         self._standstill = Standstill(self.__capture, test_code, timeout)
 
     def start_capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> None:
@@ -117,11 +120,18 @@ class BackgroundTasks:
         return [self._capture.view(task) for task in self._capture.held]
 
     async def run_all_async(
-        self, *, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
+        self,
+        *,
+        order: Order = "created",
+        timeout: float | _Default | None = DEFAULT,
+        return_exceptions: bool = False,
     ) -> list[Any]:
         """Start what is held, and wait until all of it has ended, with what it starts in turn while capturing.
 
         Args:
+            order: in which they start: ``"created"``, ``"reversed"``, ``"random"`` (the same at each run of this test),
+                or a list of targets; what matches none of them starts last. asyncio's queue is first in, first out, so
+                tasks of one loop also go on in this order as long as nothing else decides.
             timeout: seconds of real time for all of it; ``None`` waits for ever. Default: ini
                 ``background_tasks_timeout``, 10 s.
             return_exceptions: put errors into the results instead of raising them, as ``asyncio.gather`` does.
@@ -137,19 +147,31 @@ class BackgroundTasks:
             TooManyBackgroundTasks: if tasks start tasks without end.
         """
         __tracebackhide__ = True
-        return await self._run_async(self._capture.held, timeout, return_exceptions)
+        call = "await background_tasks.run_all_async({})"
+        return await self._run_async(self._prepare(self._capture.held, order, call), timeout, return_exceptions)
 
-    def run_all_sync(self, *, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False) -> list[Any]:
+    def run_all_sync(
+        self,
+        *,
+        order: Order = "created",
+        timeout: float | _Default | None = DEFAULT,
+        return_exceptions: bool = False,
+    ) -> list[Any]:
         """`run_all_async` without ``await``: in a `def` test, after ``asyncio.run`` or a ``TestClient`` call, anywhere.
 
         In an async test it runs the test's own loop from inside, other ready tasks included. uvloop offers no way to do
         that: there it runs tasks as far as they need neither timers nor I/O, and else raises `BackgroundTasksError`.
         """
         __tracebackhide__ = True
-        return self._run_sync(self._capture.held, timeout, return_exceptions)
+        call = "background_tasks.run_all_sync({})"
+        return self._run_sync(self._prepare(self._capture.held, order, call), timeout, return_exceptions)
 
     async def run_async(
-        self, *targets: Target, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
+        self,
+        *targets: Target,
+        order: Order = "created",
+        timeout: float | _Default | None = DEFAULT,
+        return_exceptions: bool = False,
     ) -> list[Any]:
         """`run_all_async` for the held tasks that match one of `targets`. What they start in turn runs too.
 
@@ -159,16 +181,73 @@ class BackgroundTasks:
         Raises:
             NoSuchBackgroundTask: if nothing that is held matches; lists what is held.
         """
-        return await self._run_async(
-            self._pick("await background_tasks.run_async", targets), timeout, return_exceptions
-        )
+        __tracebackhide__ = True
+        call = "await background_tasks.run_async({})"
+        return await self._run_async(self._prepare(self._pick(call, targets), order, call), timeout, return_exceptions)
 
     def run_sync(
-        self, *targets: Target, timeout: float | _Default | None = DEFAULT, return_exceptions: bool = False
+        self,
+        *targets: Target,
+        order: Order = "created",
+        timeout: float | _Default | None = DEFAULT,
+        return_exceptions: bool = False,
     ) -> list[Any]:
         """`run_async` without ``await``; see `run_all_sync` for where."""
         __tracebackhide__ = True
-        return self._run_sync(self._pick("background_tasks.run_sync", targets), timeout, return_exceptions)
+        call = "background_tasks.run_sync({})"
+        return self._run_sync(self._prepare(self._pick(call, targets), order, call), timeout, return_exceptions)
+
+    def captured(self, target: Target, /, **arguments: Any) -> list[CapturedTask]:
+        """The captured tasks that match, in the order of creation, whatever has become of them.
+
+        Args:
+            target: which tasks; see `Target`.
+            arguments: what the call's arguments are equal to, by the names of the function's parameters; anything that
+                defines ``==`` will do (``unittest.mock.ANY``).
+        """
+        __tracebackhide__ = True
+        return Wanted.of(target, arguments, "background_tasks.captured({})").among(self.captured_tasks)
+
+    def assert_captured(self, target: Target, /, **arguments: Any) -> CapturedTask:
+        """Exactly one captured task matches; it is returned.
+
+        Args:
+            target: which task; see `Target`.
+            arguments: as for `captured`.
+
+        Raises:
+            AssertionError: if there is none, or there are several; lists what was captured, nearest first, and says in
+                what the nearest differs.
+
+        >>> import asyncio
+        >>> async def send_mail(to, subject="hello"): ...
+        >>> background_tasks = getfixture("background_tasks")
+        >>> background_tasks.start_capturing()
+        >>> task = asyncio.create_task(send_mail("ada"))
+        >>> background_tasks.assert_captured(send_mail, to="ada").state
+        'held'
+        """
+        __tracebackhide__ = True
+        wanted = Wanted.of(target, arguments, "background_tasks.assert_captured({})")
+        tasks = self.captured_tasks
+        matching = wanted.among(tasks)
+        if len(matching) == 1:
+            return matching[0]
+        number = f"{len(matching)} captured tasks match" if matching else "no captured task matches"
+        raise AssertionError(f"{number} {wanted}, expected exactly one; captured:\n{wanted.nearest_first(tasks)}")
+
+    def assert_nothing_captured(self, target: Target | None = None, /) -> None:
+        """No captured task matches `target`; without one: nothing was captured at all.
+
+        Raises:
+            AssertionError: lists those that were.
+        """
+        __tracebackhide__ = True
+        wanted = Wanted.of(target, {}, "background_tasks.assert_nothing_captured({})")
+        matching = wanted.among(self.captured_tasks)
+        if matching:
+            listing = "".join(f"\n  {task.told}" for task in matching)
+            raise AssertionError(f"captured, where {wanted} should not be:{listing}")
 
     @property
     def _capture(self) -> Capture:
@@ -180,19 +259,24 @@ class BackgroundTasks:
             )
         return self.__capture
 
-    async def _run_async(
-        self, tasks: list[HeldTask], timeout: float | _Default | None, return_exceptions: bool
-    ) -> list[Any]:
+    def _prepare(self, held: list[HeldTask], order: Order, call: str) -> Run:
+        __tracebackhide__ = True
+        if order == "created":
+            return Run(self._capture, held, held)
+        starting = ordered(held, self._capture.view, order, self._test, call)
+        if order == "random":
+            self._random_orders.append([task.get_name() for task in starting])
+        return Run(self._capture, held, starting)
+
+    async def _run_async(self, run: Run, timeout: float | _Default | None, return_exceptions: bool) -> list[Any]:
         __tracebackhide__ = True
         seconds = self._seconds(timeout)
-        run = Run(self._capture, tasks)
         await run_async(run, seconds)
         return run.results(seconds, return_exceptions)
 
-    def _run_sync(self, tasks: list[HeldTask], timeout: float | _Default | None, return_exceptions: bool) -> list[Any]:
+    def _run_sync(self, run: Run, timeout: float | _Default | None, return_exceptions: bool) -> list[Any]:
         __tracebackhide__ = True
         seconds = self._seconds(timeout)
-        run = Run(self._capture, tasks)
         run_sync(run, seconds)
         return run.results(seconds, return_exceptions)
 
@@ -211,15 +295,14 @@ class BackgroundTasks:
     def _pick(self, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
         __tracebackhide__ = True
         if not targets:
-            raise TypeError(
-                f"{call}() needs a target; to run everything that is held:  {call.replace('run', 'run_all')}()"
-            )
-        matches = [matcher(target, call + "({})") for target in targets]
+            all_held = call.replace("run_", "run_all_").format("")
+            raise TypeError(f"{call.format('')} needs a target; to run everything that is held:  {all_held}")
+        matches = [matcher(target, call) for target in targets]
         held = self._capture.held
         picked = [task for task in held if any(match(self._capture.view(task)) for match in matches)]
         if not picked:
             listing = "".join(f"\n  {self._capture.view(task)!r}" for task in held) or " nothing"
-            raise NoSuchBackgroundTask(f"{call}({', '.join(map(_shown, targets))}) matches nothing; held:{listing}")
+            raise NoSuchBackgroundTask(f"{call.format(', '.join(map(shown, targets)))} matches nothing; held:{listing}")
         return picked
 
     def _watch(self, task: HeldTask) -> None:
@@ -229,6 +312,12 @@ class BackgroundTasks:
     def _lost_error(self) -> BaseException | None:
         """The error that the test should have got because nothing could go on, if it never reached it."""
         return self._standstill.lost_error
+
+    def _told_of_orders(self) -> str:
+        """What ``order="random"`` has chosen so far, to be told when the test fails."""
+        return "".join(
+            f"order='random' (seed {self._test!r}) started: {', '.join(names)}\n" for names in self._random_orders
+        )
 
     def _close(self) -> None:
         """End of the test: nothing is held, nothing is patched, nothing of what was captured goes on."""
@@ -250,7 +339,3 @@ def _targets(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> Tar
         tuple(matcher(target, "background_tasks.start_capturing({})") for target in only),
         tuple(matcher(target, "background_tasks.start_capturing(ignore={})") for target in ignored),
     )
-
-
-def _shown(target: Target) -> str:
-    return getattr(target, "__qualname__", None) or repr(target)

@@ -48,15 +48,13 @@ def definition(code: CodeType) -> Site:
 def await_chain(coroutine: Any) -> Iterator[FrameType]:
     """The frames of a suspended `coroutine`, outermost first: what it awaits, what that awaits, and so on.
 
-    Generators (``__await__``, ``types.coroutine``) count; what is written in C ends the chain.
+    Generators (``__await__``, ``types.coroutine``) count; an asynchronous generator, or what is written in C, ends it.
     """
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-        frame = frame or getattr(coroutine, "ag_frame", None)
         if frame is not None:
             yield frame
-        following = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
-        coroutine = following or getattr(coroutine, "ag_await", None)
+        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
 
 
 def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:

@@ -57,6 +57,12 @@ def matcher(target: Target, call: str) -> Match:
     return partial(_answers_yes, target, call)
 
 
+def shown(target: Target) -> str:
+    """`target` as a reader knows it: a function's name, anything else as it is written."""
+    names = (getattr(target, attribute, None) for attribute in ("__qualname__", "_mock_name"))
+    return next((name for name in names if isinstance(name, str)), repr(target))
+
+
 def _wrong(call: str, wrong: str, right: str, what: str) -> str:
     return (
         f"a target is a coroutine function, a mock, a pattern, a CapturedTask or a predicate, not {what}\n"

@@ -139,6 +139,8 @@ class Capture:
     def _is_of_the_project(self, creator: Creator, coroutine: Any) -> bool:
         if creator.code is not None and self.is_own[creator.code.co_filename]:
             return True
+        if creator.code is not None and asyncio._get_running_loop() is None:
+            return False  # somebody else's runner, about to run the loop for it
         code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
         return code is not None and (self.is_own[code.co_filename] or is_mock_coroutine(coroutine))
 
@@ -170,11 +172,7 @@ class Capture:
         """
         current = copy_context()
         contexts = self._contexts
-        try:
-            is_known = contexts is not None and contexts[0] == current
-        except Exception:  # values of the user's that do not want to be compared
-            is_known = False
-        if contexts is None or not is_known:
+        if contexts is None or not _are_same(contexts[0], current):
             marked = current.copy()
             marked.run(_in_captured_task.set, True)
             contexts = self._contexts = (current, marked)
@@ -194,3 +192,8 @@ class Capture:
 def _current_is_captured() -> bool:
     """Whether a captured task is running: for one that the user gave a context of its own, where nothing is marked."""
     return asyncio._get_running_loop() is not None and isinstance(asyncio.current_task(), HeldTask)
+
+
+def _are_same(one: Context, other: Context) -> bool:
+    """Whether both hold the very same values: for ``==`` two empty lists would do."""
+    return len(one) == len(other) and all(other.get(variable, other) is value for variable, value in one.items())

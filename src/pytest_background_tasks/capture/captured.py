@@ -136,6 +136,11 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
     def __hash__(self) -> int:
         return hash(self._held)
 
-    def __repr__(self) -> str:
+    @property
+    def told(self) -> str:
+        """The call with its arguments, the state, the name and the line that created it, to be read in a list."""
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        return f"<CapturedTask {self.state} {self.name} {self.function}({arguments}) created at {self.created_at}>"
+        return f"{self.function}({arguments}) {self.state}: {self.name}, created at {self.created_at}"
+
+    def __repr__(self) -> str:
+        return f"<CapturedTask {self.told}>"

@@ -23,7 +23,7 @@ async def run_async(run: Run, timeout: float | None) -> None:
     home = asyncio.get_running_loop()
     deadline = None if timeout is None else monotonic() + timeout
     with run:
-        for task in list(run.tasks):
+        for task in run.starting:
             run.start(task, home)
         for task in run.tasks:  # grows while they run
             while _can_still_end(task, deadline):
@@ -41,7 +41,7 @@ def run_sync(run: Run, timeout: float | None) -> None:
     home = asyncio._get_running_loop()
     deadline = None if timeout is None else monotonic() + timeout
     with run, nullcontext() if home is None else inside(home) as drive:
-        for task in list(run.tasks):
+        for task in run.starting:
             run.start(task, home)
         for task in run.tasks:  # grows while they run
             while _can_still_end(task, deadline):

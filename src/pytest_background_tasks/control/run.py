@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from ..capture.capture import Capture
@@ -24,12 +24,14 @@ class Run:
 
     Args:
         capture: what the tasks come from.
-        tasks: held, in the order in which they start.
+        tasks: held, in the order of creation.
+        starting: the same in the order in which they start.
     """
 
-    def __init__(self, capture: Capture, tasks: Iterable[HeldTask]) -> None:
+    def __init__(self, capture: Capture, tasks: Sequence[HeldTask], starting: Sequence[HeldTask]) -> None:
         self._capture = capture
         self.tasks = list(tasks)
+        self.starting = starting
         self._limit = len(self.tasks) + STARTED_IN_TURN
         self._beyond_limit: HeldTask | None = None
 

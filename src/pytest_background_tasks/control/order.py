@@ -1,0 +1,54 @@
+"""In which order held tasks start."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from ..capture.captured import CapturedTask
+from ..capture.held import HeldTask
+from ..targets import Target, matcher
+
+Order: TypeAlias = Literal["created", "reversed", "random"] | Sequence[Target]
+"""``"created"``, ``"reversed"``, ``"random"``, or targets: what matches the first starts first, what matches none last.
+
+It is the order in which the tasks of one loop start. asyncio's queue is first in, first out, so they also go on in that
+order as long as nothing but the queue decides: after a bare yield, and when one event wakes them all.
+"""
+
+
+def ordered(
+    tasks: list[HeldTask], view: Callable[[HeldTask], CapturedTask], order: Order, seed: str, call: str
+) -> list[HeldTask]:
+    """`tasks`, which come as they were created, in `order`.
+
+    Args:
+        tasks: in the order of creation.
+        view: gives what targets are matched with.
+        order: see `Order`.
+        seed: decides what ``"random"`` gives.
+        call: how the user's call is written, with ``{}`` for the order; for the error message.
+
+    Raises:
+        ValueError: if `order` is another string.
+        TypeError: if it is a sequence with something else than targets in it, or no sequence.
+    """
+    if order == "created":
+        return list(tasks)
+    if order == "reversed":
+        return tasks[::-1]
+    if order == "random":
+        return random.Random(seed).sample(tasks, len(tasks))
+    if isinstance(order, str):
+        raise ValueError(  # noqa: TRY004  # of the right type, and still wrong
+            f"order={order!r} is none of 'created', 'reversed', 'random', nor a list of targets\n"
+            f"  to start what matches {order!r} first, write:  {call.format(f'order=[{order!r}]')}"
+        )
+    if isinstance(order, CapturedTask) or not isinstance(order, Sequence):
+        raise TypeError(f"order={order!r} is no order\n  write:  {call.format('order=[first, second]')}, with targets")
+    matches = [matcher(target, call.format("order=[{}]")) for target in order]
+
+    def place(task: HeldTask) -> int:
+        captured = view(task)
+        return next((number for number, match in enumerate(matches) if match(captured)), len(matches))
+
+    return sorted(tasks, key=place)

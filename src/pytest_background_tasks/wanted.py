@@ -1,0 +1,69 @@
+"""What a test looks for among the captured tasks, and what it is told when it is not there."""
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+from typing import Any, NamedTuple
+
+from .capture.captured import CapturedTask
+from .targets import Match, Target, matcher, shown
+
+
+class Wanted(NamedTuple):
+    """A target, and the arguments it is called with: equal to these, by the names of the function's parameters."""
+
+    target: Target | None
+    match: Match
+    arguments: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, target: Target | None, arguments: Mapping[str, Any], call: str) -> "Wanted":
+        """Made from what the user wrote; `call` as for `matcher`."""
+        return cls(target, (lambda _: True) if target is None else matcher(target, call), arguments)
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        return "anything" if self.target is None else f"{shown(self.target)}({given})" if given else shown(self.target)
+
+    def among(self, tasks: Iterable[CapturedTask]) -> list[CapturedTask]:
+        """Those of `tasks` that match."""
+        return [task for task in tasks if self.match(task) and not self._differences(task)]
+
+    def nearest_first(self, tasks: Sequence[CapturedTask]) -> str:
+        """All of `tasks` as a list to read, nearest first, each with what makes it differ."""
+        if not tasks:
+            return "  nothing was captured: start_capturing() comes before what starts the task"
+        return "\n".join(f"  {task.told}\n      {self._why_not(task)}" for task in sorted(tasks, key=self._distance))
+
+    def _distance(self, task: CapturedTask) -> tuple[bool, float]:
+        if self.match(task):
+            return False, len(self._differences(task))
+        likeness = SequenceMatcher(None, shown(self.target) if self.target is not None else "", task.function).ratio()
+        return True, -likeness
+
+    def _why_not(self, task: CapturedTask) -> str:
+        return ", ".join(self._differences(task)) or "matches" if self.match(task) else "another task"
+
+    def _differences(self, task: CapturedTask) -> list[str]:
+        actual = _by_parameter(self.target, task)
+        differences = []
+        for name, value in self.arguments.items():
+            if name not in actual:
+                has = ", ".join(actual) or "none"
+                differences.append(f"it has no argument {name!r} (it has {has})")
+            elif value != actual[name]:
+                differences.append(f"{name} is {actual[name]!r}, not {value!r}")
+        return differences
+
+
+def _by_parameter(target: Target | None, task: CapturedTask) -> dict[str, Any]:
+    """The arguments; those of a decorator's ``wrapper(*args, **kwargs)`` by the parameters of what it decorates."""
+    arguments = task.arguments
+    if not callable(target) or arguments.keys() != {"args", "kwargs"}:
+        return arguments
+    try:
+        bound = inspect.signature(target).bind(*arguments["args"], **arguments["kwargs"])
+    except (TypeError, ValueError):
+        return arguments
+    bound.apply_defaults()
+    return dict(bound.arguments)

@@ -1,0 +1,90 @@
+"""The libraries whose ways in are watched are found if they are installed, and never required."""
+
+import asyncio
+import sys
+from pathlib import Path
+
+import pytest
+from starlette.background import BackgroundTask
+
+from pytest_background_tasks import BackgroundTasks
+from pytest_background_tasks.capture.entrances import installed
+
+
+def test_a_library_that_is_not_there() -> None:
+    assert installed("no_such_library_anywhere") is None
+
+
+@pytest.mark.parametrize("source", ["raise RuntimeError('broken')", "import no_such_library_anywhere"])
+def test_a_library_that_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    """What the project may not even use must not break its tests."""
+    (tmp_path / "broken_library.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed("broken_library") is None
+
+
+def test_a_library_that_warns_when_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not this test's business, even where warnings are errors."""
+    (tmp_path / "warning_library.py").write_text("import warnings; warnings.warn('old', DeprecationWarning)")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert installed("warning_library") is sys.modules.pop("warning_library")
+
+
+@pytest.mark.parametrize("absent", ["uvloop", "starlette"])
+def test_without_it_everything_else_works(pytester: pytest.Pytester, absent: str) -> None:
+    """In a process of its own, where the library cannot be found."""
+    pytester.makepyfile(
+        f"""
+        import asyncio, importlib.util, sys
+
+        find_spec = importlib.util.find_spec
+        importlib.util.find_spec = lambda name, *rest: None if name == {absent!r} else find_spec(name, *rest)
+
+        async def job():
+            return 42
+
+        def test_it(background_tasks):
+            assert {absent!r} not in sys.modules
+            background_tasks.start_capturing()
+            asyncio.create_task(job())
+            assert background_tasks.run_all_sync() == [42]
+            assert {absent!r} not in sys.modules
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:asyncio", "-p", "no:aiohttp", "-p", "no:anyio").assert_outcomes(passed=1)
+
+
+async def test_a_response_that_began_before_capturing_stopped(background_tasks: BackgroundTasks) -> None:
+    """A Starlette task that is called afterwards runs as usual."""
+    ran: list[int] = []
+
+    async def job() -> None:
+        ran.append(1)
+
+    task = BackgroundTask(job)
+    background_tasks.start_capturing()
+    background_tasks.stop_capturing()
+    await task()
+    assert ran == [1]
+    background_tasks.start_capturing(ignore=job)
+    await task()
+    assert ran == [1, 1]
+    assert background_tasks.task_count == 0
+
+
+async def test_on_a_closed_loop_create_task_fails_as_in_life(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    loop = asyncio.new_event_loop()
+    loop.close()
+    coroutine = asyncio.sleep(0)
+    with pytest.raises(RuntimeError, match="Event loop is closed"):
+        loop.create_task(coroutine)
+    coroutine.close()
+
+
+async def test_what_is_no_coroutine_fails_as_in_life(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    with pytest.raises(TypeError, match="a coroutine was expected"):
+        asyncio.create_task(42)  # type: ignore[arg-type]
+    assert "call_soon" not in vars(asyncio.get_running_loop())
+    assert background_tasks.task_count == 0

@@ -1,0 +1,124 @@
+"""In which order held tasks start."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_background_tasks import BackgroundTasks
+
+started: list[str] = []
+
+
+async def note(name: str) -> str:
+    started.append(name)
+    await asyncio.sleep(0)
+    started.append(name)
+    return name
+
+
+async def other(name: str) -> str:
+    return await note(name)
+
+
+@pytest.fixture
+async def held(background_tasks: BackgroundTasks) -> BackgroundTasks:
+    """Four held tasks, a to d."""
+    started.clear()
+    background_tasks.start_capturing()
+    for function, name in ((note, "a"), (other, "b"), (note, "c"), (other, "d")):
+        asyncio.create_task(function(name), name=name)
+    return background_tasks
+
+
+@pytest.mark.parametrize(
+    ("order", "expected"),
+    [
+        ("created", "abcd"),
+        ("reversed", "dcba"),
+        (["c", "a"], "cabd"),
+        ([other], "bdac"),
+        ((lambda task: task.name == "d", note), "dacb"),
+        ([], "abcd"),
+    ],
+)
+@pytest.mark.parametrize("synchronous", [False, True], ids=["async", "sync"])
+async def test_they_start_and_go_on_in_the_order_asked_for(
+    held: BackgroundTasks, order: Any, expected: str, synchronous: bool
+) -> None:
+    """And the results stay in the order of creation."""
+    results = held.run_all_sync(order=order) if synchronous else await held.run_all_async(order=order)
+    assert "".join(started) == expected * 2
+    assert results == ["a", "b", "c", "d"]
+
+
+async def test_run_async_and_run_sync_take_it_too(held: BackgroundTasks) -> None:
+    assert await held.run_async(note, order="reversed") == ["a", "c"]
+    assert held.run_sync(other, order="reversed") == ["b", "d"]
+    assert "".join(started) == "caca" + "dbdb"
+
+
+async def test_a_captured_task_can_be_put_first(held: BackgroundTasks) -> None:
+    await held.run_all_async(order=[held.captured_tasks[3]])
+    assert "".join(started) == "dabc" * 2
+
+
+def test_random_is_the_same_in_each_run_and_told_on_failure(pytester: pytest.Pytester) -> None:
+    """It depends on the test's node id alone."""
+    pytester.makepyfile(
+        """
+        import asyncio, pytest
+
+        async def job(): ...
+
+        @pytest.mark.parametrize("number", range(3))
+        def test_it(background_tasks, number):
+            background_tasks.start_capturing()
+            for name in "abcdefgh":
+                asyncio.create_task(job(), name=name)
+            background_tasks.run_all_sync(order="random")
+            assert number == 1
+        """
+    )
+
+    def orders() -> list[str]:
+        arguments = ("-p", "no:randomly", "-o", "asyncio_default_fixture_loop_scope=function")
+        result = pytester.runpytest_inprocess(*arguments)
+        result.assert_outcomes(passed=1, failed=2)
+        return [line for line in result.stdout.lines if line.startswith("order='random' (seed ")]
+
+    first = orders()
+    assert first == orders()
+    assert len({line.partition("started:")[2] for line in first}) == 2
+    assert sorted(first[0].partition("started: ")[2].split(", ")) == list("abcdefgh")
+    assert "test_it[0]" in first[0]
+
+
+@pytest.mark.parametrize(
+    ("order", "error", "message"),
+    [
+        ("radnom", ValueError, r"none of 'created', 'reversed', 'random'(?s:.*)run_all_async\(order=\['radnom'\]\)"),
+        (42, TypeError, r"order=42 is no order\n  write: .*run_all_async\(order=\[first, second\]\)"),
+        ([42], TypeError, r"not 'int' object(?s:.*)run_all_async\(order=\[42\]\)"),
+    ],
+)
+async def test_what_is_no_order(held: BackgroundTasks, order: Any, error: type[Exception], message: str) -> None:
+    """It is refused before anything starts."""
+    with pytest.raises(error, match=message):
+        await held.run_all_async(order=order)
+    assert len(held.held_tasks) == 4
+
+
+@given(st.permutations("abcde"))
+def test_any_order_can_be_asked_for(order: list[str]) -> None:
+    """A list of all names is the order itself."""
+    from pytest_background_tasks.control.order import ordered
+
+    class Task:
+        def __init__(self, name: str) -> None:
+            self.name = self.function = self.module = name
+
+    tasks: list[Any] = [Task(name) for name in "abcde"]
+    assert [task.name for task in ordered(tasks, lambda task: task, order, "", "{}")] == order  # type: ignore[arg-type, return-value]

@@ -1,0 +1,140 @@
+"""Picking among what was captured, and what a test is told when it is not there."""
+
+import asyncio
+import functools
+from collections.abc import Callable
+from typing import Any
+from unittest.mock import ANY, AsyncMock
+
+import pytest
+from dirty_equals import IsStr
+from inline_snapshot import snapshot
+
+from pytest_background_tasks import BackgroundTasks
+
+
+async def send_mail(to: str, subject: str = "hello") -> None: ...
+
+
+async def update_stock(item: str) -> None: ...
+
+
+def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> None: ...
+
+    return wrapper
+
+
+@logged
+async def logged_job(first: int, second: int = 2) -> None: ...
+
+
+@pytest.fixture
+async def shop(background_tasks: BackgroundTasks) -> BackgroundTasks:
+    """Two mails and a stock-taking, held."""
+    background_tasks.start_capturing()
+    asyncio.create_task(send_mail("ada", subject="your tea"), name="mail-1")
+    asyncio.create_task(update_stock("tea"), name="stock")
+    asyncio.create_task(send_mail("bob"), name="mail-2")
+    return background_tasks
+
+
+def told(error: pytest.ExceptionInfo[AssertionError]) -> str:
+    """The message, with lines of this file as N."""
+    import re
+
+    return re.sub(r"test_wanted.py:\d+", "test_wanted.py:N", str(error.value))
+
+
+async def test_captured_lists_what_matches(shop: BackgroundTasks) -> None:
+    """By target and by the names of the parameters, defaults included, whatever became of the tasks."""
+    assert [task.name for task in shop.captured(send_mail)] == ["mail-1", "mail-2"]
+    assert [task.name for task in shop.captured(send_mail, subject="hello")] == ["mail-2"]
+    assert [task.name for task in shop.captured("*", to="ada")] == ["mail-1"]
+    assert shop.captured(send_mail, to="eve") == []
+    assert shop.captured(send_mail, cc="ada") == []
+    await shop.run_all_async()
+    assert [task.state for task in shop.captured(send_mail)] == ["done", "done"]
+
+
+async def test_anything_that_defines_equality_will_do(shop: BackgroundTasks) -> None:
+    assert len(shop.captured(send_mail, to=ANY)) == 2
+    assert shop.assert_captured(send_mail, to=IsStr(regex="a.a"), subject=ANY).name == "mail-1"
+
+
+async def test_assert_captured_returns_the_one(shop: BackgroundTasks) -> None:
+    captured = shop.assert_captured(send_mail, to="bob")
+    assert captured == shop.captured_tasks[2]
+    assert await shop.run_async(captured) == [None]
+
+
+async def test_none_matches(shop: BackgroundTasks) -> None:
+    """The list is nearest first, and says in which argument the nearest differ."""
+    with pytest.raises(AssertionError) as error:
+        shop.assert_captured(send_mail, to="bob", subject="your tea")
+    assert told(error) == snapshot("""\
+no captured task matches send_mail(to='bob', subject='your tea'), expected exactly one; captured:
+  send_mail(to='ada', subject='your tea') held: mail-1, created at tests/test_wanted.py:N in shop
+      to is 'ada', not 'bob'
+  send_mail(to='bob', subject='hello') held: mail-2, created at tests/test_wanted.py:N in shop
+      subject is 'hello', not 'your tea'
+  update_stock(item='tea') held: stock, created at tests/test_wanted.py:N in shop
+      another task\
+""")
+
+
+async def test_an_argument_that_the_function_does_not_have(shop: BackgroundTasks) -> None:
+    with pytest.raises(AssertionError, match=r"it has no argument 'too' \(it has to, subject\)"):
+        shop.assert_captured(send_mail, too="ada")
+
+
+async def test_several_match(shop: BackgroundTasks) -> None:
+    with pytest.raises(AssertionError, match=r"2 captured tasks match send_mail, expected exactly one(?s:.*)matches"):
+        shop.assert_captured(send_mail)
+
+
+async def test_a_misspelled_name_finds_its_like_first(shop: BackgroundTasks) -> None:
+    with pytest.raises(AssertionError, match=r"matches 'send_male', expected exactly one; captured:\n  send_mail"):
+        shop.assert_captured("send_male")
+
+
+def test_nothing_was_captured(background_tasks: BackgroundTasks) -> None:
+    background_tasks.assert_nothing_captured()
+    with pytest.raises(AssertionError, match=r"nothing was captured: start_capturing\(\) comes before"):
+        background_tasks.assert_captured(send_mail)
+
+
+async def test_assert_nothing_captured(shop: BackgroundTasks) -> None:
+    shop.assert_nothing_captured("heartbeat*")
+    with pytest.raises(AssertionError, match=r"captured, where send_mail should not be:\n  send_mail\(to='ada'"):
+        shop.assert_nothing_captured(send_mail)
+    with pytest.raises(AssertionError, match=r"captured, where anything should not be:(\n  .*){3}$"):
+        shop.assert_nothing_captured()
+    shop.reset()
+    shop.assert_nothing_captured()
+
+
+async def test_a_decorated_function_is_known_by_its_own_parameters(background_tasks: BackgroundTasks) -> None:
+    """Although what runs is ``wrapper(*args, **kwargs)``."""
+    background_tasks.start_capturing()
+    asyncio.create_task(logged_job(1))
+    background_tasks.assert_captured(logged_job, first=1, second=2)
+    background_tasks.assert_captured("logged_job", args=(1,))
+    with pytest.raises(AssertionError, match="second is 2, not 3"):
+        background_tasks.assert_captured(logged_job, second=3)
+
+
+async def test_a_mock(background_tasks: BackgroundTasks) -> None:
+    mock = AsyncMock(send_mail, name="send_mail")
+    background_tasks.start_capturing()
+    asyncio.create_task(mock("ada"))
+    background_tasks.assert_captured(mock, to="ada", subject="hello")
+    with pytest.raises(AssertionError, match=r"matches send_mail\(to='bob'\)"):
+        background_tasks.assert_captured(mock, to="bob")
+
+
+@pytest.mark.parametrize("verb", ["captured", "assert_captured", "assert_nothing_captured"])
+def test_what_is_no_target(background_tasks: BackgroundTasks, verb: str) -> None:
+    with pytest.raises(TypeError, match=rf"you wrote:  background_tasks.{verb}\(send_mail\(\)\)"):
+        getattr(background_tasks, verb)(send_mail("ada"))
