@@ -1,0 +1,349 @@
+"""Libraries go on working while a test captures, and what is the project's own is captured wherever it is installed."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from textwrap import dedent
+from typing import Any, TypeAlias
+
+import aiohttp
+import httpcore
+import httpx
+import pytest
+import uvicorn
+import uvloop
+from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiojobs import Scheduler
+from fastapi import BackgroundTasks as FastAPITasks
+from fastapi import FastAPI
+
+from pytest_background_tasks import BackgroundTasks
+
+Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
+    """Runs a coroutine on a new loop of either kind."""
+    with asyncio.Runner(loop_factory=request.param) as runner:
+        yield runner.run
+
+
+async def audit(text: str) -> str:
+    """The background task of the project's own that each of the servers starts."""
+    return f"audited {text}"
+
+
+async def assert_audited(background_tasks: BackgroundTasks, *texts: str) -> None:
+    """The audits are all that was captured; now they run."""
+    assert [task.function for task in background_tasks.captured_tasks] == ["audit"] * len(texts)
+    assert await background_tasks.run_all_async() == [f"audited {text}" for text in texts]
+
+
+def test_start_server_and_open_connection(background_tasks: BackgroundTasks, run: Run) -> None:
+    """The handler is the project's own, and runs; what it starts is held."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        text = (await reader.readline()).decode()
+        asyncio.create_task(audit(text))
+        writer.write(text.upper().encode())
+        writer.close()
+        await writer.wait_closed()
+
+    async def main() -> None:
+        background_tasks.start_capturing()
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"hello\n")
+            assert await reader.read() == b"HELLO\n"
+            writer.close()
+            await writer.wait_closed()
+        await assert_audited(background_tasks, "hello\n")
+
+    run(main())
+
+
+class TwoAddresses(AbstractResolver):
+    """Knows two addresses for every host; at the first of them nobody listens."""
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=0)
+            for address in ("127.0.0.2", "127.0.0.1")
+        ]
+
+    async def close(self) -> None: ...
+
+
+def test_aiohttp_server_and_client(background_tasks: BackgroundTasks, run: Run) -> None:
+    """The client races two addresses through aiohappyeyeballs, keeps its connection and uses it again."""
+
+    async def answer(request: web.Request) -> web.Response:
+        asyncio.create_task(audit(request.path))
+        return web.Response(text="done")
+
+    async def main() -> None:
+        background_tasks.start_capturing()
+        app = web.Application()
+        app.router.add_get("/{path}", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        url = f"http://shop.example:{runner.addresses[0][1]}"
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=TwoAddresses())) as session:
+            for path in ("/one", "/two"):
+                async with session.get(url + path) as response:
+                    assert await response.text() == "done"
+        await runner.cleanup()
+        await assert_audited(background_tasks, "/one", "/two")
+
+    run(main())
+
+
+@pytest.fixture
+def server() -> uvicorn.Server:
+    """A uvicorn server, not started; each of its requests starts one audit and then another."""
+    app = FastAPI()
+
+    @app.get("/{path}")
+    async def answer(path: str, tasks: FastAPITasks) -> str:
+        asyncio.create_task(audit(path))
+        tasks.add_task(audit, "response")
+        return "done"
+
+    return uvicorn.Server(uvicorn.Config(app, port=0, log_config=None))
+
+
+async def url_of(server: uvicorn.Server) -> str:
+    while not server.started:
+        await asyncio.sleep(0)
+    return "http://{}:{}".format(*server.servers[0].sockets[0].getsockname())
+
+
+async def ask(server: uvicorn.Server) -> None:
+    url = await url_of(server)
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{url}/one")).json() == "done"
+    server.should_exit = True
+
+
+async def serve_in_gather(background_tasks: BackgroundTasks, server: uvicorn.Server) -> None:
+    background_tasks.start_capturing()
+    await asyncio.gather(server.serve(), ask(server))
+
+
+async def serve_in_task_group(background_tasks: BackgroundTasks, server: uvicorn.Server) -> None:
+    background_tasks.start_capturing()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve())
+        group.create_task(ask(server))
+
+
+async def serve_before_capturing(background_tasks: BackgroundTasks, server: uvicorn.Server) -> None:
+    serving = asyncio.create_task(server.serve())
+    background_tasks.start_capturing()
+    await ask(server)
+    await serving
+
+
+@pytest.mark.parametrize("serve", [serve_in_gather, serve_in_task_group, serve_before_capturing])
+def test_uvicorn(
+    background_tasks: BackgroundTasks, run: Run, server: uvicorn.Server, serve: Callable[..., Coroutine[Any, Any, None]]
+) -> None:
+    """A server in the test's own loop answers and ends; both kinds of background tasks are held."""
+
+    async def main() -> None:
+        await serve(background_tasks, server)
+        assert [task.function for task in background_tasks.captured_tasks] == ["audit", "audit"]
+        assert await background_tasks.run_all_async() == ["audited one", None]
+
+    run(main())
+
+
+@asynccontextmanager
+async def served(server: uvicorn.Server) -> AsyncIterator[str]:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve())
+        yield await url_of(server)
+        server.should_exit = True
+
+
+def test_httpx(background_tasks: BackgroundTasks, run: Run, server: uvicorn.Server) -> None:
+    """Requests that wait for one of two connections get it."""
+
+    async def main() -> None:
+        background_tasks.start_capturing()
+        limits = httpx.Limits(max_connections=2)
+        async with served(server) as url, httpx.AsyncClient(base_url=url, limits=limits) as client:
+            responses = await asyncio.gather(*(client.get(f"/{number}") for number in range(6)))
+            assert [response.json() for response in responses] == ["done"] * 6
+        assert background_tasks.task_count == 12
+        assert len(await background_tasks.run_all_async()) == 12
+
+    run(main())
+
+
+def test_httpcore(background_tasks: BackgroundTasks, run: Run, server: uvicorn.Server) -> None:
+    """A pool of one connection serves requests one after the other."""
+
+    async def main() -> None:
+        background_tasks.start_capturing()
+        async with served(server) as url, httpcore.AsyncConnectionPool(max_connections=1) as pool:
+            responses = await asyncio.gather(*(pool.request("GET", f"{url}/{number}") for number in range(3)))
+            assert [response.content for response in responses] == [b'"done"'] * 3
+        assert background_tasks.task_count == 6
+        assert len(await background_tasks.run_all_async()) == 6
+
+    run(main())
+
+
+def test_aiojobs(background_tasks: BackgroundTasks, run: Run) -> None:
+    """Its jobs are the project's own and held; the scheduler takes more, waits for them, and ends."""
+
+    async def main() -> None:
+        background_tasks.start_capturing()
+        async with Scheduler(limit=2) as scheduler:
+            await scheduler.spawn(audit("run"))
+            waited_for = await scheduler.spawn(audit("waited for"))
+            assert [task.state for task in background_tasks.captured_tasks] == ["held", "held"]
+            assert await waited_for.wait() == "audited waited for"
+            assert await background_tasks.run_async("audit") == ["audited run"]
+            await scheduler.spawn(audit("left to the scheduler"))
+        assert [task.result() for task in background_tasks.captured_tasks] == [
+            "audited run",
+            "audited waited for",
+            "audited left to the scheduler",
+        ]
+
+    run(main())
+
+
+SHOP = """
+    import asyncio
+
+    async def restock(item):
+        return f"{item} restocked"
+
+    def order(item):
+        return asyncio.create_task(restock(item))
+"""
+AIOLIB = """
+    import asyncio
+
+    async def keep_alive():
+        return "alive"
+
+    def connect():
+        return asyncio.create_task(keep_alive())
+
+    def spawn(job):
+        return asyncio.create_task(job)
+"""
+
+
+@pytest.fixture(params=["below", "elsewhere"])
+def installed(
+    request: pytest.FixtureRequest,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Path:
+    """A site-packages folder, below the project or elsewhere, with the project's own wheel and somebody's library."""
+    environment = pytester.path if request.param == "below" else tmp_path_factory.mktemp("elsewhere")
+    site_packages = environment / "lib" / "site-packages"
+    for folder, package, source in (
+        (pytester.path / "src", "shop", SHOP),
+        (site_packages, "shop", SHOP),
+        (site_packages, "aiolib", AIOLIB),
+    ):
+        (folder / package).mkdir(parents=True)
+        (folder / package / "__init__.py").write_text(dedent(source))
+    monkeypatch.syspath_prepend(str(site_packages))
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    return site_packages
+
+
+def run_tests(pytester: pytest.Pytester, tests: str, *options: str) -> pytest.RunResult:
+    pytester.makepyfile(tests)
+    return pytester.runpytest_inprocess("-Werror", "-p", "pytest_background_tasks.plugin", *options)
+
+
+def test_the_projects_own_wheel(pytester: pytest.Pytester, installed: Path) -> None:
+    """What runs is the installed copy, and it is captured, because its source lies under the rootdir."""
+    result = run_tests(
+        pytester,
+        f"""
+        import asyncio
+        import shop
+
+        def test_it(background_tasks):
+            assert shop.__file__.startswith({str(installed)!r})
+            background_tasks.start_capturing()
+
+            async def main():
+                shop.order("tea")
+
+            asyncio.run(main())
+            assert [task.function for task in background_tasks.captured_tasks] == ["restock"]
+            assert background_tasks.run_all_sync() == ["tea restocked"]
+        """,
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_somebodys_library(pytester: pytest.Pytester, installed: Path) -> None:
+    """Its own tasks run; what it starts for the project is held, and so is what the project starts of it."""
+    result = run_tests(
+        pytester,
+        """
+        import asyncio
+        import aiolib
+        import shop
+
+        def test_it(background_tasks):
+            background_tasks.start_capturing()
+
+            async def main():
+                assert await asyncio.wait_for(aiolib.connect(), 10) == "alive"
+                aiolib.spawn(shop.restock("tea"))
+                asyncio.create_task(aiolib.keep_alive())
+
+            asyncio.run(main())
+            assert [task.function for task in background_tasks.captured_tasks] == ["restock", "keep_alive"]
+            assert background_tasks.run_all_sync() == ["tea restocked", "alive"]
+        """,
+    )
+    result.assert_outcomes(passed=1)
+
+
+NAMED = """
+    import asyncio
+    import aiolib
+
+    def test_it(background_tasks):
+        background_tasks.start_capturing({only})
+
+        async def main():
+            aiolib.connect()
+
+        asyncio.run(main())
+        assert [task.function for task in background_tasks.captured_tasks] == ["keep_alive"]
+        assert background_tasks.run_all_sync() == ["alive"]
+"""
+
+
+def test_a_library_that_the_ini_names(pytester: pytest.Pytester, installed: Path) -> None:
+    """background_tasks_packages makes it as good as the project's own."""
+    result = run_tests(pytester, NAMED.format(only=""), "-o", "background_tasks_packages=aiolib")
+    result.assert_outcomes(passed=1)
+
+
+def test_a_library_whose_function_the_test_names(pytester: pytest.Pytester, installed: Path) -> None:
+    """start_capturing(function) holds what it names, wherever it comes from."""
+    result = run_tests(pytester, NAMED.format(only="aiolib.keep_alive"))
+    result.assert_outcomes(passed=1)
