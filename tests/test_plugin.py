@@ -96,6 +96,36 @@ def test_nothing_is_left_behind(run, runner: str) -> None:
     result.stdout.no_fnmatch_line("*destroyed*")
 
 
+def test_nothing_of_a_test_lives_on(run) -> None:
+    """What its context variables held is gone, though pytest keeps the item."""
+    run(
+        """
+        import contextvars, gc, weakref
+
+        class Session: ...
+
+        session = contextvars.ContextVar("session")
+        sessions = weakref.WeakSet()
+
+        async def job(): ...
+
+        @pytest.mark.asyncio
+        @pytest.mark.parametrize("number", range(3))
+        async def test_it(background_tasks, number):
+            session.set(Session())
+            sessions.add(session.get())
+            background_tasks.start_capturing()
+            asyncio.create_task(job())
+            await background_tasks.run_all_async()
+
+        def test_afterwards():
+            gc.collect()
+            assert not sessions
+        """,
+        plugins=("pytest_asyncio.plugin",),
+    ).assert_outcomes(passed=4)
+
+
 def test_unpatched_between_stop_and_start(run) -> None:
     """Only while a test captures is anything replaced."""
     run(

@@ -375,6 +375,28 @@ async def test_a_run_that_waits_for_another_held_task(background_tasks: Backgrou
     assert [task.state for task in background_tasks.captured_tasks] == ["done", "done"]
 
 
+async def test_a_run_keeps_its_own_time_out(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which may be longer than the silence after which a test stands still."""
+    monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    asyncio.create_task(asyncio.to_thread(time.sleep, 0.4))
+    assert await background_tasks.run_async("to_thread", timeout=5) == [None]
+
+
+async def test_a_test_may_sleep_through_others(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a group or a gather: longer than the silence after which it stands still, as if it slept itself."""
+    monkeypatch.setattr("pytest_background_tasks.control.standstill._LONG_GLANCE", 0.05)
+    monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    await asyncio.gather(asyncio.sleep(0.4), asyncio.sleep(0.4))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(asyncio.sleep(0.4))
+
+
 def test_asyncio_run_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     async def main() -> None:
         event = asyncio.Event()

@@ -73,6 +73,7 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     tasks = BackgroundTasks(is_own, request.node.nodeid, code, config.stash[_timeout])
     request.node.stash[_tasks_of_test] = tasks
     yield tasks
+    del request.node.stash[_tasks_of_test]  # the item lives as long as the session
     tasks._close()
 
 

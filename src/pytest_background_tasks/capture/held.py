@@ -234,7 +234,7 @@ class HeldTask(asyncio.Task[Any]):
         if module.partition(".")[0] in {"asyncio", "anyio", __name__.partition(".")[0]} or self.get_loop().is_closed():
             return
         poller = _current_task(self.get_loop())
-        if poller is None or not _is_waited_for(poller):
+        if poller is None or not is_waited_for(poller):
             return
         if self._polls >= _POLLS_BY_FUNCTION:
             self._polls = 0
@@ -279,7 +279,7 @@ def _waits(callback: Any) -> bool:
     return getattr(callback, "__module__", None) in _WAITING_MODULES
 
 
-def _is_waited_for(task: "asyncio.Task[Any]") -> bool:
+def is_waited_for(task: "asyncio.Task[Any]") -> bool:
     """Whether somebody waits for `task`: its loop's runner, another task, or what started it through anyio."""
     outermost = next(iter(await_chain(task.get_coro())), None)
     by_anyio = outermost is not None and outermost.f_globals.get("__name__", "").startswith("anyio.")

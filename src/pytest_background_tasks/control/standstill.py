@@ -23,7 +23,7 @@ from types import CodeType
 from typing import Any
 
 from ..capture.capture import Capture
-from ..capture.held import HeldTask, is_asleep
+from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, waiting_site
 from .outside import is_at_work, places_of_threads, reasons_to_wait
@@ -150,8 +150,10 @@ class Standstill:
     def _is_too_long(self, since: float, loop: asyncio.AbstractEventLoop) -> bool:
         if self._limit is None or monotonic() - since < self._limit:
             return False
-        task = self._waiting_task(loop)
-        return task is not None and not is_asleep(task)
+        if self._capture.follower is not None:  # a running call has a time-out of its own
+            return False
+        sleeps = any(is_asleep(task) and is_waited_for(task) for task in asyncio.all_tasks(loop))
+        return not sleeps and self._waiting_task(loop) is not None
 
     def _end_waiting(self, loop: asyncio.AbstractEventLoop, reasons: list[str]) -> bool:
         """Put the error into what the test waits for; False if nobody on this loop waits for the project."""
