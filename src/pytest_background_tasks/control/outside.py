@@ -146,8 +146,11 @@ def _waits_for_loop(frame: FrameType) -> bool:
     caller = frame.f_back
     if caller is None or _named(frame) != "threading.wait" or _named(caller) != "concurrent.futures._base.result":
         return False
+    answer = caller.f_locals["self"]
+    if answer is None:  # the thread has gone on while we looked
+        return False
     # If the answer is there, the thread has only not come to it yet.
-    return caller.f_locals["timeout"] is None and not caller.f_locals["self"].done()
+    return caller.f_locals["timeout"] is None and not answer.done()
 
 
 def _runs_loop_for_test(frame: FrameType, test_thread: int) -> bool:
