@@ -140,6 +140,12 @@ class HeldTask(asyncio.Task[Any]):
         return definition(own_code) if own_code else Site("?", 0, self.call.function)
 
     @property
+    def is_for_thread(self) -> bool:
+        """Whether another thread has asked for it (``run_coroutine_threadsafe``) and may wait for its result."""
+        callbacks = self._callbacks or ()
+        return any(getattr(callback, "__module__", None) == "asyncio.futures" for callback, _ in callbacks)
+
+    @property
     def failed(self) -> bool:
         """Whether it ended with an error. To ask is not to retrieve it: asyncio still tells if nobody does."""
         return self._exception is not None
