@@ -62,7 +62,17 @@ class HeldTask(asyncio.Task[Any]):
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
     """
 
-    __slots__ = ("_arguments", "_context", "_first_step", "_kwargs", "_origin", "_polls", "_started_as", "_successor")
+    __slots__ = (
+        "_arguments",
+        "_context",
+        "_first_step",
+        "_kwargs",
+        "_origin",
+        "_polls",
+        "_started_as",
+        "_successor",
+        "is_never_to_start",
+    )
 
     def __init__(
         self,
@@ -80,6 +90,7 @@ class HeldTask(asyncio.Task[Any]):
         self._started_as = started_as
         self._successor: asyncio.Task[Any] | None = None
         self._arguments: dict[str, Any] | None = None
+        self.is_never_to_start = False
         self._polls = 0
         shadowed = vars(loop).get("call_soon")
         loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
@@ -120,6 +131,11 @@ class HeldTask(asyncio.Task[Any]):
             return call_of_callable(*self._started_as)
         coroutine = self.get_coro()
         return call_of_coroutine(coroutine, arguments_of(coroutine) if self.held else self._arguments)
+
+    @property
+    def callee(self) -> object | None:
+        """The callable of a Starlette background task."""
+        return self._started_as[0] if self._started_as else None
 
     @property
     def shown(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -195,6 +211,7 @@ class HeldTask(asyncio.Task[Any]):
         if self.held and self.get_loop().is_closed():
             self.forget()
             return True
+        self.is_never_to_start = self.is_never_to_start or self.held  # it ends in the loop's next iteration
         cancelled = super().cancel(msg)
         self.release()
         return cancelled

@@ -15,6 +15,7 @@ Private names of CPython used here: ``_selector``, ``_ready`` and ``_scheduled``
 """
 
 import asyncio
+import inspect
 import sys
 from collections.abc import Callable
 from time import monotonic
@@ -209,6 +210,11 @@ class Standstill:
         of_test = [task for task, codes in chains if any(map(self._is_of_test, codes))]
         return next(iter(of_test + own), None)
 
+    @property
+    def _call_to_run(self) -> str:
+        is_async = self._test_code is None or self._test_code.co_flags & inspect.CO_COROUTINE
+        return "await background_tasks.run_all_async()" if is_async else "background_tasks.run_all_sync()"
+
     def _is_of_test(self, code: CodeType) -> bool:
         """Whether it is the test function, or defined in it."""
         test = self._test_code
@@ -222,7 +228,9 @@ class Standstill:
         own = self._capture.is_own
         others = [other for other in asyncio.all_tasks(loop) if other is not task]
         waiting = [(other, waiting_site(other.get_coro(), own)) for other in others]
-        lines = [f"the test waits at {waiting_site(task.get_coro(), own)}"]
+        is_test = any(self._is_of_test(frame.f_code) for frame in await_chain(task.get_coro()))
+        who = "the test" if is_test else f"for the test, {task.get_name()}"
+        lines = [f"{who} waits at {waiting_site(task.get_coro(), own)}"]
         lines += [f"{other.get_name()} waits at {site}" for other, site in waiting if site and own[site.file]]
         held = self._capture.held
         lines += [f"held: {task.call.function} ({task.get_name()}, created at {task.created_at})" for task in held]
@@ -231,7 +239,7 @@ class Standstill:
         listing = "".join(f"\n  {line}" for line in lines)
         return (
             f"nothing can go on, and background tasks are held:{listing}\n"
-            f"Run them before waiting for what they do:  await background_tasks.run_all_async()\n"
+            f"Run them before waiting for what they do:  {self._call_to_run}\n"
             f"or do not hold them:  background_tasks.start_capturing(ignore={held[0].call.function!r})"
         )
 
