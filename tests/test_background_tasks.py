@@ -164,6 +164,14 @@ async def test_it_reads_well_in_a_failing_assertion(background_tasks: Background
     )
 
 
+async def test_the_fixture_tells_how_it_stands(background_tasks: BackgroundTasks) -> None:
+    """Which a failing `assert background_tasks.task_count == 1` then shows."""
+    assert repr(background_tasks).startswith("<background_tasks not capturing: start_capturing() was never called; 0")
+    background_tasks.start_capturing()
+    await order("tea", "ada")
+    assert repr(background_tasks) == "<background_tasks capturing; 2 captured, 2 held>"
+
+
 # --- phases of a test ----------------------------------------------------------------------------------------------
 
 

@@ -219,6 +219,7 @@ async def test_cancelling_is_enough_nobody_needs_to_wait(background_tasks: Backg
     background_tasks.start_capturing()
     task = asyncio.create_task(answer())
     task.cancel()
+    assert background_tasks.captured_tasks[0].state == "cancelled"
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     assert task.cancelled()

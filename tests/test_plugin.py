@@ -299,6 +299,21 @@ def test_a_failure_shows_the_users_lines_and_none_of_ours(run) -> None:
     assert "pytest_background_tasks" not in result.stdout.str().partition("FAILURES")[2]
 
 
+def test_a_failing_test_tells_what_is_held(run) -> None:
+    """Often that is why it failed."""
+    result = run(
+        """
+        async def send_mail(to): ...
+
+        def test_it(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(send_mail("ada"))
+            assert not "sent"
+        """
+    )
+    result.stdout.fnmatch_lines(["*Captured background_tasks call*", "never run: send_mail(to='ada') held: Task-*"])
+
+
 def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
     """``-p no:background_tasks``, with the plugin installed as users have it."""
     pytester.makepyfile("def test_it(background_tasks): ...")

@@ -1,6 +1,7 @@
 """Waiting for a held task in a way that cannot be seen ends in an error at once (rule 4)."""
 
 import asyncio
+import contextlib
 import queue
 import signal
 import socket
@@ -9,8 +10,9 @@ import sys
 import threading
 import time
 import unittest
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 import uvloop
@@ -618,3 +620,53 @@ def test_a_uvloop_gets_the_error_after_a_silence(
     background_tasks.start_capturing()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
+
+
+def test_a_heartbeat_beside_it_does_not_hide_a_standstill(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Timers that wake somebody else make the error wait longer, not for ever."""
+    app = make_app()
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(0.02)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        beating = asyncio.create_task(beat())
+        yield
+        beating.cancel()
+
+    app.router.lifespan_context = lifespan
+    monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
+    background_tasks.start_capturing(ignore=beat)
+    with TestClient(app) as client:
+        with pytest.raises(BackgroundTasksDeadlock, match="held: .*send_text"):
+            with client.websocket_connect("/ws") as websocket:
+                websocket.receive_text()
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def test_a_thread_that_waits_for_a_held_task_does_not_keep_its_loop_from_closing(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, new_loop: Any
+) -> None:
+    """The test gets the error; then the thread's wait ends cancelled, and the runner can end."""
+    outcomes: list[str] = []
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+
+        def wait_in_thread() -> None:
+            try:
+                asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result()
+            except BaseException as error:
+                outcomes.append(type(error).__name__)
+
+        await asyncio.to_thread(wait_in_thread)
+
+    monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
+    background_tasks.start_capturing("sleep")
+    with pytest.raises(BackgroundTasksDeadlock), asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(main())
+    assert outcomes == ["CancelledError"]

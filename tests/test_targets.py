@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import gc
 from collections.abc import Awaitable, Callable
 from typing import Any
 from unittest.mock import ANY, AsyncMock, create_autospec, patch
@@ -79,6 +78,7 @@ service, second = Service(), Service()
         ("Service.*", service.refresh, other),
         ("refresh", service.refresh, service.prune),
         ("*test_targets:Service.refresh", service.refresh, service.prune),
+        ("*test_targets.Service.refresh", service.refresh, service.prune),
         (lambda task: task.function == "send_mail", lambda: send_mail("ada"), other),
         (lambda task: task.arguments.get("to") == "ada", lambda: send_mail("ada"), lambda: send_mail("bob")),
     ],
@@ -200,18 +200,51 @@ async def test_what_answers_neither_yes_nor_no(background_tasks: BackgroundTasks
     background_tasks.reset()
 
 
-async def test_a_predicate_that_fails_is_told_where_the_task_is_created(background_tasks: BackgroundTasks) -> None:
-    """And leaves nothing behind."""
+def test_a_predicate_that_fails_fails_the_test(pytester: pytest.Pytester) -> None:
+    """Not the code under test, which might swallow the error, or a server's loop, which would end of it."""
+    pytester.makepyfile(
+        """
+        import asyncio
+        from fastapi import FastAPI
+        from starlette.testclient import TestClient
 
-    def broken(task: object) -> bool:
-        raise LookupError("broken")
+        async def send_mail(recipient): ...
 
-    background_tasks.start_capturing(broken)
-    with pytest.raises(LookupError, match="broken"):
-        asyncio.create_task(other())
-    assert background_tasks.task_count == 0
-    background_tasks.stop_capturing()
-    gc.collect()
+        app = FastAPI()
+
+        @app.get("/")
+        async def order():
+            asyncio.create_task(send_mail("ada"))
+
+        def test_it(background_tasks):
+            background_tasks.start_capturing(lambda task: task.arguments["to"] == "ada")
+            assert TestClient(app).get("/").status_code == 200
+        """
+    )
+    result = pytester.runpytest_inprocess("-W", "error", "-o", "asyncio_default_fixture_loop_scope=function")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*KeyError: 'to'*", "*when asked whether to hold send_mail(recipient='ada')*"])
+
+
+async def test_a_plain_function_that_starlette_was_given_is_never_called_to_ask(
+    background_tasks: BackgroundTasks,
+) -> None:
+    """Also when another task is asked about first."""
+    background_tasks.start_capturing()
+    asyncio.create_task(other())
+    await BackgroundTask(write_log, "hello")()
+    assert [task.function for task in background_tasks.captured(write_log)] == ["write_log"]
+    with pytest.raises(AssertionError, match="not called by looking"):
+        background_tasks.run_sync(write_log)
+    assert background_tasks.run_all_sync() == [None]
+
+
+async def test_the_task_itself_names_itself(background_tasks: BackgroundTasks) -> None:
+    """The one that the code under test got."""
+    background_tasks.start_capturing()
+    asyncio.create_task(send_mail("ada"))
+    task = asyncio.create_task(send_mail("bob"))
+    assert await background_tasks.run_async(task) == ["bob"]
 
 
 @pytest.mark.parametrize(
@@ -220,9 +253,11 @@ async def test_a_predicate_that_fails_is_told_where_the_task_is_created(backgrou
         (lambda: send_mail("ada"), "a coroutine", r"start_capturing\(send_mail\)"),
         (lambda: 42, "'int' object", r"start_capturing\('name'\)"),
         (lambda: None, "'NoneType' object", r"start_capturing\('name'\)"),
+        (lambda: Service, "'type' object", r"start_capturing\('name'\)"),
+        (lambda: (send_mail, other), "a tuple of them", r"start_capturing\(\*\[first, second\]\)"),
         (lambda: lambda: True, "cannot take the captured task", r"start_capturing\(lambda task: task.name == 'name'\)"),
     ],
-    ids=["coroutine", "number", "none", "lambda"],
+    ids=["coroutine", "number", "none", "class", "tuple", "lambda"],
 )
 def test_what_is_no_target(background_tasks: BackgroundTasks, target: Any, what: str, right: str) -> None:
     """A TypeError shows the wrong call and the right one."""

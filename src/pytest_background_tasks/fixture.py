@@ -50,6 +50,7 @@ class BackgroundTasks:
         self._test = test
         self._timeout = timeout
         self._is_open = True
+        self._has_captured = False
         self.__capture = Capture(is_own, self._watch)
         self._random_orders: list[list[str]] = []
         self._standstill = Standstill(self.__capture, test_code, timeout)
@@ -68,7 +69,7 @@ class BackgroundTasks:
             TypeError: if one of them is no `Target`; says what to write instead.
         """
         __tracebackhide__ = True
-        self._capture.aim(_targets(only, ignore))
+        self._aim(_targets(only, ignore))
 
     def stop_capturing(self) -> None:
         """Let tasks that are started from now on run as usual. What is held stays held; twice does no harm."""
@@ -87,7 +88,7 @@ class BackgroundTasks:
         [None]
         """
         before = self._capture.targets
-        self._capture.aim(_targets(only, ignore))
+        self._aim(_targets(only, ignore))
         try:
             yield self
         finally:
@@ -206,7 +207,7 @@ class BackgroundTasks:
                 defines ``==`` will do (``unittest.mock.ANY``).
         """
         __tracebackhide__ = True
-        return Wanted.of(target, arguments, "background_tasks.captured({})").among(self.captured_tasks)
+        return Wanted.of(target, arguments, "background_tasks.captured({})", self._callees).among(self.captured_tasks)
 
     def assert_captured(self, target: Target, /, **arguments: Any) -> CapturedTask:
         """Exactly one captured task matches; it is returned.
@@ -228,7 +229,7 @@ class BackgroundTasks:
         'held'
         """
         __tracebackhide__ = True
-        wanted = Wanted.of(target, arguments, "background_tasks.assert_captured({})")
+        wanted = Wanted.of(target, arguments, "background_tasks.assert_captured({})", self._callees)
         tasks = self.captured_tasks
         matching = wanted.among(tasks)
         if len(matching) == 1:
@@ -243,7 +244,7 @@ class BackgroundTasks:
             AssertionError: lists those that were.
         """
         __tracebackhide__ = True
-        wanted = Wanted.of(target, {}, "background_tasks.assert_nothing_captured({})")
+        wanted = Wanted.of(target, {}, "background_tasks.assert_nothing_captured({})", self._callees)
         matching = wanted.among(self.captured_tasks)
         if matching:
             listing = "".join(f"\n  {task.told}" for task in matching)
@@ -297,27 +298,42 @@ class BackgroundTasks:
         if not targets:
             all_held = call.replace("run_", "run_all_").format("")
             raise TypeError(f"{call.format('')} needs a target; to run everything that is held:  {all_held}")
-        matches = [matcher(target, call) for target in targets]
+        matches = [matcher(target, call, self._callees) for target in targets]
         held = self._capture.held
         picked = [task for task in held if any(match(self._capture.view(task)) for match in matches)]
         if not picked:
-            listing = "".join(f"\n  {self._capture.view(task)!r}" for task in held) or " nothing"
+            listing = "".join(f"\n  {self._capture.view(task)!r}" for task in held) or f" nothing; {self!r}"
             raise NoSuchBackgroundTask(f"{call.format(', '.join(map(shown, targets)))} matches nothing; held:{listing}")
         return picked
+
+    def _aim(self, targets: Targets) -> None:
+        self._capture.aim(targets)
+        self._has_captured = True
 
     def _watch(self, task: HeldTask) -> None:
         self._standstill.watch(task)
 
+    def __repr__(self) -> str:
+        if not self._is_open:
+            return f"<background_tasks of {self._test}, which has ended>"
+        capturing = "capturing" if self._capture.targets is not None else "not capturing"
+        never = "" if self._has_captured else ": start_capturing() was never called"
+        return f"<background_tasks {capturing}{never}; {self.task_count} captured, {len(self._capture.held)} held>"
+
+    @property
+    def _callees(self) -> list[object]:
+        return [task.callee for task in self._capture.tasks if task.callee is not None]
+
     @property
     def _lost_error(self) -> BaseException | None:
-        """The error that the test should have got because nothing could go on, if it never reached it."""
-        return self._standstill.lost_error
+        """The error that the test should have got, if it never reached it: nothing could go on, or a target failed."""
+        return self._standstill.lost_error or self._capture.error
 
-    def _told_of_orders(self) -> str:
-        """What ``order="random"`` has chosen so far, to be told when the test fails."""
-        return "".join(
-            f"order='random' (seed {self._test!r}) started: {', '.join(names)}\n" for names in self._random_orders
-        )
+    def _told(self) -> str:
+        """What is to be told when the test fails: what ``order="random"`` has chosen, and what is held."""
+        orders = (f"order='random' (seed {self._test!r}) started: {', '.join(names)}" for names in self._random_orders)
+        held = (f"never run: {task.told}" for task in self.held_tasks)
+        return "\n".join([*orders, *held])
 
     def _close(self) -> None:
         """End of the test: nothing is held, nothing is patched, nothing of what was captured goes on."""

@@ -86,8 +86,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         tasks = item.stash.get(_tasks_of_test, None)
         if tasks is not None and tasks._lost_error is not None:
             error.add_note(f"before that: {tasks._lost_error}")
-        if tasks is not None and (orders := tasks._told_of_orders()):
-            item.add_report_section("call", "background_tasks", orders)
+        if tasks is not None and (told := tasks._told()):
+            item.add_report_section("call", "background_tasks", told)
         raise
     tasks = item.stash.get(_tasks_of_test, None)
     if tasks is not None and tasks._lost_error is not None:

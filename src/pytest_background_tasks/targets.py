@@ -1,7 +1,8 @@
 """What a target is, and when it matches a captured task."""
 
+import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
@@ -9,14 +10,14 @@ from typing import TYPE_CHECKING, Any, TypeAlias, Union
 if TYPE_CHECKING:
     from .capture.captured import CapturedTask
 
-Target: TypeAlias = Union[Callable[..., Any], str, "CapturedTask"]
+Target: TypeAlias = Union[Callable[..., Any], str, "CapturedTask", asyncio.Task[Any]]
 """Names background tasks: a coroutine function, a mock that stands for one, a pattern, a captured task, a predicate.
 
 - a coroutine function, bound or not, decorated or not: the tasks that run it (a bound method: on that object);
 - an ``AsyncMock``, or what ``create_autospec`` makes of a coroutine function: the tasks that run its answer;
-- a `str`: an ``fnmatch`` pattern for the task's name, or for the function as ``name``, ``qualified.name`` or
-  ``module:qualified.name``;
-- a `CapturedTask`: that one;
+- a `str`: an ``fnmatch`` pattern for the task's name, or for the function as ``name``, ``qualified.name``,
+  ``module:qualified.name`` or ``module.qualified.name``;
+- a `CapturedTask`, or the task that the code under test got: that one;
 - any other callable of one argument: called with each `CapturedTask`, answers ``True`` or ``False``.
 
 A function given to Starlette's ``add_task`` matches itself, also if it is a plain ``def``.
@@ -25,12 +26,13 @@ A function given to Starlette's ``add_task`` matches itself, also if it is a pla
 Match: TypeAlias = Callable[["CapturedTask"], bool]
 
 
-def matcher(target: Target, call: str) -> Match:
+def matcher(target: Target, call: str, callees: Iterable[object] = ()) -> Match:
     """The function that tells whether a `CapturedTask` matches `target`.
 
     Args:
         target: see `Target`.
         call: how the user's call is written, with ``{}`` for the target; for the error message.
+        callees: what Starlette background tasks call. One of these names itself, and is never called as a predicate.
 
     Raises:
         TypeError: if `target` is none; says what was given and what to write.
@@ -42,14 +44,25 @@ def matcher(target: Target, call: str) -> Match:
         return partial(_matches_pattern, target)
     if isinstance(target, CapturedTask):
         return target.__eq__
-    if inspect.iscoroutine(target):
-        target.close()
-        raise TypeError(_wrong(call, f"{target.__name__}()", target.__name__, "a coroutine, an unused call"))
+    if isinstance(target, asyncio.Task):
+        return lambda captured: captured.task is target
+    if any(callee is target for callee in callees):
+        return lambda captured: captured.task.call.callee is target  # type: ignore[attr-defined]
     if (mock := _mock_behind(target)) is not None:
         return lambda captured: captured.task.call.callee is mock  # type: ignore[attr-defined]
     if (function := _coroutine_function(target)) is not None:
         return partial(_runs, function)
-    if not callable(target):
+    return _predicate(target, call)
+
+
+def _predicate(target: Any, call: str) -> Match:
+    __tracebackhide__ = True
+    if inspect.iscoroutine(target):
+        target.close()
+        raise TypeError(_wrong(call, f"{target.__name__}()", target.__name__, "a coroutine, an unused call"))
+    if isinstance(target, (list, tuple)):
+        raise TypeError(_wrong(call, "[first, second]", "*[first, second]", f"a {type(target).__name__} of them"))
+    if not callable(target) or inspect.isclass(target):
         raise TypeError(_wrong(call, repr(target), "'name'", f"{type(target).__name__!r} object"))
     if not _takes_one_argument(target):
         right = "lambda task: task.name == 'name'"
@@ -78,7 +91,8 @@ def _source(function: Callable[..., Any]) -> str:
 
 def _matches_pattern(pattern: str, captured: "CapturedTask") -> bool:
     function = captured.function
-    names = (captured.name, function, function.rpartition(".")[2], f"{captured.module}:{function}")
+    plain_name = function.rpartition(".")[2]
+    names = (captured.name, function, plain_name, f"{captured.module}:{function}", f"{captured.module}.{function}")
     return any(fnmatchcase(name, pattern) for name in names)
 
 

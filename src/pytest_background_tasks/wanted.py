@@ -17,9 +17,9 @@ class Wanted(NamedTuple):
     arguments: Mapping[str, Any]
 
     @classmethod
-    def of(cls, target: Target | None, arguments: Mapping[str, Any], call: str) -> "Wanted":
-        """Made from what the user wrote; `call` as for `matcher`."""
-        return cls(target, (lambda _: True) if target is None else matcher(target, call), arguments)
+    def of(cls, target: Target | None, arguments: Mapping[str, Any], call: str, callees: Iterable[object]) -> "Wanted":
+        """Made from what the user wrote; `call` and `callees` as for `matcher`."""
+        return cls(target, (lambda _: True) if target is None else matcher(target, call, callees), arguments)
 
     def __str__(self) -> str:
         given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())

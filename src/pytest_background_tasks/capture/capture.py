@@ -54,6 +54,7 @@ class Capture:
         self.tasks: list[HeldTask] = []
         self.targets: Targets | None = None
         self.follower: Follower | None = None
+        self.error: Exception | None = None
         self._on_hold = on_hold
         self._contexts: tuple[Context, Context] | None = None
         self._entrances: AbstractContextManager[None] | None = None
@@ -84,12 +85,14 @@ class Capture:
         """Hold the task that is about to be created for `coroutine`, if it is one to be held (rule 2)."""
         creator = creator_of(frame, loop)
         targets = self.targets
-        if targets is not None and self._may_hold(targets, creator, loop, coroutine):
-            if creator.name is not None:
-                kwargs = {"name": creator.name, **kwargs}
-            task = self._hold(targets, loop, coroutine, creator[:2], kwargs)
-            if task is not None:
-                return task
+        if targets is not None and not creator.runs_loop and not loop.is_closed():
+            is_background = not creator.waits and self._is_of_the_project(creator, coroutine)
+            if targets.only or is_background:
+                if creator.name is not None:
+                    kwargs = {"name": creator.name, **kwargs}
+                task = HeldTask(coroutine, loop, creator[:2], kwargs, self._context_for(kwargs))
+                if self._hold(task, targets, is_background):
+                    return task
         if loop is self._loop and not creator.runs_loop and asyncio._get_running_loop() is None:
             raise RuntimeError("no running event loop")
         return None
@@ -101,7 +104,8 @@ class Capture:
         targets = self.targets
         if targets is None:
             return None
-        return self._hold(targets, asyncio.get_running_loop(), coroutine, origin, {}, started_as)
+        task = HeldTask(coroutine, asyncio.get_running_loop(), origin, {}, self._context_for({}), started_as)
+        return task if self._hold(task, targets, is_background=True) else None
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
         """The loop for tasks that are created where none runs, or whose own is closed; runs when the test says so."""
@@ -131,11 +135,6 @@ class Capture:
         finally:
             loop.close()
 
-    def _may_hold(self, targets: Targets, creator: Creator, loop: asyncio.AbstractEventLoop, coroutine: Any) -> bool:
-        if creator.runs_loop or loop.is_closed():
-            return False
-        return bool(targets.only) or (not creator.waits and self._is_of_the_project(creator, coroutine))
-
     def _is_of_the_project(self, creator: Creator, coroutine: Any) -> bool:
         if creator.code is not None and self.is_own[creator.code.co_filename]:
             return True
@@ -144,26 +143,36 @@ class Capture:
         code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
         return code is not None and (self.is_own[code.co_filename] or is_mock_coroutine(coroutine))
 
-    def _hold(
-        self,
-        targets: Targets,
-        loop: asyncio.AbstractEventLoop,
-        coroutine: Any,
-        origin: Origin,
-        kwargs: dict[str, Any],
-        started_as: tuple[Any, tuple[Any, ...], dict[str, Any]] | None = None,
-    ) -> HeldTask | None:
-        by_captured_task = _in_captured_task.get()
-        context = None if by_captured_task or kwargs.get("context") else self._marked_context()
-        task = HeldTask(coroutine, loop, origin, kwargs, context, started_as)
-        if (targets.only or targets.ignore) and not self._is_wanted(task, targets):
-            return None
+    def _hold(self, task: HeldTask, targets: Targets, is_background: bool) -> bool:
+        """Record `task` if it is wanted, and keep it held unless a running call takes it up."""
+        if (targets.only or targets.ignore) and not self._is_wanted(task, targets, is_background):
+            task.discard()
+            return False
         self.tasks.append(task)
-        if self.follower is not None and (by_captured_task or _current_is_captured()) and self.follower.follow(task):
+        in_turn = self.follower is not None and (_in_captured_task.get() or _current_is_captured())
+        if in_turn and self.follower is not None and self.follower.follow(task):
             task.release()
         else:
             self._on_hold(task)
-        return task
+        return True
+
+    def _is_wanted(self, task: HeldTask, targets: Targets, is_background: bool) -> bool:
+        """Ask the targets; an error in a predicate must not surface in the code that happens to create a task.
+
+        There it might end a server's loop, or be swallowed. The test fails with it, unless the task is one that is only
+        asked about because `only` may name it, such as a library's own: then the answer is no.
+        """
+        try:
+            return self.view(task) in targets
+        except Exception as error:
+            if is_background and self.error is None:
+                error.add_note(f"when asked whether to hold {self.view(task).told}")
+                self.error = error
+            return False
+
+    def _context_for(self, kwargs: dict[str, Any]) -> Context | None:
+        """What a held task runs in: None to copy the current context, where that is marked or the user gave one."""
+        return None if _in_captured_task.get() or kwargs.get("context") else self._marked_context()
 
     def _marked_context(self) -> Context:
         """A copy of the current context in which `_in_captured_task` is set.
@@ -177,16 +186,6 @@ class Capture:
             marked.run(_in_captured_task.set, True)
             contexts = self._contexts = (current, marked)
         return contexts[1].copy()
-
-    def _is_wanted(self, task: HeldTask, targets: Targets) -> bool:
-        try:
-            wanted = self.view(task) in targets
-        except BaseException:  # a predicate of the user's
-            task.forget()
-            raise
-        if not wanted:
-            task.discard()
-        return wanted
 
 
 def _current_is_captured() -> bool:

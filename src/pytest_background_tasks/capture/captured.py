@@ -91,7 +91,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
         if task.held:
             return "held"
         if not task.done():
-            return "started"
+            return "cancelled" if task.is_never_to_start else "started"
         if task.cancelled():
             return "cancelled"
         return "failed" if task.failed else "done"

@@ -62,7 +62,17 @@ class HeldTask(asyncio.Task[Any]):
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
     """
 
-    __slots__ = ("_arguments", "_context", "_first_step", "_kwargs", "_origin", "_polls", "_started_as", "_successor")
+    __slots__ = (
+        "_arguments",
+        "_context",
+        "_first_step",
+        "_kwargs",
+        "_origin",
+        "_polls",
+        "_started_as",
+        "_successor",
+        "is_never_to_start",
+    )
 
     def __init__(
         self,
@@ -80,6 +90,7 @@ class HeldTask(asyncio.Task[Any]):
         self._started_as = started_as
         self._successor: asyncio.Task[Any] | None = None
         self._arguments: dict[str, Any] | None = None
+        self.is_never_to_start = False
         self._polls = 0
         shadowed = vars(loop).get("call_soon")
         loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
@@ -122,6 +133,11 @@ class HeldTask(asyncio.Task[Any]):
         return call_of_coroutine(coroutine, arguments_of(coroutine) if self.held else self._arguments)
 
     @property
+    def callee(self) -> object | None:
+        """The callable of a Starlette background task."""
+        return self._started_as[0] if self._started_as else None
+
+    @property
     def shown(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The tuple that a `CapturedTask` is."""
         return self._started_as or (
@@ -138,6 +154,12 @@ class HeldTask(asyncio.Task[Any]):
             return site_at(code, instruction)
         own_code = self.call.code
         return definition(own_code) if own_code else Site("?", 0, self.call.function)
+
+    @property
+    def is_for_thread(self) -> bool:
+        """Whether another thread has asked for it (``run_coroutine_threadsafe``) and may wait for its result."""
+        callbacks = self._callbacks or ()
+        return any(getattr(callback, "__module__", None) == "asyncio.futures" for callback, _ in callbacks)
 
     @property
     def failed(self) -> bool:
@@ -189,6 +211,7 @@ class HeldTask(asyncio.Task[Any]):
         if self.held and self.get_loop().is_closed():
             self.forget()
             return True
+        self.is_never_to_start = self.is_never_to_start or self.held  # it ends in the loop's next iteration
         cancelled = super().cancel(msg)
         self.release()
         return cancelled

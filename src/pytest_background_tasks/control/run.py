@@ -115,8 +115,9 @@ class Run:
         after = "" if timeout is None else f" within {timeout:g} s"
         return BackgroundTasksTimeout(
             f"{number} did not end{after}:{stories}\n"
-            f"Give it what it waits for; cancel one that never ends, or run only the others, run_async(target); "
-            f"or allow more time, timeout=… (seconds)"
+            f"Give it what it waits for, cancel it, or allow more time, timeout=… (seconds).\n"
+            f"One that never ends need not be held:  "
+            f"background_tasks.start_capturing(ignore={unfinished[0].call.function!r})"
         )
 
     def _story(self, task: HeldTask) -> str:

@@ -15,6 +15,7 @@ Private names of CPython used here: ``_selector``, ``_ready`` and ``_scheduled``
 """
 
 import asyncio
+import inspect
 import sys
 from collections.abc import Callable
 from time import monotonic
@@ -32,6 +33,7 @@ _GLANCE = 0.02  # seconds between two looks at what may come from outside
 _LONG_GLANCE = 1.0  # the same beside a timer: on a virtual clock each look moves the time on
 _TICK = 0.1  # seconds between two looks at a uvloop
 _LOOKS = 10  # glances for other threads: one that was just given work may not have come to it yet
+_TIMERS = 3  # how many times as long it waits while timers fire (a heartbeat's), as long as the test stays where it is
 _STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
 
 
@@ -84,32 +86,30 @@ class Standstill:
     def _watch_selector(self, loop: Any) -> Callable[[], None]:
         selector = loop._selector
         select = selector.select
-        silent_since: float | None = None
-        idle_looks = 0
+        silence = _Silence()
 
         def watching_select(timeout: float | None = None) -> Any:
-            nonlocal silent_since, idle_looks
             if timeout == 0:
-                silent_since, idle_looks = None, 0
-                return select(timeout)
+                events = select(0)
+                silence.end(from_outside=bool(events))
+                return events
             if not self._capture.held:
                 self._unwatch(loop)
                 return select(timeout)
-            if silent_since is None or is_at_work(self._capture.thread):
-                silent_since = monotonic()
+            self._look(loop, silence)
             has_timer = any(not handle.cancelled() and not _is_alarm(handle) for handle in loop._scheduled)
             reasons = ["a timer"] if has_timer else []
             reasons += reasons_to_wait(loop, self._capture.thread, self._old_threads)
-            idle_looks = 0 if reasons else idle_looks + 1
-            is_proved = idle_looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
-            is_over = is_proved or self._is_too_long(silent_since, loop)
+            silence.looks = 0 if reasons else silence.looks + 1
+            is_proved = silence.looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
+            is_over = is_proved or self._is_too_long(silence, loop)
             glance = 0 if is_over else _LONG_GLANCE if has_timer else _GLANCE
             # After the reasons: what a thread did before it became idle has arrived by now.
             events = select(glance if timeout is None else min(glance, timeout))
             if events or loop._ready or (timeout is not None and timeout <= glance):
-                silent_since, idle_looks = None, 0
+                silence.end(from_outside=bool(events))
             elif is_over:
-                silent_since, idle_looks = None, 0
+                silence.end(from_outside=True)
                 if not self._end_waiting(loop, reasons):
                     return select(_GLANCE)
             return events
@@ -123,19 +123,22 @@ class Standstill:
         return unwatch
 
     def _watch_clock(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        places: set[tuple[int, int]] = set()
-        since = monotonic()
+        silence = _Silence()
+        places: set[object] = set()
         alarm: asyncio.TimerHandle
 
         def look() -> None:
-            nonlocal places, since, alarm
-            now = {(id(task), id(getattr(task, "_fut_waiter", None))) for task in asyncio.all_tasks(loop)}
+            nonlocal places, alarm
             if not self._capture.held:
                 self._unwatch(loop)
                 return
-            if now != places or is_at_work(self._capture.thread):
-                places, since = now, monotonic()
-            elif self._is_too_long(since, loop):
+            now: set[object] = {(id(task), id(getattr(task, "_fut_waiter", None))) for task in asyncio.all_tasks(loop)}
+            if now != places:
+                places = now
+                silence.end(from_outside=False)
+            self._look(loop, silence)
+            if self._is_too_long(silence, loop):
+                silence.end(from_outside=True)
                 self._end_waiting(loop, [f"{type(loop).__module__}, which does not show what it waits for"])
             alarm = loop.call_later(_TICK, look)
 
@@ -147,8 +150,30 @@ class Standstill:
 
         return unwatch
 
-    def _is_too_long(self, since: float, loop: asyncio.AbstractEventLoop) -> bool:
-        if self._limit is None or monotonic() - since < self._limit:
+    def _look(self, loop: asyncio.AbstractEventLoop, silence: "_Silence") -> None:
+        """See whether the test has gone on, and whether somebody is about to close `loop`."""
+        silence.look(self._place(loop))
+        if is_at_work(self._capture.thread):
+            silence.end(from_outside=True)
+        if _is_closing(loop):
+            self._let_threads_go(loop)
+
+    def _place(self, loop: asyncio.AbstractEventLoop) -> object:
+        """Where the test waits: it stays the same as long as it has not gone on."""
+        task = self._waiting_task(loop)
+        return None if task is None else (id(task), id(_innermost(task)._fut_waiter))
+
+    def _let_threads_go(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Forget what is held for a thread that waits for it, when the loop is about to wait for its threads."""
+        for task in self._capture.held:
+            if task.get_loop() is loop and task.is_for_thread:
+                task.forget()
+
+    def _is_too_long(self, silence: "_Silence", loop: asyncio.AbstractEventLoop) -> bool:
+        now = monotonic()
+        if self._limit is None or (
+            now - silence.since < self._limit and now - silence.in_place_since < self._limit * _TIMERS
+        ):
             return False
         if self._capture.follower is not None:  # a running call has a time-out of its own
             return False
@@ -177,13 +202,18 @@ class Standstill:
         return True
 
     def _waiting_task(self, loop: asyncio.AbstractEventLoop) -> Any:
-        """The test's task if it runs on `loop`, else the first of the project's own that waits there."""
+        """The test's task if it waits on `loop`, else the first of the project's own; what sleeps waits for nobody."""
         tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), task.get_name()))
-        waiting = [task for task in tasks if getattr(task, "_fut_waiter", None) is not None]
+        waiting = [task for task in tasks if getattr(task, "_fut_waiter", None) is not None and not is_asleep(task)]
         chains = [(task, [frame.f_code for frame in await_chain(task.get_coro())]) for task in waiting]
         own = [task for task, codes in chains if any(self._capture.is_own[code.co_filename] for code in codes)]
         of_test = [task for task, codes in chains if any(map(self._is_of_test, codes))]
         return next(iter(of_test + own), None)
+
+    @property
+    def _call_to_run(self) -> str:
+        is_async = self._test_code is None or self._test_code.co_flags & inspect.CO_COROUTINE
+        return "await background_tasks.run_all_async()" if is_async else "background_tasks.run_all_sync()"
 
     def _is_of_test(self, code: CodeType) -> bool:
         """Whether it is the test function, or defined in it."""
@@ -198,7 +228,9 @@ class Standstill:
         own = self._capture.is_own
         others = [other for other in asyncio.all_tasks(loop) if other is not task]
         waiting = [(other, waiting_site(other.get_coro(), own)) for other in others]
-        lines = [f"the test waits at {waiting_site(task.get_coro(), own)}"]
+        is_test = any(self._is_of_test(frame.f_code) for frame in await_chain(task.get_coro()))
+        who = "the test" if is_test else f"for the test, {task.get_name()}"
+        lines = [f"{who} waits at {waiting_site(task.get_coro(), own)}"]
         lines += [f"{other.get_name()} waits at {site}" for other, site in waiting if site and own[site.file]]
         held = self._capture.held
         lines += [f"held: {task.call.function} ({task.get_name()}, created at {task.created_at})" for task in held]
@@ -207,15 +239,48 @@ class Standstill:
         listing = "".join(f"\n  {line}" for line in lines)
         return (
             f"nothing can go on, and background tasks are held:{listing}\n"
-            f"Run them before waiting for what they do:  await background_tasks.run_all_async()\n"
+            f"Run them before waiting for what they do:  {self._call_to_run}\n"
             f"or do not hold them:  background_tasks.start_capturing(ignore={held[0].call.function!r})"
         )
+
+
+class _Silence:
+    """Since when a loop has been silent, and since when the test has waited at one place without news from outside.
+
+    Attributes:
+        since: when anything happened last, ``time.monotonic()``.
+        in_place_since: when the test went on, or something came from outside.
+        looks: how often nothing was found that could still come.
+    """
+
+    def __init__(self) -> None:
+        self.since = self.in_place_since = monotonic()
+        self.looks = 0
+        self._place: object = None
+
+    def end(self, *, from_outside: bool) -> None:
+        """Something happened; a timer is not from outside."""
+        self.since = monotonic()
+        self.looks = 0
+        if from_outside:
+            self.in_place_since = self.since
+
+    def look(self, place: object) -> None:
+        """The test waits at `place`."""
+        if place != self._place:
+            self._place, self.in_place_since = place, monotonic()
 
 
 def _innermost(task: Any) -> Any:
     while isinstance(task._fut_waiter, asyncio.Task) and task._fut_waiter._fut_waiter is not None:  # type: ignore[attr-defined]
         task = task._fut_waiter
     return task
+
+
+def _is_closing(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a runner ends the loop, and waits for the threads of its executor."""
+    coroutines = [task.get_coro() for task in asyncio.all_tasks(loop)]
+    return any(getattr(each, "__name__", None) == "shutdown_default_executor" for each in coroutines)
 
 
 def _is_alarm(handle: Any) -> bool:
