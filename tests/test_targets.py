@@ -205,19 +205,20 @@ def test_a_predicate_that_fails_fails_the_test(pytester: pytest.Pytester) -> Non
     pytester.makepyfile(
         """
         import asyncio
-        from fastapi import FastAPI
+        from starlette.applications import Starlette
+        from starlette.responses import Response
+        from starlette.routing import Route
         from starlette.testclient import TestClient
 
         async def send_mail(recipient): ...
 
-        app = FastAPI()
-
-        @app.get("/")
-        async def order():
+        async def order(request):
             asyncio.create_task(send_mail("ada"))
+            return Response()
 
         def test_it(background_tasks):
             background_tasks.start_capturing(lambda task: task.arguments["to"] == "ada")
+            app = Starlette(routes=[Route("/", order)])
             assert TestClient(app).get("/").status_code == 200
         """
     )
