@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple
 
+from .capture.call import bound_arguments
 from .capture.captured import CapturedTask
 from .targets import Match, Target, matcher, shown
 
@@ -62,8 +63,8 @@ def _by_parameter(target: Target | None, task: CapturedTask) -> dict[str, Any]:
     if not callable(target) or arguments.keys() != {"args", "kwargs"}:
         return arguments
     try:
-        bound = inspect.signature(target).bind(*arguments["args"], **arguments["kwargs"])
+        signature = inspect.signature(target)
     except (TypeError, ValueError):
         return arguments
-    bound.apply_defaults()
-    return dict(bound.arguments)
+    bound = bound_arguments(signature, arguments["args"], arguments["kwargs"])
+    return arguments if bound is None else bound

@@ -31,12 +31,17 @@ class _Function(NamedTuple):
 _functions: dict[int, _Function] = {}
 
 
+def code_of(coroutine: Any) -> CodeType | None:
+    """The code of a coroutine, or of a generator that serves as one; None if it is compiled or of a kind of its own."""
+    return getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+
+
 def arguments_of(coroutine: Any) -> dict[str, Any] | None:
     """The values of the parameters of `coroutine`, which must not have started yet; None if it has none.
 
     Called for every task that starts, so it looks at the coroutine's frame only where there is something to read.
     """
-    code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+    code = code_of(coroutine)
     function = _functions.get(id(code))
     if function is not None and not function.parameters:
         return None
@@ -54,7 +59,7 @@ def arguments_of(coroutine: Any) -> dict[str, Any] | None:
 
 def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
     """The call that made `coroutine`; `arguments` as `arguments_of` gave them before it started."""
-    code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+    code = code_of(coroutine)
     if arguments is not None and _is_mocks(code, arguments):
         return _call_of_mock(**arguments)
     function = _functions.get(id(code))
@@ -72,6 +77,18 @@ def call_of_callable(callee: Callable[..., Any], args: tuple[Any, ...], kwargs: 
     except (TypeError, ValueError):
         return Call(function, module, _unnamed(args, kwargs), code, callee)
     return Call(function, module, _bound(signature, args, kwargs), code, callee)
+
+
+def bound_arguments(
+    signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The arguments by the names of the parameters, defaults included; None if the call will fail."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:
+        return None
+    bound.apply_defaults()
+    return dict(bound.arguments)
 
 
 def is_mock_coroutine(coroutine: Any) -> bool:
@@ -104,12 +121,8 @@ def _parameters(code: CodeType) -> tuple[str, ...]:
 
 
 def _bound(signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    try:
-        bound = signature.bind(*args, **kwargs)
-    except TypeError:  # the call itself will say so when it is made
-        return _unnamed(args, kwargs)
-    bound.apply_defaults()
-    return dict(bound.arguments)
+    arguments = bound_arguments(signature, args, kwargs)
+    return _unnamed(args, kwargs) if arguments is None else arguments
 
 
 def _unnamed(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:

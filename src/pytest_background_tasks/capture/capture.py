@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
 from ..targets import Match
-from .call import is_mock_coroutine
+from .call import code_of, is_mock_coroutine
 from .captured import CapturedTask
 from .creator import Creator, creator_of
 from .entrances import open_entrances
@@ -140,7 +140,7 @@ class Capture:
             return True
         if creator.code is not None and asyncio._get_running_loop() is None:
             return False  # somebody else's runner, about to run the loop for it
-        code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+        code = code_of(coroutine)
         return code is not None and (self.is_own[code.co_filename] or is_mock_coroutine(coroutine))
 
     def _hold(self, task: HeldTask, targets: Targets, is_background: bool) -> bool:
@@ -149,8 +149,8 @@ class Capture:
             task.discard()
             return False
         self.tasks.append(task)
-        in_turn = self.follower is not None and (_in_captured_task.get() or _current_is_captured())
-        if in_turn and self.follower is not None and self.follower.follow(task):
+        follower = self.follower
+        if follower is not None and (_in_captured_task.get() or _current_is_captured()) and follower.follow(task):
             task.release()
         else:
             self._on_hold(task)

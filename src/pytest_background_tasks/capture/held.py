@@ -138,6 +138,11 @@ class HeldTask(asyncio.Task[Any]):
         return self._started_as[0] if self._started_as else None
 
     @property
+    def known_as(self) -> str:
+        """The function, the name, and the line that created it, for a message."""
+        return f"{self.call.function} ({self.get_name()}, created at {self.created_at})"
+
+    @property
     def shown(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
         """The tuple that a `CapturedTask` is."""
         return self._started_as or (

@@ -127,7 +127,7 @@ class Run:
             where = f"waits at {site}"
         else:
             where = "is held" if task.held else "is about to go on"
-        return f"{task.call.function} ({task.get_name()}, created at {task.created_at}) {where}"
+        return f"{task.known_as} {where}"
 
     def _noted(self, error: BaseException, task: HeldTask) -> BaseException:
         notes = [f"in background task {task.get_name()}, {task.call.function}, created at {task.created_at}"]

@@ -233,7 +233,7 @@ class Standstill:
         lines = [f"{who} waits at {waiting_site(task.get_coro(), own)}"]
         lines += [f"{other.get_name()} waits at {site}" for other, site in waiting if site and own[site.file]]
         held = self._capture.held
-        lines += [f"held: {task.call.function} ({task.get_name()}, created at {task.created_at})" for task in held]
+        lines += [f"held: {each.known_as}" for each in held]
         if reasons:
             lines.append(f"nothing has come for {self._limit:g} s from {', '.join(reasons)}")
         listing = "".join(f"\n  {line}" for line in lines)
