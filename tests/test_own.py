@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_background_tasks.capture.own import OwnCode
+from pytest_background_tasks.own import OwnCode
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_background_tasks import BackgroundTasks
-from pytest_background_tasks.capture.own import OwnCode
+from pytest_background_tasks.own import OwnCode
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Any, Final
 from .capture.capture import Capture, Targets
 from .capture.captured import CapturedTask
 from .capture.held import HeldTask
-from .capture.own import OwnCode
 from .control.drive import let_end, run_async, run_sync
 from .control.order import Order, ordered
 from .control.run import Run
 from .control.standstill import Standstill
 from .errors import BackgroundTasksError, NoSuchBackgroundTask
+from .own import OwnCode
 from .targets import Target, matcher, shown
 from .wanted import Wanted
 

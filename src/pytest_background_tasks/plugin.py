@@ -10,8 +10,8 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from .capture.own import OwnCode
     from .fixture import BackgroundTasks
+    from .own import OwnCode
 
 _own_code: pytest.StashKey[OwnCode] = pytest.StashKey()
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
@@ -60,8 +60,8 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
 
     start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
     """
-    from .capture.own import OwnCode
     from .fixture import BackgroundTasks
+    from .own import OwnCode
 
     config = request.config
     if _own_code not in config.stash:

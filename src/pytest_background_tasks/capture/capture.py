@@ -8,13 +8,13 @@ from contextvars import Context, ContextVar, copy_context
 from types import FrameType
 from typing import Any, NamedTuple, Protocol
 
+from ..own import OwnCode
 from ..targets import Match
 from .call import code_of, is_mock_coroutine
 from .captured import CapturedTask
 from .creator import Creator, creator_of
 from .entrances import open_entrances
 from .held import HeldTask, Origin
-from .own import OwnCode
 
 _in_captured_task: ContextVar[bool] = ContextVar("pytest_background_tasks.in_captured_task", default=False)
 """True in the context of each captured task, and so of all that it starts: tasks, callbacks, threads."""

@@ -3,9 +3,9 @@
 import asyncio
 from typing import Any, Literal, TypeAlias
 
+from ..own import OwnCode
 from ..sites import Site, waiting_site
 from .held import HeldTask
-from .own import OwnCode
 
 State: TypeAlias = Literal["held", "started", "done", "failed", "cancelled"]
 
