@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .fixture import BackgroundTasks
     from .sites import Site
     from .targets import Target
+    from .waits import Wait
 
 __all__ = [
     "BackgroundTasks",
@@ -30,9 +31,16 @@ __all__ = [
     "Site",
     "Target",
     "TooManyBackgroundTasks",
+    "Wait",
 ]
 
-_HOMES = {"BackgroundTasks": "fixture", "CapturedTask": "capture.captured", "Site": "sites", "Target": "targets"}
+_HOMES = {
+    "BackgroundTasks": "fixture",
+    "CapturedTask": "capture.captured",
+    "Site": "sites",
+    "Target": "targets",
+    "Wait": "waits",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ from ..capture.capture import Capture
 from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, waiting_site
+from ..waits import wait_of
 from .outside import is_at_work, places_of_threads, reasons_to_wait
 
 _GLANCE = 0.02  # seconds between two looks at what may come from outside
@@ -227,11 +228,11 @@ class Standstill:
     def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, reasons: list[str]) -> str:
         own = self._capture.is_own
         others = [other for other in asyncio.all_tasks(loop) if other is not task]
-        waiting = [(other, waiting_site(other.get_coro(), own)) for other in others]
+        waits = [(other, wait_of(other, own)) for other in others]
         is_test = any(self._is_of_test(frame.f_code) for frame in await_chain(task.get_coro()))
         who = "the test" if is_test else f"for the test, {task.get_name()}"
-        lines = [f"{who} waits at {waiting_site(task.get_coro(), own)}"]
-        lines += [f"{other.get_name()} waits at {site}" for other, site in waiting if site and own[site.file]]
+        lines = [f"{who} waits at {wait_of(task, own)}"]
+        lines += [f"{other.get_name()} waits at {wait}" for other, wait in waits if wait and own[wait.file]]
         held = self._capture.held
         lines += [f"held: {each.known_as}" for each in held]
         if reasons:
