@@ -21,6 +21,7 @@ from contextvars import Context
 from time import monotonic
 from typing import Any, TypeAlias
 
+from ..patching import replaced
 from .lull import alarm
 
 
@@ -97,11 +98,10 @@ def _steps(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
             _run(queue.popleft())
         return bool(queue) or is_done()
 
-    loop.call_soon = call_soon  # type: ignore[method-assign, assignment]
     try:
-        yield drive
+        with replaced(loop, "call_soon", lambda _: call_soon):
+            yield drive
     finally:
-        del loop.call_soon
         for handle in queue:
             loop.call_soon(_run, handle)
 

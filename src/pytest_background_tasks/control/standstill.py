@@ -23,7 +23,8 @@ from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from .deadlock import Deadlock
 from .lull import Lull, Select, has_lulls
-from .outside import is_at_work, places_of_threads, reasons_to_wait
+from .outside import reasons_to_wait
+from .threads import is_at_work, places_of_threads
 
 _GLANCE = 0.02  # seconds between two looks at what may come from outside
 _LONG_GLANCE = 1.0  # the same beside a timer: on a foreign virtual clock each look moves the time on
