@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .fixture import BackgroundTasks
     from .sites import Site
     from .targets import Target
+    from .virtual_time import VirtualTime
     from .waits import Wait
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Site",
     "Target",
     "TooManyBackgroundTasks",
+    "VirtualTime",
     "Wait",
 ]
 
@@ -39,6 +41,7 @@ _HOMES = {
     "CapturedTask": "capture.captured",
     "Site": "sites",
     "Target": "targets",
+    "VirtualTime": "virtual_time",
     "Wait": "waits",
 }
 

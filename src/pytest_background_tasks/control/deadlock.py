@@ -16,7 +16,7 @@ from ..capture.capture import Capture
 from ..capture.held import is_asleep
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, waiting_site
-from ..waits import wait_of
+from ..waits import known, wait_of
 
 _STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
 
@@ -81,6 +81,16 @@ class Deadlock:
         task.cancel(str(self._error))  # it has caught the error, and waits again
         return True
 
+    def who_waits(self, loop: asyncio.AbstractEventLoop, but: "asyncio.Task[Any] | None" = None) -> str:
+        """Which other tasks of the project wait on `loop`, and what is held; a line each."""
+        own = self._capture.is_own
+        waits = [(task, wait_of(task, own)) for task in asyncio.all_tasks(loop) if task is not but]
+        lines = sorted(f"{known(task)} waits at {wait}" for task, wait in waits if wait and own[wait.file])
+        lines += [
+            f"{'held' if task.held else 'stopped after a step'}: {task.known_as}" for task in self._capture.stopped
+        ]
+        return "".join(f"\n  {line}" for line in lines)
+
     def _first(self, loop: asyncio.AbstractEventLoop, sleeping: bool) -> Any:
         tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), task.get_name()))
         waiting = [task for task in tasks if getattr(task, "_fut_waiter", None) is not None]
@@ -108,17 +118,11 @@ class Deadlock:
         )
 
     def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, silence: str, advice: str) -> str:
-        own = self._capture.is_own
-        held = self._capture.held
-        others = [other for other in asyncio.all_tasks(loop) if other is not task]
-        waits = [(other, wait_of(other, own)) for other in others]
-        is_test = any(self._is_of_test(frame.f_code) for frame in await_chain(task.get_coro()))
-        who = "the test" if is_test else f"for the test, {task.get_name()}"
-        lines = [f"{who} waits at {wait_of(task, own)}"]
-        lines += [f"{other.get_name()} waits at {wait}" for other, wait in waits if wait and own[wait.file]]
-        lines += [f"held: {each.known_as}" for each in held]
-        lines += [silence] if silence else []
-        listing = "".join(f"\n  {line}" for line in lines)
+        held = self._capture.stopped
+        is_test = any(frame.f_code is self._test_code for frame in await_chain(task.get_coro()))
+        who = "the test" if is_test else f"for the test, {known(task)}"
+        first = f"\n  {who} waits at {wait_of(task, self._capture.is_own)}"
+        listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "")
         to_do = [f"{advice}\n"] if advice else []
         if held:
             to_do += [

@@ -23,11 +23,11 @@ _GLANCE = 0.002  # seconds between two looks at a uvloop's threads
 
 
 class Quiet:
-    """Listens for the first lull in which nothing is under way.
+    """Listens for lulls in which nothing is under way.
 
     Args:
         under_way: of the loop to listen to.
-        tell: called then, once, in the loop's thread.
+        tell: called then, in the loop's thread, until it has something for the loop to do.
     """
 
     rank = 0
@@ -35,11 +35,11 @@ class Quiet:
     def __init__(self, under_way: UnderWay, tell: Callable[[], object]) -> None:
         self._under_way = under_way
         self._loop: Any = under_way.loop
-        self._tell: Callable[[], object] | None = tell
+        self._tell = tell
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
         """Tell instead of waiting; wait for what is under way, but for no timer."""
-        if timeout == 0 or self._tell is None:
+        if timeout == 0:
             self._under_way.is_busy()
             return select(timeout)
         events = select(0)
@@ -49,9 +49,8 @@ class Quiet:
             glance = self._under_way.grace
             return select(glance if timeout is None else min(glance, timeout))
         if not self._loop._ready:  # a thread may have answered meanwhile
-            tell, self._tell = self._tell, None
-            tell()
-        return []
+            self._tell()
+        return [] if self._loop._ready else select(timeout)
 
 
 class _Counter:

@@ -63,6 +63,14 @@ class Standstill:
         self._advice[loop] = advice
         self._watch(loop)
 
+    def watch_no_longer(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End what `watch_always` began."""
+        del self._advice[loop]
+
+    def who_waits(self, loop: asyncio.AbstractEventLoop) -> str:
+        """Which tasks of the project wait on `loop`, and what is held; a line each, to be read in an error."""
+        return self._deadlock.who_waits(loop)
+
     @property
     def lost_error(self) -> BackgroundTasksDeadlock | None:
         """The error that was raised, if it was caught before it had come to the test function."""
@@ -115,7 +123,7 @@ class Standstill:
         return unwatch
 
     def _is_wanted(self, loop: asyncio.AbstractEventLoop) -> bool:
-        return loop in self._advice or bool(self._capture.held)
+        return loop in self._advice or bool(self._capture.stopped)
 
     def _look(self, loop: asyncio.AbstractEventLoop, silence: "_Silence") -> None:
         """See whether the test has gone on, and whether somebody is about to close `loop`."""
