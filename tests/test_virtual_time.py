@@ -140,6 +140,16 @@ class TestAdvance:
         await virtual_time.advance(0.001)
         assert alarm.done()
 
+    async def test_of_several_at_once_each_keeps_its_moment(self, virtual_time: VirtualTime) -> None:
+        log: list[tuple[float, float]] = []
+
+        async def advance(seconds: float) -> None:
+            await virtual_time.advance(seconds)
+            log.append((seconds, virtual_time.now))
+
+        await asyncio.gather(*map(advance, (20, 10, 15, 10)))
+        assert log == [(10, 10), (10, 10), (15, 15), (20, 20)]
+
     async def test_zero_runs_what_is_ready(self, virtual_time: VirtualTime) -> None:
         task = asyncio.create_task(asyncio.sleep(0, "done"))
         await virtual_time.advance(0)

@@ -50,6 +50,8 @@ class VirtualTime:
         self._refused: list[_Loop] = []
         self._clock: VirtualClock | None = None
         self._origin = 0.0
+        self._targets: list[float] = []
+        self._advanced = asyncio.Event()
 
     @property
     def now(self) -> float:
@@ -103,12 +105,19 @@ class VirtualTime:
         clock = self._running_clock()
         until = clock.time + _seconds(seconds)
         deadline = None if self._timeout is None else monotonic() + self._timeout
-        await self._rest(clock, seconds, deadline)
-        while (due := clock.next_timer) is not None and due <= until:
-            clock.move_to(due)
+        self._targets.append(until)
+        try:
             await self._rest(clock, seconds, deadline)
-        clock.move_to(until)
-        await self._rest(clock, seconds, deadline)
+            while clock.time < until:
+                if min(self._targets) < until:  # somebody else's moment comes first
+                    await self._advanced.wait()
+                    continue
+                clock.move_to(min(until, clock.next_timer or until))
+                await self._rest(clock, seconds, deadline)
+        finally:
+            self._targets.remove(until)
+            self._advanced.set()
+            self._advanced = asyncio.Event()
 
     async def _rest(self, clock: VirtualClock, seconds: float, deadline: float | None) -> None:
         __tracebackhide__ = True
