@@ -1,0 +1,98 @@
+"""The process around the runs, made the same for each of them, and put back afterwards.
+
+``random`` (and numpy's) starts from the same state in every run. ``as_completed`` starts coroutines in the order in
+which they were given: asyncio itself goes by the address. An awaited `AsyncMock` suspends for a step, as a real call
+would. What anyio sends to threads goes through the loop.
+
+Private names of CPython used here: ``__sleep0`` of asyncio.tasks, and ``_execute_mock_call`` of an AsyncMock.
+"""
+
+import asyncio
+import functools
+import inspect
+import random
+import sys
+import types
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from .arrivals import answer_of_mock
+from .loop import PlayedLoop
+
+
+@contextmanager
+def surroundings() -> Iterator[Callable[[], None]]:
+    """Give a function that is to be called before each run."""
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(asyncio.tasks, "set", _set_in_order))
+        stack.enter_context(_replaced(asyncio.tasks, "__sleep0", _sleep0))
+        if mock := sys.modules.get("unittest.mock"):
+            stack.enter_context(_replaced(mock.AsyncMockMixin, "_execute_mock_call", _suspending(mock)))
+        if "anyio" in sys.modules:
+            from .anyio import threads_through_loop
+
+            stack.enter_context(threads_through_loop())
+        yield _same_randomness()
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, new: object) -> Iterator[None]:
+    had = name in vars(owner)
+    old = vars(owner).get(name)
+    setattr(owner, name, new)
+    try:
+        yield
+    finally:
+        if had:
+            setattr(owner, name, old)
+        else:
+            delattr(owner, name)
+
+
+def _same_randomness() -> Callable[[], None]:
+    state = random.getstate()
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy is None:
+        return functools.partial(random.setstate, state)
+    state_of_numpy = numpy.get_state()
+
+    def set_both() -> None:
+        random.setstate(state)
+        numpy.set_state(state_of_numpy)
+
+    return set_both
+
+
+def _set_in_order(items: Iterable[Any] = ()) -> Any:
+    """A set; of coroutines, which hash by address, a dict, which keeps their order: asyncio only iterates it."""
+    items = list(items)
+    by_address = any(inspect.isawaitable(item) and not asyncio.isfuture(item) for item in items)
+    return dict.fromkeys(items) if by_address else set(items)
+
+
+@types.coroutine
+def _sleep0() -> Generator[None, None, None]:
+    """As asyncio's; but the schedule may let it fail."""
+    yield
+    task: Any = asyncio.current_task()
+    actor = getattr(task, "actor", None)
+    if actor is not None and actor.error is not None:
+        error, actor.error = actor.error, None
+        raise error
+
+
+# It stands for asyncio's also in the eyes of who asks where a task is suspended.
+_sleep0.__code__ = _sleep0.__code__.replace(co_name="__sleep0", co_filename=asyncio.tasks.__file__)
+
+
+def _suspending(mock: Any) -> Any:
+    execute = mock.AsyncMockMixin._execute_mock_call
+
+    @functools.wraps(execute)
+    async def execute_later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(asyncio.get_running_loop(), PlayedLoop):
+            await answer_of_mock()
+        return await execute(self, *args, **kwargs)
+
+    return execute_later
