@@ -47,8 +47,11 @@ def test_whatever_is_typed_is_a_schedule_or_an_error_that_points_into_it(text: s
     try:
         Schedule.parse(text)
     except ScheduleSyntaxError as error:
-        assert text in str(error)
-        assert "^" in str(error)
+        message = str(error)
+    else:
+        return
+    assert text in message
+    assert "^" in message
 
 
 def test_it_reads_like_this() -> None:

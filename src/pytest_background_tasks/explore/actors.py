@@ -97,5 +97,6 @@ class Names:
         count = actor.parts[name] = actor.parts.get(name, 0) + 1
         if count == 1:
             return name
-        self.siblings.add(name)
+        if name != self.scenario.name:
+            self.siblings.add(name)
         return f"{name}#{count}"

@@ -1,7 +1,6 @@
 """Explores a scenario: plays schedules until one fails, none is left, or the budget ends."""
 
 import inspect
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from time import monotonic
@@ -12,9 +11,9 @@ from .exploration import Exploration, Failure, Verdict, as_keywords
 from .minimise import minimised
 from .options import Options
 from .play import Run, Scenario, play
-from .schedule import Schedule, canonical
+from .schedule import Cancel, Schedule, canonical
 from .search import Search
-from .surroundings import surroundings
+from .surroundings import Surroundings
 from .threads import HelperThread
 from .trace import Step, Trace, first_difference
 
@@ -82,18 +81,18 @@ class Explorer:
         code = getattr(inspect.unwrap(scenario), "__code__", None)
         if code is not None and isinstance(self._options.is_own, dict):
             self._options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
-        with HelperThread() as helper, surroundings() as refresh:
-            return _Session(scenario, self._options, helper, refresh).explore()
+        with HelperThread() as helper, Surroundings() as around:
+            return _Session(scenario, self._options, helper, around).explore()
 
 
 class _Session:
     """One exploration of one scenario."""
 
-    def __init__(self, scenario: Scenario, options: Options, helper: HelperThread, refresh: Callable[[], None]) -> None:
+    def __init__(self, scenario: Scenario, options: Options, helper: HelperThread, around: Surroundings) -> None:
         self._scenario = scenario
         self._options = options
         self._helper = helper
-        self._refresh = refresh
+        self._around = around
         self._seed = 0 if options.seed is None else options.seed
         self._search = Search(options, self._seed)
         self._began = monotonic()
@@ -120,7 +119,9 @@ class _Session:
         return self._search.next()
 
     def _play(self, schedule: Schedule, *, tells: bool = False) -> Run:
-        self._refresh()
+        if any(isinstance(deviation, Cancel) for deviation in schedule):
+            self._around.silence()
+        self._around.refresh()
         return play(self._scenario, schedule, self._options, self._helper, tells=tells)
 
     def _count(self, run: Run) -> None:
@@ -207,8 +208,8 @@ class _Session:
 
 
 def _reproduce(scenario: Scenario, schedule: Schedule, options: Options) -> None:
-    with HelperThread() as helper, surroundings() as refresh:
-        refresh()
+    with HelperThread() as helper, Surroundings() as around:
+        around.refresh()
         run = play(scenario, schedule, options, helper)
     if run.error is not None:
         raise run.error

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from contextvars import Context
 from functools import partial
 from heapq import heappop, heappush
+from itertools import count
 from typing import Any
 
 from ..errors import NotPlayable
@@ -66,7 +67,9 @@ class PlayedLoop(UnplayableCalls):
         self._actor = self._names.scenario
         self._task_factory: Any = _make_task
         self._now = 0.0
-        self._created = 0
+        # Tasks have numbers of their own: the order of a set of them must not depend on what else was created.
+        self._task_numbers = count(1)
+        self._numbers = count(1)
         self._iteration = 0
         self._timers: list[tuple[float, int, Arrival]] = []
         self._arrived: list[asyncio.Handle] = []
@@ -78,7 +81,7 @@ class PlayedLoop(UnplayableCalls):
 
     def play(self, coroutine: Any) -> PlayedTask:
         """Run `coroutine`, the scenario, until it ends or cannot go on; returns its task."""
-        task = PlayedTask(self._number(), self._names.scenario, coroutine, self)
+        task = PlayedTask(next(self._task_numbers), self._names.scenario, coroutine, self)
         self.tasks.append(task)
         task.add_done_callback(self._end)
         self.run_forever()
@@ -138,7 +141,7 @@ class PlayedLoop(UnplayableCalls):
             timer = Arrival(actor.name, self._answer(actor), "sleep", when, callback, args, self, context)
         else:
             timer = Arrival(self._names.part(actor, "timer"), 0, "timer", when, callback, args, self, context)
-        heappush(self._timers, (when, self._number(), timer))
+        heappush(self._timers, (when, next(self._numbers), timer))
         return timer
 
     def call_soon_threadsafe(  # type: ignore[override]
@@ -176,18 +179,18 @@ class PlayedLoop(UnplayableCalls):
 
     def create_future(self) -> Any:
         """A future that hashes by the order of creation."""
-        return PlayedFuture(self._number(), self)
+        return PlayedFuture(next(self._numbers), self)
 
     def set_task_factory(self, factory: Any) -> None:
         """As asyncio's; the eager factory goes on making tasks that are played."""
-        eager = getattr(asyncio, "eager_task_factory", None)
-        own = {None: _make_task, eager: _make_eager_task}
-        super().set_task_factory(own.get(factory, factory))
+        super().set_task_factory(_FACTORIES.get(factory, factory))
 
     def get_task_factory(self) -> Any:
         """As asyncio's: what the program has set."""
-        own = {_make_task: None, _make_eager_task: getattr(asyncio, "eager_task_factory", None)}
-        return own.get(self._task_factory, self._task_factory)
+        for theirs, ours in _FACTORIES.items():
+            if ours is self._task_factory:
+                return theirs
+        return self._task_factory
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         """Close an abandoned generator in the loop's own order: it is no thread that asks for it."""
@@ -265,10 +268,10 @@ class PlayedLoop(UnplayableCalls):
         elif not (self._deviates and self._plan.let_go_on(self._iteration)):
             self.is_stuck = self._stopping = True
 
-    def _run_handles(self, count: int, entry: int) -> None:
-        """Run the first `count` handles of the queue, which entered at `entry`."""
+    def _run_handles(self, size: int, entry: int) -> None:
+        """Run the first `size` handles of the queue, which entered at `entry`."""
         ready, record, scenario = self._ready, self._steps.append, self._names.scenario
-        for _ in range(count):
+        for _ in range(size):
             handle = ready.popleft()
             if handle._cancelled:
                 self._disturbed.add(entry // PLACES)
@@ -295,10 +298,6 @@ class PlayedLoop(UnplayableCalls):
             self.is_endless = self._stopping = True
 
     # Who runs.
-
-    def _number(self) -> int:
-        self._created += 1
-        return self._created
 
     def _running(self) -> Actor:
         """Who is running: the task, or the callback."""
@@ -343,13 +342,18 @@ class PlayedLoop(UnplayableCalls):
 def _make_task(loop: PlayedLoop, coroutine: Any, **kwargs: Any) -> PlayedTask:
     actor = loop._names.new(loop._running(), coroutine)
     actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step is part of its creator's
-    task = PlayedTask(loop._number(), actor, coroutine, loop, **kwargs)
+    task = PlayedTask(next(loop._task_numbers), actor, coroutine, loop, **kwargs)
     loop.tasks.append(task)
     return task
 
 
 def _make_eager_task(loop: PlayedLoop, coroutine: Any, **kwargs: Any) -> PlayedTask:
     return _make_task(loop, coroutine, **{"eager_start": True, **kwargs})
+
+
+_FACTORIES: dict[Any, Any] = {None: _make_task}
+if hasattr(asyncio, "eager_task_factory"):
+    _FACTORIES[asyncio.eager_task_factory] = _make_eager_task
 
 
 def _delivered(task: Any, arguments: tuple[Any, ...]) -> str:

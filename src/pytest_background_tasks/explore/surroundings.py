@@ -9,10 +9,12 @@ Private names of CPython used here: ``__sleep0`` of asyncio.tasks, and ``_execut
 
 import asyncio
 import functools
+import gc
 import inspect
 import random
 import sys
 import types
+import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -21,19 +23,40 @@ from .arrivals import answer_of_mock
 from .loop import PlayedLoop
 
 
-@contextmanager
-def surroundings() -> Iterator[Callable[[], None]]:
-    """Give a function that is to be called before each run."""
-    with ExitStack() as stack:
-        stack.enter_context(_replaced(asyncio.tasks, "set", _set_in_order))
-        stack.enter_context(_replaced(asyncio.tasks, "__sleep0", _sleep0))
+class Surroundings:
+    """What is in place while a scenario is explored.
+
+    Attributes:
+        refresh: to be called before each run, which then starts from the same state as all others.
+    """
+
+    refresh: Callable[[], None]
+
+    def __enter__(self) -> "Surroundings":
+        self._stack = ExitStack()
+        enter = self._stack.enter_context
+        enter(_replaced(asyncio.tasks, "set", _set_in_order))
+        enter(_replaced(asyncio.tasks, "__sleep0", _sleep0))
         if mock := sys.modules.get("unittest.mock"):
-            stack.enter_context(_replaced(mock.AsyncMockMixin, "_execute_mock_call", _suspending(mock)))
+            enter(_replaced(mock.AsyncMockMixin, "_execute_mock_call", _suspending(mock)))
         if "anyio" in sys.modules:
             from .anyio import threads_through_loop
 
-            stack.enter_context(threads_through_loop())
-        yield _same_randomness()
+            enter(threads_through_loop())
+        self.refresh = _same_randomness()
+        self._is_silent = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def silence(self) -> None:
+        """From now on, coroutines that were never awaited are our doing: their task was cancelled before it began."""
+        if not self._is_silent:
+            self._is_silent = True
+            self._stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            self._stack.callback(gc.collect)  # those in cycles say so when they are found
 
 
 @contextmanager

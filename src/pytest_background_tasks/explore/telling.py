@@ -30,8 +30,8 @@ class TellingLoop(PlayedLoop):
         self._wakers[id(handle)] = handle, len(self._steps) if self.is_running() else None
         return handle
 
-    def _run_handles(self, count: int, entry: int) -> None:
-        for _ in range(count):
+    def _run_handles(self, size: int, entry: int) -> None:
+        for _ in range(size):
             handle: Any = self._ready[0]
             task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
             site = task and waiting_site(task.get_coro(), self._is_own)
