@@ -104,6 +104,7 @@ class Program:
 
     log: list[object] = field(default_factory=list)
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    is_over: bool = False  # what the runner cancels at the end, it cancels in no order
 
     async def main(self, program: list[Op]) -> None:
         self.lock = asyncio.Lock()
@@ -117,7 +118,8 @@ class Program:
         self.note("end")
 
     def note(self, what: object) -> None:
-        self.log.append((asyncio.get_running_loop().time(), what))
+        if not self.is_over:
+            self.log.append((asyncio.get_running_loop().time(), what))
 
     async def run(self, name: str, program: list[Op]) -> None:
         try:
@@ -217,6 +219,7 @@ async def guarded(program: Program, what: list[Op]) -> None:
         for task in program.tasks:
             task.cancel()
         await asyncio.wait([*program.tasks, asyncio.ensure_future(asyncio.sleep(0))])
+    program.is_over = True
 
 
 @settings(deadline=None, max_examples=200)

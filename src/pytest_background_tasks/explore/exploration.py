@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from .schedule import Schedule
 from .trace import Trace
@@ -13,6 +13,9 @@ Verdict: TypeAlias = Literal["failed", "exhausted", "bounded", "truncated"]
 ``failed``; ``exhausted``: nothing failed in any order that there is; ``bounded``: nothing failed in any with up to so
 many deviations; ``truncated``: nothing failed before the budget ended.
 """
+
+FAULTS = ("cancellations", "errors", "slow answers")
+"""What may be tried beside lateness."""
 
 _ASYNCIO = "asyncio's own order"
 
@@ -65,7 +68,7 @@ class Exploration:
         seconds: of real time.
         seed: gives the same exploration again.
         failure: None if nothing failed.
-        faults: what was tried beside lateness: ``cancellations``, ``errors``, ``slow answers``.
+        faults: those of `FAULTS` that were tried.
     """
 
     verdict: Verdict
@@ -90,20 +93,18 @@ class Exploration:
         if self.failure is not None:
             return f"{self.failure.schedule or _ASYNCIO}, found in run {self.failure.run}"
         if self.verdict == "exhausted":
-            return f"nothing fails in any order of arrivals; {_listed(self.faults)} included"
+            return f"nothing fails in any order of arrivals; {_listed(self.faults)}"
         if self.verdict == "bounded":
             return f"nothing fails with up to {self.deviations} deviations"
         return f"nothing has failed yet; all with up to {self.deviations} deviations were tried"
 
 
 def _listed(faults: tuple[str, ...]) -> str:
-    all_faults = ("cancellations", "errors", "slow answers")
-    included, missing = list(faults), [fault for fault in all_faults if fault not in faults]
-    words = [", ".join(included)] if included else []
-    return " included, ".join([*words, f"{', '.join(missing)} not" if missing else ""]).strip(" ,")
+    missing = tuple(fault for fault in FAULTS if fault not in faults)
+    if not faults:
+        return f"{_joined(missing)} not included"
+    return f"{_joined(faults)} included{f', {_joined(missing)} not' if missing else ''}"
 
 
-def as_keywords(options: Any) -> tuple[str, ...]:
-    """The faults that an exploration with these options tries."""
-    tried = {"cancellations": options.cancel, "errors": options.raises, "slow answers": options.slow}
-    return tuple(name for name, is_on in tried.items() if is_on)
+def _joined(words: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

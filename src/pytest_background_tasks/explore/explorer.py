@@ -1,5 +1,6 @@
 """Explores a scenario: plays schedules until one fails, none is left, or the budget ends."""
 
+import asyncio
 import inspect
 from dataclasses import replace
 from functools import partial
@@ -7,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from ..errors import ExploreError, NotDeterministic, ReplayError
-from .exploration import Exploration, Failure, Verdict, as_keywords
+from .exploration import Exploration, Failure, Verdict
 from .minimise import minimised
 from .options import Options
 from .play import Run, Scenario, play
@@ -15,7 +16,7 @@ from .schedule import Cancel, Schedule, canonical
 from .search import Search
 from .surroundings import Surroundings
 from .threads import HelperThread
-from .trace import Step, Trace, first_difference
+from .trace import ANSWERS, Step, Trace, first_difference
 
 
 class Explorer:
@@ -76,8 +77,14 @@ class Explorer:
             NotDeterministic: it does not do the same twice.
             NotPlayable: it uses what no schedule can order.
             ReplayError: the schedule to replay speaks of what does not exist.
-            ExploreError: ``cancel`` matches no task.
+            ExploreError: ``cancel`` matches no task, or a loop is running.
         """
+        if asyncio._get_running_loop() is not None:
+            raise ExploreError(
+                "a loop is running here, and an exploration plays loops of its own\n"
+                "In an async test, make the test a plain def; elsewhere, explore in a thread: "
+                "await asyncio.to_thread(Explorer().explore, scenario)"
+            )
         code = getattr(inspect.unwrap(scenario), "__code__", None)
         if code is not None and isinstance(self._options.is_own, dict):
             self._options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
@@ -149,7 +156,7 @@ class _Session:
             seconds,
             self._seed,
             failure,
-            as_keywords(self._options),
+            self._options.faults,
         )
 
     # A failure.
@@ -191,7 +198,7 @@ class _Session:
             raise _not_deterministic(
                 first.trace,
                 second.trace,
-                "in the first run only: that run left state over outside the scenario (a cache that it filled?)",
+                "in its first run as in the next (it left state over outside the scenario; a cache that it filled?)",
             )
 
     def _check_cancel_matches(self) -> None:
@@ -234,9 +241,14 @@ def _step(trace: Trace, index: int) -> str:
     if index >= len(trace.steps):
         return "nothing more happens"
     step: Step = trace.steps[index]
-    what = f"calls {step.who}" if step.got == "call" else f"{trace.shown(step.who)} takes its step {step.number}"
-    got = {"call": "", "value": ""}.get(step.got, f" and gets {step.got}")
-    return f"{what}{got}, at {step.time:g} s"
+    name = trace.shown(step.who)
+    if step.got != "call":
+        what = f"{name} takes its step {step.number}{'' if step.got == 'value' else f' and gets {step.got}'}"
+    elif step.kind in ANSWERS:
+        what = f"what {name} waits for before its step {step.number} arrives"
+    else:
+        what = f"{name} is called"
+    return f"{what}, at {step.time:g} s"
 
 
 def _nothing_to_deviate(run: Run) -> ReplayError:
@@ -248,9 +260,7 @@ def _nothing_to_deviate(run: Run) -> ReplayError:
     else:
         names = ", ".join(sorted({trace.shown(step.who) for step in trace.steps if step.kind}))
         what = f"there is no task {deviation.task}; what arrives is: {names or 'nothing'}"
-    return ReplayError(
-        f"the schedule cannot be played: {deviation}\n{what}\nThe scenario, or Python, has changed since"
-    )
+    return ReplayError(f"{deviation} cannot be played: {what}\nThe scenario has changed since, or it is another Python")
 
 
 def _shown(schedule: Schedule, trace: Trace) -> Schedule:

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from ..errors import ReplayError
 from ..own import OwnCode
+from .exploration import FAULTS
 from .schedule import Schedule
 from .trace import KINDS
 
@@ -45,8 +46,7 @@ class Options:
         set_(self, "arrivals", _arrivals(self.arrivals))
         set_(self, "cancel", _cancel(self.cancel))
         set_(self, "raises", _errors(self.raises))
-        if isinstance(self.replay, str):
-            set_(self, "replay", Schedule.parse(self.replay))
+        set_(self, "replay", _replay(self.replay))
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Options":
@@ -67,8 +67,13 @@ class Options:
         error = self.errors.get(name)
         if error is None:
             known = ", ".join(self.errors) or "none"
-            raise ReplayError(f"the schedule raises {name}; raises= has: {known}\nWrite raises={name}")
+            raise ReplayError(f"the schedule raises {name}; of raises= there is: {known}\n  write: raises={name}")
         return error() if isinstance(error, type) else copy.copy(error)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is tried beside lateness."""
+        return tuple(fault for fault, asked in zip(FAULTS, (self.cancel, self.raises, self.slow), strict=True) if asked)
 
     def is_target(self, name: str, function: str, code: object, is_started_by_scenario: bool) -> bool:
         """Whether a task may be cancelled from outside.
@@ -120,6 +125,14 @@ def _cancel(cancel: Any) -> bool | tuple[CancelTarget, ...]:
                 f"write e.g. cancel='client*', or cancel=True for all tasks that the test starts"
             )
     return targets
+
+
+def _replay(replay: object) -> Schedule | None:
+    if replay is None or isinstance(replay, Schedule):
+        return replay
+    if isinstance(replay, str):
+        return Schedule.parse(replay)
+    raise TypeError(f"replay={replay!r} is no schedule; write e.g. replay='client@1+1'")
 
 
 def _errors(raises: Any) -> dict[str, Error]:
