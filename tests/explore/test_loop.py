@@ -459,6 +459,16 @@ def test_what_is_told_of_a_step(played: Played) -> None:
     assert steps[after.told.woken_by or 0][:2] == ("main", 1)
 
 
+def test_what_is_told_names_tasks_as_the_trace_shows_them(played: Played) -> None:
+    """Also before it is known that there will be a second of the name."""
+    steps = played(family, tells=True).trace.steps
+    assert steps[0].told is not None
+    assert steps[0].told.then.endswith("for the tasks client#1, client#2, job")
+    [first, _] = [step for step in steps if step.who == "client"]
+    assert first.told is not None
+    assert first.told.then.endswith("for the tasks client#1/job#1, client#1/job#2")
+
+
 def test_the_task_factory_can_be_set_and_asked_for(played: Played) -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()

@@ -55,6 +55,7 @@ class Names:
         scenario: the actor that is the scenario itself.
         unknown: whoever started what this loop has not made.
         siblings: names of which one creator has started several.
+        unnamed: those who have no name yet.
     """
 
     def __init__(self) -> None:
@@ -62,24 +63,24 @@ class Names:
         self.scenario.parts["main"] = 1
         self.unknown = Actor(None)
         self.siblings: set[str] = set()
-        self._unnamed: list[Actor] = []
+        self.unnamed: list[Actor] = []
         self._callbacks: dict[str, Actor] = {}
 
     def new(self, creator: Actor, coroutine: Any) -> Actor:
         """The actor for a task that `creator` starts."""
         actor = Actor(creator, coroutine)
-        self._unnamed.append(actor)
+        self.unnamed.append(actor)
         return actor
 
     def settle(self) -> None:
         """Name all who have none yet."""
-        for actor in self._unnamed:
+        for actor in self.unnamed:
             creator = actor.creator or self.unknown
             if creator is self.scenario or creator is self.unknown:
                 actor.name = self._numbered(self.scenario, actor.stem)
             else:
                 actor.name = self._numbered(creator, f"{creator.name}/{actor.stem}")
-        self._unnamed.clear()
+        self.unnamed.clear()
 
     def part(self, actor: Actor, kind: str) -> str:
         """The name of the next thing of this kind that `actor` does: ``client:timer``."""

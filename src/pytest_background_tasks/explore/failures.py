@@ -4,17 +4,14 @@ Private name of CPython used here: ``_log_traceback`` of a task, which tells whe
 """
 
 import asyncio
-import threading
 from collections import Counter
-from collections.abc import Iterable
 from typing import Any
 
-from ..errors import Deadlock, LeakedTasks, Livelock, NotPlayable
+from ..errors import Deadlock, LeakedTasks, Livelock
 from ..waits import wait_of
 from .loop import PlayedLoop
 from .options import Options
 from .tasks import PlayedTask
-from .unplayable import foreign_thread
 
 _BUSIEST = 3  # how many of the busiest tasks are named
 
@@ -30,14 +27,6 @@ def failure_of(loop: PlayedLoop, main: PlayedTask, options: Options) -> BaseExce
     if main.cancelled():
         return asyncio.CancelledError("the scenario was cancelled")
     return main.exception() or _unnoticed(loop) or (_leak(loop, options) if options.leaks else None)
-
-
-def started_threads(before: Iterable[threading.Thread], helper: int | None) -> NotPlayable | None:
-    """The error for a thread that was started since, and not through the executor; None if there is none."""
-    for thread in set(threading.enumerate()).difference(before):
-        if thread.ident != helper:
-            return foreign_thread(thread)
-    return None
 
 
 def _deadlock(loop: PlayedLoop, options: Options) -> Deadlock:

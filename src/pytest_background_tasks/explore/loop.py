@@ -25,7 +25,7 @@ from typing import Any
 
 from ..errors import NotPlayable
 from .actors import Actor, Names
-from .arrivals import Arrival, ends_sleep, kind_of_step, settle, stepping_task
+from .arrivals import Arrival, StepCallback, ends_sleep, kind_of_step, settle, stepping_task
 from .options import Options
 from .plan import Plan
 from .schedule import Deviation, Schedule
@@ -201,7 +201,8 @@ class PlayedLoop(UnplayableCalls):
     # One iteration.
 
     def _run_once(self) -> None:
-        self._names.settle()
+        if self._names.unnamed:
+            self._names.settle()
         sizes = self._let_in_deviating() if self._deviates else self._let_in()
         for zone, size in enumerate(sizes):
             if size:
@@ -213,14 +214,16 @@ class PlayedLoop(UnplayableCalls):
         queued = len(self._ready)
         if not queued and not self._arrived:
             self._jump()
-        self._let_arrive()
+        if self._timers or self._arrived:
+            self._let_arrive()
         return queued, 0, len(self._ready) - queued
 
     def _let_in_deviating(self) -> tuple[int, ...]:
         """The same while something may be late."""
         ready, plan = self._ready, self._plan
         plan.take_out(ready, self._iteration)
-        plan.cancel_while_suspended(self.tasks, self._iteration, self)
+        if plan.may_cancel:
+            plan.cancel_while_suspended(self.tasks, self._iteration, self)
         if not ready and not self._arrived and not self._is_timer_due():
             first = plan.first_iteration
             if first is None:
@@ -234,7 +237,8 @@ class PlayedLoop(UnplayableCalls):
         self._let_arrive()
         arrived = len(ready)
         ready.extend(plan.entering(entry + AFTER))
-        plan.cancel_at_wakeup(ready)
+        if plan.may_cancel:
+            plan.cancel_at_wakeup(ready)
         self._deviates = not plan.is_over
         return queued, before - queued, arrived - before, len(ready) - arrived
 
@@ -271,6 +275,7 @@ class PlayedLoop(UnplayableCalls):
     def _run_handles(self, size: int, entry: int) -> None:
         """Run the first `size` handles of the queue, which entered at `entry`."""
         ready, record, scenario = self._ready, self._steps.append, self._names.scenario
+        is_any = "any" in self._arrivals
         for _ in range(size):
             handle = ready.popleft()
             if handle._cancelled:
@@ -279,10 +284,11 @@ class PlayedLoop(UnplayableCalls):
             callback = handle._callback
             who, number, got, kind = "", 0, "call", None
             if (task := stepping_task(callback)) is not None:
-                actor = self._actor = self._actor_of(task)
+                actor = self._actor = task.actor if type(task) is PlayedTask else self._actor_of(task)
                 who, number = actor.name, actor.step
                 got = _delivered(task, handle._args)
-                kind = kind_of_step(actor, task, callback, self._arrivals, self._is_own, scenario)
+                if is_any or type(callback) is StepCallback:
+                    kind = kind_of_step(actor, task, callback, self._arrivals, self._is_own, scenario)
                 actor.step = number + 1
             elif type(handle) is Arrival:
                 who, number = handle.who, handle.number
@@ -321,12 +327,10 @@ class PlayedLoop(UnplayableCalls):
 
     def key_of(self, handle: Any) -> tuple[str, int] | None:
         """What a deviation names: the task and the step that `handle` makes ready."""
-        if type(handle) is Arrival:
-            return handle.who, handle.number
         task = stepping_task(handle._callback)
         if task is None:
-            return None
-        actor = self._actor_of(task)
+            return (handle.who, handle.number) if type(handle) is Arrival else None
+        actor = task.actor if type(task) is PlayedTask else self._actor_of(task)
         return actor.name, actor.step
 
     def kind_of(self, handle: Any) -> str | None:

@@ -49,10 +49,19 @@ class Plan:
     ) -> None:
         self._judge = judge
         self._make_error = make_error
-        self._late = {key: each for key, each in _by_key(schedule) if isinstance(each, Late)}
-        self._slow = {key: each for key, each in _by_key(schedule) if isinstance(each, Slow)}
-        self._raise = {key: each for key, each in _by_key(schedule) if isinstance(each, Raise)}
-        self._cancel = {key: each for key, each in _by_key(schedule) if isinstance(each, Cancel)}
+        self._late: dict[_Key, Late] = {}
+        self._slow: dict[_Key, Slow] = {}
+        self._raise: dict[_Key, Raise] = {}
+        self._cancel: dict[_Key, Cancel] = {}
+        kinds: dict[type, dict[_Key, Any]] = {
+            Late: self._late,
+            Slow: self._slow,
+            Raise: self._raise,
+            Cancel: self._cancel,
+        }
+        for deviation in schedule:
+            kinds[type(deviation)][canonical(deviation.task), deviation.step] = deviation
+        self._keys = {*self._late, *self._slow, *self._raise}
         self._outside: list[tuple[int, asyncio.Handle]] = []
         self._outlasting: list[asyncio.Handle] = []
         self._cancelling: list[tuple[int, asyncio.Handle]] = []
@@ -69,11 +78,17 @@ class Plan:
     def unused(self) -> list[Deviation]:
         """The deviations whose step never came."""
         kinds: Iterable[Mapping[_Key, Deviation]] = (self._late, self._slow, self._raise, self._cancel)
-        return [deviation for kind in kinds for deviation in kind.values()]
+        return sorted((deviation for kind in kinds for deviation in kind.values()), key=str)
 
     def take_out(self, queue: "deque[Any]", iteration: int) -> None:
         """Take out of the queue what is to come later than the queue's own turn in `iteration`."""
-        if not (self._late or self._slow or self._raise):
+        if not self._keys:
+            return
+        keys, key_of = self._keys, self._judge.key_of
+        for handle in queue:
+            if key_of(handle) in keys:
+                break
+        else:
             return
         staying = [handle for handle in queue if not self.keeps(handle, iteration * PLACES)]
         if len(staying) != len(queue):
@@ -84,10 +99,9 @@ class Plan:
     def keeps(self, handle: asyncio.Handle, entry: int) -> bool:
         """Whether `handle`, which would enter at `entry` by itself, does not; it enters later then."""
         key = self._judge.key_of(handle)
-        if key is None or not (key in self._late or key in self._slow or key in self._raise):
+        if key is None or key not in self._keys or handle.cancelled() or self._judge.kind_of(handle) is None:
             return False
-        if handle.cancelled() or self._judge.kind_of(handle) is None:
-            return False
+        self._keys.discard(key)
         if key in self._raise:
             self._fail(handle, self._make_error(self._raise.pop(key).error))
         if self._slow.pop(key, None):
@@ -107,6 +121,8 @@ class Plan:
 
     def entering(self, place: int) -> list[asyncio.Handle]:
         """What enters at `place`, in the order in which it was made late; cancellations last."""
+        if not (self._outside or self._cancelling):
+            return []
         entering: list[asyncio.Handle] = []
         if self._outside:
             entering += [handle for when, handle in self._outside if when <= place]
@@ -115,6 +131,11 @@ class Plan:
             entering += [handle for when, handle in self._cancelling if when <= place]
             self._cancelling = [each for each in self._cancelling if each[0] > place]
         return entering
+
+    @property
+    def may_cancel(self) -> bool:
+        """Whether a cancellation is still to come."""
+        return bool(self._cancel)
 
     @property
     def first_iteration(self) -> int | None:
@@ -165,7 +186,3 @@ class Plan:
     def _cancel_now(self, task: Any, step: int) -> None:
         if task.actor.step == step and task.cancel():
             self.has_cancelled = True
-
-
-def _by_key(schedule: Schedule) -> list[tuple[_Key, Deviation]]:
-    return [((canonical(each.task), each.step), each) for each in schedule.in_order()]

@@ -5,19 +5,19 @@ Private names of CPython used here: ``_log_destroy_pending`` and ``_log_tracebac
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from .failures import failure_of, started_threads
+from .failures import failure_of
 from .loop import PlayedLoop
 from .options import Options
 from .schedule import Deviation, Schedule
 from .telling import TellingLoop
 from .threads import HelperThread
 from .trace import Trace
+from .unplayable import foreign_thread
 
 Scenario: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
 """What is explored: an ``async def`` without arguments. It is called anew for every run, outside any loop."""
@@ -65,12 +65,12 @@ def play(scenario: Scenario, schedule: Schedule, options: Options, helper: Helpe
         BaseException: whatever calling the scenario raises, and those exceptions of the run that are to pass through.
     """
     coroutine = _coroutine(scenario)
-    threads = threading.enumerate()
     loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
     try:
         main = loop.play(coroutine)
-        if loop.is_stuck or loop.is_endless:
-            loop.refusal = loop.refusal or started_threads(threads, helper.ident)
+        if loop.is_stuck or loop.is_endless:  # a thread that may still answer is the reason
+            for thread in helper.started_threads():
+                loop.refuse(foreign_thread(thread))
         if loop.refusal is not None:
             raise loop.refusal
         is_cut = main.done() and main.cancelled() and loop.has_cancelled

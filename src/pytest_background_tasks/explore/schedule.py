@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 from ..errors import ScheduleSyntaxError
@@ -23,7 +24,7 @@ class _At:
     step: int
 
     def __post_init__(self) -> None:
-        if not _NAME.fullmatch(self.task):
+        if not _is_name(self.task):
             object.__setattr__(self, "task", quoted(self.task))
         _check(self.step >= 0, f"step={self.step}: steps are numbered from 0")
 
@@ -181,6 +182,12 @@ _SLOW = re.compile(r"!slow(?!\w)")
 _RAISE = re.compile(r"!([^\W\d]\w*)")
 
 
+@lru_cache(4096)
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
+@lru_cache(4096)
 def quoted(part: str) -> str:
     """One part of a name as it stands in a trace: a word as it is, anything else as a JSON string.
 

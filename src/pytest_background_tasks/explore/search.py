@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 
 from .options import Options
 from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
-from .trace import ANSWERS, ARRIVING, PLACES, QUEUE, Step, Trace
+from .trace import AFTER, ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 
 _WALK_IS_LATE = 1 / 3  # how many arrivals of a random walk are late; half of those by one place, a quarter by two...
 _POOL = 2000  # schedules from which the next is drawn, if there are as many
@@ -72,7 +72,7 @@ class Search:
     def saw(self, schedule: Schedule, trace: Trace) -> None:
         """Learn from a run: `schedule` without what it had no use for, and its trace."""
         self._first, self._last = self._first or trace, trace
-        faults = Schedule(each for each in schedule if not isinstance(each, Late))
+        faults = Schedule([each for each in schedule if not isinstance(each, Late)])
         facts = (hash(trace.facts), faults)
         if facts in self._seen:
             return
@@ -126,16 +126,12 @@ class Search:
 
 def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
     """`schedule` with one of its late arrivals later, as far as that changes something."""
-    late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
-    if not late:
-        return
-    for index, step in trace.arrivals():
-        deviation = late.get((step.who, step.number))
-        if deviation is not None:
-            place = next_place(trace, index)
-            if place is not None:
-                by = deviation.by + (place - step.entry) // 2
-                yield schedule.replacing(deviation, Late(step.who, step.number, by))
+    for index, step in enumerate(trace.steps):
+        if step.entry % PLACES in (BEFORE, AFTER) and (place := next_place(trace, index)) is not None:
+            for each in schedule:
+                if isinstance(each, Late) and (each.task, each.step) == (step.who, step.number):
+                    by = each.by + (place - step.entry) // 2
+                    yield schedule.replacing(each, Late(step.who, step.number, by))
 
 
 def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:

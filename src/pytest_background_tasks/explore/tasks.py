@@ -41,6 +41,7 @@ class PlayedTask(asyncio.Task[Any]):
         return self.number
 
     def set_name(self, value: object) -> None:
-        """As asyncio's; on some versions that is how a task gets the name it was created with."""
-        self.actor.call(value)
-        super().set_name(value)
+        """As asyncio's; on some versions that is how a task gets the name it was created with, which may be None."""
+        if value is not None:
+            self.actor.call(value)
+            super().set_name(value)

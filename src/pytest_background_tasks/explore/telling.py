@@ -4,15 +4,17 @@ Private names of CPython used here: ``_callback`` of a handle.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextvars import Context
+from dataclasses import replace
 from typing import Any
 
 from ..sites import waiting_site
 from ..waits import wait_of
 from .arrivals import stepping_task
 from .loop import PlayedLoop
-from .trace import Told
+from .trace import Told, Trace
 
 
 class TellingLoop(PlayedLoop):
@@ -41,6 +43,18 @@ class TellingLoop(PlayedLoop):
                 told = Told("" if site is None else str(site), "" if task is None else self._then(task), waker)
                 self._steps[-1] = self._steps[-1]._replace(told=told)
 
+    def trace(self) -> Trace:
+        """What happened so far, with all tasks by the names that a reader sees."""
+        trace = super().trace()
+
+        def shown(then: str) -> str:
+            return _NAME.sub(lambda found: trace.shown(found[1]), then)
+
+        steps = [
+            step._replace(told=step.told and step.told._replace(then=shown(step.told.then))) for step in trace.steps
+        ]
+        return replace(trace, steps=tuple(steps))
+
     def _then(self, task: Any) -> str:
         if task.done():
             return ""
@@ -49,5 +63,9 @@ class TellingLoop(PlayedLoop):
         return "" if wait is None else str(wait)
 
 
+# How a name is to be shown is known only at the end, when all tasks have been started.
+_NAME = re.compile("\0(.*?)\0")
+
+
 def _name(task: Any) -> str:
-    return str(task.actor.name)
+    return f"\0{task.actor.name}\0"

@@ -17,9 +17,14 @@ class HelperThread:
     """Runs one function at a time; made when it is first needed, and by itself no reason for Python not to exit."""
 
     def __init__(self) -> None:
+        self._others = set(threading.enumerate())
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._thread: threading.Thread | None = None
+
+    def started_threads(self) -> list[threading.Thread]:
+        """The threads that were started since, and not by this."""
+        return [thread for thread in threading.enumerate() if thread not in {*self._others, self._thread}]
 
     @property
     def ident(self) -> int | None:
