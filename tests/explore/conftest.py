@@ -26,7 +26,7 @@ def played() -> Played:
 
     def play_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run:
         options.setdefault("is_own", OwnCode(Path(__file__).parent))
-        with HelperThread() as helper, Surroundings() as around:
+        with HelperThread() as helper, Surroundings(may_raise=True) as around:
             around.refresh()
             return play(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
 

@@ -235,6 +235,40 @@ def test_a_coroutine_function_says_whose_tasks_are_cancelled() -> None:
     assert 0 < exploration.cut < Explorer(cancel=True, max_deviations=1).explore(scenario).cut
 
 
+def test_a_cancellation_may_come_while_time_goes_on() -> None:
+    """Between two moments at which others do something, not only when the task suspends or wakes."""
+
+    async def scenario() -> None:
+        phase = 0
+
+        async def client() -> None:
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                assert phase != 1, "half done"
+                raise
+
+        async def work() -> None:
+            nonlocal phase
+            for number in (1, 2):
+                phase = number
+                await asyncio.sleep(1)
+
+        async def work_later() -> None:
+            await asyncio.sleep(1)
+            await work()
+
+        [error, _] = await asyncio.gather(client(), work_later(), return_exceptions=True)
+        assert not isinstance(error, AssertionError)
+
+    failure = Explorer(cancel="client").explore(scenario).failure
+    assert failure is not None
+    assert len(failure.schedule) == 1
+    [cancel] = failure.schedule
+    assert isinstance(cancel, Cancel)
+    assert cancel.after
+
+
 def test_cancel_that_matches_no_task_is_an_error() -> None:
     with pytest.raises(ExploreError) as raised:
         Explorer(cancel=["server*", io]).explore(gathers)

@@ -200,7 +200,7 @@ def test_elsewhere_anyios_threads_are_as_ever() -> None:
     async def main() -> int:
         return await anyio.to_thread.run_sync(anyio.from_thread.run_sync, len, "abc")
 
-    with Surroundings():
+    with Surroundings(may_raise=True):
         assert asyncio.run(main()) == 3
 
 

@@ -426,6 +426,26 @@ def test_an_eager_tasks_first_step_is_part_of_its_creators(played: Played, order
     assert order(played(scenario, "job#1@1+1").trace) == "main@0 job#2@1 job@1 main@1"
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+def test_what_an_eager_task_does_in_its_first_step_is_its_own(played: Played) -> None:
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+
+        async def client() -> None:
+            asyncio.get_running_loop().call_later(1, len, "")
+            await asyncio.sleep(1)
+
+        await asyncio.gather(client(), client())
+
+    trace = played(scenario).trace
+    assert [(trace.shown(step.who), step.number) for _, step in trace.arrivals()] == [
+        ("client#1:timer", 0),
+        ("client#1", 1),
+        ("client#2:timer", 0),
+        ("client#2", 1),
+    ]
+
+
 def test_tasks_that_the_loop_has_not_made_run_too(played: Played, order: Any) -> None:
     async def scenario() -> None:
         await asyncio.gather(asyncio.Task(job()), asyncio.Task(job()))

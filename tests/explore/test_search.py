@@ -55,7 +55,7 @@ def searched(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
     """All different runs that the search finds, and how many it plays for that."""
     options, found, runs = Options(is_own=OWN, max_deviations=99), set(), 0
     search = Search(options, seed)
-    with HelperThread() as helper, Surroundings():
+    with HelperThread() as helper, Surroundings(may_raise=True):
         while (schedule := search.next()) is not None:
             run = play(scenario, schedule, options, helper)
             search.saw(Schedule(run.schedule - set(run.unused)), run.trace)
@@ -71,7 +71,7 @@ def brute_force(scenario: Scenario, farthest: int) -> set[Facts]:
     options, found = Options(is_own=OWN), set()
     arrivals: dict[tuple[str, int], None] = {}
     tried: set[Schedule] = set()
-    with HelperThread() as helper, Surroundings():
+    with HelperThread() as helper, Surroundings(may_raise=True):
         while True:
             known = list(arrivals)
             for lateness in itertools.product(range(farthest + 1), repeat=len(known)):

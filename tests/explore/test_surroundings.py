@@ -36,7 +36,7 @@ def test_so_does_numpys_if_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> No
     states: list[object] = []
     numpy = types.SimpleNamespace(get_state=lambda: "the state", set_state=states.append)
     monkeypatch.setitem(sys.modules, "numpy.random", numpy)  # type: ignore[arg-type]
-    with Surroundings() as around:
+    with Surroundings(may_raise=True) as around:
         around.refresh()
         around.refresh()
     assert states == ["the state", "the state"]
@@ -75,7 +75,7 @@ def test_outside_an_exploration_a_mock_is_as_ever() -> None:
     with pytest.raises(StopIteration) as stopped:
         coroutine.send(None)
     assert stopped.value.value == 7
-    with Surroundings():
+    with Surroundings(may_raise=True):
         coroutine = mock()
 
         async def awaits() -> int:

@@ -107,7 +107,7 @@ def kind_of_step(
             kind = kind_of_yield(task.get_coro(), is_own)
         if kind in arrivals:
             return kind
-    return "any" if "any" in arrivals and actor.answered != actor.step and actor is not scenario else None
+    return "any" if "any" in arrivals and actor.answered != actor.step else None
 
 
 def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:

@@ -88,7 +88,7 @@ class Explorer:
         code = getattr(inspect.unwrap(scenario), "__code__", None)
         if code is not None and isinstance(self._options.is_own, dict):
             self._options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
-        with HelperThread() as helper, Surroundings() as around:
+        with HelperThread() as helper, Surroundings(may_raise=bool(self._options.raises)) as around:
             return _Session(scenario, self._options, helper, around).explore()
 
 
@@ -215,7 +215,7 @@ class _Session:
 
 
 def _reproduce(scenario: Scenario, schedule: Schedule, options: Options) -> None:
-    with HelperThread() as helper, Surroundings() as around:
+    with HelperThread() as helper, Surroundings(may_raise=bool(options.raises)) as around:
         around.refresh()
         run = play(scenario, schedule, options, helper)
     if run.error is not None:

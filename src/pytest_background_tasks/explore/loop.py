@@ -8,9 +8,9 @@ and says when it enters. Time stands still for lateness: it only jumps when noth
 Timers that are due at one moment fire in the order in which they were set, as on a real loop, whose clock ticks in
 between.
 
-Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_scheduled``, ``_stopping``,
-``_thread_id``, ``_task_factory`` of a loop; ``_callback``, ``_cancelled`` and ``_run`` of a handle; ``_exception`` of a
-future, and ``_must_cancel`` of a task.
+Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_stopping``,
+``_closed``, ``_check_closed``, ``_asyncgens``, ``_task_factory`` of a loop; ``_callback``, ``_args``, ``_cancelled``
+and ``_run`` of a handle; ``_exception`` of a future, and ``_must_cancel`` of a task.
 """
 
 import asyncio
@@ -52,7 +52,6 @@ class PlayedLoop(UnplayableCalls):
     """
 
     _ready: deque[Any]
-    _thread_id: int | None
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
         super().__init__()
@@ -61,10 +60,12 @@ class PlayedLoop(UnplayableCalls):
         self._max_steps = options.max_steps
         self._helper = helper
         self._is_own = options.is_own
+        self._home = threading.get_ident()
         self._plan = Plan(schedule, self, options.error)
         self._deviates = bool(schedule)
         self._names = Names()
-        self._actor = self._names.scenario
+        self._actor: Actor | None = None  # who runs, if it is a task
+        self._who = ""  # and if it is a callback
         self._task_factory: Any = _make_task
         self._now = 0.0
         # Tasks have numbers of their own: the order of a set of them must not depend on what else was created.
@@ -72,7 +73,7 @@ class PlayedLoop(UnplayableCalls):
         self._numbers = count(1)
         self._iteration = 0
         self._timers: list[tuple[float, int, Arrival]] = []
-        self._arrived: list[asyncio.Handle] = []
+        self._arrived: list[Arrival] = []
         self._steps: list[Step] = []
         self._disturbed: set[int] = set()
         self.tasks: list[asyncio.Task[Any]] = []
@@ -148,14 +149,14 @@ class PlayedLoop(UnplayableCalls):
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """Queue a callback from the loop's own thread, or let it arrive from the helper's."""
-        handle = Arrival(self._names.part(self._actor, "call"), 0, "thread", self._now, callback, args, self, context)
+        self._check_closed()  # type: ignore[attr-defined]
         ident = threading.get_ident()
-        if ident in (self._thread_id, None):
-            self._ready.append(handle)
-        elif ident == self._helper.ident:
-            self._arrived.append(handle)
-        else:
+        if ident not in (self._home, self._helper.ident):
             raise self.refuse(foreign_thread(threading.current_thread()))
+        handle = Arrival(
+            self._names.part(self._running(), "call"), 0, "thread", self._now, callback, args, self, context
+        )
+        (self._ready if ident == self._home else self._arrived).append(handle)
         return handle
 
     def run_in_executor(  # type: ignore[override]
@@ -247,13 +248,12 @@ class PlayedLoop(UnplayableCalls):
         if not self._arrived and not self._is_timer_due():
             return
         arriving, self._arrived = self._arrived, []
-        answered = len(arriving)
         while self._is_timer_due():
             arriving.append(heappop(self._timers)[2])
         if self._deviates:
             entry = self._iteration * PLACES + ARRIVING
             arriving = [handle for handle in arriving if not self._plan.keeps(handle, entry)]
-            if len(arriving) > answered:
+            if any(handle.kind != "thread" for handle in arriving):
                 self._plan.a_timer_fired(self._iteration + 1)
         self._ready.extend(arriving)
 
@@ -286,17 +286,17 @@ class PlayedLoop(UnplayableCalls):
             if (task := stepping_task(callback)) is not None:
                 actor = self._actor = task.actor if type(task) is PlayedTask else self._actor_of(task)
                 who, number = actor.name, actor.step
-                got = _delivered(task, handle._args)
+                got = _delivered(task, actor, handle._args)
                 if is_any or type(callback) is StepCallback:
                     kind = kind_of_step(actor, task, callback, self._arrivals, self._is_own, scenario)
                 actor.step = number + 1
             elif type(handle) is Arrival:
                 who, number = handle.who, handle.number
                 kind = handle.kind if handle.kind in self._arrivals else None
-                self._actor = self._names.callback(who)
+                self._actor, self._who = None, who
             else:
                 who = _label(callback)
-                self._actor = self._names.callback(who)
+                self._actor, self._who = None, who
             waiting = len(ready)
             handle._run()
             record(_new_step((who, number, got, self._now, kind, entry, len(ready) - waiting, None)))
@@ -307,8 +307,13 @@ class PlayedLoop(UnplayableCalls):
 
     def _running(self) -> Actor:
         """Who is running: the task, or the callback."""
-        task = asyncio.current_task(self)
-        return self._actor if task is None else self._actor_of(task)
+        task = asyncio.current_task(self) if threading.get_ident() == self._home else None
+        actor = self._actor if task is None else self._actor_of(task)
+        if actor is None:
+            return self._names.callback(self._who)
+        if not actor.name:  # an eager task, which runs while it is created
+            self._names.settle()
+        return actor
 
     def _actor_of(self, task: Any) -> Actor:
         """The actor that `task` is; of one that was not made by this loop, nobody knows who started it."""
@@ -360,10 +365,12 @@ if hasattr(asyncio, "eager_task_factory"):
     _FACTORIES[asyncio.eager_task_factory] = _make_eager_task
 
 
-def _delivered(task: Any, arguments: tuple[Any, ...]) -> str:
+def _delivered(task: Any, actor: Actor, arguments: tuple[Any, ...]) -> str:
     """What a task gets when it goes on."""
     if task._must_cancel:
         return "cancelled"
+    if actor.error is not None:
+        return type(actor.error).__name__
     for future in arguments:
         if future.cancelled():
             return "cancelled"

@@ -159,29 +159,24 @@ class Plan:
 
     def cancel_at_wakeup(self, batch: Iterable[Any]) -> None:
         """Cancel the task that is about to take the step before which it is to be cancelled."""
-        for key, cancel in list(self._cancel.items()):
-            if cancel.after is None:
-                for handle in batch:
-                    task = stepping_task(handle._callback)
-                    if task is not None and not handle.cancelled() and self._judge.key_of(handle) == key:
-                        del self._cancel[key]
-                        self.has_cancelled = True
-                        task.cancel()
-                        break
+        for handle in batch:
+            task = stepping_task(handle._callback)
+            key = None if task is None or handle.cancelled() else self._judge.key_of(handle)
+            if key in self._cancel and self._cancel[key].after is None:
+                del self._cancel[key]
+                self.has_cancelled = True
+                task.cancel()
 
     def cancel_while_suspended(self, tasks: Iterable[Any], iteration: int, loop: asyncio.AbstractEventLoop) -> None:
         """Let the cancellation come from outside, so many places after its task has suspended."""
-        for key, cancel in list(self._cancel.items()):
-            if cancel.after is None:
-                continue
-            for task in tasks:
-                if (task.actor.name, task.actor.step) == key and not task.done():
-                    del self._cancel[key]
-                    place = iteration * PLACES + BEFORE + 2 * cancel.after
-                    now = loop.time()
-                    handle = Arrival(f"{key[0]}:cancel", 0, None, now, self._cancel_now, (task, key[1]), loop, None)
-                    self._cancelling.append((place, handle))
-                    break
+        for task in tasks:
+            key = (task.actor.name, task.actor.step)
+            cancel = self._cancel.get(key)
+            if cancel is not None and cancel.after is not None and not task.done():
+                del self._cancel[key]
+                place, now = iteration * PLACES + BEFORE + 2 * cancel.after, loop.time()
+                handle = Arrival(f"{key[0]}:cancel", 0, None, now, self._cancel_now, (task, key[1]), loop, None)
+                self._cancelling.append((place, handle))
 
     def _cancel_now(self, task: Any, step: int) -> None:
         if task.actor.step == step and task.cancel():

@@ -10,6 +10,7 @@ follow from itself. From that run it is made later again, and so on until nothin
 
 import random
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from .options import Options
 from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
@@ -124,6 +125,9 @@ class Search:
         return Schedule(late)
 
 
+_late = lru_cache(10_000)(Late)  # the same few come up again and again
+
+
 def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
     """`schedule` with one of its late arrivals later, as far as that changes something."""
     for index, step in enumerate(trace.steps):
@@ -131,7 +135,7 @@ def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
             for each in schedule:
                 if isinstance(each, Late) and (each.task, each.step) == (step.who, step.number):
                     by = each.by + (place - step.entry) // 2
-                    yield schedule.replacing(each, Late(step.who, step.number, by))
+                    yield schedule.replacing(each, _late(step.who, step.number, by))
 
 
 def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:
@@ -150,7 +154,7 @@ def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[S
 def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> Iterator[Deviation]:
     place = next_place(trace, index)
     if place is not None:
-        yield Late(step.who, step.number, (place - step.entry + 1) // 2)
+        yield _late(step.who, step.number, (place - step.entry + 1) // 2)
     if step.kind in ANSWERS:
         for name in options.errors:
             yield Raise(step.who, step.number, name)

@@ -26,17 +26,24 @@ from .loop import PlayedLoop
 class Surroundings:
     """What is in place while a scenario is explored.
 
+    Args:
+        may_raise: whether a schedule may let a bare yield fail. It costs each ``sleep(0)`` a little.
+
     Attributes:
         refresh: to be called before each run, which then starts from the same state as all others.
     """
 
     refresh: Callable[[], None]
 
+    def __init__(self, *, may_raise: bool) -> None:
+        self._may_raise = may_raise
+
     def __enter__(self) -> "Surroundings":
         self._stack = ExitStack()
         enter = self._stack.enter_context
         enter(_replaced(asyncio.tasks, "set", _set_in_order))
-        enter(_replaced(asyncio.tasks, "__sleep0", _sleep0))
+        if self._may_raise:
+            enter(_replaced(asyncio.tasks, "__sleep0", _sleep0))
         if mock := sys.modules.get("unittest.mock"):
             enter(_replaced(mock.AsyncMockMixin, "_execute_mock_call", _suspending(mock)))
         if "anyio" in sys.modules:
