@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from itertools import zip_longest
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -77,7 +77,7 @@ class Trace:
     siblings: frozenset[str] = frozenset()
     disturbed: frozenset[int] = frozenset()
 
-    @cached_property
+    @property
     def facts(self) -> tuple[tuple[str, int, str, float], ...]:
         """Who ran, what was delivered, at what virtual time: by this, two runs are equal or not."""
         return tuple(map(_facts, self.steps))
@@ -106,7 +106,7 @@ def _renumbered(name: str, siblings: frozenset[str]) -> str:
 
 def first_difference(first: Trace, second: Trace) -> int | None:
     """The index of the first step in which two runs differ, or None if they are equal."""
-    for index, (one, other) in enumerate(zip(first.facts, second.facts, strict=False)):
+    for index, (one, other) in enumerate(zip_longest(first.facts, second.facts)):
         if one != other:
             return index
-    return None if len(first.steps) == len(second.steps) else min(len(first.steps), len(second.steps))
+    return None
