@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .fixture import BackgroundTasks
     from .sites import Site
     from .targets import Target
+    from .virtual_time import VirtualTime
     from .waits import Wait
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "Told",
     "TooManyBackgroundTasks",
     "Trace",
+    "VirtualTime",
     "Wait",
 ]
 
@@ -81,6 +83,7 @@ _HOMES = {
     "Target": "targets",
     "Told": "explore.trace",
     "Trace": "explore.trace",
+    "VirtualTime": "virtual_time",
     "Wait": "waits",
 }
 

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from .sites import Site, await_chain, await_links, waiting_site
 
+_PACKAGES = {"asyncio", "anyio", __name__.partition(".")[0]}  # whose functions are known
 _SHOWN = 3  # how many tasks are named before "and 5 more"
 
 
@@ -78,7 +79,7 @@ class _Words:
     def of(self, task: Any, is_own: Mapping[str, bool]) -> str:
         """What `task` waits for."""
         for frame in _below_own(list(await_chain(task.get_coro())), is_own):
-            if frame.f_globals.get("__name__", "").partition(".")[0] in {"asyncio", "anyio"}:
+            if frame.f_globals.get("__name__", "").partition(".")[0] in _PACKAGES:
                 tell = _FUNCTIONS.get(frame.f_code.co_qualname)
                 words = tell and tell(self, frame.f_locals)
                 if words:
@@ -177,6 +178,7 @@ _FUNCTIONS: dict[str, Callable[[_Words, Mapping[str, Any]], str | None]] = {
     "StreamReader._wait_for_data": lambda *_: "data on a stream",
     "StreamWriter.drain": lambda *_: "the other end of a stream to take what was written",
     "Process.wait": lambda *_: "a child process to end",
+    "_ended": lambda words, variables: words.future(variables["task"]),
 }
 
 
