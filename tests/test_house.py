@@ -33,7 +33,7 @@ def test_nobody_imports_the_plugin() -> None:
     assert [name for name, path in MODULES.items() if "plugin" in imports(path)] == []
 
 
-@pytest.mark.parametrize("room", ["capture", "control"])
+@pytest.mark.parametrize("room", ["capture", "control", "explore"])
 def test_the_engine_knows_nothing_of_pytest(room: str) -> None:
     """Only plugin.py does."""
     knowing = [name for name, path in MODULES.items() if {"pytest", "_pytest"} & imports(path)]
@@ -46,6 +46,24 @@ def test_capture_knows_nothing_of_control() -> None:
     for name, path in MODULES.items():
         if name.startswith("capture"):
             assert not [other for other in imports(path) if other.startswith(("control", "fixture"))], name
+
+
+def test_exploring_stands_alone() -> None:
+    """It neither holds tasks nor runs what is held."""
+    for name, path in MODULES.items():
+        if name.startswith("explore"):
+            assert not [other for other in imports(path) if other.startswith(("capture", "control", "fixture"))], name
+
+
+@pytest.mark.parametrize("noun", ["schedule", "trace", "options", "actors", "search", "minimise", "exploration"])
+def test_searching_knows_nothing_of_asyncio(noun: str) -> None:
+    """Schedules, traces and what is decided from them are values, and could be of any event loop."""
+    seen, todo = set(), [f"explore.{noun}"]
+    while todo:
+        path = MODULES[todo.pop()]
+        assert not {"asyncio"} & {name.partition(".")[0] for name in imports(path)}, path
+        seen.add(path)
+        todo += [name for name in imports(path) if name in MODULES and MODULES[name] not in seen]
 
 
 def test_integrations_are_imported_only_when_installed() -> None:

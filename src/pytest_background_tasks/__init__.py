@@ -13,9 +13,21 @@ if TYPE_CHECKING:
         BackgroundTasksDeadlock,
         BackgroundTasksError,
         BackgroundTasksTimeout,
+        Deadlock,
+        ExploreError,
+        LeakedTasks,
+        Livelock,
         NoSuchBackgroundTask,
+        NotDeterministic,
+        NotPlayable,
+        ReplayError,
+        ScheduleSyntaxError,
         TooManyBackgroundTasks,
     )
+    from .explore.exploration import Exploration, Failure
+    from .explore.explorer import Explorer
+    from .explore.schedule import Cancel, Late, Raise, Schedule, Slow
+    from .explore.trace import Step, Told, Trace
     from .fixture import BackgroundTasks
     from .sites import Site
     from .targets import Target
@@ -27,20 +39,50 @@ __all__ = [
     "BackgroundTasksDeadlock",
     "BackgroundTasksError",
     "BackgroundTasksTimeout",
+    "Cancel",
     "CapturedTask",
+    "Deadlock",
+    "Exploration",
+    "ExploreError",
+    "Explorer",
+    "Failure",
+    "Late",
+    "LeakedTasks",
+    "Livelock",
     "NoSuchBackgroundTask",
+    "NotDeterministic",
+    "NotPlayable",
+    "Raise",
+    "ReplayError",
+    "Schedule",
+    "ScheduleSyntaxError",
     "Site",
+    "Slow",
+    "Step",
     "Target",
+    "Told",
     "TooManyBackgroundTasks",
+    "Trace",
     "VirtualTime",
     "Wait",
 ]
 
 _HOMES = {
     "BackgroundTasks": "fixture",
+    "Cancel": "explore.schedule",
     "CapturedTask": "capture.captured",
+    "Exploration": "explore.exploration",
+    "Explorer": "explore.explorer",
+    "Failure": "explore.exploration",
+    "Late": "explore.schedule",
+    "Raise": "explore.schedule",
+    "Schedule": "explore.schedule",
     "Site": "sites",
+    "Slow": "explore.schedule",
+    "Step": "explore.trace",
     "Target": "targets",
+    "Told": "explore.trace",
+    "Trace": "explore.trace",
     "VirtualTime": "virtual_time",
     "Wait": "waits",
 }

@@ -1,0 +1,103 @@
+"""Who runs, by names that do not depend on the order of the run: each task is named after who started it."""
+
+from typing import Any
+
+from .schedule import quoted
+
+
+class Actor:
+    """What is known of a task while it runs.
+
+    Attributes:
+        name: path of creators, ``client/handle#2``: the second ``handle`` that ``client`` started. Empty until settled.
+        step: the number of the step that it takes next.
+        creator: who started it; None for the scenario itself and for those who do not start anything themselves.
+        answered: the step for which an answer from outside is under way.
+        error: what its wait is to fail with when it goes on.
+    """
+
+    __slots__ = ("_given", "answered", "code", "creator", "error", "function", "name", "parts", "step")
+
+    def __init__(self, creator: "Actor | None", coroutine: Any = None, name: str = "") -> None:
+        self.creator = creator
+        self.code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+        self.function: str = getattr(coroutine, "__qualname__", type(coroutine).__name__)
+        self.name = name
+        self.step = 0
+        self.answered = -1
+        self.error: BaseException | None = None
+        self.parts: dict[str, int] = {}
+        self._given = ""
+
+    def call(self, name: object) -> None:
+        """The program has named it."""
+        self._given = str(name)
+
+    @property
+    def stem(self) -> str:
+        """The last part of its name: its own name if it was given one, else its function's."""
+        if self._given and not self._is_of_anyio:
+            return quoted(self._given)
+        return quoted((self._given or self.function).rpartition(".")[2])
+
+    @property
+    def _is_of_anyio(self) -> bool:
+        """Whether anyio started it, which names each task by the dotted path of its function."""
+        return self.code is not None and "anyio" in self.code.co_filename
+
+
+class Names:
+    """Gives every actor its name, once: in the order of creation, and as late as can be.
+
+    Until Python 3.13 a task is given its own name only after it was created.
+
+    Attributes:
+        scenario: the actor that is the scenario itself.
+        unknown: whoever started what this loop has not made.
+        siblings: names of which one creator has started several.
+        unnamed: those who have no name yet.
+    """
+
+    def __init__(self) -> None:
+        self.scenario = Actor(None, name="main")
+        self.scenario.parts["main"] = 1
+        self.unknown = Actor(None)
+        self.siblings: set[str] = set()
+        self.unnamed: list[Actor] = []
+        self._callbacks: dict[str, Actor] = {}
+
+    def new(self, creator: Actor, coroutine: Any) -> Actor:
+        """The actor for a task that `creator` starts."""
+        actor = Actor(creator, coroutine)
+        self.unnamed.append(actor)
+        return actor
+
+    def settle(self) -> None:
+        """Name all who have none yet."""
+        for actor in self.unnamed:
+            creator = actor.creator or self.unknown
+            if creator is self.scenario or creator is self.unknown:
+                actor.name = self._numbered(self.scenario, actor.stem)
+            else:
+                actor.name = self._numbered(creator, f"{creator.name}/{actor.stem}")
+        self.unnamed.clear()
+
+    def part(self, actor: Actor, kind: str) -> str:
+        """The name of the next thing of this kind that `actor` does: ``client:timer``."""
+        if not actor.name:
+            self.settle()
+        return self._numbered(actor, f"{actor.name}:{kind}")
+
+    def callback(self, name: str) -> Actor:
+        """The actor that a callback of this name is."""
+        if name not in self._callbacks:
+            self._callbacks[name] = Actor(self.scenario, name=name)
+        return self._callbacks[name]
+
+    def _numbered(self, actor: Actor, name: str) -> str:
+        count = actor.parts[name] = actor.parts.get(name, 0) + 1
+        if count == 1:
+            return name
+        if name != self.scenario.name:
+            self.siblings.add(name)
+        return f"{name}#{count}"

@@ -1,0 +1,141 @@
+"""What kind of arrival a handle of the loop is, if it is one, and whose.
+
+An arrival is what makes a task ready because of something outside the program's own logic; only that may come late.
+
+Private names of CPython used here: ``_callback`` and ``_args`` of a handle, the names of the callbacks by which a task
+goes on, and ``_set_result_unless_cancelled``, by which `asyncio.sleep` ends.
+"""
+
+import asyncio
+from asyncio.futures import _set_result_unless_cancelled  # type: ignore[attr-defined]
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from types import BuiltinMethodType, CodeType, CoroutineType, GeneratorType
+from typing import Any
+
+from .actors import Actor
+
+ends_sleep = _set_result_unless_cancelled
+
+
+class Arrival(asyncio.TimerHandle):
+    """A handle that is an arrival by itself: a timer, the answer of a thread.
+
+    Args:
+        who: the task that it makes ready, or its own name.
+        number: the step that it makes ready.
+        kind: of arrival; None for what the explorer itself lets in.
+        when: virtual time, in seconds.
+        rest: callback, args, loop and context.
+    """
+
+    __slots__ = ("kind", "number", "who")
+
+    _callback: Any
+    _args: Any
+
+    def __init__(
+        self,
+        who: str,
+        number: int,
+        kind: str | None,
+        when: float,
+        *rest: Any,
+    ) -> None:
+        super().__init__(when, *rest)
+        self.who = who
+        self.number = number
+        self.kind = kind
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with `error` instead, if it is an answer to somebody who waits."""
+        if self._callback in (ends_sleep, settle):
+            self._callback, self._args = settle, (self._args[0], None, error)
+
+
+def settle(future: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:
+    """The answer that `future` waits for, unless nobody waits any more."""
+    if future.done():
+        return
+    if error is None:
+        future.set_result(result)
+    else:
+        future.set_exception(error)
+
+
+def _callback_of_a_start() -> type:
+    """The type of the callback by which a task starts, and goes on after a bare yield; it has no name."""
+    seen: list[object] = []
+
+    class Loop(asyncio.AbstractEventLoop):
+        def call_soon(self, callback: Callable[..., object], *_: object, context: Context | None = None) -> Any:  # noqa: ARG002
+            seen.append(callback)
+
+        def get_debug(self) -> bool:
+            return False
+
+    async def nothing() -> None: ...
+
+    coroutine = nothing()
+    task = asyncio.Task(coroutine, loop=Loop())  # type: ignore[abstract]
+    coroutine.close()
+    asyncio.tasks._unregister_task(task)
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    return type(seen[0])
+
+
+StepCallback = _callback_of_a_start()
+
+
+def stepping_task(callback: Any) -> Any:
+    """The task of which `callback` is the next step, or None."""
+    kind = type(callback)
+    if kind is StepCallback or (kind is BuiltinMethodType and callback.__name__ == "task_wakeup"):
+        return callback.__self__
+    return None
+
+
+def kind_of_step(
+    actor: Actor, task: Any, callback: object, arrivals: frozenset[str], is_own: Mapping[str, bool], scenario: Actor
+) -> str | None:
+    """The kind of arrival that makes this step of a task ready, None if it is none of those asked for."""
+    kind: str | None = None
+    if type(callback) is StepCallback:
+        if actor.step == 0:
+            kind = "start" if actor.creator is scenario else None
+        else:
+            kind = kind_of_yield(task.get_coro(), is_own)
+        if kind in arrivals:
+            return kind
+    return "any" if "any" in arrivals and actor.answered != actor.step else None
+
+
+def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
+    """Whether a bare yield stands for something from outside: by who does it.
+
+    ``asyncio.sleep(0)``, and anyio's, counts for whoever calls it.
+    """
+    code: CodeType | None = None
+    while True:
+        if type(coroutine) is CoroutineType:
+            next_code, coroutine = coroutine.cr_code, coroutine.cr_await
+        elif type(coroutine) is GeneratorType:
+            next_code, coroutine = coroutine.gi_code, coroutine.gi_yieldfrom
+        else:
+            break
+        if next_code.co_name not in ("sleep", "__sleep0") or is_own[next_code.co_filename]:
+            code = next_code
+    if code is None:
+        return None
+    if code is ANSWER_OF_MOCK:
+        return "mock"
+    return "yield" if is_own[code.co_filename] else None
+
+
+async def _answer_of_mock() -> None:
+    """The one step for which a mock suspends while exploring."""
+    await asyncio.sleep(0)
+
+
+ANSWER_OF_MOCK = _answer_of_mock.__code__
+answer_of_mock = _answer_of_mock

@@ -1,0 +1,110 @@
+"""What came of an exploration, as values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from .schedule import Schedule
+from .trace import Trace
+
+Verdict: TypeAlias = Literal["failed", "exhausted", "bounded", "truncated"]
+"""How an exploration ended; only ``exhausted`` is a proof.
+
+``failed``; ``exhausted``: nothing failed in any order that there is; ``bounded``: nothing failed in any with up to so
+many deviations; ``truncated``: nothing failed before the budget ended.
+"""
+
+FAULTS = ("cancellations", "errors", "slow answers")
+"""What may be tried beside lateness."""
+
+_ASYNCIO = "asyncio's own order"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The smallest schedule that was found to fail, played once more to be sure, and to be told.
+
+    Attributes:
+        error: what was raised, with its traceback; or `Deadlock`, `Livelock`, `LeakedTasks`.
+        schedule: what differs from asyncio's own order; empty if the scenario fails in that.
+        trace: what happened.
+        asyncio_trace: what happens under the empty schedule.
+        kinds: which kinds of arrival were made late, failed or were slow: what must stand for something from outside.
+        run: in which run it was found, from 1.
+    """
+
+    error: BaseException
+    schedule: Schedule
+    trace: Trace = field(repr=False)
+    asyncio_trace: Trace = field(repr=False)
+    kinds: frozenset[str]
+    run: int
+    _play: Callable[[], None] = field(repr=False, compare=False)
+
+    def reproduce(self) -> None:
+        """Run the scenario under this schedule again, for a debugger to look at.
+
+        Raises:
+            BaseException: what the scenario raises; that is, `error` again.
+        """
+        self._play()
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """What `Explorer.explore` gives.
+
+    It prints as one line that says how far it got:
+
+    >>> print(Exploration("bounded", runs=31, distinct=30, cut=0, deviations=2, seconds=0.004, seed=0))
+    bounded: nothing fails with up to 2 deviations; 31 runs, 30 distinct, in 0.004 s
+
+    Attributes:
+        verdict: see `Verdict`.
+        runs: schedules played.
+        distinct: different runs among them.
+        cut: runs that a cancellation from outside has ended.
+        deviations: up to how many all schedules were tried.
+        seconds: of real time.
+        seed: gives the same exploration again.
+        failure: None if nothing failed.
+        faults: those of `FAULTS` that were tried.
+    """
+
+    verdict: Verdict
+    runs: int
+    distinct: int
+    cut: int
+    deviations: int
+    seconds: float
+    seed: int | str
+    failure: Failure | None = None
+    faults: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        cut = f", {self.cut} cut short by the cancellation (gather(..., return_exceptions=True) lets them go on)"
+        return (
+            f"{self.verdict}: {self._what}; {self.runs} runs, {self.distinct} distinct{cut if self.cut else ''}, "
+            f"in {self.seconds:.3g} s"
+        )
+
+    @property
+    def _what(self) -> str:
+        if self.failure is not None:
+            return f"{self.failure.schedule or _ASYNCIO}, found in run {self.failure.run}"
+        if self.verdict == "exhausted":
+            return f"nothing fails in any order of arrivals; {_listed(self.faults)}"
+        if self.verdict == "bounded":
+            return f"nothing fails with up to {self.deviations} deviations"
+        return f"nothing has failed yet; all with up to {self.deviations} deviations were tried"
+
+
+def _listed(faults: tuple[str, ...]) -> str:
+    missing = tuple(fault for fault in FAULTS if fault not in faults)
+    if not faults:
+        return f"{_joined(missing)} not included"
+    return f"{_joined(faults)} included{f', {_joined(missing)} not' if missing else ''}"
+
+
+def _joined(words: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -1,0 +1,268 @@
+"""Explores a scenario: plays schedules until one fails, none is left, or the budget ends."""
+
+import asyncio
+import inspect
+from dataclasses import replace
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from ..errors import ExploreError, NotDeterministic, ReplayError
+from .exploration import Exploration, Failure, Verdict
+from .minimise import minimised
+from .options import Options
+from .play import Run, Scenario, play
+from .schedule import Cancel, Schedule, canonical
+from .search import Search
+from .surroundings import Surroundings
+from .threads import HelperThread
+from .trace import ANSWERS, Step, Trace, first_difference
+
+
+class Explorer:
+    """Runs a scenario under the orders that asyncio could have produced, the least unusual first.
+
+    It is what ``@explore`` is made of, and serves where a decorator does not: inside a Hypothesis test, in a method of
+    a `unittest.TestCase`, in a script. Nothing may be running in an event loop when it explores.
+
+    Args:
+        max_schedules: how many schedules to play at most.
+        max_deviations: how many deviations a schedule has at most.
+        max_seconds: of real time; None for no limit.
+        max_steps: how many steps a run may take until it counts as a livelock.
+        arrivals: which kinds may come late: ``start``, ``yield``, ``sleep``, ``timer``, ``thread``, ``mock`` (default:
+            all of these), or ``any``: every step of every task, for code that must not rely on asyncio's order at all.
+        cancel: whose tasks are cancelled from outside, once per schedule: True for those that the scenario starts, or
+            patterns (``client*``) and coroutine functions.
+        raises: exceptions with which what a task waits for may fail: classes or instances.
+        slow: whether answers may outlast the next timer.
+        samples: how many random walks to take when all schedules of ``max_deviations`` were played.
+        seed: decides the order of the search.
+        replay: a schedule, or its text: play only this.
+        leaks: whether tasks that are pending at the end are a failure.
+        passes_through: exceptions that are no failure, but end the exploration and are raised.
+        is_own: tells by file name which code is the project's own; default: what lies under the current folder.
+            The scenario's own file always is.
+
+    Raises:
+        TypeError, ValueError: for an option that cannot be; the message says what to write.
+
+    >>> import asyncio
+    >>> async def shop():
+    ...     stock = {"apples": 2}
+    ...     async def sell():
+    ...         left = stock["apples"]
+    ...         await asyncio.sleep(0)  # stands for I/O
+    ...         stock["apples"] = left - 1
+    ...     async def look_and_sell():
+    ...         await asyncio.sleep(0)
+    ...         await sell()
+    ...     await asyncio.gather(sell(), look_and_sell())
+    ...     assert stock["apples"] == 0
+    >>> exploration = Explorer().explore(shop)
+    >>> exploration.verdict, str(exploration.failure.schedule)
+    ('failed', 'sell@0+1')
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = Options.of(options)
+
+    def explore(self, scenario: Scenario) -> Exploration:
+        """Explore `scenario`, an ``async def`` without arguments; it is called anew for every run.
+
+        Returns:
+            What came of it: look at ``verdict`` and ``failure``. The last run that was played is the failing one.
+
+        Raises:
+            NotDeterministic: it does not do the same twice.
+            NotPlayable: it uses what no schedule can order.
+            ReplayError: the schedule to replay speaks of what does not exist.
+            ExploreError: ``cancel`` matches no task, or a loop is running.
+        """
+        if asyncio._get_running_loop() is not None:
+            raise ExploreError(
+                "a loop is running here, and an exploration plays loops of its own\n"
+                "In an async test, make the test a plain def; elsewhere, explore in a thread: "
+                "await asyncio.to_thread(Explorer().explore, scenario)"
+            )
+        code = getattr(inspect.unwrap(scenario), "__code__", None)
+        if code is not None and isinstance(self._options.is_own, dict):
+            self._options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
+        with HelperThread() as helper, Surroundings(may_raise=bool(self._options.raises)) as around:
+            return _Session(scenario, self._options, helper, around).explore()
+
+
+class _Session:
+    """One exploration of one scenario."""
+
+    def __init__(self, scenario: Scenario, options: Options, helper: HelperThread, around: Surroundings) -> None:
+        self._scenario = scenario
+        self._options = options
+        self._helper = helper
+        self._around = around
+        self._seed = 0 if options.seed is None else options.seed
+        self._search = Search(options, self._seed)
+        self._began = monotonic()
+        self._runs = self._cut = 0
+        self._may_cancel = False
+
+    def explore(self) -> Exploration:
+        if self._options.replay is not None:
+            return self._replay(self._options.replay)  # type: ignore[arg-type]
+        while (schedule := self._next()) is not None:
+            run = self._play(schedule)
+            self._count(run)
+            if run.error is not None:
+                return self._failed(run)
+            if not schedule:
+                self._check_deterministic(run)
+        self._check_cancel_matches()
+        return self._result(self._verdict())
+
+    def _next(self) -> Schedule | None:
+        seconds = self._options.max_seconds
+        if self._runs >= self._options.max_schedules or (seconds and monotonic() - self._began >= seconds):
+            return None
+        return self._search.next()
+
+    def _play(self, schedule: Schedule, *, tells: bool = False) -> Run:
+        if any(isinstance(deviation, Cancel) for deviation in schedule):
+            self._around.silence()
+        self._around.refresh()
+        return play(self._scenario, schedule, self._options, self._helper, tells=tells)
+
+    def _count(self, run: Run) -> None:
+        self._runs += 1
+        self._cut += run.is_cut
+        self._may_cancel = self._may_cancel or bool(run.trace.cancellable)
+        self._search.saw(Schedule(run.schedule - set(run.unused)) if run.unused else run.schedule, run.trace)
+
+    def _verdict(self) -> Verdict:
+        if self._search.is_complete:
+            return "exhausted"
+        return "bounded" if self._search.is_bounded else "truncated"
+
+    def _result(self, verdict: Verdict, failure: Failure | None = None) -> Exploration:
+        search = self._search
+        # The number under way is not done yet.
+        deviations = search.deviations if search.is_bounded else max(search.deviations - 1, 0)
+        seconds = monotonic() - self._began
+        return Exploration(
+            verdict,
+            self._runs,
+            search.distinct,
+            self._cut,
+            deviations,
+            seconds,
+            self._seed,
+            failure,
+            self._options.faults,
+        )
+
+    # A failure.
+
+    def _failed(self, found: Run, *, minimise: bool = True) -> Exploration:
+        def fails(schedule: Schedule) -> bool:
+            return self._play(schedule).way == found.way
+
+        schedule = minimised(found.schedule, fails) if minimise else found.schedule
+        usual = self._play(Schedule(), tells=True) if schedule else None
+        confirmed = self._play(schedule, tells=True)  # the last one: what it leaves behind is what is looked at
+        if confirmed.error is None or confirmed.way != found.way:
+            raise _not_deterministic(found.trace, confirmed.trace, "when the failing run was played again")
+        return self._result("failed", self._failure(confirmed, usual or confirmed))
+
+    def _failure(self, run: Run, usual: Run) -> Failure:
+        assert run.error is not None
+        touched = {(canonical(each.task), each.step) for each in run.schedule}
+        kinds = {step.kind for step in run.trace.steps if step.kind and (step.who, step.number) in touched}
+
+        reproduce = partial(_reproduce, self._scenario, run.schedule, self._options)
+        schedule = _shown(run.schedule, run.trace)
+        return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), self._runs, reproduce)
+
+    def _replay(self, schedule: Schedule) -> Exploration:
+        run = self._play(schedule)
+        if run.unused:
+            raise _nothing_to_deviate(run)
+        self._count(run)
+        return self._result("truncated") if run.error is None else self._failed(run, minimise=False)
+
+    # What cannot be explored.
+
+    def _check_deterministic(self, first: Run) -> None:
+        second, third = self._play(Schedule()), self._play(Schedule())
+        if first_difference(second.trace, third.trace) is not None:
+            raise _not_deterministic(second.trace, third.trace, "under the same schedule")
+        if first_difference(first.trace, second.trace) is not None:
+            raise _not_deterministic(
+                first.trace,
+                second.trace,
+                "in its first run as in the next (it left state over outside the scenario; a cache that it filled?)",
+            )
+
+    def _check_cancel_matches(self) -> None:
+        targets = self._options.cancel
+        if isinstance(targets, bool) or self._may_cancel:
+            return
+        trace = self._play(Schedule()).trace
+        names = sorted({trace.shown(step.who) for step in trace.steps if step.got != "call"} - {"main"})
+        shown = ", ".join(getattr(target, "__qualname__", repr(target)) for target in targets)  # type: ignore[union-attr]
+        raise ExploreError(
+            f"cancel= matches no task in any run: {shown}\n  there are: {', '.join(names) or 'none'}\n"
+            f"Write one of these, or cancel=True for all tasks that the scenario starts"
+        )
+
+
+def _reproduce(scenario: Scenario, schedule: Schedule, options: Options) -> None:
+    with HelperThread() as helper, Surroundings(may_raise=bool(options.raises)) as around:
+        around.refresh()
+        run = play(scenario, schedule, options, helper)
+    if run.error is not None:
+        raise run.error
+
+
+def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterministic:
+    index = first_difference(first, second)
+    if index is None:
+        return NotDeterministic(
+            f"the scenario does not end in the same way {when}, though each step was the same: "
+            f"a value differs that is no part of the order (a set, id(), the wall clock, state left over)"
+        )
+    return NotDeterministic(
+        f"the scenario does not do the same {when}. At step {index + 1}:\n"
+        f"  once   {_step(first, index)}\n"
+        f"  again  {_step(second, index)}\n"
+        f"Usual reasons: a set that is iterated, id(), the wall clock, a cache or counter outside the scenario"
+    )
+
+
+def _step(trace: Trace, index: int) -> str:
+    if index >= len(trace.steps):
+        return "nothing more happens"
+    step: Step = trace.steps[index]
+    name = trace.shown(step.who)
+    if step.got != "call":
+        what = f"{name} takes its step {step.number}{'' if step.got == 'value' else f' and gets {step.got}'}"
+    elif step.kind in ANSWERS:
+        what = f"what {name} waits for before its step {step.number} arrives"
+    else:
+        what = f"{name} is called"
+    return f"{what}, at {step.time:g} s"
+
+
+def _nothing_to_deviate(run: Run) -> ReplayError:
+    trace, deviation = run.trace, run.unused[0]
+    steps = [step for step in trace.steps if step.who == canonical(deviation.task)]
+    if steps:
+        there = ", ".join(sorted({f"{step.number} ({step.kind or 'no arrival'})" for step in steps}))
+        what = f"no step {deviation.step} of {deviation.task} arrives; its steps are: {there}"
+    else:
+        names = ", ".join(sorted({trace.shown(step.who) for step in trace.steps if step.kind}))
+        what = f"there is no task {deviation.task}; what arrives is: {names or 'nothing'}"
+    return ReplayError(f"{deviation} cannot be played: {what}\nThe scenario has changed since, or it is another Python")
+
+
+def _shown(schedule: Schedule, trace: Trace) -> Schedule:
+    """The schedule with the names that a reader of `trace` sees."""
+    return Schedule(replace(each, task=trace.shown(canonical(each.task))) for each in schedule)

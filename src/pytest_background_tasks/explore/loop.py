@@ -1,0 +1,385 @@
+"""The loop that plays one schedule and records what happened.
+
+How it works. It keeps asyncio's own queue: what is ready when an iteration begins runs in that iteration, first in,
+first out; due timers enter behind what was queued already. The empty schedule is therefore asyncio's order, step for
+step. There is no selector: time is virtual and jumps when nothing can run. A `Plan` takes what is late out of the queue
+and says when it enters. Time stands still for lateness: it only jumps when nothing is late.
+
+Timers that are due at one moment fire in the order in which they were set, as on a real loop, whose clock ticks in
+between.
+
+Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_stopping``,
+``_closed``, ``_check_closed``, ``_asyncgens``, ``_task_factory`` of a loop; ``_callback``, ``_args``, ``_cancelled``
+and ``_run`` of a handle; ``_exception`` of a future, and ``_must_cancel`` of a task.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from ..errors import NotPlayable
+from .actors import Actor, Names
+from .arrivals import Arrival, StepCallback, ends_sleep, kind_of_step, settle, stepping_task
+from .options import Options
+from .plan import Plan
+from .schedule import Deviation, Schedule
+from .tasks import PlayedFuture, PlayedTask
+from .threads import HelperThread
+from .trace import AFTER, ARRIVING, BEFORE, PLACES, Step, Trace
+from .unplayable import UnplayableCalls, foreign_thread
+
+_new_step = partial(tuple.__new__, Step)
+
+
+class PlayedLoop(UnplayableCalls):
+    """A loop for one run.
+
+    Args:
+        schedule: what differs from asyncio's own order.
+        options: which arrivals may be late, whose code counts, and so on.
+        helper: runs what is sent to threads.
+
+    Attributes:
+        tasks: all that were created.
+        is_stuck: nothing could go on.
+        is_endless: it took more steps than may be.
+    """
+
+    _ready: deque[Any]
+
+    def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
+        super().__init__()
+        self._options = options
+        self._arrivals: frozenset[str] = options.arrivals  # type: ignore[assignment]
+        self._max_steps = options.max_steps
+        self._helper = helper
+        self._is_own = options.is_own
+        self._home = threading.get_ident()
+        self._plan = Plan(schedule, self, options.error)
+        self._deviates = bool(schedule)
+        self._names = Names()
+        self._actor: Actor | None = None  # who runs, if it is a task
+        self._who = ""  # and if it is a callback
+        self._task_factory: Any = _make_task
+        self._now = 0.0
+        # Tasks have numbers of their own: the order of a set of them must not depend on what else was created.
+        self._task_numbers = count(1)
+        self._numbers = count(1)
+        self._iteration = 0
+        self._timers: list[tuple[float, int, Arrival]] = []
+        self._arrived: list[Arrival] = []
+        self._steps: list[Step] = []
+        self._disturbed: set[int] = set()
+        self.tasks: list[asyncio.Task[Any]] = []
+        self.is_stuck = False
+        self.is_endless = False
+
+    def play(self, coroutine: Any) -> PlayedTask:
+        """Run `coroutine`, the scenario, until it ends or cannot go on; returns its task."""
+        task = PlayedTask(next(self._task_numbers), self._names.scenario, coroutine, self)
+        self.tasks.append(task)
+        task.add_done_callback(self._end)
+        self.run_forever()
+        return task
+
+    def _end(self, _: object) -> None:
+        self._stopping = True
+
+    def trace(self) -> Trace:
+        """What happened so far."""
+        cancellable = frozenset(self._cancellable()) if self._options.cancel else frozenset()
+        disturbed = frozenset(self._disturbed | self._plan.disturbed)
+        return Trace(tuple(self._steps), cancellable, frozenset(self._names.siblings), disturbed)
+
+    @property
+    def unused(self) -> list[Deviation]:
+        """The deviations of the schedule whose step never came."""
+        return self._plan.unused
+
+    @property
+    def has_cancelled(self) -> bool:
+        """Whether the schedule's cancellation took place."""
+        return self._plan.has_cancelled
+
+    def _cancellable(self) -> list[str]:
+        scenario = self._names.scenario
+        actors = [task.actor for task in self.tasks if isinstance(task, PlayedTask)]
+        is_target = self._options.is_target
+        return [
+            actor.name
+            for actor in actors
+            if actor is not scenario and is_target(actor.name, actor.function, actor.code, actor.creator is scenario)
+        ]
+
+    # What the program asks of a loop.
+
+    def time(self) -> float:
+        """Virtual seconds since the run began."""
+        return self._now
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Queue a callback; as asyncio's, without its checks."""
+        if self._closed:  # type: ignore[attr-defined]
+            self._check_closed()  # type: ignore[attr-defined]
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Set a timer for a virtual time, in seconds."""
+        actor = self._running()
+        if callback is ends_sleep and actor.answered != actor.step:
+            timer = Arrival(actor.name, self._answer(actor), "sleep", when, callback, args, self, context)
+        else:
+            timer = Arrival(self._names.part(actor, "timer"), 0, "timer", when, callback, args, self, context)
+        heappush(self._timers, (when, next(self._numbers), timer))
+        return timer
+
+    def call_soon_threadsafe(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Queue a callback from the loop's own thread, or let it arrive from the helper's."""
+        self._check_closed()  # type: ignore[attr-defined]
+        ident = threading.get_ident()
+        if ident not in (self._home, self._helper.ident):
+            raise self.refuse(foreign_thread(threading.current_thread()))
+        handle = Arrival(
+            self._names.part(self._running(), "call"), 0, "thread", self._now, callback, args, self, context
+        )
+        (self._ready if ident == self._home else self._arrived).append(handle)
+        return handle
+
+    def run_in_executor(  # type: ignore[override]
+        self,
+        executor: Any,  # noqa: ARG002  # there is but one
+        func: Callable[..., Any],
+        *args: Any,
+    ) -> Any:
+        """Run a function in the helper thread, now; its answer arrives."""
+        actor = self._running()
+        future = self.create_future()
+        try:
+            result, error = self._helper.run(partial(func, *args) if args else func)
+        except NotPlayable as stuck:
+            raise self.refuse(stuck) from None
+        is_first = actor.answered != actor.step
+        who = actor.name if is_first else self._names.part(actor, "thread")
+        number = self._answer(actor) if is_first else 0
+        self._arrived.append(Arrival(who, number, "thread", self._now, settle, (future, result, error), self, None))
+        return future
+
+    def create_future(self) -> Any:
+        """A future that hashes by the order of creation."""
+        return PlayedFuture(next(self._numbers), self)
+
+    def set_task_factory(self, factory: Any) -> None:
+        """As asyncio's; the eager factory goes on making tasks that are played."""
+        super().set_task_factory(_FACTORIES.get(factory, factory))
+
+    def get_task_factory(self) -> Any:
+        """As asyncio's: what the program has set."""
+        for theirs, ours in _FACTORIES.items():
+            if ours is self._task_factory:
+                return theirs
+        return self._task_factory
+
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        """Close an abandoned generator in the loop's own order: it is no thread that asks for it."""
+        self._asyncgens.discard(agen)  # type: ignore[attr-defined]
+        if not self.is_closed():
+            self.call_soon(self.create_task, agen.aclose())
+
+    # One iteration.
+
+    def _run_once(self) -> None:
+        if self._names.unnamed:
+            self._names.settle()
+        sizes = self._let_in_deviating() if self._deviates else self._let_in()
+        for zone, size in enumerate(sizes):
+            if size:
+                self._run_handles(size, self._iteration * PLACES + zone)
+        self._iteration += 1
+
+    def _let_in(self) -> tuple[int, ...]:
+        """Queue what arrives at the start of this iteration; returns how many handles are in each zone of entry."""
+        queued = len(self._ready)
+        if not queued and not self._arrived:
+            self._jump()
+        if self._timers or self._arrived:
+            self._let_arrive()
+        return queued, 0, len(self._ready) - queued
+
+    def _let_in_deviating(self) -> tuple[int, ...]:
+        """The same while something may be late."""
+        ready, plan = self._ready, self._plan
+        plan.take_out(ready, self._iteration)
+        if plan.may_cancel:
+            plan.cancel_while_suspended(self.tasks, self._iteration, self)
+        if not ready and not self._arrived and not self._is_timer_due():
+            first = plan.first_iteration
+            if first is None:
+                self._jump()
+            else:
+                self._iteration = max(first, self._iteration)
+        entry = self._iteration * PLACES
+        queued = len(ready)
+        ready.extend(plan.entering(entry + BEFORE))
+        before = len(ready)
+        self._let_arrive()
+        arrived = len(ready)
+        ready.extend(plan.entering(entry + AFTER))
+        if plan.may_cancel:
+            plan.cancel_at_wakeup(ready)
+        self._deviates = not plan.is_over
+        return queued, before - queued, arrived - before, len(ready) - arrived
+
+    def _let_arrive(self) -> None:
+        """Queue what threads have answered, and the timers that are due."""
+        if not self._arrived and not self._is_timer_due():
+            return
+        arriving, self._arrived = self._arrived, []
+        while self._is_timer_due():
+            arriving.append(heappop(self._timers)[2])
+        if self._deviates:
+            entry = self._iteration * PLACES + ARRIVING
+            arriving = [handle for handle in arriving if not self._plan.keeps(handle, entry)]
+            if any(handle.kind != "thread" for handle in arriving):
+                self._plan.a_timer_fired(self._iteration + 1)
+        self._ready.extend(arriving)
+
+    def _is_timer_due(self) -> bool:
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heappop(timers)
+        return bool(timers) and timers[0][0] <= self._now
+
+    def _jump(self) -> None:
+        """Nothing can run now: let time go on to the next timer."""
+        if self._is_timer_due():
+            return
+        if self._timers:
+            self._now = self._timers[0][0]
+        elif not (self._deviates and self._plan.let_go_on(self._iteration)):
+            self.is_stuck = self._stopping = True
+
+    def _run_handles(self, size: int, entry: int) -> None:
+        """Run the first `size` handles of the queue, which entered at `entry`."""
+        ready, record, scenario = self._ready, self._steps.append, self._names.scenario
+        is_any = "any" in self._arrivals
+        for _ in range(size):
+            handle = ready.popleft()
+            if handle._cancelled:
+                self._disturbed.add(entry // PLACES)
+                continue
+            callback = handle._callback
+            who, number, got, kind = "", 0, "call", None
+            if (task := stepping_task(callback)) is not None:
+                actor = self._actor = task.actor if type(task) is PlayedTask else self._actor_of(task)
+                who, number = actor.name, actor.step
+                got = _delivered(task, actor, handle._args)
+                if is_any or type(callback) is StepCallback:
+                    kind = kind_of_step(actor, task, callback, self._arrivals, self._is_own, scenario)
+                actor.step = number + 1
+            elif type(handle) is Arrival:
+                who, number = handle.who, handle.number
+                kind = handle.kind if handle.kind in self._arrivals else None
+                self._actor, self._who = None, who
+            else:
+                who = _label(callback)
+                self._actor, self._who = None, who
+            waiting = len(ready)
+            handle._run()
+            record(_new_step((who, number, got, self._now, kind, entry, len(ready) - waiting, None)))
+        if len(self._steps) >= self._max_steps:
+            self.is_endless = self._stopping = True
+
+    # Who runs.
+
+    def _running(self) -> Actor:
+        """Who is running: the task, or the callback."""
+        task = asyncio.current_task(self) if threading.get_ident() == self._home else None
+        actor = self._actor if task is None else self._actor_of(task)
+        if actor is None:
+            return self._names.callback(self._who)
+        if not actor.name:  # an eager task, which runs while it is created
+            self._names.settle()
+        return actor
+
+    def _actor_of(self, task: Any) -> Actor:
+        """The actor that `task` is; of one that was not made by this loop, nobody knows who started it."""
+        try:
+            actor: Actor = task.actor
+        except AttributeError:
+            actor = task.actor = self._names.new(self._names.unknown, task.get_coro())
+            self._names.settle()
+            self.tasks.append(task)
+        return actor
+
+    def _answer(self, actor: Actor) -> int:
+        """The step that an answer from outside makes ready."""
+        actor.answered = actor.step
+        return actor.step
+
+    def key_of(self, handle: Any) -> tuple[str, int] | None:
+        """What a deviation names: the task and the step that `handle` makes ready."""
+        task = stepping_task(handle._callback)
+        if task is None:
+            return (handle.who, handle.number) if type(handle) is Arrival else None
+        actor = task.actor if type(task) is PlayedTask else self._actor_of(task)
+        return actor.name, actor.step
+
+    def kind_of(self, handle: Any) -> str | None:
+        """The kind of arrival that `handle` is, None if it is none of those that may be late."""
+        if type(handle) is Arrival:
+            return handle.kind if handle.kind in self._arrivals else None
+        task = stepping_task(handle._callback)
+        return kind_of_step(
+            self._actor_of(task), task, handle._callback, self._arrivals, self._is_own, self._names.scenario
+        )
+
+
+def _make_task(loop: PlayedLoop, coroutine: Any, **kwargs: Any) -> PlayedTask:
+    actor = loop._names.new(loop._running(), coroutine)
+    actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step is part of its creator's
+    task = PlayedTask(next(loop._task_numbers), actor, coroutine, loop, **kwargs)
+    loop.tasks.append(task)
+    return task
+
+
+def _make_eager_task(loop: PlayedLoop, coroutine: Any, **kwargs: Any) -> PlayedTask:
+    return _make_task(loop, coroutine, **{"eager_start": True, **kwargs})
+
+
+_FACTORIES: dict[Any, Any] = {None: _make_task}
+if hasattr(asyncio, "eager_task_factory"):
+    _FACTORIES[asyncio.eager_task_factory] = _make_eager_task
+
+
+def _delivered(task: Any, actor: Actor, arguments: tuple[Any, ...]) -> str:
+    """What a task gets when it goes on."""
+    if task._must_cancel:
+        return "cancelled"
+    if actor.error is not None:
+        return type(actor.error).__name__
+    for future in arguments:
+        if future.cancelled():
+            return "cancelled"
+        if future._exception is not None:
+            return type(future._exception).__name__
+    return "value"
+
+
+def _label(callback: Any) -> str:
+    while isinstance(callback, partial):
+        callback = callback.func
+    return getattr(callback, "__qualname__", None) or type(callback).__name__

@@ -1,0 +1,53 @@
+"""The smallest schedule that still fails in the same way. Pure: it knows how to ask, not how runs are played.
+
+Greedy, one simplification at a time until none is left that still fails (as Zeller and Hildebrandt's delta debugging
+ends: no single part can be dropped). Schedules are small, so nothing cleverer pays.
+"""
+
+from collections.abc import Callable, Iterator
+
+from .schedule import Cancel, Deviation, Late, Schedule
+
+
+def minimised(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
+    """A schedule that fails and has no simpler neighbour that does; never more or later deviations than `schedule`.
+
+    Args:
+        schedule: fails.
+        fails: whether another one fails in the same way; asked once for each.
+
+    >>> print(minimised(Schedule.parse("a@1+8, b@2+1"), lambda schedule: "a@1+" in str(schedule)))
+    a@1+1
+    """
+    tried = {schedule}
+    while True:
+        for simpler in _simpler(schedule):
+            if simpler not in tried:
+                tried.add(simpler)
+                if fails(simpler):
+                    schedule = simpler
+                    break
+        else:
+            return schedule
+
+
+def _simpler(schedule: Schedule) -> Iterator[Schedule]:
+    for deviation in schedule.in_order():
+        yield schedule.replacing(deviation)
+    for deviation in schedule.in_order():
+        for lesser in _lesser(deviation):
+            yield schedule.replacing(deviation, lesser)
+
+
+def _lesser(deviation: Deviation) -> Iterator[Deviation]:
+    if isinstance(deviation, Late):
+        for by in _numbers_below(deviation.by, 1):
+            yield Late(deviation.task, deviation.step, by)
+    elif isinstance(deviation, Cancel) and deviation.after:
+        for after in _numbers_below(deviation.after, 0):
+            yield Cancel(deviation.task, deviation.step, after)
+
+
+def _numbers_below(number: int, least: int) -> list[int]:
+    """The least first, then half the way, then one less: few questions, and the last one decides."""
+    return sorted({least, number // 2, number - 1} & set(range(least, number)))

@@ -1,0 +1,154 @@
+"""What may be asked of an exploration, checked when it is asked."""
+
+import copy
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from ..errors import ReplayError
+from ..own import OwnCode
+from .exploration import FAULTS
+from .schedule import Schedule
+from .trace import KINDS
+
+CancelTarget: TypeAlias = str | Callable[..., Any]
+Error: TypeAlias = type[BaseException] | BaseException
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of `Explorer`, which documents them; wrong ones raise a `TypeError` or `ValueError` that says why."""
+
+    max_schedules: int = 1000
+    max_deviations: int = 2
+    max_seconds: float | None = None
+    max_steps: int = 10_000
+    arrivals: str | Iterable[str] = KINDS
+    cancel: bool | CancelTarget | Sequence[CancelTarget] = False
+    raises: Error | Sequence[Error] | None = None
+    slow: bool = False
+    samples: int = 0
+    seed: int | str | None = None
+    replay: str | Schedule | None = None
+    leaks: bool = False
+    passes_through: tuple[type[BaseException], ...] = ()
+    is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
+
+    def __post_init__(self) -> None:
+        for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("samples", 0)):
+            _check_number(name, getattr(self, name), least)
+        if self.max_seconds is not None and not self.max_seconds > 0:
+            raise ValueError(f"max_seconds={self.max_seconds!r}: seconds of real time, or None for no limit")
+        set_ = object.__setattr__  # frozen, and what users write in several ways is kept in one
+        set_(self, "arrivals", _arrivals(self.arrivals))
+        set_(self, "cancel", _cancel(self.cancel))
+        set_(self, "raises", _errors(self.raises))
+        set_(self, "replay", _replay(self.replay))
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> "Options":
+        """The options that a user wrote as keyword arguments."""
+        known = [each.name for each in fields(cls)]
+        for name in options:
+            if name not in known:
+                raise TypeError(f"{name}= is no option of an exploration; there are: {', '.join(known)}")
+        return cls(**options)
+
+    @property
+    def errors(self) -> Mapping[str, Error]:
+        """The errors that may be raised, by the name of their class."""
+        return self.raises  # type: ignore[return-value]
+
+    def error(self, name: str) -> BaseException:
+        """A new one of the errors that may be raised."""
+        error = self.errors.get(name)
+        if error is None:
+            known = ", ".join(self.errors) or "none"
+            raise ReplayError(f"the schedule raises {name}; of raises= there is: {known}\n  write: raises={name}")
+        return error() if isinstance(error, type) else copy.copy(error)
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """What is tried beside lateness."""
+        return tuple(fault for fault, asked in zip(FAULTS, (self.cancel, self.raises, self.slow), strict=True) if asked)
+
+    def is_target(self, name: str, function: str, code: object, is_started_by_scenario: bool) -> bool:
+        """Whether a task may be cancelled from outside.
+
+        Args:
+            name: its name in a trace.
+            function: the qualified name of its function.
+            code: that function's code.
+            is_started_by_scenario: whether the scenario itself started it.
+        """
+        if isinstance(self.cancel, bool):
+            return self.cancel and is_started_by_scenario
+        names = (name, name.rpartition("/")[2], function, function.rpartition(".")[2])
+        for target in self.cancel:  # type: ignore[union-attr]
+            if isinstance(target, str):
+                if any(fnmatchcase(each, target) for each in names):
+                    return True
+            elif inspect.unwrap(target).__code__ is code:
+                return True
+        return False
+
+
+def _check_number(name: str, number: object, least: int) -> None:
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise TypeError(f"{name}={number!r} is no whole number; write e.g. {name}={least + 1}")
+    if number < least:
+        raise ValueError(f"{name}={number}: at least {least}; write e.g. {name}={least + 1}")
+
+
+def _arrivals(arrivals: str | Iterable[str]) -> frozenset[str]:
+    if arrivals == "any":
+        return frozenset({*KINDS, "any"})
+    kinds = [arrivals] if isinstance(arrivals, str) else list(arrivals)
+    for kind in kinds:
+        if kind not in KINDS and kind != "any":
+            known = ", ".join(map(repr, KINDS))
+            raise ValueError(f"arrivals={arrivals!r}: {kind!r} is no kind of arrival; there are {known}, and 'any'")
+    return frozenset(kinds)
+
+
+def _cancel(cancel: Any) -> bool | tuple[CancelTarget, ...]:
+    if isinstance(cancel, bool):
+        return cancel
+    targets = tuple(cancel) if isinstance(cancel, (list, tuple, set, frozenset)) else (cancel,)
+    for target in targets:
+        if not isinstance(target, str) and not inspect.iscoroutinefunction(inspect.unwrap(target)):
+            raise TypeError(
+                f"cancel={cancel!r}: {target!r} is neither a pattern for a task's name nor a coroutine function; "
+                f"write e.g. cancel='client*', or cancel=True for all tasks that the test starts"
+            )
+    return targets
+
+
+def _replay(replay: object) -> Schedule | None:
+    if replay is None or isinstance(replay, Schedule):
+        return replay
+    if isinstance(replay, str):
+        return Schedule.parse(replay)
+    raise TypeError(f"replay={replay!r} is no schedule; write e.g. replay='client@1+1'")
+
+
+def _errors(raises: Any) -> dict[str, Error]:
+    errors = () if raises is None else tuple(raises) if isinstance(raises, (list, tuple, set, frozenset)) else (raises,)
+    for error in errors:
+        is_class = isinstance(error, type) and issubclass(error, BaseException)
+        if not is_class and not isinstance(error, BaseException):
+            raise TypeError(f"raises={raises!r}: {error!r} is no exception; write e.g. raises=ConnectionError")
+        if is_class and not _can_be_made(error):
+            raise TypeError(f"raises={raises!r}: it needs arguments; write e.g. raises={error.__name__}(...)")
+    return {(error if isinstance(error, type) else type(error)).__name__: error for error in errors}
+
+
+def _can_be_made(error: type[BaseException]) -> bool:
+    try:
+        error()
+    except TypeError:
+        return False
+    return True

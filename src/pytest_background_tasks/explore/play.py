@@ -1,0 +1,133 @@
+"""One run: a scenario under one schedule, from its start until nothing of it is left.
+
+Private names of CPython used here: ``_log_destroy_pending`` and ``_log_traceback`` of a task, ``_asyncgens`` of a loop.
+"""
+
+import asyncio
+import inspect
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from .failures import failure_of
+from .loop import PlayedLoop
+from .options import Options
+from .schedule import Deviation, Schedule
+from .telling import TellingLoop
+from .threads import HelperThread
+from .trace import Trace
+from .unplayable import foreign_thread
+
+Scenario: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
+"""What is explored: an ``async def`` without arguments. It is called anew for every run, outside any loop."""
+
+_TURNS = 1000
+"""How many iterations a cancelled task gets to clean up. A loop that never ends is closed where it is then."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of one run.
+
+    Attributes:
+        schedule: what was played.
+        trace: what happened.
+        error: how it failed; None if it did not.
+        is_cut: a cancellation from outside ended the scenario; that is no failure.
+        unused: the deviations whose step never came.
+    """
+
+    schedule: Schedule
+    trace: Trace
+    error: BaseException | None
+    is_cut: bool
+    unused: tuple[Deviation, ...]
+
+    @property
+    def way(self) -> tuple[str, ...]:
+        """In which way it failed; two failures of one way are one bug, as far as one can tell. Empty: not at all."""
+        return () if self.error is None else tuple(sorted(_leaves(self.error)))
+
+
+def play(scenario: Scenario, schedule: Schedule, options: Options, helper: HelperThread, *, tells: bool = False) -> Run:
+    """Play `schedule`.
+
+    Args:
+        scenario: what is to run.
+        schedule: what differs from asyncio's own order.
+        options: see `Options`.
+        helper: runs what is sent to threads.
+        tells: whether to record what is only needed to show the run.
+
+    Raises:
+        NotPlayable: the scenario does what no schedule can order.
+        BaseException: whatever calling the scenario raises, and those exceptions of the run that are to pass through.
+    """
+    coroutine = _coroutine(scenario)
+    loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
+    try:
+        main = loop.play(coroutine)
+        if loop.is_stuck or loop.is_endless:  # a thread that may still answer is the reason
+            for thread in helper.started_threads():
+                loop.refuse(foreign_thread(thread))
+        if loop.refusal is not None:
+            raise loop.refusal
+        is_cut = main.done() and main.cancelled() and loop.has_cancelled
+        error = None if is_cut else failure_of(loop, main, options)
+        if isinstance(error, options.passes_through):
+            raise error
+        return Run(schedule, loop.trace(), error, is_cut, tuple(loop.unused))
+    finally:
+        _leave_nothing(loop)
+
+
+def _coroutine(scenario: Scenario) -> Coroutine[Any, Any, object]:
+    coroutine = scenario()
+    if not inspect.iscoroutine(coroutine):
+        name = getattr(scenario, "__name__", repr(scenario))
+        raise TypeError(
+            f"a scenario is an async def without arguments; {name}() gave {coroutine!r}\n"
+            f"  write:  async def {name}(): ..."
+        )
+    return coroutine
+
+
+def _leaves(error: BaseException) -> list[str]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
+    return [type(error).__qualname__]
+
+
+def _leave_nothing(loop: PlayedLoop) -> None:
+    """End what the run has left over, as ``asyncio.run`` does, and without a word."""
+    if any(not task.done() for task in loop.tasks) or loop._asyncgens:  # type: ignore[attr-defined]
+        loop.set_exception_handler(lambda *_: None)
+        _clean_up(loop)
+    for task in loop.tasks:
+        task._log_traceback = False
+    loop.tasks.clear()
+    loop.close()
+
+
+def _clean_up(loop: PlayedLoop) -> None:
+    for task in loop.tasks:
+        task.cancel()
+    _turn(loop, lambda: all(task.done() for task in loop.tasks))
+    for generator in list(loop._asyncgens):  # type: ignore[attr-defined]
+        loop.create_task(generator.aclose())
+    _turn(loop, lambda: all(task.done() for task in loop.tasks))
+    for task in loop.tasks:
+        if not task.done():
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            with suppress(Exception):
+                task.get_coro().close()
+
+
+def _turn(loop: asyncio.AbstractEventLoop, is_over: Callable[[], bool]) -> None:
+    for _ in range(_TURNS):
+        if is_over():
+            return
+        loop.stop()
+        with suppress(Exception):
+            loop.run_forever()

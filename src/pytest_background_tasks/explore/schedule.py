@@ -1,0 +1,263 @@
+"""What differs from asyncio's own order in one run, as a value and as text.
+
+Knows nothing of asyncio: a schedule is made by the search, or read from a replay line, and played by the loop.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+from ..errors import ScheduleSyntaxError
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """What all deviations have: a step of a task.
+
+    `task` is a task's name in a trace: ``client#1/handle``. Any other string is taken for a name given by the program.
+    """
+
+    task: str
+    step: int
+
+    def __post_init__(self) -> None:
+        if not _is_name(self.task):
+            object.__setattr__(self, "task", quoted(self.task))
+        _check(self.step >= 0, f"step={self.step}: steps are numbered from 0")
+
+    @property
+    def _place(self) -> str:
+        return self.task if self.step == 0 and ":" in self.task else f"{self.task}@{self.step}"
+
+
+@dataclass(frozen=True, slots=True)
+class Late(_At):
+    """What makes `step` of `task` ready arrives late.
+
+    Args:
+        task: the task's name in a trace: ``client#1/handle``.
+        step: which of its steps, from 0; always 0 for what is no task (``client:timer``).
+        by: how many places later than usual it enters, from 1. Each iteration of the loop has two places: before and
+            after what arrives there by itself.
+
+    >>> str(Late("audit#1", 1, by=3))
+    'audit#1@1+3'
+    """
+
+    by: int = 1
+
+    def __post_init__(self) -> None:
+        _At.__post_init__(self)
+        _check(self.by >= 1, f"by={self.by}: to be late is to enter 1 place later, or more")
+
+    def __str__(self) -> str:
+        return f"{self._place}+{self.by}"
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel(_At):
+    """`task` is cancelled from outside while it is suspended before `step`.
+
+    Args:
+        task: the task's name in a trace.
+        step: the step that it waits for, from 0.
+        after: at which entry place after it suspended, from 0; None: at the very moment it would have gone on.
+
+    >>> str(Cancel("client", 4)), str(Cancel("client", 4, after=0))
+    ('client@4!cancel', 'client@4!cancel+0')
+    """
+
+    after: int | None = None
+
+    def __post_init__(self) -> None:
+        _At.__post_init__(self)
+        _check(self.after is None or self.after >= 0, f"after={self.after}: places are counted from 0")
+
+    def __str__(self) -> str:
+        return f"{self._place}!cancel{'' if self.after is None else f'+{self.after}'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Raise(_At):
+    """What `task` waits for before `step` fails.
+
+    Args:
+        task: the task's name in a trace.
+        step: the step that it waits for, from 0.
+        error: the name of the exception's class, as the option ``raises`` of the exploration has it.
+
+    >>> str(Raise("store", 2, "ConnectionError"))
+    'store@2!ConnectionError'
+    """
+
+    error: str
+
+    def __post_init__(self) -> None:
+        _At.__post_init__(self)
+        right = self.error.isidentifier() and self.error not in ("cancel", "slow")
+        _check(right, f"error={self.error!r}: the name of an exception's class, such as 'ConnectionError'")
+
+    def __str__(self) -> str:
+        return f"{self._place}!{self.error}"
+
+
+@dataclass(frozen=True, slots=True)
+class Slow(_At):
+    """What `task` waits for before `step` comes only after the next timer other than its own has fired.
+
+    Args:
+        task: the task's name in a trace.
+        step: the step that it waits for, from 0.
+
+    >>> str(Slow("store", 2))
+    'store@2!slow'
+    """
+
+    def __str__(self) -> str:
+        return f"{self._place}!slow"
+
+
+Deviation: TypeAlias = Late | Cancel | Raise | Slow
+
+
+class Schedule(frozenset[Deviation]):
+    """Asyncio's order plus a few deviations; the empty schedule *is* asyncio's order.
+
+    A frozen set, so that a schedule is what it does, however it came about. Write one to play an order on purpose
+    (``Explorer(replay=...)``), or take one from a failure.
+
+    >>> schedule = Schedule.parse("client@4!cancel, audit#1@1+3")
+    >>> print(schedule)
+    audit#1@1+3, client@4!cancel
+    >>> schedule == Schedule([Late("audit#1", 1, by=3), Cancel("client", 4)])
+    True
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> "Schedule":
+        """The schedule that `text` shows: what ``str(schedule)`` gives.
+
+        Raises:
+            ScheduleSyntaxError: points at what cannot be read.
+        """
+        return cls(_parsed(text))
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.in_order()))
+
+    def __repr__(self) -> str:
+        return f"Schedule.parse({str(self)!r})"
+
+    def in_order(self) -> list[Deviation]:
+        """The deviations by task and step."""
+        return sorted(self, key=lambda each: (each.task, each.step, str(each)))
+
+    def with_(self, deviation: Deviation) -> "Schedule":
+        """This schedule and one deviation more."""
+        return Schedule([*self, deviation])
+
+    def replacing(self, old: Deviation, new: Deviation | None = None) -> "Schedule":
+        """This schedule with `new` in place of `old`, or without `old`."""
+        return Schedule([*(self - {old}), *(() if new is None else (new,))])
+
+
+def _check(holds: bool, complaint: str) -> None:
+    if not holds:
+        raise ValueError(complaint)
+
+
+# A name is a path of parts, each a word or a JSON string, with a number where its creator started several of that name.
+_PART = r'(?:[\w.<>-]+|"(?:[^"\\]|\\.)*")(?:\#\d+)?'
+_NAME = re.compile(rf"{_PART}(?:/{_PART})*(?::{_PART})?")
+_FIRST = re.compile(r'("(?:[^"\\]|\\.)*")|#1(?=[/:]|$)')
+_STEP = re.compile(r"@(\d+)")
+_LATE = re.compile(r"\+(\d+)")
+_CANCEL = re.compile(r"!cancel(?:\+(\d+))?(?!\w)")
+_SLOW = re.compile(r"!slow(?!\w)")
+_RAISE = re.compile(r"!([^\W\d]\w*)")
+
+
+@lru_cache(4096)
+def _is_name(text: str) -> bool:
+    return _NAME.fullmatch(text) is not None
+
+
+@lru_cache(4096)
+def quoted(part: str) -> str:
+    """One part of a name as it stands in a trace: a word as it is, anything else as a JSON string.
+
+    >>> quoted("client"), quoted("client 1")
+    ('client', '"client 1"')
+    """
+    return part if re.fullmatch(r"[\w.<>-]+", part) else json.dumps(part)
+
+
+def canonical(name: str) -> str:
+    """`name` without the number of what is the first of its name: with or without it, the same task is meant.
+
+    >>> canonical("client#1/handle#2"), canonical("client#1:timer#1")
+    ('client/handle#2', 'client:timer')
+    """
+    return _FIRST.sub(lambda found: found[1] or "", name) if "#1" in name else name
+
+
+def _parsed(text: str) -> Iterator[Deviation]:
+    place = _skip_space(text, 0)
+    while place < len(text):
+        deviation, place = _parse_one(text, place)
+        yield deviation
+        place = _skip_space(text, place)
+        if place < len(text):
+            if text[place] != ",":
+                raise _error(text, place, "expected a comma, or the end")
+            place = _skip_space(text, place + 1)
+            if place == len(text):
+                raise _error(text, place, "expected one deviation more after the comma")
+
+
+def _parse_one(text: str, place: int) -> tuple[Deviation, int]:
+    found = _NAME.match(text, place)
+    if not found:
+        raise _error(text, place, "expected the name of a task")
+    name, place = found[0], found.end()
+    step = 0
+    if found := _STEP.match(text, place):
+        step, place = int(found[1]), found.end()
+    elif ":" not in name:
+        raise _error(text, place, "expected @ and the number of a step")
+    return _parse_what(text, place, name, step)
+
+
+def _parse_what(text: str, place: int, name: str, step: int) -> tuple[Deviation, int]:
+    try:
+        if found := _LATE.match(text, place):
+            return Late(name, step, int(found[1])), found.end()
+        if found := _CANCEL.match(text, place):
+            return Cancel(name, step, None if found[1] is None else int(found[1])), found.end()
+        if found := _SLOW.match(text, place):
+            return Slow(name, step), found.end()
+        if found := _RAISE.match(text, place):
+            return Raise(name, step, found[1]), found.end()
+    except ValueError as error:
+        raise _error(text, place, str(error)) from None
+    raise _error(text, place, "expected +places, !cancel, !slow or !NameOfAnError")
+
+
+def _skip_space(text: str, place: int) -> int:
+    while place < len(text) and text[place].isspace():
+        place += 1
+    return place
+
+
+def _error(text: str, place: int, complaint: str) -> ScheduleSyntaxError:
+    return ScheduleSyntaxError(
+        f"this is no schedule: {complaint}\n"
+        f"  {text}\n"
+        f"  {' ' * place}^\n"
+        f"A schedule reads like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError"
+    )

@@ -1,0 +1,213 @@
+"""Which schedules to play, from the traces seen so far. Pure: it sees schedules and traces, nothing else.
+
+All schedules with one deviation, then two, and so on: bounding the number of deviations from a deterministic order is
+delay-bounded scheduling (Emmi, Qadeer, Rakamaric: "Delay-bounded scheduling", POPL 2011). Most bugs need one or two.
+Within one number they come in a shuffled order, so that a bug does not have to wait for where it lies.
+
+Only what changes something is tried: an arrival is made late just enough to come behind the next thing that does not
+follow from itself. From that run it is made later again, and so on until nothing else is left to run.
+"""
+
+import random
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+
+from .options import Options
+from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
+from .trace import AFTER, ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
+
+_WALK_IS_LATE = 1 / 3  # how many arrivals of a random walk are late; half of those by one place, a quarter by two...
+_POOL = 2000  # schedules from which the next is drawn, if there are as many
+
+
+class Search:
+    """Gives schedules and is told what came of them.
+
+    Args:
+        options: how far to go.
+        seed: decides the order.
+
+    Attributes:
+        deviations: the number of deviations of the schedules that it gives now.
+        distinct: how many different runs it has seen.
+    """
+
+    def __init__(self, options: Options, seed: int | str) -> None:
+        self._options = options
+        self._random = random.Random(seed)
+        self._given: set[Schedule] = {Schedule()}
+        self._pool: list[Schedule] = [Schedule()]
+        self._parents: list[tuple[Schedule, Trace]] = []
+        self._grown: list[tuple[Schedule, Trace]] = []
+        # Hashes, since 100,000 traces would be a lot to keep.
+        self._seen: set[tuple[int, Schedule]] = set()
+        self._walks_left = options.samples
+        self._first: Trace | None = None
+        self._last: Trace | None = None
+        self._has_more = False
+        self.deviations = 0
+        self.distinct = 0
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether all schedules with up to ``max_deviations`` were given."""
+        return not (self._pool or self._parents or self._grown)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is no schedule left, of any number of deviations."""
+        return self.is_bounded and not self._has_more
+
+    def next(self) -> Schedule | None:
+        """The schedule to play next, None at the end."""
+        self._fill_pool()
+        if self._pool:
+            place = self._random.randrange(len(self._pool))
+            self._pool[place], self._pool[-1] = self._pool[-1], self._pool[place]
+            return self._pool.pop()
+        if self._walks_left and self._has_more:
+            self._walks_left -= 1
+            return self._walk()
+        return None
+
+    def saw(self, schedule: Schedule, trace: Trace) -> None:
+        """Learn from a run: `schedule` without what it had no use for, and its trace."""
+        self._first, self._last = self._first or trace, trace
+        faults = Schedule([each for each in schedule if not isinstance(each, Late)])
+        facts = (hash(trace.facts), faults)
+        if facts in self._seen:
+            return
+        self._seen.add(facts)
+        self.distinct += 1
+        if self.is_walking:
+            return
+        self._propose(later(schedule, trace))
+        if self.deviations < self._options.max_deviations:
+            self._grown.append((schedule, trace))
+        elif not self._has_more:
+            more = extensions(schedule, trace, self._options)
+            self._has_more = any(extension not in self._given for extension in more)
+
+    @property
+    def is_walking(self) -> bool:
+        """Whether random walks have begun."""
+        return self._walks_left < self._options.samples
+
+    def _fill_pool(self) -> None:
+        if not self._pool and not self._parents and self._grown:
+            self.deviations += 1
+            self._parents, self._grown = self._grown, []
+            self._random.shuffle(self._parents)
+        # Of long scenarios not all can be held at once; what is drawn from this many is shuffled enough.
+        while self._parents and len(self._pool) < _POOL:
+            schedule, trace = self._parents.pop()
+            self._propose(extensions(schedule, trace, self._options))
+        if not self._pool and self._grown:
+            self._fill_pool()
+
+    def _propose(self, schedules: Iterable[Schedule]) -> None:
+        for schedule in schedules:
+            if schedule not in self._given:
+                self._given.add(schedule)
+                self._pool.append(schedule)
+
+    def _walk(self) -> Schedule:
+        """Late arrivals by chance, out of those that the first run or the last one had."""
+        trace = self._random.choice([self._first, self._last])
+        assert trace is not None
+        late = []
+        for _, step in trace.arrivals():
+            if self._random.random() < _WALK_IS_LATE:
+                by = 1
+                while self._random.random() < 1 / 2:
+                    by += 1
+                late.append(Late(step.who, step.number, by))
+        return Schedule(late)
+
+
+_late = lru_cache(10_000)(Late)  # the same few come up again and again
+
+
+def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
+    """`schedule` with one of its late arrivals later, as far as that changes something."""
+    for index, step in enumerate(trace.steps):
+        if step.entry % PLACES in (BEFORE, AFTER) and (place := next_place(trace, index)) is not None:
+            for each in schedule:
+                if isinstance(each, Late) and (each.task, each.step) == (step.who, step.number):
+                    by = each.by + (place - step.entry) // 2
+                    yield schedule.replacing(each, _late(step.who, step.number, by))
+
+
+def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:
+    """`schedule` and one deviation more, out of those that its run has shown to be possible."""
+    taken = {(type(each), each.task, each.step) for each in schedule}
+    has_cancel = any(isinstance(each, Cancel) for each in schedule)
+    for index, step in trace.arrivals():
+        for deviation in _deviations_at(trace, index, step, options):
+            if (type(deviation), step.who, step.number) not in taken:
+                yield schedule.with_(deviation)
+    if trace.cancellable and not has_cancel:
+        for cancel in _cancellations(trace):
+            yield schedule.with_(cancel)
+
+
+def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> Iterator[Deviation]:
+    place = next_place(trace, index)
+    if place is not None:
+        yield _late(step.who, step.number, (place - step.entry + 1) // 2)
+    if step.kind in ANSWERS:
+        for name in options.errors:
+            yield Raise(step.who, step.number, name)
+        if options.slow:
+            yield Slow(step.who, step.number)
+
+
+def next_place(trace: Trace, index: int) -> int | None:
+    """The first place of entry at which the step at `index` would come behind something more than in this run.
+
+    What it made ready itself does not count: that would be later as well. Nor does what happens at a later time, for
+    time stands still for lateness. None if nothing is left.
+    """
+    steps = trace.steps
+    step = steps[index]
+    iteration = step.entry // PLACES
+    queued = 0
+    for follower in steps[index + 1 :]:
+        if follower.time != step.time:
+            return None
+        entry = follower.entry
+        if entry // PLACES == iteration or entry % PLACES not in (QUEUE, ARRIVING):
+            return _place_after(entry)
+        if entry // PLACES == iteration + 1:
+            if entry % PLACES == ARRIVING:
+                return _place_after(entry)
+            queued += 1
+            if queued > step.queued or iteration + 1 in trace.disturbed:
+                return _place_after(entry)
+    return None
+
+
+def _place_after(entry: int) -> int:
+    return entry + 1 if entry % 2 == 0 else entry + 2
+
+
+def _cancellations(trace: Trace) -> Iterator[Cancel]:
+    """Where a task may be cancelled: at each place while it is suspended, if something has happened since the last."""
+    suspended: dict[str, int] = {}
+    for index, step in enumerate(trace.steps):
+        if step.who not in trace.cancellable or step.got == "call":
+            continue
+        yield Cancel(step.who, step.number)
+        if step.who in suspended:
+            yield from _cancellations_between(trace, suspended[step.who], index)
+        suspended[step.who] = index
+
+
+def _cancellations_between(trace: Trace, suspended: int, woken: int) -> Iterator[Cancel]:
+    first = (trace.steps[suspended].entry // PLACES + 1) * PLACES + 1
+    step, done = trace.steps[woken], -1
+    for other in trace.steps[suspended + 1 : woken]:
+        after = max(0, (_place_after(other.entry) - first) // 2)
+        if other.entry // PLACES < step.entry // PLACES and after != done:
+            yield Cancel(step.who, step.number, after)
+            done = after

@@ -1,0 +1,128 @@
+"""The process around the runs, made the same for each of them, and put back afterwards.
+
+``random`` (and numpy's) starts from the same state in every run. ``as_completed`` starts coroutines in the order in
+which they were given: asyncio itself goes by the address. An awaited `AsyncMock` suspends for a step, as a real call
+would. What anyio sends to threads goes through the loop.
+
+Private names of CPython used here: ``__sleep0`` of asyncio.tasks, and ``_execute_mock_call`` of an AsyncMock.
+"""
+
+import asyncio
+import functools
+import gc
+import inspect
+import random
+import sys
+import types
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from .arrivals import answer_of_mock
+from .loop import PlayedLoop
+
+
+class Surroundings:
+    """What is in place while a scenario is explored.
+
+    Args:
+        may_raise: whether a schedule may let a bare yield fail. It costs each ``sleep(0)`` a little.
+
+    Attributes:
+        refresh: to be called before each run, which then starts from the same state as all others.
+    """
+
+    refresh: Callable[[], None]
+
+    def __init__(self, *, may_raise: bool) -> None:
+        self._may_raise = may_raise
+
+    def __enter__(self) -> "Surroundings":
+        self._stack = ExitStack()
+        enter = self._stack.enter_context
+        enter(_replaced(asyncio.tasks, "set", _set_in_order))
+        if self._may_raise:
+            enter(_replaced(asyncio.tasks, "__sleep0", _sleep0))
+        if mock := sys.modules.get("unittest.mock"):
+            enter(_replaced(mock.AsyncMockMixin, "_execute_mock_call", _suspending(mock)))
+        if "anyio" in sys.modules:
+            from .anyio import threads_through_loop
+
+            enter(threads_through_loop())
+        self.refresh = _same_randomness()
+        self._is_silent = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def silence(self) -> None:
+        """From now on, coroutines that were never awaited are our doing: their task was cancelled before it began."""
+        if not self._is_silent:
+            self._is_silent = True
+            self._stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            self._stack.callback(gc.collect)  # those in cycles say so when they are found
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, new: object) -> Iterator[None]:
+    had = name in vars(owner)
+    old = vars(owner).get(name)
+    setattr(owner, name, new)
+    try:
+        yield
+    finally:
+        if had:
+            setattr(owner, name, old)
+        else:
+            delattr(owner, name)
+
+
+def _same_randomness() -> Callable[[], None]:
+    state = random.getstate()
+    numpy: Any = sys.modules.get("numpy.random")
+    if numpy is None:
+        return functools.partial(random.setstate, state)
+    state_of_numpy = numpy.get_state()
+
+    def set_both() -> None:
+        random.setstate(state)
+        numpy.set_state(state_of_numpy)
+
+    return set_both
+
+
+def _set_in_order(items: Iterable[Any] = ()) -> Any:
+    """A set; of coroutines, which hash by address, a dict, which keeps their order: asyncio only iterates it."""
+    items = list(items)
+    by_address = any(inspect.isawaitable(item) and not asyncio.isfuture(item) for item in items)
+    return dict.fromkeys(items) if by_address else set(items)
+
+
+@types.coroutine
+def _sleep0() -> Generator[None, None, None]:
+    """As asyncio's; but the schedule may let it fail."""
+    yield
+    task: Any = asyncio.current_task()
+    actor = getattr(task, "actor", None)
+    if actor is not None and actor.error is not None:
+        error, actor.error = actor.error, None
+        raise error
+
+
+# It stands for asyncio's also in the eyes of who asks where a task is suspended.
+_sleep0.__code__ = _sleep0.__code__.replace(co_name="__sleep0", co_filename=asyncio.tasks.__file__)
+
+
+def _suspending(mock: Any) -> Any:
+    execute = mock.AsyncMockMixin._execute_mock_call
+
+    @functools.wraps(execute)
+    async def execute_later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(asyncio.get_running_loop(), PlayedLoop):
+            await answer_of_mock()
+        return await execute(self, *args, **kwargs)
+
+    return execute_later

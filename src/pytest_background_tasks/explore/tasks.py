@@ -1,0 +1,47 @@
+"""The tasks and futures of an explored loop, which behave the same in every run.
+
+Sets of them are iterated in order of hash, which is the address otherwise: `asyncio.TaskGroup`, `asyncio.wait` and user
+code do that. So they hash by the order of their creation.
+"""
+
+import asyncio
+from typing import Any
+
+from .actors import Actor
+
+
+class PlayedFuture(asyncio.Future[Any]):
+    """A future that hashes by the order of creation."""
+
+    __slots__ = ("number",)
+
+    def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
+        self.number = number
+        super().__init__(loop=loop)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class PlayedTask(asyncio.Task[Any]):
+    """A task that hashes by the order of creation and knows its `Actor`."""
+
+    __slots__ = ("actor", "number")
+
+    def __init__(
+        self, number: int, actor: Actor, coroutine: Any, loop: asyncio.AbstractEventLoop, **kwargs: Any
+    ) -> None:
+        self.number = number
+        self.actor = actor
+        if kwargs.get("name") is not None:
+            actor.call(kwargs["name"])
+        super().__init__(coroutine, loop=loop, **kwargs)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def set_name(self, value: object) -> None:
+        """As asyncio's; on some versions that is how a task gets the name it was created with, which may be None."""
+        if value is not None:
+            self.actor.call(value)
+            super().set_name(value)

@@ -1,0 +1,71 @@
+"""The loop that plays a schedule to be shown: it also records at which lines tasks go on, and who made them ready.
+
+Private names of CPython used here: ``_callback`` of a handle.
+"""
+
+import asyncio
+import re
+from collections.abc import Callable
+from contextvars import Context
+from dataclasses import replace
+from typing import Any
+
+from ..sites import waiting_site
+from ..waits import wait_of
+from .arrivals import stepping_task
+from .loop import PlayedLoop
+from .trace import Told, Trace
+
+
+class TellingLoop(PlayedLoop):
+    """A `PlayedLoop` whose trace has `Told` in every step. Several times slower, and the order is the same."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._wakers: dict[int, tuple[asyncio.Handle, int | None]] = {}
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Queue a callback, and remember who did."""
+        handle = super().call_soon(callback, *args, context=context)
+        self._wakers[id(handle)] = handle, len(self._steps) if self.is_running() else None
+        return handle
+
+    def _run_handles(self, size: int, entry: int) -> None:
+        for _ in range(size):
+            handle: Any = self._ready[0]
+            task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
+            site = task and waiting_site(task.get_coro(), self._is_own)
+            before = len(self._steps)
+            super()._run_handles(1, entry)
+            if len(self._steps) > before:
+                told = Told("" if site is None else str(site), "" if task is None else self._then(task), waker)
+                self._steps[-1] = self._steps[-1]._replace(told=told)
+
+    def trace(self) -> Trace:
+        """What happened so far, with all tasks by the names that a reader sees."""
+        trace = super().trace()
+
+        def shown(then: str) -> str:
+            return _NAME.sub(lambda found: trace.shown(found[1]), then)
+
+        steps = [
+            step._replace(told=step.told and step.told._replace(then=shown(step.told.then))) for step in trace.steps
+        ]
+        return replace(trace, steps=tuple(steps))
+
+    def _then(self, task: Any) -> str:
+        if task.done():
+            return ""
+        self._names.settle()
+        wait = wait_of(task, self._is_own, _name)
+        return "" if wait is None else str(wait)
+
+
+# How a name is to be shown is known only at the end, when all tasks have been started.
+_NAME = re.compile("\0(.*?)\0")
+
+
+def _name(task: Any) -> str:
+    return f"\0{task.actor.name}\0"

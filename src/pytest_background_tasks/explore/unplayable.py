@@ -1,0 +1,84 @@
+"""What a loop without sockets, processes and signals cannot play: each call is refused, with what to use instead."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import NotPlayable
+
+_TRANSPORT = "a transport in memory, or a fake of the client or server (for ASGI: httpx.ASGITransport)"
+_PROCESS = "a fake of what starts the process"
+_SIGNAL = "a direct call of what handles the signal"
+
+_INSTEAD = {
+    "create_connection": _TRANSPORT,
+    "create_server": _TRANSPORT,
+    "create_datagram_endpoint": _TRANSPORT,
+    "create_unix_connection": _TRANSPORT,
+    "create_unix_server": _TRANSPORT,
+    "connect_accepted_socket": _TRANSPORT,
+    "connect_read_pipe": _TRANSPORT,
+    "connect_write_pipe": _TRANSPORT,
+    "start_tls": _TRANSPORT,
+    "sendfile": _TRANSPORT,
+    "getaddrinfo": _TRANSPORT,
+    "getnameinfo": _TRANSPORT,
+    "add_reader": _TRANSPORT,
+    "remove_reader": _TRANSPORT,
+    "add_writer": _TRANSPORT,
+    "remove_writer": _TRANSPORT,
+    "sock_accept": _TRANSPORT,
+    "sock_connect": _TRANSPORT,
+    "sock_recv": _TRANSPORT,
+    "sock_recv_into": _TRANSPORT,
+    "sock_recvfrom": _TRANSPORT,
+    "sock_recvfrom_into": _TRANSPORT,
+    "sock_sendall": _TRANSPORT,
+    "sock_sendfile": _TRANSPORT,
+    "sock_sendto": _TRANSPORT,
+    "subprocess_exec": _PROCESS,
+    "subprocess_shell": _PROCESS,
+    "add_signal_handler": _SIGNAL,
+    "remove_signal_handler": _SIGNAL,
+}
+
+
+class UnplayableCalls(asyncio.BaseEventLoop):
+    """The calls of a loop that are refused.
+
+    Attributes:
+        refusal: the error of the first refused call, or of whatever else showed that the run cannot be played. The
+            code under test may have caught it.
+    """
+
+    refusal: NotPlayable | None = None
+
+    def refuse(self, error: NotPlayable) -> NotPlayable:
+        """Remember that this run cannot be played."""
+        self.refusal = self.refusal or error
+        return error
+
+
+def _refusing(name: str, instead: str) -> Callable[..., Any]:
+    def refuse(self: UnplayableCalls, *_: object, **__: object) -> Any:
+        raise self.refuse(
+            NotPlayable(f"loop.{name}() is real, and no schedule can order what is real\nUse in the test: {instead}")
+        )
+
+    refuse.__name__ = name
+    return refuse
+
+
+for _name, _use in _INSTEAD.items():
+    setattr(UnplayableCalls, _name, _refusing(_name, _use))
+
+
+def foreign_thread(thread: threading.Thread) -> NotPlayable:
+    """The error for a thread that the program has started itself."""
+    kind = type(thread)
+    what = thread.name if kind is threading.Thread else f"{thread.name}, a {kind.__module__}.{kind.__qualname__}"
+    return NotPlayable(
+        f"the scenario uses a thread that it has not sent to an executor: {what}\n"
+        f"When such a thread answers cannot be told by a schedule. Use asyncio.to_thread, or a fake of what starts it"
+    )

@@ -1,0 +1,43 @@
+"""What the tests of the engine share."""
+
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from pytest_background_tasks import Schedule, Trace
+from pytest_background_tasks.explore.options import Options
+from pytest_background_tasks.explore.play import Run, play
+from pytest_background_tasks.explore.surroundings import Surroundings
+from pytest_background_tasks.explore.threads import HelperThread
+from pytest_background_tasks.own import OwnCode
+
+Scenario = Callable[[], Coroutine[Any, Any, object]]
+
+
+class Played(Protocol):
+    def __call__(self, scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run: ...
+
+
+@pytest.fixture(scope="session")
+def played() -> Played:
+    """Play a scenario under the schedule that a text shows."""
+
+    def play_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run:
+        options.setdefault("is_own", OwnCode(Path(__file__).parent))
+        with HelperThread() as helper, Surroundings(may_raise=True) as around:
+            around.refresh()
+            return play(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
+
+    return play_once
+
+
+@pytest.fixture(scope="session")
+def order() -> Callable[[Trace], str]:
+    """The steps of tasks in a trace, in order: ``main@0 client@0``."""
+
+    def order_of(trace: Trace) -> str:
+        return " ".join(f"{step.who}@{step.number}" for step in trace.steps if step.got != "call")
+
+    return order_of

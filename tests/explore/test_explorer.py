@@ -1,0 +1,563 @@
+"""An exploration: its verdicts, its failures, and what it says when it cannot explore."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import anyio
+import pytest
+from inline_snapshot import snapshot
+
+from pytest_background_tasks import (
+    Cancel,
+    Deadlock,
+    ExploreError,
+    Explorer,
+    NotDeterministic,
+    NotPlayable,
+    ReplayError,
+    Schedule,
+    ScheduleSyntaxError,
+)
+
+
+async def io() -> None:
+    await asyncio.sleep(0)
+
+
+async def sells_too_often() -> None:
+    left = 2
+
+    async def sell() -> None:
+        nonlocal left
+        before = left
+        await io()
+        left = before - 1
+
+    async def look_and_sell() -> None:
+        await io()
+        await sell()
+
+    await asyncio.gather(sell(), look_and_sell())
+    assert left == 0
+
+
+async def two_clients() -> None:
+    async def client() -> None:
+        await io()
+        await io()
+
+    await asyncio.gather(client(), client())
+
+
+async def one_after_the_other() -> None:
+    await io()
+    await asyncio.sleep(1)
+
+
+# Verdicts.
+
+
+def test_failed() -> None:
+    exploration = Explorer().explore(sells_too_often)
+    failure = exploration.failure
+    assert exploration.verdict == "failed"
+    assert failure is not None
+    assert isinstance(failure.error, AssertionError)
+    assert str(failure.schedule) == "sell@0+1"
+    assert failure.kinds == {"start"}
+    assert failure.run == exploration.runs
+    assert failure.trace.facts != failure.asyncio_trace.facts
+    assert all(step.told for step in (*failure.trace.steps, *failure.asyncio_trace.steps))
+    with pytest.raises(AssertionError):
+        failure.reproduce()
+    assert str(exploration).startswith("failed: sell@0+1, found in run ")
+
+
+def test_failed_in_asyncios_own_order() -> None:
+    async def scenario() -> None:
+        raise LookupError
+
+    exploration = Explorer().explore(scenario)
+    assert exploration.failure is not None
+    assert exploration.failure.schedule == Schedule()
+    assert exploration.failure.trace is exploration.failure.asyncio_trace
+    assert exploration.runs == 1
+    assert "failed: asyncio's own order, found in run 1" in str(exploration)
+
+
+def test_exhausted() -> None:
+    exploration = Explorer(max_deviations=99).explore(two_clients)
+    assert exploration.verdict == "exhausted"
+    assert exploration.failure is None
+    assert exploration.distinct < exploration.runs
+    assert str(exploration).startswith(
+        "exhausted: nothing fails in any order of arrivals; cancellations, errors and slow answers not included; "
+    )
+
+
+def test_exhausted_says_what_is_included() -> None:
+    exploration = Explorer(max_deviations=99, cancel=True, slow=True).explore(one_after_the_other)
+    assert "cancellations and slow answers included, errors not; " in str(exploration)
+    exploration = Explorer(max_deviations=99, cancel=True, slow=True, raises=()).explore(one_after_the_other)
+    assert "errors not; " in str(exploration)
+
+
+def test_bounded() -> None:
+    exploration = Explorer(max_deviations=1).explore(two_clients)
+    assert (exploration.verdict, exploration.deviations) == ("bounded", 1)
+    assert "bounded: nothing fails with up to 1 deviations; " in str(exploration)
+
+
+def test_truncated() -> None:
+    first = Explorer(max_deviations=1).explore(two_clients).runs
+    exploration = Explorer(max_schedules=first + 3, max_deviations=5).explore(two_clients)
+    assert (exploration.verdict, exploration.runs, exploration.deviations) == ("truncated", first + 3, 1)
+    assert f"nothing has failed yet; all with up to 1 deviations were tried; {first + 3} runs" in str(exploration)
+
+
+def test_what_could_be_bounded_but_for_the_budget_is_truncated() -> None:
+    """A search that was cut short never says that something holds."""
+    full = Explorer(max_deviations=1).explore(two_clients)
+    short = Explorer(max_deviations=1, max_schedules=full.runs - 1).explore(two_clients)
+    assert (short.verdict, short.deviations) == ("truncated", 0)
+    assert Explorer(max_deviations=1, max_schedules=full.runs).explore(two_clients).verdict == "bounded"
+
+
+def test_no_deviations_at_all_is_asyncios_own_order_only() -> None:
+    assert Explorer(max_deviations=0).explore(two_clients).verdict == "bounded"
+    assert Explorer(max_deviations=0).explore(one_after_the_other).verdict == "exhausted"
+
+
+def test_time_may_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count()
+    monkeypatch.setattr("pytest_background_tasks.explore.explorer.monotonic", lambda: next(clock))
+    exploration = Explorer(max_seconds=5).explore(two_clients)
+    assert (exploration.verdict, exploration.runs) == ("truncated", 4)
+    assert exploration.seconds == 6
+
+
+def test_the_same_seed_gives_the_same_exploration() -> None:
+    def runs(seed: int | str) -> tuple[int, str]:
+        exploration = Explorer(seed=seed).explore(sells_too_often)
+        assert exploration.seed == seed
+        assert exploration.failure is not None
+        return exploration.runs, str(exploration.failure.schedule)
+
+    found = [runs(seed) for seed in range(20)]
+    assert [runs(seed) for seed in range(20)] == found
+    assert len(set(found)) > 1
+    assert runs("tests/test_x.py::test_y") == runs("tests/test_x.py::test_y")
+
+
+def test_random_walks_go_on_where_the_search_ends() -> None:
+    async def needs_three() -> None:
+        order = []
+
+        async def job(name: str) -> None:
+            await io()
+            order.append(name)
+
+        await asyncio.gather(*map(job, "abcd"))
+        assert "".join(order) != "dcba"
+
+    kept = {"max_deviations": 1}
+    assert Explorer(**kept).explore(needs_three).verdict == "bounded"
+    exploration = Explorer(**kept, samples=900).explore(needs_three)
+    assert exploration.failure is not None
+    assert len(exploration.failure.schedule) >= 2
+    unlucky = Explorer(**kept, samples=5).explore(needs_three)
+    assert (unlucky.verdict, unlucky.deviations) == ("bounded", 1)
+
+
+# Failures are minimal, confirmed, and the last that was played.
+
+
+def test_the_failing_run_is_the_last_that_is_played() -> None:
+    """What it leaves behind, a store or captured output, is what its reader looks at."""
+    outcomes = []
+
+    async def scenario() -> None:
+        try:
+            await sells_too_often()
+        except AssertionError:
+            outcomes.append("failed")
+            raise
+        outcomes.append("passed")
+
+    Explorer().explore(scenario)
+    assert outcomes[-2:] == ["passed", "failed"]
+
+
+def test_a_failure_that_does_not_come_again_is_no_failure() -> None:
+    calls = itertools.count()
+
+    async def scenario() -> None:
+        await two_clients()
+        assert next(calls) != 5
+
+    with pytest.raises(NotDeterministic, match="does not end in the same way when the failing run was played again"):
+        Explorer().explore(scenario)
+
+
+# Cancellation.
+
+
+async def gathers() -> None:
+    async def client() -> None:
+        await io()
+
+    await asyncio.gather(client(), client())
+
+
+def test_runs_that_a_cancellation_ends_are_cut_and_counted() -> None:
+    exploration = Explorer(cancel="client*").explore(gathers)
+    assert exploration.failure is None
+    assert exploration.cut > 0
+    assert f"{exploration.cut} cut short by the cancellation (gather(..., return_exceptions=True)" in str(exploration)
+
+
+@pytest.mark.parametrize("cancel", [True, "client", "cl*", "*client", ["nobody", "client"]])
+def test_whose_tasks_are_cancelled(cancel: Any) -> None:
+    assert Explorer(cancel=cancel).explore(gathers).cut > 0
+
+
+def test_a_coroutine_function_says_whose_tasks_are_cancelled() -> None:
+    async def client() -> None:
+        await io()
+
+    async def scenario() -> None:
+        await asyncio.gather(client(), io())
+
+    exploration = Explorer(cancel=client, max_deviations=1).explore(scenario)
+    assert 0 < exploration.cut < Explorer(cancel=True, max_deviations=1).explore(scenario).cut
+
+
+def test_a_cancellation_may_come_while_time_goes_on() -> None:
+    """Between two moments at which others do something, not only when the task suspends or wakes."""
+
+    async def scenario() -> None:
+        phase = 0
+
+        async def client() -> None:
+            try:
+                await asyncio.sleep(5)
+            except asyncio.CancelledError:
+                assert phase != 1, "half done"
+                raise
+
+        async def work() -> None:
+            nonlocal phase
+            for number in (1, 2):
+                phase = number
+                await asyncio.sleep(1)
+
+        async def work_later() -> None:
+            await asyncio.sleep(1)
+            await work()
+
+        [error, _] = await asyncio.gather(client(), work_later(), return_exceptions=True)
+        assert not isinstance(error, AssertionError)
+
+    failure = Explorer(cancel="client").explore(scenario).failure
+    assert failure is not None
+    assert len(failure.schedule) == 1
+    [cancel] = failure.schedule
+    assert isinstance(cancel, Cancel)
+    assert cancel.after
+
+
+def test_cancel_that_matches_no_task_is_an_error() -> None:
+    with pytest.raises(ExploreError) as raised:
+        Explorer(cancel=["server*", io]).explore(gathers)
+    assert str(raised.value) == snapshot(
+        """\
+cancel= matches no task in any run: 'server*', io
+  there are: client#1, client#2
+Write one of these, or cancel=True for all tasks that the scenario starts\
+"""
+    )
+
+
+# Errors and slow answers.
+
+
+async def retries_once() -> None:
+    for _ in range(2):
+        with suppress(ConnectionError):
+            return await io()
+    raise LookupError
+
+
+def test_errors_from_outside() -> None:
+    assert Explorer(raises=ConnectionError, max_deviations=1).explore(retries_once).failure is None
+    exploration = Explorer(raises=ConnectionError).explore(retries_once)
+    assert exploration.failure is not None
+    assert str(exploration.failure.schedule) == "main@1!ConnectionError, main@2!ConnectionError"
+
+
+def test_answers_that_outlast_a_time_out() -> None:
+    async def scenario() -> None:
+        async with asyncio.timeout(1):
+            await io()
+
+    assert Explorer().explore(scenario).verdict == "exhausted"
+    exploration = Explorer(slow=True).explore(scenario)
+    assert exploration.failure is not None
+    assert str(exploration.failure.schedule) == "main@1!slow"
+    assert isinstance(exploration.failure.error, TimeoutError)
+
+
+# Replay.
+
+
+def test_a_failing_schedule_can_be_replayed() -> None:
+    found = Explorer().explore(sells_too_often).failure
+    assert found is not None
+    exploration = Explorer(replay=str(found.schedule)).explore(sells_too_often)
+    assert exploration.failure is not None
+    assert exploration.failure.schedule == found.schedule
+    assert exploration.failure.trace == found.trace
+    assert exploration.runs == 1
+
+
+def test_a_schedule_that_passes_proves_nothing() -> None:
+    exploration = Explorer(replay="look_and_sell@1+1").explore(sells_too_often)
+    assert (exploration.verdict, exploration.runs) == ("truncated", 1)
+
+
+def test_a_replay_is_not_minimised() -> None:
+    exploration = Explorer(replay="sell@0+1, look_and_sell@1+1").explore(sells_too_often)
+    assert exploration.failure is None or len(exploration.failure.schedule) == 2
+
+
+def test_the_cancellation_of_a_replay_need_not_be_asked_for() -> None:
+    assert Explorer(replay=Schedule([Cancel("client#2", 1)])).explore(gathers).cut == 1
+
+
+def test_replay_text_that_cannot_be_read() -> None:
+    with pytest.raises(ScheduleSyntaxError):
+        Explorer(replay="client@1")
+
+
+def test_a_replay_of_a_task_that_is_not_there() -> None:
+    with pytest.raises(ReplayError) as raised:
+        Explorer(replay="seller@1+1").explore(sells_too_often)
+    assert str(raised.value) == snapshot(
+        """\
+seller@1+1 cannot be played: there is no task seller; what arrives is: look_and_sell, sell
+The scenario has changed since, or it is another Python\
+"""
+    )
+
+
+def test_a_replay_of_a_step_that_is_not_there() -> None:
+    with pytest.raises(ReplayError) as raised:
+        Explorer(replay="sell@7+1").explore(sells_too_often)
+    assert str(raised.value) == snapshot(
+        """\
+sell@7+1 cannot be played: no step 7 of sell arrives; its steps are: 0 (start), 1 (yield)
+The scenario has changed since, or it is another Python\
+"""
+    )
+
+
+def test_a_replay_of_an_error_that_was_not_asked_for() -> None:
+    with pytest.raises(ReplayError, match=r"write: raises=OSError"):
+        Explorer(replay="sell@1!OSError").explore(sells_too_often)
+
+
+# What is not deterministic.
+
+
+def test_state_left_over_from_the_first_run_is_named_as_such() -> None:
+    cache: dict[str, int] = {}
+
+    async def scenario() -> None:
+        if "key" not in cache:
+            await io()
+            cache["key"] = 1
+        await io()
+
+    with pytest.raises(NotDeterministic) as raised:
+        Explorer().explore(scenario)
+    assert str(raised.value) == snapshot(
+        """\
+the scenario does not do the same in its first run as in the next (it left state over outside the scenario; a cache \
+that it filled?). At step 3:
+  once   main takes its step 2, at 0 s
+  again  PlayedLoop._end is called, at 0 s
+Usual reasons: a set that is iterated, id(), the wall clock, a cache or counter outside the scenario\
+"""
+    )
+
+
+def test_a_counter_outside_is_not_deterministic() -> None:
+    calls = itertools.count()
+
+    async def scenario() -> None:
+        await asyncio.sleep(next(calls))
+
+    with pytest.raises(
+        NotDeterministic,
+        match=r"under the same schedule. At step 2:\n  once   what main waits for before its step 1 arrives, at 1 s",
+    ):
+        Explorer().explore(scenario)
+
+
+def test_what_no_schedule_can_order_ends_the_exploration() -> None:
+    async def scenario() -> None:
+        await asyncio.open_connection("localhost", 1)
+
+    with pytest.raises(NotPlayable):
+        Explorer().explore(scenario)
+
+
+def test_an_outcome_that_passes_through_ends_the_exploration() -> None:
+    class Skipped(BaseException): ...
+
+    runs = itertools.count()
+
+    def scenario() -> Any:
+        if next(runs) == 5:
+            raise Skipped
+        return two_clients()
+
+    with pytest.raises(Skipped):
+        Explorer().explore(scenario)
+    assert next(runs) == 6
+
+
+# What users stumble over first.
+
+
+def test_two_waiters_that_one_set_wakes_see_the_same_state() -> None:
+    async def scenario() -> None:
+        state, ready, waiting, seen = [0], asyncio.Event(), [], []
+
+        async def wait() -> None:
+            waiting.append(1)
+            await ready.wait()
+            seen.append(state[0])
+
+        async def change() -> None:
+            while len(waiting) < 2:
+                await io()
+            state[0] = 1
+            ready.set()
+            await io()
+            state[0] = 2
+
+        await asyncio.gather(wait(), wait(), change())
+        assert len(set(seen)) == 1
+
+    assert Explorer(max_deviations=3).explore(scenario).failure is None
+
+
+def test_code_that_relies_on_the_start_of_a_task_and_says_so() -> None:
+    async def scenario() -> None:
+        is_started = False
+
+        async def server() -> None:
+            nonlocal is_started
+            is_started = True
+
+        asyncio.create_task(server(), name="server")
+        await io()
+        assert is_started
+
+    failure = Explorer().explore(scenario).failure
+    assert failure is not None
+    assert failure.kinds == {"start"}
+    others = ("yield", "sleep", "timer", "thread", "mock")
+    assert Explorer(arrivals=others).explore(scenario).verdict == "exhausted"
+
+
+async def by_gather(*jobs: Any) -> None:
+    await asyncio.gather(*[job() for job in jobs])
+
+
+async def by_create_task(*jobs: Any) -> None:
+    for task in [asyncio.create_task(job()) for job in jobs]:
+        await task
+
+
+async def by_group(*jobs: Any) -> None:
+    async with asyncio.TaskGroup() as group:
+        for job in jobs:
+            group.create_task(job())
+
+
+async def by_anyio(*jobs: Any) -> None:
+    async with anyio.create_task_group() as group:
+        for job in jobs:
+            group.start_soon(job)
+
+
+@pytest.mark.parametrize("start", [by_gather, by_create_task, by_group, by_anyio])
+def test_the_result_is_the_same_however_tasks_are_started(start: Any) -> None:
+    """The tasks have the same names, too."""
+
+    async def scenario() -> None:
+        total = 0
+
+        async def first() -> None:
+            nonlocal total
+            before = total
+            await io()
+            total = before + 1
+
+        async def second() -> None:
+            await io()
+            await first()
+
+        await start(first, second)
+        assert total == 2
+
+    failure = Explorer().explore(scenario).failure
+    assert failure is not None
+    assert str(failure.schedule) == "first@0+1"
+
+
+def test_it_explores_inside_other_things() -> None:
+    """In a Hypothesis test, a unittest method, a script: wherever no loop is running."""
+
+    @asynccontextmanager
+    async def store() -> AsyncIterator[list[int]]:
+        yield []
+
+    async def scenario() -> None:
+        async with store() as items:
+            await asyncio.gather(io(), io())
+            assert items == []
+
+    for _ in range(3):
+        assert Explorer().explore(scenario).failure is None
+
+
+async def test_inside_a_running_loop_it_says_what_to_do() -> None:
+    with pytest.raises(ExploreError, match="make the test a plain def"):
+        Explorer().explore(two_clients)
+
+
+def test_a_deadlock_is_a_failure_of_the_schedule() -> None:
+    async def scenario() -> None:
+        one, two = asyncio.Lock(), asyncio.Lock()
+
+        async def use(first: asyncio.Lock, second: asyncio.Lock) -> None:
+            async with first:
+                await io()
+                async with second:
+                    pass
+
+        async def later() -> None:
+            await io()
+            await use(two, one)
+
+        await asyncio.gather(use(one, two), later())
+
+    failure = Explorer().explore(scenario).failure
+    assert failure is not None
+    assert isinstance(failure.error, Deadlock)

@@ -1,0 +1,222 @@
+"""What real programs are made of runs inside a scenario: ASGI apps, streams, anyio."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import httpx
+import pytest
+from fastapi import BackgroundTasks, FastAPI
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from pytest_background_tasks import Explorer, NotPlayable
+
+Played = Any  # the fixture
+
+
+@asynccontextmanager
+async def client_of(app: Any) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        yield client
+
+
+def counting_app(repaired: bool) -> FastAPI:
+    """Counts visits: reads, waits for the store, writes."""
+    app, lock, visits = FastAPI(), asyncio.Lock(), [0]
+
+    async def count() -> int:
+        before = visits[0]
+        await asyncio.sleep(0)
+        visits[0] = before + 1
+        return visits[0]
+
+    @app.get("/visit")
+    async def visit() -> int:
+        if not repaired:
+            return await count()
+        async with lock:
+            return await count()
+
+    @app.get("/visits")
+    def visits_so_far() -> int:  # in a thread
+        return visits[0]
+
+    return app
+
+
+async def visits(repaired: bool) -> None:
+    async with client_of(counting_app(repaired)) as client:
+
+        async def visit_later() -> None:
+            for _ in range(30):  # somebody else's clicks
+                await asyncio.sleep(0)
+            await client.get("/visit")
+
+        await asyncio.gather(client.get("/visit"), visit_later())
+        assert (await client.get("/visits")).json() == 2
+
+
+def test_a_fastapi_app_loses_a_visit(played: Played) -> None:
+    """Two requests over httpx.ASGITransport; the `def` endpoint runs in the helper thread."""
+    assert played(lambda: visits(False)).error is None
+    exploration = Explorer().explore(lambda: visits(False))
+    assert exploration.failure is not None
+    assert isinstance(exploration.failure.error, AssertionError)
+    assert len(exploration.failure.schedule) == 1
+    assert Explorer(max_schedules=100).explore(lambda: visits(True)).failure is None
+
+
+def test_a_starlette_app_and_background_tasks_of_fastapi(played: Played) -> None:
+    done = []
+
+    async def hello(request: Request) -> JSONResponse:
+        await asyncio.sleep(0)
+        return JSONResponse({"name": request.path_params["name"]})
+
+    app = FastAPI()
+
+    @app.get("/work")
+    async def work(background: BackgroundTasks) -> str:
+        background.add_task(done.append, "in a thread")
+        return "ok"
+
+    async def scenario() -> None:
+        done.clear()
+        async with client_of(Starlette(routes=[Route("/{name}", hello)])) as client:
+            first, second = await asyncio.gather(client.get("/ann"), client.get("/bob"))
+            assert (first.json(), second.json()) == ({"name": "ann"}, {"name": "bob"})
+        async with client_of(app) as client:
+            assert (await client.get("/work")).json() == "ok"
+        assert done == ["in a thread"]
+
+    assert Explorer(max_deviations=1).explore(scenario).verdict == "bounded"
+
+
+class Pipe(asyncio.Transport):
+    """A transport in memory: what is written comes out at the other end."""
+
+    def __init__(self, other_end: asyncio.StreamReader) -> None:
+        super().__init__()
+        self.other_end = other_end
+        self.is_closed = False
+
+    def write(self, data: Any) -> None:
+        asyncio.get_running_loop().call_soon(self.other_end.feed_data, bytes(data))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+
+def streams() -> tuple[
+    tuple[asyncio.StreamReader, asyncio.StreamWriter], tuple[asyncio.StreamReader, asyncio.StreamWriter]
+]:
+    loop = asyncio.get_running_loop()
+    here, there = asyncio.StreamReader(), asyncio.StreamReader()
+    writers = [
+        asyncio.StreamWriter(Pipe(other), asyncio.StreamReaderProtocol(reader), reader, loop)
+        for reader, other in ((here, there), (there, here))
+    ]
+    return (here, writers[0]), (there, writers[1])
+
+
+async def echo_over_streams() -> None:
+    (reader, writer), (server_reader, server_writer) = streams()
+
+    async def serve() -> None:
+        while line := await server_reader.readline():
+            await asyncio.sleep(0)
+            server_writer.write(line.upper())
+            await server_writer.drain()
+
+    async def ask() -> None:
+        for word in (b"one\n", b"two\n"):
+            writer.write(word)
+            await writer.drain()
+            assert await asyncio.wait_for(reader.readline(), 1) == word.upper()
+
+    server = asyncio.create_task(serve())
+    await ask()
+    server.cancel()
+    writer.close()
+    server_writer.close()
+
+
+def test_streams_over_transports_in_memory() -> None:
+    assert Explorer().explore(echo_over_streams).verdict in ("bounded", "exhausted")
+
+
+async def anyio_program() -> None:
+    send, receive = anyio.create_memory_object_stream[int](1)
+    results = []
+
+    async def square(number: int) -> None:
+        results.append(await anyio.to_thread.run_sync(pow, number, 2))
+
+    async def work(numbers: Any) -> None:
+        async with numbers:
+            async for number in numbers:
+                await square(number)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(work, receive.clone())
+        group.start_soon(work, receive)
+        async with send:
+            for number in range(3):
+                await send.send(number)
+        with anyio.move_on_after(0.5):
+            await anyio.sleep(1)
+    assert sorted(results) == [0, 1, 4]
+
+
+def test_anyio_on_top() -> None:
+    assert Explorer(max_deviations=1).explore(anyio_program).verdict == "bounded"
+
+
+def test_anyios_limiter_holds_on_a_played_loop(played: Played) -> None:
+    async def scenario() -> None:
+        limiter = anyio.CapacityLimiter(1)
+        async with limiter:
+            task = asyncio.create_task(anyio.to_thread.run_sync(len, "", limiter=limiter))
+            await asyncio.sleep(1)
+            assert not task.done()
+        assert await task == 0
+
+    assert played(scenario).error is None
+
+
+def test_elsewhere_anyios_threads_are_as_ever() -> None:
+    from pytest_background_tasks.explore.surroundings import Surroundings
+
+    async def main() -> int:
+        return await anyio.to_thread.run_sync(anyio.from_thread.run_sync, len, "abc")
+
+    with Surroundings(may_raise=True):
+        assert asyncio.run(main()) == 3
+
+
+def test_a_call_from_anyios_thread_into_the_loop_says_that_it_cannot_be(played: Played) -> None:
+    async def scenario() -> None:
+        await anyio.to_thread.run_sync(anyio.from_thread.run_sync, len, "abc")
+
+    assert "AnyIO worker thread" in str(played(scenario).error)
+
+
+def test_a_server_with_real_sockets_is_refused() -> None:
+    import uvicorn
+
+    async def scenario() -> None:
+        server = uvicorn.Server(uvicorn.Config(counting_app(True), port=0, log_level="critical", lifespan="off"))
+        await server.serve()
+
+    with pytest.raises(NotPlayable, match=r"loop.create_server\(\) is real"):
+        Explorer().explore(scenario)

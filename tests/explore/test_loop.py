@@ -1,0 +1,509 @@
+"""The loop plays asyncio's own order, and every schedule the same way twice."""
+
+import asyncio
+import heapq
+import subprocess
+import sys
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_background_tasks import Late, Schedule
+
+Played = Any  # the fixture
+
+
+class InOrderTimer(asyncio.TimerHandle):
+    """Timers that are due at one moment fire in the order in which they were set."""
+
+    count = 0
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        InOrderTimer.count += 1
+        self.number = InOrderTimer.count
+
+    def __lt__(self, other: Any) -> bool:
+        return (self.when(), self.number) < (other.when(), other.number)
+
+
+class NumberedTask(asyncio.Task[Any]):
+    """Sets of tasks are in the same order as on a played loop: a group cancels its children in that order."""
+
+    count = 0
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        NumberedTask.count += 1
+        self.number = NumberedTask.count
+        super().__init__(*args, **kwargs)
+
+    def __hash__(self) -> int:
+        return self.number
+
+
+class ReferenceLoop(asyncio.SelectorEventLoop):
+    """asyncio's own loop, its own `_run_once`, on a clock that jumps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_task_factory(lambda loop, coroutine, **kwargs: NumberedTask(coroutine, loop=loop, **kwargs))
+        self.now = 0.0
+        select = self._selector.select  # type: ignore[attr-defined]
+
+        def jump(timeout: float | None = None) -> Any:
+            if timeout:
+                self.now = self._scheduled[0].when()  # type: ignore[attr-defined]
+            return select(0)
+
+        self._selector.select = jump  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, callback: Any, *args: Any, context: Any = None) -> Any:
+        timer = InOrderTimer(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)  # type: ignore[attr-defined]
+        timer._scheduled = True
+        return timer
+
+
+def on_reference_loop(main: Coroutine[Any, Any, Any]) -> None:
+    NumberedTask.count = 0
+    with asyncio.Runner(loop_factory=ReferenceLoop) as runner:
+        runner.run(main)
+
+
+Op = tuple[Any, ...]
+
+simple: st.SearchStrategy[Op] = (
+    st.tuples(st.just("sleep"), st.sampled_from([0, 0, 1, 2, 3]))
+    | st.tuples(st.just("put"), st.integers(0, 1))
+    | st.tuples(st.just("get"), st.integers(0, 1))
+    | st.tuples(st.sampled_from(["set", "event", "cancel", "raise", "later", "soon"]))
+)
+ops: st.SearchStrategy[list[Op]] = st.recursive(
+    st.lists(simple, max_size=4),
+    lambda inner: st.lists(
+        simple
+        | st.tuples(st.sampled_from(["lock", "timeout", "wait_for", "task", "shield"]), inner)
+        | st.tuples(st.sampled_from(["group", "gather", "wait", "as_completed"]), st.lists(inner, max_size=3)),
+        max_size=4,
+    ),
+    max_leaves=10,
+)
+
+
+@dataclass
+class Program:
+    """Does random things with everything asyncio has, and keeps a log."""
+
+    log: list[object] = field(default_factory=list)
+    tasks: list[asyncio.Task[Any]] = field(default_factory=list)
+    is_over: bool = False  # what the runner cancels at the end, it cancels in no order
+
+    async def main(self, program: list[Op]) -> None:
+        self.lock = asyncio.Lock()
+        self.event = asyncio.Event()
+        self.queues = [asyncio.Queue[int](1), asyncio.Queue[int]()]
+        await self.run("0", program)
+        while pending := [task for task in self.tasks if not task.done()]:
+            await asyncio.wait(pending, timeout=5)
+            for task in pending:
+                task.cancel()
+        self.note("end")
+
+    def note(self, what: object) -> None:
+        if not self.is_over:
+            self.log.append((asyncio.get_running_loop().time(), what))
+
+    async def run(self, name: str, program: list[Op]) -> None:
+        try:
+            for number, op in enumerate(program):
+                self.note(f"{name}@{number}")
+                await self.do(f"{name}.{number}", op)
+        except BaseException as error:
+            self.note(f"{name} {type(error).__name__}")
+            raise
+        self.note(f"{name} done")
+
+    async def quietly(self, name: str, program: list[Op]) -> None:
+        with suppress(Exception, asyncio.CancelledError):
+            await self.run(name, program)
+
+    async def do(self, name: str, op: Op) -> None:
+        kind, *arguments = op
+        await getattr(self, f"do_{kind}")(name, *arguments)
+
+    async def do_sleep(self, _: str, seconds: int) -> None:
+        await asyncio.sleep(seconds)
+
+    async def do_put(self, _: str, which: int) -> None:
+        async with asyncio.timeout(2):
+            await self.queues[which].put(1)
+
+    async def do_get(self, _: str, which: int) -> None:
+        await asyncio.wait_for(self.queues[which].get(), 2)
+
+    async def do_set(self, _: str) -> None:
+        self.event.set()
+
+    async def do_event(self, _: str) -> None:
+        async with asyncio.timeout(1):
+            await self.event.wait()
+
+    async def do_cancel(self, _: str) -> None:
+        for task in self.tasks[:1]:
+            task.cancel()
+
+    async def do_raise(self, name: str) -> None:
+        raise ValueError(name)
+
+    async def do_later(self, name: str) -> None:
+        asyncio.get_running_loop().call_later(1, self.note, f"{name} later")
+
+    async def do_soon(self, name: str) -> None:
+        asyncio.get_running_loop().call_soon(self.note, f"{name} soon")
+
+    async def do_lock(self, name: str, inner: list[Op]) -> None:
+        async with asyncio.timeout(3), self.lock:
+            await self.run(name, inner)
+
+    async def do_timeout(self, name: str, inner: list[Op]) -> None:
+        async with asyncio.timeout(1):
+            await self.run(name, inner)
+
+    async def do_wait_for(self, name: str, inner: list[Op]) -> None:
+        await asyncio.wait_for(self.run(name, inner), 1)
+
+    async def do_shield(self, name: str, inner: list[Op]) -> None:
+        await asyncio.shield(asyncio.ensure_future(self.quietly(name, inner)))
+
+    async def do_task(self, name: str, inner: list[Op]) -> None:
+        self.tasks.append(asyncio.create_task(self.quietly(name, inner)))
+
+    def several(self, name: str, programs: list[list[Op]]) -> list[Coroutine[Any, Any, None]]:
+        return [self.run(f"{name}.{number}", program) for number, program in enumerate(programs)]
+
+    async def do_group(self, name: str, programs: list[list[Op]]) -> None:
+        async with asyncio.TaskGroup() as group:
+            for coroutine in self.several(name, programs):
+                group.create_task(coroutine)
+
+    async def do_gather(self, name: str, programs: list[list[Op]]) -> None:
+        await asyncio.gather(*self.several(name, programs), return_exceptions=True)
+
+    async def do_wait(self, name: str, programs: list[list[Op]]) -> None:
+        if tasks := [asyncio.create_task(coroutine) for coroutine in self.several(name, programs)]:
+            done, _ = await asyncio.wait(tasks)
+            self.note(sum(task.cancelled() or task.exception() is not None for task in done))
+
+    async def do_as_completed(self, name: str, programs: list[list[Op]]) -> None:
+        tasks = [asyncio.create_task(coroutine) for coroutine in self.several(name, programs)]
+        for each in asyncio.as_completed(tasks):
+            try:
+                await each
+            except (Exception, asyncio.CancelledError) as error:
+                self.note(type(error).__name__)
+
+
+async def guarded(program: Program, what: list[Op]) -> None:
+    try:
+        await program.main(what)
+    except (Exception, asyncio.CancelledError) as error:
+        program.note(f"main {type(error).__name__}")
+        for task in program.tasks:
+            task.cancel()
+        await asyncio.wait([*program.tasks, asyncio.ensure_future(asyncio.sleep(0))])
+    program.is_over = True
+
+
+@settings(deadline=None, max_examples=200)
+@given(what=ops)
+def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, what: list[Op]) -> None:
+    ours, theirs = Program(), Program()
+    played(lambda: guarded(ours, what))
+    on_reference_loop(guarded(theirs, what))
+    assert ours.log == theirs.log
+
+
+@settings(deadline=None, max_examples=100)
+@given(what=ops, late=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 6)), max_size=4))
+def test_a_schedule_is_played_the_same_way_twice(played: Played, what: list[Op], late: list[tuple[int, int]]) -> None:
+    """Also when it is played to be told."""
+    arrivals = list(played(lambda: guarded(Program(), what)).trace.arrivals())
+    chosen = [(arrivals[index % len(arrivals)][1], by) for index, by in late if arrivals]
+    text = str(Schedule(Late(step.who, step.number, by) for step, by in chosen))
+    once, again, told = (played(lambda: guarded(Program(), what), text, tells=tells) for tells in (False, False, True))
+    assert once.trace == again.trace
+    assert once.trace.facts == told.trace.facts
+    assert once.unused == again.unused == told.unused
+
+
+async def group_that_aborts() -> None:
+    async def child(number: int) -> None:
+        await asyncio.sleep(number)
+        raise ValueError(number)
+
+    with suppress(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            for number in range(1, 6):
+                group.create_task(child(number))
+
+
+async def completing() -> None:
+    async def job() -> None:
+        await asyncio.sleep(1)
+
+    for each in asyncio.as_completed([job() for _ in range(5)]):
+        await each
+
+
+async def waiting() -> None:
+    loop = asyncio.get_running_loop()
+    futures = {loop.create_future() for _ in range(5)}
+    for future in futures:
+        loop.call_later(1, future.set_result, None)
+    await asyncio.wait(futures)
+    await asyncio.wait([asyncio.ensure_future(asyncio.sleep(1)) for _ in range(5)])
+
+
+@pytest.mark.parametrize("scenario", [group_that_aborts, completing, waiting])
+def test_what_iterates_sets_runs_the_same_way_sixty_times(played: Played, scenario: Any) -> None:
+    keep = []  # so that addresses differ
+    runs = []
+    for _ in range(60):
+        runs.append(played(scenario))
+        keep.append([object() for _ in range(7)])
+    assert len({run.trace for run in runs}) == 1
+
+
+def test_as_completed_starts_coroutines_in_the_order_in_which_they_were_given(played: Played) -> None:
+    started = []
+
+    async def scenario() -> None:
+        async def job(number: int) -> None:
+            started.append(number)
+
+        for each in asyncio.as_completed([job(number) for number in range(9)]):
+            await each
+
+    played(scenario)
+    assert started == list(range(9))
+
+
+PROGRAM = """
+import asyncio
+from pytest_background_tasks import Explorer
+
+async def scenario():
+    names = []
+    async def job(name):
+        await asyncio.sleep(0)
+        names.append(name)
+    async with asyncio.TaskGroup() as group:
+        for name in ("a", "b", "c"):
+            group.create_task(job(name), name=name)
+    assert names[0] != "c" or names[1] != "a"
+
+exploration = Explorer(seed=5).explore(scenario)
+print(exploration.runs, exploration.failure.schedule, exploration.failure.trace.facts)
+"""
+
+
+def test_traces_and_searches_are_equal_between_processes_that_hash_strings_differently() -> None:
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(outputs) == 1
+    assert "@" in outputs.pop()
+
+
+def test_timers_at_one_moment_fire_in_the_order_in_which_they_were_set(played: Played) -> None:
+    fired: list[int] = []
+
+    async def scenario() -> None:
+        for number in range(9):
+            asyncio.get_running_loop().call_later(1, fired.append, number)
+        await asyncio.sleep(2)
+
+    played(scenario)
+    assert fired == list(range(9))
+
+
+def test_time_is_virtual_and_in_round_numbers(played: Played) -> None:
+    times = []
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        for seconds in (3600, 0.5):
+            await asyncio.sleep(seconds)
+            times.append(loop.time())
+
+    played(scenario)
+    assert times == [3600, 3600.5]
+
+
+def names_in(played: Played, scenario: Any, text: str = "") -> list[str]:
+    trace = played(scenario, text).trace
+    return [trace.shown(name) for name in dict.fromkeys(step.who for step in trace.steps if step.got != "call")]
+
+
+async def job() -> None:
+    await asyncio.sleep(0)
+
+
+async def family() -> None:
+    async def client() -> None:
+        await asyncio.gather(job(), job())
+
+    await asyncio.gather(client(), client(), job())
+
+
+def test_tasks_are_named_after_who_started_them(played: Played) -> None:
+    """Numbered where one has started several of a name."""
+    assert sorted(names_in(played, family)) == [
+        "client#1",
+        "client#1/job#1",
+        "client#1/job#2",
+        "client#2",
+        "client#2/job#1",
+        "client#2/job#2",
+        "job",
+        "main",
+    ]
+
+
+def test_names_do_not_depend_on_the_order_of_the_run(played: Played) -> None:
+    assert sorted(names_in(played, family, "client#1@0+5")) == sorted(names_in(played, family))
+
+
+async def own_names() -> None:
+    await asyncio.gather(
+        asyncio.create_task(job(), name="worker"),
+        asyncio.get_running_loop().create_task(job(), name="worker"),
+        asyncio.create_task(job(), name="a name"),
+        asyncio.create_task(job(), name="main"),
+    )
+
+
+def test_a_name_of_its_own_comes_first(played: Played) -> None:
+    assert names_in(played, own_names) == ["main", "worker#1", "worker#2", '"a name"', "main#2"]
+    run = played(own_names, str(Schedule([Late("a name", 1, 1)])))
+    assert not run.unused
+
+
+def test_timers_are_named_after_who_set_them(played: Played) -> None:
+    async def scenario() -> None:
+        async def client() -> None:
+            async with asyncio.timeout(2), asyncio.timeout(3):
+                await asyncio.sleep(1)
+            asyncio.get_running_loop().call_later(1, len, "")
+
+        await asyncio.gather(client(), asyncio.sleep(5))
+
+    trace = played(scenario, arrivals="timer").trace
+    assert [trace.shown(step.who) for _, step in trace.arrivals()] == ["client:timer#3"]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+def test_an_eager_tasks_first_step_is_part_of_its_creators(played: Played, order: Any) -> None:
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+        assert asyncio.get_running_loop().get_task_factory() is asyncio.eager_task_factory  # type: ignore[attr-defined]
+        await asyncio.gather(job(), job())
+
+    run = played(scenario)
+    assert run.error is None
+    assert order(run.trace) == "main@0 job@1 job#2@1 main@1"
+    assert order(played(scenario, "job#1@1+1").trace) == "main@0 job#2@1 job@1 main@1"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
+def test_what_an_eager_task_does_in_its_first_step_is_its_own(played: Played) -> None:
+    async def scenario() -> None:
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
+
+        async def client() -> None:
+            asyncio.get_running_loop().call_later(1, len, "")
+            await asyncio.sleep(1)
+
+        await asyncio.gather(client(), client())
+
+    trace = played(scenario).trace
+    assert [(trace.shown(step.who), step.number) for _, step in trace.arrivals()] == [
+        ("client#1:timer", 0),
+        ("client#1", 1),
+        ("client#2:timer", 0),
+        ("client#2", 1),
+    ]
+
+
+def test_tasks_that_the_loop_has_not_made_run_too(played: Played, order: Any) -> None:
+    async def scenario() -> None:
+        await asyncio.gather(asyncio.Task(job()), asyncio.Task(job()))
+
+    assert order(played(scenario).trace) == "main@0 job@0 job#2@0 job@1 job#2@1 main@1"
+
+
+def test_what_is_told_of_a_step(played: Played) -> None:
+    """Where it goes on, what it waits for next, and who woke it; nothing of that while searching."""
+
+    async def scenario() -> None:
+        ready = asyncio.Event()
+
+        async def wait() -> None:
+            await ready.wait()
+
+        waiting = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        ready.set()
+        await waiting
+
+    assert {step.told for step in played(scenario).trace.steps} == {None}
+    steps = played(scenario, tells=True).trace.steps
+    [before, after] = [step for step in steps if step.who == "wait"]
+    assert before.told is not None
+    assert after.told is not None
+    assert before.told.site == ""
+    assert before.told.then.endswith("wait, for an event")
+    assert "test_loop.py:" in after.told.site
+    assert after.told.then == ""
+    assert steps[after.told.woken_by or 0][:2] == ("main", 1)
+
+
+def test_what_is_told_names_tasks_as_the_trace_shows_them(played: Played) -> None:
+    """Also before it is known that there will be a second of the name."""
+    steps = played(family, tells=True).trace.steps
+    assert steps[0].told is not None
+    assert steps[0].told.then.endswith("for the tasks client#1, client#2, job")
+    [first, _] = [step for step in steps if step.who == "client"]
+    assert first.told is not None
+    assert first.told.then.endswith("for the tasks client#1/job#1, client#1/job#2")
+
+
+def test_the_task_factory_can_be_set_and_asked_for(played: Played) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        assert loop.get_task_factory() is None
+        made = []
+
+        def factory(loop: Any, coroutine: Any, **kwargs: Any) -> Any:
+            made.append(coroutine)
+            return asyncio.Task(coroutine, loop=loop, **kwargs)
+
+        loop.set_task_factory(factory)
+        await asyncio.create_task(job())
+        assert len(made) == 1
+        loop.set_task_factory(None)
+        await asyncio.create_task(job())
+        assert len(made) == 1
+
+    assert played(scenario).error is None

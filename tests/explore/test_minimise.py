@@ -1,0 +1,63 @@
+"""The minimiser keeps what fails, and never grows."""
+
+from collections.abc import Callable
+from itertools import combinations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_background_tasks import Cancel, Late, Schedule
+from pytest_background_tasks.explore.minimise import minimised
+from pytest_background_tasks.explore.schedule import Deviation
+
+late = st.builds(Late, st.sampled_from("abc"), st.integers(0, 2), st.integers(1, 30))
+cancels = st.builds(Cancel, st.sampled_from("abc"), st.integers(0, 2), st.none() | st.integers(0, 9))
+schedules = st.builds(Schedule, st.lists(late | cancels, max_size=5, unique_by=lambda each: (each.task, each.step)))
+
+
+def at_least(needed: Schedule) -> Callable[[Schedule], bool]:
+    """Fails if each needed deviation is there, as late or later."""
+
+    def covers(given: Deviation, wanted: Deviation) -> bool:
+        if isinstance(wanted, Late) and isinstance(given, Late):
+            return (given.task, given.step) == (wanted.task, wanted.step) and given.by >= wanted.by
+        return given == wanted
+
+    return lambda schedule: all(any(covers(each, wanted) for each in schedule) for wanted in needed)
+
+
+@given(schedules, st.data())
+def test_what_a_failure_needs_is_what_is_left(schedule: Schedule, data: st.DataObject) -> None:
+    needed = data.draw(st.sampled_from([Schedule(c) for n in range(4) for c in combinations(schedule.in_order(), n)]))
+    assert minimised(schedule, at_least(needed)) == needed
+
+
+@given(schedules, st.randoms(use_true_random=False))
+def test_it_never_grows_and_asks_nothing_twice(schedule: Schedule, random: st.DataObject) -> None:
+    """Whatever the answers are."""
+    asked: dict[Schedule, bool] = {schedule: True}
+
+    def fails(candidate: Schedule) -> bool:
+        assert candidate not in asked
+        asked[candidate] = random.random() < 0.5  # type: ignore[attr-defined]
+        return asked[candidate]
+
+    smallest = minimised(schedule, fails)
+    assert asked[smallest]
+    originals = {(each.task, each.step): each for each in schedule}
+    for each in smallest:
+        original = originals[each.task, each.step]
+        if isinstance(each, Late):
+            assert isinstance(original, Late)
+            assert each.by <= original.by
+
+
+@given(schedules)
+def test_dropping_any_single_part_makes_the_failure_go_away(schedule: Schedule) -> None:
+    def fails(candidate: Schedule) -> bool:
+        return sum(each.by for each in candidate if isinstance(each, Late)) >= 5
+
+    if fails(schedule):
+        smallest = minimised(schedule, fails)
+        assert fails(smallest)
+        assert not any(fails(smallest.replacing(each)) for each in smallest)

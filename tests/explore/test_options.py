@@ -1,0 +1,55 @@
+"""What may be asked of an exploration; what may not is answered with what to write."""
+
+from typing import Any
+
+import pytest
+
+from pytest_background_tasks import Explorer, Schedule
+from pytest_background_tasks.explore.options import Options
+from pytest_background_tasks.explore.trace import KINDS
+
+
+class NeedsArguments(Exception):
+    def __init__(self, number: int) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"max_deviation": 1}, TypeError, "max_deviation= is no option of an exploration; there are: max_schedules, "),
+        ({"max_deviations": -1}, ValueError, "max_deviations=-1: at least 0; write e.g. max_deviations=1"),
+        ({"max_schedules": 0}, ValueError, "max_schedules=0: at least 1"),
+        ({"max_steps": True}, TypeError, "max_steps=True is no whole number"),
+        ({"samples": 1.5}, TypeError, "samples=1.5 is no whole number; write e.g. samples=1"),
+        ({"max_seconds": 0}, ValueError, "max_seconds=0: seconds of real time, or None for no limit"),
+        ({"arrivals": "network"}, ValueError, "'network' is no kind of arrival; there are 'start', 'yield', "),
+        ({"arrivals": ["start", "io"]}, ValueError, "'io' is no kind of arrival"),
+        ({"cancel": 7}, TypeError, "7 is neither a pattern for a task's name nor a coroutine function"),
+        ({"cancel": print}, TypeError, r"write e.g. cancel='client\*', or cancel=True"),
+        ({"raises": "ConnectionError"}, TypeError, "'ConnectionError' is no exception; write e.g. raises=Connection"),
+        ({"raises": [OSError, int]}, TypeError, "<class 'int'> is no exception"),
+        ({"raises": NeedsArguments}, TypeError, r"it needs arguments; write e.g. raises=NeedsArguments\(...\)"),
+        ({"replay": 7}, TypeError, "replay=7 is no schedule; write e.g. replay='client@1\\+1'"),
+    ],
+)
+def test_what_cannot_be_asked_for(options: dict[str, Any], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Explorer(**options)
+
+
+def test_several_ways_to_write_are_kept_in_one() -> None:
+    assert Options().arrivals == frozenset(KINDS)
+    assert Options(arrivals="any").arrivals == {*KINDS, "any"}
+    assert Options(arrivals="sleep").arrivals == {"sleep"}
+    assert Options(replay="a@1+1").replay == Schedule.parse("a@1+1")
+    assert list(Options(raises=OSError).errors) == ["OSError"]
+    assert list(Options(raises=[NeedsArguments(1), OSError]).errors) == ["NeedsArguments", "OSError"]
+    assert Options(cancel="client").cancel == ("client",)
+
+
+def test_a_pattern_matches_the_name_or_the_function() -> None:
+    def matches(pattern: str) -> bool:
+        return Options(cancel=pattern).is_target("api/handle#2", "Api.handle", None, False)
+
+    assert all(map(matches, ["api/*", "api/handle#2", "handle#2", "handle*", "Api.handle", "handle"]))
+    assert not any(map(matches, ["api", "Handle", "handle#1"]))

@@ -1,0 +1,327 @@
+"""One run: what counts as a failure, how it is said, and that nothing is left of it."""
+
+import asyncio
+import gc
+import re
+import sys
+import threading
+import tracemalloc
+import warnings
+import weakref
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from inline_snapshot import snapshot
+
+from pytest_background_tasks import Deadlock, LeakedTasks, Livelock, NotPlayable
+
+Played = Any  # the fixture
+
+
+def told(error: BaseException | None) -> str:
+    """What an error says, without the lines of this file."""
+    return re.sub(r"\S*test_play\.py:\d+", "test_play.py", str(error))
+
+
+# Failures.
+
+
+def test_the_scenario_raises(played: Played) -> None:
+    async def scenario() -> None:
+        await asyncio.sleep(0)
+        raise LookupError("no such memory")
+
+    run = played(scenario)
+    assert isinstance(run.error, LookupError)
+    assert run.way == ("LookupError",)
+    assert run.error.__traceback__ is not None
+
+
+def test_a_group_of_errors_fails_in_the_way_of_its_errors(played: Played) -> None:
+    async def scenario() -> None:
+        raise ExceptionGroup("several", [ValueError(), ExceptionGroup("inner", [OSError(), ValueError()])])
+
+    assert played(scenario).way == ("OSError", "ValueError", "ValueError")
+
+
+def test_a_background_task_fails_and_nobody_looks(played: Played) -> None:
+    async def scenario() -> None:
+        async def job() -> None:
+            raise ValueError("lost")
+
+        asyncio.create_task(job())
+        await asyncio.sleep(1)
+
+    run = played(scenario)
+    assert isinstance(run.error, ValueError)
+    assert run.error.__notes__ == ["in the background task job, and nobody has looked at it"]
+
+
+def test_a_background_task_fails_and_somebody_looks(played: Played) -> None:
+    async def scenario() -> None:
+        async def job() -> None:
+            raise ValueError("found")
+
+        await asyncio.wait([asyncio.create_task(job())])
+        await asyncio.gather(job(), return_exceptions=True)
+        task = asyncio.create_task(job())
+        await asyncio.sleep(1)
+        assert task.exception()
+
+    run = played(scenario)
+    assert isinstance(run.error, ValueError)  # the first: to wait for is not to look at
+    assert "job#1" in run.error.__notes__[0]
+
+
+def test_a_deadlock_says_who_waits_for_what_and_who_holds_it(played: Played) -> None:
+    async def scenario() -> None:
+        first, second = asyncio.Lock(), asyncio.Lock()
+
+        async def use(one: asyncio.Lock, other: asyncio.Lock) -> None:
+            async with one:
+                await asyncio.sleep(0)
+                async with other:
+                    pass
+
+        await asyncio.gather(use(first, second), use(second, first))
+
+    run = played(scenario)
+    assert isinstance(run.error, Deadlock)
+    assert told(run.error).replace(
+        "test_a_deadlock_says_who_waits_for_what_and_who_holds_it.<locals>.", ""
+    ) == snapshot(
+        """\
+nothing can go on:
+  main waits at test_play.py in scenario, for the tasks use#1, use#2
+  use#1 waits at test_play.py in scenario.<locals>.use, for a lock held by use#2
+  use#2 waits at test_play.py in scenario.<locals>.use, for a lock held by use#1\
+"""
+    )
+
+
+def test_a_livelock_names_the_busiest(played: Played) -> None:
+    async def scenario() -> None:
+        async def poll() -> None:
+            while True:
+                await asyncio.sleep(0)
+
+        await poll()
+
+    run = played(scenario, max_steps=100)
+    assert isinstance(run.error, Livelock)
+    assert told(run.error).replace("test_a_livelock_names_the_busiest.<locals>.", "") == snapshot(
+        """\
+more than max_steps=100 steps, and no end
+  busiest: main (100 steps)
+  main waits at test_play.py in scenario.<locals>.poll, for its next turn\
+"""
+    )
+
+
+def test_tasks_left_over_are_a_failure_if_asked(played: Played) -> None:
+    async def scenario() -> None:
+        task = asyncio.create_task(asyncio.Event().wait(), name="listener")
+        await asyncio.sleep(0)
+        del task
+
+    assert played(scenario).error is None
+    error = played(scenario, leaks=True).error
+    assert isinstance(error, LeakedTasks)
+    assert str(error).startswith("the scenario has ended, and tasks are pending:\n  listener waits at ")
+
+
+def test_a_scenario_that_stops_the_loop_fails(played: Played) -> None:
+    async def scenario() -> None:
+        asyncio.get_running_loop().stop()
+        await asyncio.sleep(1)
+
+    assert "loop.stop()" in str(played(scenario).error)
+
+
+# What passes through.
+
+
+class Skipped(BaseException):
+    """As pytest's outcomes are."""
+
+
+@pytest.mark.parametrize("error", [Skipped, KeyboardInterrupt, SystemExit])
+def test_what_is_no_failure_passes_through(played: Played, error: type[BaseException]) -> None:
+    async def scenario() -> None:
+        await asyncio.sleep(0)
+        raise error
+
+    with pytest.raises(error):
+        played(scenario, passes_through=(Skipped,))
+
+
+def test_what_calling_the_scenario_raises_passes_through(played: Played) -> None:
+    def scenario() -> Any:
+        raise Skipped
+
+    with pytest.raises(Skipped):
+        played(scenario)
+
+
+def test_a_scenario_gives_a_coroutine(played: Played) -> None:
+    with pytest.raises(TypeError, match=r"a scenario is an async def without arguments; scenario\(\) gave None"):
+        played(scenario)
+
+
+def scenario() -> None: ...
+
+
+# Threads of its own.
+
+
+def test_a_foreign_thread_that_calls_the_loop_is_named(played: Played) -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        refused = []
+
+        def work() -> None:
+            try:
+                loop.call_soon_threadsafe(answer.set_result, None)
+            except NotPlayable as error:
+                refused.append(error)
+
+        thread = threading.Thread(target=work, name="database")
+        thread.start()
+        thread.join()
+        assert refused
+        await answer
+
+    with pytest.raises(NotPlayable, match="database"):
+        played(scenario)
+
+
+def test_a_foreign_thread_that_is_still_busy_is_named_and_no_deadlock(played: Played) -> None:
+    """As aiosqlite's: a thread for each connection, which waits for work."""
+    end = threading.Event()
+
+    class Connection(threading.Thread):
+        def run(self) -> None:
+            end.wait(5)
+
+    async def scenario() -> None:
+        Connection(name="connection 1", daemon=True).start()
+        await asyncio.get_running_loop().create_future()
+
+    try:
+        with pytest.raises(NotPlayable, match=r"connection 1, a .*\.Connection"):
+            played(scenario)
+    finally:
+        end.set()
+
+
+# Nothing is left.
+
+
+async def untidy() -> None:
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    async def numbers() -> AsyncIterator[int]:
+        yield 1
+        await asyncio.sleep(1)
+        yield 2
+
+    async def stubborn() -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(1)
+
+    async def fails_when_cancelled() -> None:
+        try:
+            await asyncio.sleep(99)
+        finally:
+            raise ValueError
+
+    tasks = [asyncio.create_task(each()) for each in (forever, stubborn, fails_when_cancelled)]
+    async for _ in numbers():
+        break
+    unstarted = asyncio.create_task(forever())
+    del tasks, unstarted
+
+
+def test_what_is_left_over_is_ended_without_a_word(played: Played, caplog: Any, capsys: Any) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert played(untidy).error is None
+        gc.collect()
+    assert caplog.records == []
+    assert capsys.readouterr() == ("", "")
+
+
+def test_pending_tasks_clean_up(played: Played) -> None:
+    cleaned = []
+
+    async def scenario() -> None:
+        async def job() -> None:
+            try:
+                await asyncio.sleep(99)
+            finally:
+                await asyncio.sleep(1)
+                cleaned.append("job")
+
+        async def numbers() -> AsyncIterator[int]:
+            try:
+                yield 1
+            finally:
+                await asyncio.sleep(1)
+                cleaned.append("generator")
+
+        asyncio.create_task(job(), name="kept")
+        generator = numbers()
+        await anext(generator)
+        kept.append(generator)
+
+    kept: list[Any] = []
+    assert played(scenario).error is None
+    assert cleaned == ["job", "generator"]
+    assert asyncio._get_running_loop() is None
+
+
+def test_a_run_is_garbage_when_it_is_over(played: Played) -> None:
+    loops = []
+
+    async def scenario() -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await untidy()
+
+    played(scenario)
+    gc.collect()
+    assert loops[0]() is None
+
+
+def test_memory_stays_flat(played: Played) -> None:
+    async def scenario() -> None:
+        async def job() -> None:
+            await asyncio.sleep(1)
+
+        asyncio.create_task(job(), name="left over")
+        await asyncio.gather(job(), asyncio.to_thread(len, ""))
+
+    where = [tracemalloc.Filter(True, f"*/{package}/*") for package in ("explore", "asyncio", "contextvars")]
+
+    def run(times: int) -> int:
+        for _ in range(times):
+            played(scenario, "job@1+1")
+        gc.collect()
+        return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces(where).traces)
+
+    tracemalloc.start()
+    try:
+        before = run(50)
+        assert run(300) - before < 60_000  # bytes; a loop forgotten in each run would be more than a million
+    finally:
+        tracemalloc.stop()
+
+
+def test_hooks_of_the_thread_are_put_back(played: Played) -> None:
+    before = sys.get_asyncgen_hooks()
+    played(untidy)
+    assert sys.get_asyncgen_hooks() == before

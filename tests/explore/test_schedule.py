@@ -1,0 +1,132 @@
+"""A schedule is a set of deviations, and survives its text form."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from inline_snapshot import snapshot
+
+from pytest_background_tasks import Cancel, Late, Raise, Schedule, ScheduleSyntaxError, Slow
+from pytest_background_tasks.explore.schedule import Deviation, canonical, quoted
+
+parts = st.builds(
+    lambda name, number: quoted(name) + (f"#{number}" if number else ""),
+    st.text(min_size=1) | st.sampled_from(["client", "a-b.c", "<lambda>", "slow", "cancel", "1", 'a"b', "a#1", "a@1"]),
+    st.integers(0, 3),
+)
+names = st.builds(
+    lambda path, timer: "/".join(path) + timer,
+    st.lists(parts, min_size=1, max_size=3),
+    st.sampled_from(["", ":timer", ":timer#2", ":thread"]),
+)
+steps = st.integers(0, 99)
+errors = st.sampled_from(["ConnectionError", "OSError", "slower", "cancelled"])
+deviations: st.SearchStrategy[Deviation] = (
+    st.builds(Late, names, steps, st.integers(1, 99))
+    | st.builds(Cancel, names, steps, st.none() | st.integers(0, 9))
+    | st.builds(Raise, names, steps, errors)
+    | st.builds(Slow, names, steps)
+)
+schedules = st.builds(Schedule, st.lists(deviations, max_size=4))
+
+
+@given(schedules)
+def test_a_schedule_survives_its_text_form(schedule: Schedule) -> None:
+    assert Schedule.parse(str(schedule)) == schedule
+    assert str(Schedule.parse(str(schedule))) == str(schedule)
+
+
+@given(st.text())
+def test_any_other_name_is_taken_for_a_name_given_by_the_program(name: str) -> None:
+    """And means the same when it is read again."""
+    late = Late(name, 1)
+    assert Schedule.parse(str(late)) == {late}
+
+
+@given(st.text(max_size=30) | st.text('ab@+!#"\\/:, 1', max_size=12))
+def test_whatever_is_typed_is_a_schedule_or_an_error_that_points_into_it(text: str) -> None:
+    try:
+        Schedule.parse(text)
+    except ScheduleSyntaxError as error:
+        message = str(error)
+    else:
+        return
+    assert text in message
+    assert "^" in message
+
+
+def test_it_reads_like_this() -> None:
+    text = (
+        'audit#2@1+3, client:timer#1+2, client@4!cancel, client@5!cancel+0, "job 7"/x@2!slow, store@2!ConnectionError'
+    )
+    schedule = Schedule.parse(text)
+    assert schedule == {
+        Late("audit#2", 1, by=3),
+        Late("client:timer#1", 0, by=2),
+        Cancel("client", 4),
+        Cancel("client", 5, after=0),
+        Slow('"job 7"/x', 2),
+        Raise("store", 2, "ConnectionError"),
+    }
+    assert set(str(schedule).split(", ")) == set(text.split(", "))
+
+
+def test_no_text_is_asyncios_own_order() -> None:
+    assert Schedule.parse("") == Schedule.parse("  ") == Schedule()
+    assert not Schedule()
+    assert str(Schedule()) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint", "place"),
+    [
+        ("@1+2", "expected the name of a task", 0),
+        ("audit+2", "expected @ and the number of a step", 5),
+        ("audit@x+2", "expected @ and the number of a step", 5),
+        ("audit@1", "expected +places, !cancel, !slow or !NameOfAnError", 7),
+        ("audit@1+0", "by=0: to be late is to enter 1 place later, or more", 7),
+        ("audit@1+1 b@1+1", "expected a comma, or the end", 10),
+        ("audit@1+1,", "expected one deviation more after the comma", 10),
+        ("audit@1+1, b", "expected @ and the number of a step", 12),
+    ],
+)
+def test_an_error_points_at_the_place(text: str, complaint: str, place: int) -> None:
+    with pytest.raises(ScheduleSyntaxError) as raised:
+        Schedule.parse(text)
+    first, shown, pointer, *_ = str(raised.value).splitlines()
+    assert first == f"this is no schedule: {complaint}"
+    assert shown == f"  {text}"
+    assert pointer.index("^") == place + 2
+
+
+def test_the_whole_error() -> None:
+    with pytest.raises(ScheduleSyntaxError) as raised:
+        Schedule.parse("audit#1@1+1; client@4!cancel")
+    assert str(raised.value) == snapshot(
+        """\
+this is no schedule: expected a comma, or the end
+  audit#1@1+1; client@4!cancel
+             ^
+A schedule reads like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: Late("a", -1), "step=-1: steps are numbered from 0"),
+        (lambda: Late("a", 1, by=0), "by=0: to be late is to enter 1 place later, or more"),
+        (lambda: Cancel("a", 1, after=-1), "after=-1: places are counted from 0"),
+        (lambda: Raise("a", 1, "no name"), "error='no name': the name of an exception's class"),
+        (lambda: Raise("a", 1, "slow"), "error='slow': the name of an exception's class"),
+    ],
+)
+def test_a_deviation_that_cannot_be_says_so(make: object, complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make()  # type: ignore[operator]
+
+
+def test_what_is_the_first_of_its_name_may_have_its_number_or_not() -> None:
+    assert canonical("client#1/job#1:timer#1") == canonical("client/job:timer") == "client/job:timer"
+    assert canonical("client#11/job#2") == "client#11/job#2"
+    assert canonical('"a#1/b"#1') == '"a#1/b"'

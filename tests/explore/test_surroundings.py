@@ -1,0 +1,98 @@
+"""What would make runs differ by themselves is taken away, and put back."""
+
+import asyncio
+import random
+import sys
+import types
+import uuid
+from typing import Any
+from unittest.mock import AsyncMock, create_autospec
+
+import pytest
+
+from pytest_background_tasks import Explorer
+from pytest_background_tasks.explore.surroundings import Surroundings
+
+Played = Any  # the fixture
+
+
+def test_random_starts_from_the_same_state_in_every_run() -> None:
+    drawn = []
+
+    async def scenario() -> None:
+        drawn.append(random.random())
+        await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
+
+    random.seed(5)
+    expected = random.random()
+    random.seed(5)
+    assert Explorer().explore(scenario).failure is None
+    assert len(drawn) > 3
+    assert set(drawn) == {expected}
+
+
+def test_so_does_numpys_if_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in: numpy is big, and not needed for this."""
+    states: list[object] = []
+    numpy = types.SimpleNamespace(get_state=lambda: "the state", set_state=states.append)
+    monkeypatch.setitem(sys.modules, "numpy.random", numpy)  # type: ignore[arg-type]
+    with Surroundings(may_raise=True) as around:
+        around.refresh()
+        around.refresh()
+    assert states == ["the state", "the state"]
+
+
+def test_code_that_draws_unpredictable_numbers_is_fine_as_long_as_the_order_stays() -> None:
+    async def scenario() -> None:
+        names = {uuid.uuid4() for _ in range(3)}
+        await asyncio.gather(*[asyncio.sleep(0) for _ in names])
+
+    assert Explorer().explore(scenario).failure is None
+
+
+def test_an_awaited_mock_suspends_for_a_step(played: Played, order: Any) -> None:
+    async def fetch(key: str) -> int:
+        raise AssertionError
+
+    store = create_autospec(fetch, return_value=7)
+
+    async def scenario() -> None:
+        mock = AsyncMock(side_effect=[1, LookupError])
+        assert await mock() == 1
+        with pytest.raises(LookupError):
+            await mock()
+        assert await store("key") == 7
+
+    run = played(scenario)
+    assert run.error is None
+    assert [step.kind for step in run.trace.steps if step.who == "main"] == [None, "mock", "mock", "mock"]
+    assert order(played(scenario, "main@1+1").trace) == order(run.trace)
+
+
+def test_outside_an_exploration_a_mock_is_as_ever() -> None:
+    mock = AsyncMock(return_value=7)
+    coroutine = mock()
+    with pytest.raises(StopIteration) as stopped:
+        coroutine.send(None)
+    assert stopped.value.value == 7
+    with Surroundings(may_raise=True):
+        coroutine = mock()
+
+        async def awaits() -> int:
+            return await mock()  # type: ignore[no-any-return]
+
+        assert asyncio.run(awaits()) == 7
+        coroutine.close()
+
+
+def test_everything_is_put_back() -> None:
+    names = ("set", "__sleep0")
+    mixin: Any = AsyncMock.__mro__[1]
+    before = [vars(asyncio.tasks).get(name) for name in names], vars(mixin).get("_execute_mock_call")
+
+    async def scenario() -> None:
+        await asyncio.sleep(0)
+
+    Explorer().explore(scenario)
+    assert ([vars(asyncio.tasks).get(name) for name in names], vars(mixin).get("_execute_mock_call")) == before
+    assert "set" not in vars(asyncio.tasks)

@@ -1,0 +1,136 @@
+"""What is sent to threads runs in one helper thread, while the loop waits."""
+
+import asyncio
+import functools
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from pytest_background_tasks import NotPlayable
+from pytest_background_tasks.explore import threads
+from pytest_background_tasks.explore.threads import HelperThread
+
+Played = Any  # the fixture
+
+
+def test_results_and_errors_are_answers(played: Played) -> None:
+    async def scenario() -> None:
+        assert await asyncio.to_thread(sum, [1, 2]) == 3
+        with ThreadPoolExecutor(1) as pool:
+            assert await asyncio.get_running_loop().run_in_executor(pool, max, 1, 2) == 2
+        with pytest.raises(ZeroDivisionError):
+            await asyncio.to_thread(divmod, 1, 0)
+
+    run = played(scenario)
+    assert run.error is None
+    assert [(step.who, step.number) for step in run.trace.steps if step.kind == "thread"] == [
+        ("main", 1),
+        ("main", 2),
+        ("main", 3),
+    ]
+
+
+def test_no_loop_is_visible_inside_and_all_run_in_one_thread(played: Played) -> None:
+    seen = set()
+
+    def look() -> None:
+        with pytest.raises(RuntimeError, match="no running event loop"):
+            asyncio.get_running_loop()
+        seen.add(threading.get_ident())
+
+    async def scenario() -> None:
+        await asyncio.gather(*[asyncio.to_thread(look) for _ in range(3)])
+
+    assert played(scenario).error is None
+    assert len(seen) == 1
+    assert threading.get_ident() not in seen
+
+
+def test_a_function_in_a_thread_may_run_a_loop_of_its_own(played: Played) -> None:
+    async def inner() -> int:
+        return 7
+
+    async def scenario() -> None:
+        assert await asyncio.to_thread(lambda: asyncio.run(inner())) == 7
+
+    assert played(scenario).error is None
+
+
+def test_what_the_thread_tells_the_loop_arrives(played: Played) -> None:
+    log: list[str] = []
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        thread = asyncio.create_task(asyncio.to_thread(loop.call_soon_threadsafe, log.append, "from the thread"))
+        loop.call_soon_threadsafe(log.append, "from the loop")
+        await thread
+
+    assert played(scenario).error is None
+    assert log == ["from the loop", "from the thread"]
+
+
+def test_a_function_that_waits_for_the_loop_is_named(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "LIMIT", 0.05)
+    ended = threading.Event()
+
+    async def answer() -> None: ...
+
+    def wait_for_the_loop(loop: asyncio.AbstractEventLoop) -> None:
+        coroutine = answer()
+        future = asyncio.run_coroutine_threadsafe(coroutine, loop)
+        try:
+            future.result(1)
+        finally:
+            ended.set()
+
+    async def scenario() -> None:
+        await asyncio.to_thread(wait_for_the_loop, asyncio.get_running_loop())
+
+    with pytest.raises(NotPlayable, match=r"wait_for_the_loop was sent to a thread and took more than 0.05 s"):
+        played(scenario)
+    ended.wait(2)
+
+
+def test_the_helper_ends_with_the_exploration() -> None:
+    before = threading.active_count()
+    with HelperThread() as helper:
+        assert threading.active_count() == before
+        assert helper.run(functools.partial(int, "7")) == (7, None)
+        assert threading.active_count() == before + 1
+    assert threading.active_count() == before
+
+
+def test_a_late_answer_of_a_thread(played: Played) -> None:
+    """The function has run long ago; what is late is the answer."""
+    log = []
+
+    async def scenario() -> None:
+        async def client() -> None:
+            await asyncio.to_thread(log.append, "runs")
+            log.append("answered")
+
+        async def other() -> None:
+            for number in range(3):
+                await asyncio.sleep(0)
+                log.append(str(number))
+
+        await asyncio.gather(client(), other())
+
+    played(scenario)
+    assert log == ["runs", "0", "1", "answered", "2"]
+    log.clear()
+    played(scenario, "client@1+2")
+    assert log == ["runs", "0", "1", "2", "answered"]
+
+
+def test_an_answer_nobody_waits_for_any_more(played: Played) -> None:
+    async def scenario() -> None:
+        task = asyncio.create_task(asyncio.to_thread(len, ""))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    assert played(scenario).error is None

@@ -1,0 +1,52 @@
+"""A trace is a value."""
+
+import dataclasses
+import pickle
+
+import pytest
+
+from pytest_background_tasks import Step, Told, Trace
+from pytest_background_tasks.explore.trace import first_difference
+
+
+def step(who: str, number: int = 0, time: float = 0.0, told: Told | None = None) -> Step:
+    return Step(who, number, "value", time, None, 0, 0, told)
+
+
+def test_nothing_in_it_is_alive() -> None:
+    trace = Trace((step("a"), step("b", told=Told("app.py:1 in f", "", None))), siblings=frozenset("a"))
+    assert pickle.loads(pickle.dumps(trace)) == trace
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        trace.steps = ()  # type: ignore[misc]
+
+
+def test_two_runs_are_equal_if_the_same_happened_at_the_same_time() -> None:
+    once = Trace((step("a"), step("b")))
+    told = Trace((step("a"), step("b", told=Told("app.py:1 in f", "", None))))
+    assert once != told
+    assert once.facts == told.facts
+    assert first_difference(once, told) is None
+
+
+@pytest.mark.parametrize(
+    ("other", "index"),
+    [
+        (Trace((step("a"), step("c"))), 1),
+        (Trace((step("a"), step("b", 1))), 1),
+        (Trace((step("a", time=1), step("b"))), 0),
+        (Trace((step("a"),)), 1),
+        (Trace((step("a"), step("b"), step("a", 1))), 2),
+    ],
+)
+def test_the_first_difference(other: Trace, index: int) -> None:
+    assert first_difference(Trace((step("a"), step("b"))), other) == index
+
+
+def test_the_first_of_several_is_shown_with_its_number() -> None:
+    trace = Trace((), siblings=frozenset({"client", "client/job", "client#2:timer", "a/b"}))
+    assert trace.shown("client") == "client#1"
+    assert trace.shown("client#2") == "client#2"
+    assert trace.shown("client/job") == "client#1/job#1"
+    assert trace.shown("client/job#2:timer") == "client#1/job#2:timer"
+    assert trace.shown("client#2:timer") == "client#2:timer#1"
+    assert trace.shown("other") == "other"

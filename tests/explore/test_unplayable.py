@@ -1,0 +1,83 @@
+"""What cannot be played is refused, by the name of the call and with what to use instead."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from pytest_background_tasks import NotPlayable
+
+Played = Any  # the fixture
+
+
+async def connect() -> None:
+    await asyncio.open_connection("localhost", 1)
+
+
+async def serve() -> None:
+    await asyncio.start_server(lambda *_: None, "localhost", 0)
+
+
+async def resolve() -> None:
+    await asyncio.get_running_loop().getaddrinfo("localhost", 1)
+
+
+async def run_process() -> None:
+    await asyncio.create_subprocess_exec("true", stdout=subprocess.PIPE)
+
+
+async def handle_signal() -> None:
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, print)
+
+
+async def receive() -> None:
+    with socket.socket() as sock:
+        await asyncio.get_running_loop().sock_recv(sock, 1)
+
+
+async def watch() -> None:
+    asyncio.get_running_loop().add_reader(0, print)
+
+
+@pytest.mark.parametrize(
+    ("scenario", "call", "instead"),
+    [
+        (connect, "create_connection", "httpx.ASGITransport"),
+        (serve, "create_server", "a transport in memory"),
+        (resolve, "getaddrinfo", "a transport in memory"),
+        (run_process, "subprocess_exec", "a fake of what starts the process"),
+        (handle_signal, "add_signal_handler", "a direct call of what handles the signal"),
+        (receive, "sock_recv", "a transport in memory"),
+        (watch, "add_reader", "a transport in memory"),
+    ],
+)
+def test_a_real_call_is_refused(
+    played: Played, scenario: Callable[[], Coroutine[Any, Any, None]], call: str, instead: str
+) -> None:
+    with pytest.raises(NotPlayable) as raised:
+        played(scenario)
+    assert f"loop.{call}() is real" in str(raised.value)
+    assert instead in str(raised.value)
+
+
+def test_also_if_the_code_under_test_catches_the_error(played: Played) -> None:
+    async def scenario() -> None:
+        with suppress(Exception):
+            await connect()
+
+    with pytest.raises(NotPlayable):
+        played(scenario)
+
+
+def test_every_abstract_call_of_a_loop_is_played_or_refused() -> None:
+    """None is left that would only say NotImplementedError."""
+    from pytest_background_tasks.explore.loop import PlayedLoop
+
+    for name, call in vars(asyncio.AbstractEventLoop).items():
+        if callable(call) and not name.startswith("_"):
+            assert getattr(PlayedLoop, name) is not call, name
