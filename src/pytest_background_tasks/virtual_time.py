@@ -47,6 +47,7 @@ class VirtualTime:
         self._autojump = True
         self._thread = threading.get_ident()
         self._clocks: dict[_Loop, VirtualClock] = {}
+        self._refused: list[_Loop] = []
         self._clock: VirtualClock | None = None
         self._origin = 0.0
 
@@ -149,7 +150,7 @@ class VirtualTime:
     def _taking(self, run_forever: Callable[[Any], None]) -> Callable[[Any], None]:
         @wraps(run_forever)
         def taking_run_forever(loop: Any) -> None:
-            if threading.get_ident() == self._thread:
+            if threading.get_ident() == self._thread and loop not in self._refused:
                 self._take(loop)
             run_forever(loop)
 
@@ -158,9 +159,10 @@ class VirtualTime:
     def _refusing(self, run_until_complete: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(run_until_complete)
         def refusing_run_until_complete(loop: Any, future: Any) -> Any:
-            if threading.get_ident() == self._thread and not asyncio.isfuture(future):
-                future.close()
-                raise self._no_clock_for(loop)
+            if threading.get_ident() == self._thread and loop not in self._refused:
+                if asyncio.iscoroutine(future):
+                    future.close()
+                self._take(loop)
             return run_until_complete(loop, future)
 
         return refusing_run_until_complete
@@ -168,13 +170,7 @@ class VirtualTime:
     def _take(self, loop: _Loop) -> None:
         clock = self._clocks.get(loop)
         if clock is None:
-            if not has_lulls(loop):
-                raise self._no_clock_for(loop)
-            if getattr(loop.time, "__func__", None) is not asyncio.BaseEventLoop.time:
-                raise BackgroundTasksError(
-                    f"{type(loop).__module__}.{type(loop).__name__} has a clock of its own, and a loop cannot have "
-                    f"two. Drop the fixture virtual_time, or {_ON_ASYNCIO}."
-                )
+            self._refuse_unfit(loop)
             for other in [other for other in self._clocks if other.is_closed()]:
                 self._let_go(other)
             now = self.now
@@ -184,6 +180,18 @@ class VirtualTime:
         else:
             self._origin += clock.time - (self._clock or clock).time
         self._clock = clock
+
+    def _refuse_unfit(self, loop: _Loop) -> None:
+        """Raise an error for a loop that cannot have our clock; only once, so that its runner can still close it."""
+        if not has_lulls(loop):
+            self._refused.append(loop)
+            raise self._no_clock_for(loop)
+        if getattr(loop.time, "__func__", None) is not asyncio.BaseEventLoop.time:
+            self._refused.append(loop)
+            raise BackgroundTasksError(
+                f"{type(loop).__module__}.{type(loop).__name__} has a clock of its own, and a loop cannot have two. "
+                f"Drop the fixture virtual_time, or {_ON_ASYNCIO}."
+            )
 
     def _let_go(self, loop: _Loop) -> None:
         self._standstill.watch_no_longer(loop)

@@ -226,7 +226,9 @@ class HeldTask(asyncio.Task[Any]):
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel it as any task: one that is held starts, to end cancelled before its first line."""
         if self._successor is not None:
-            return self._successor.cancel(msg)
+            cancelled = self._successor.cancel(msg)
+            self.release()
+            return cancelled
         if self.held and self.get_loop().is_closed():
             self.forget()
             return True

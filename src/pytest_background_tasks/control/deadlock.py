@@ -101,7 +101,8 @@ class Deadlock:
         ]
         own = [task for task, codes in chains if any(self._capture.is_own[code.co_filename] for code in codes)]
         of_test = [task for task, codes in chains if any(map(self._is_of_test, codes))]
-        return next(iter(of_test + own), None)
+        tests = [task for task, codes in chains if self._test_code in codes]
+        return next(iter(tests + of_test + own), None)
 
     @property
     def _call_to_run(self) -> str:

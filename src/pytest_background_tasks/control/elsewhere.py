@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeAlias, TypeVar
 
-from .nested import inside, no_running_loop
+from .nested import Drive, inside, no_running_loop
 
 _GLANCE = 0.05  # seconds between two looks at a loop in another thread, which may be closed without a word
 
@@ -26,17 +26,21 @@ async def on_loop_async(loop: _Loop, make: Make[T]) -> T:
     return _on_idle_loop(loop, make)
 
 
-def on_loop_sync(loop: _Loop, make: Make[T]) -> T | None:
-    """The same from a synchronous call; None if `loop` has called us and cannot be run from inside (uvloop)."""
+def on_loop_sync(loop: _Loop, make: Make[T]) -> T:
+    """The same from a synchronous call. If `loop` has called us, it must be one that can be run from inside."""
     __tracebackhide__ = True
     if loop is asyncio._get_running_loop():
         with inside(loop) as drive:
-            task = asyncio.Task(make(), loop=loop)
-            if not drive(task.done, None):
-                task.cancel()
-                return None
-        return task.result()
+            return driven(drive, loop, make)
     return _on_running_loop(loop, make) if loop.is_running() else _on_idle_loop(loop, make)
+
+
+def driven(drive: Drive, loop: _Loop, make: Make[T]) -> T:
+    """The same inside `loop`, which `drive` makes go on."""
+    __tracebackhide__ = True
+    task = asyncio.Task(make(), loop=loop)
+    drive(task.done, None)
+    return task.result()
 
 
 def _on_idle_loop(loop: _Loop, make: Make[T]) -> T:

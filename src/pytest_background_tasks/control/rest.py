@@ -5,14 +5,18 @@ Private names of CPython used here: ``_fut_waiter`` of a task.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from time import monotonic
 from typing import TypeAlias
 
 from ..sites import await_chain
-from .elsewhere import on_loop_async, on_loop_sync
+from .elsewhere import driven, on_loop_async, on_loop_sync
+from .lull import has_lulls
+from .nested import inside
 from .quiet import quiet
 from .run import Run
+from .threads import thread_calls
 from .under_way import UnderWay
 
 Watching: TypeAlias = Callable[[asyncio.AbstractEventLoop], UnderWay]
@@ -39,16 +43,21 @@ def rest_sync(run: Run, watching: Watching, timeout: float | None) -> bool:
     __tracebackhide__ = True
     home = asyncio._get_running_loop()
     deadline = None if timeout is None else monotonic() + timeout
-    with run:
+    with run, nullcontext() if home is None else inside(home) as drive:
         for task in run.starting:
             run.start(task, home)
         before: object = None
         while before != (before := _places(run)):
             for loop in _loops(run, home):
-                is_quiet = on_loop_sync(loop, partial(quiet, watching(loop), deadline))
-                if is_quiet is None:
-                    raise run.stuck_in_synchronous_rest(loop)
-                if not is_quiet:
+                if drive is not None and loop is home and not has_lulls(loop):
+                    drive(lambda: False, deadline)  # until no step is left
+                    if any(thread_calls(loop)):
+                        raise run.stuck_in_synchronous_rest(loop)
+                elif drive is not None and loop is home:
+                    driven(drive, loop, partial(quiet, watching(loop), deadline))
+                else:
+                    on_loop_sync(loop, partial(quiet, watching(loop), deadline))
+                if deadline is not None and monotonic() >= deadline:
                     return False
     return True
 

@@ -41,15 +41,15 @@ class Stepper:
     async def step_async(self, task: HeldTask, timeout: float | None) -> None:
         """Let `task` run one step; raises what it raises, and if it cannot go on within `timeout` seconds."""
         __tracebackhide__ = True
-        self._stop(task)
-        await on_loop_async(task.runner.get_loop(), partial(self._step, task, timeout))
+        is_on_its_way = self._stop(task)
+        await on_loop_async(task.runner.get_loop(), partial(self._step, task, is_on_its_way, timeout))
         _raise_failure(task)
 
     def step_sync(self, task: HeldTask, timeout: float | None) -> None:
         """The same from a synchronous call."""
         __tracebackhide__ = True
         loop = task.runner.get_loop()
-        self._stop(task)
+        is_on_its_way = self._stop(task)
         if loop is asyncio._get_running_loop() and self._brakes[loop].is_ready(task.runner):
             self._run(task)
         elif not has_lulls(loop) and loop is asyncio._get_running_loop():
@@ -58,24 +58,28 @@ class Stepper:
                 f"In an async test write\n  await background_tasks.step_async(…)"
             )
         else:
-            on_loop_sync(loop, partial(self._step, task, timeout))
+            on_loop_sync(loop, partial(self._step, task, is_on_its_way, timeout))
         _raise_failure(task)
 
-    def _stop(self, task: HeldTask) -> None:
-        """From now on its steps wait to be asked for."""
+    def _stop(self, task: HeldTask) -> bool:
+        """From now on its steps wait to be asked for; True if the loop has been given one before."""
         runner = task.runner
         brake = self._brakes.setdefault(runner.get_loop(), Brake(runner.get_loop()))
-        if runner not in brake:
-            brake.hold(runner)
-            task.release()
-            task.let_go = partial(brake.let_go, runner)
+        if runner in brake:
+            return False
+        is_on_its_way = not task.held and _is_queued(runner)
+        brake.hold(runner)
+        task.release()
+        task.let_go = partial(brake.let_go, runner)
+        return is_on_its_way
 
-    async def _step(self, task: HeldTask, timeout: float | None) -> None:
+    async def _step(self, task: HeldTask, is_on_its_way: bool, timeout: float | None) -> None:
         __tracebackhide__ = True
         runner = task.runner
         brake = self._brakes[runner.get_loop()]
-        if not brake.is_ready(runner) and _is_queued(runner):
-            await asyncio.sleep(0)  # it was ready before it was stopped: that is its step
+        if is_on_its_way:
+            while not asyncio.Task.done(task) and not brake.is_ready(runner) and _is_queued(runner):  # noqa: ASYNC110  # no event tells that a step has run
+                await asyncio.sleep(0)
             return
         if not brake.is_ready(runner):
             await self._ready(task, brake, timeout)

@@ -1,0 +1,622 @@
+"""Virtual time: no real time passes, the order is exact, and the real world is waited for."""
+
+import asyncio
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from textwrap import dedent
+
+import anyio
+import pytest
+import uvloop
+from aiohttp import ClientSession, ClientTimeout, web
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_background_tasks import (
+    BackgroundTasks,
+    BackgroundTasksDeadlock,
+    BackgroundTasksError,
+    BackgroundTasksTimeout,
+    VirtualTime,
+)
+
+
+@pytest.fixture
+def no_real_time() -> Iterator[None]:
+    """What the test does takes less than a second, though it sleeps for hours."""
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < 1
+
+
+@pytest.mark.usefixtures("no_real_time")
+class TestTime:
+    async def test_sleeping_takes_no_real_time(self, virtual_time: VirtualTime) -> None:
+        assert virtual_time.now == 0
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        await asyncio.sleep(3600)
+        assert virtual_time.now == 3600
+        assert loop.time() - before == 3600
+
+    async def test_time_outs_keep_their_moment(self, virtual_time: VirtualTime) -> None:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(60):
+                await asyncio.sleep(61)
+        assert virtual_time.now == 60
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 0.1)
+        assert virtual_time.now == 60.1
+        with anyio.move_on_after(9.9):
+            await anyio.sleep(100)
+        assert virtual_time.now == 70
+
+    async def test_timers_due_at_one_moment_fire_in_the_order_they_were_set(self, virtual_time: VirtualTime) -> None:
+        """However they came to be due then."""
+        order: list[int] = []
+        loop = asyncio.get_running_loop()
+        for number in range(20):
+            loop.call_later(10, order.append, number)
+        await asyncio.sleep(5)
+        for number in range(20, 40):
+            loop.call_later(5, order.append, number)
+        await asyncio.sleep(5)
+        assert order == list(range(40))
+
+    async def test_cancelled_timers_are_skipped(self, virtual_time: VirtualTime) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(200):
+            loop.call_later(1, list).cancel()
+        virtual_time.autojump = False
+        await virtual_time.advance(10)
+        assert virtual_time.now == 10
+
+    async def test_a_timer_that_is_set_for_now_again_and_again_makes_time_pass(self, virtual_time: VirtualTime) -> None:
+        """As aiohttp's keep-alive does, until its moment has passed."""
+        loop = asyncio.get_running_loop()
+        close_at = loop.time() + 15
+        closed = asyncio.Event()
+
+        def check() -> None:
+            if loop.time() <= close_at:
+                loop.call_at(close_at, check)
+            else:
+                closed.set()
+
+        loop.call_at(close_at, check)
+        await closed.wait()
+        assert virtual_time.now == 15
+
+    async def test_the_clock_of_the_wall_is_left_alone(self, virtual_time: VirtualTime) -> None:
+        before = time.time()
+        await asyncio.sleep(3600)
+        assert time.time() - before < 60
+
+    async def test_it_says_what_it_is(self, virtual_time: VirtualTime) -> None:
+        await asyncio.sleep(2.5)
+        assert repr(virtual_time) == "<virtual_time 2.5 s>"
+        virtual_time.autojump = False
+        assert repr(virtual_time) == "<virtual_time 2.5 s, autojump off>"
+
+
+@pytest.mark.usefixtures("no_real_time")
+class TestAdvance:
+    async def test_all_that_is_due_has_run_when_it_returns(self, virtual_time: VirtualTime) -> None:
+        """In order; timers that are set meanwhile too; and what those wake, to where it waits again."""
+        virtual_time.autojump = False
+        log: list[tuple[str, float]] = []
+
+        async def every(name: str, seconds: float, then: asyncio.Queue[float]) -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                log.append((name, virtual_time.now))
+                then.put_nowait(virtual_time.now)
+
+        async def take(queue: asyncio.Queue[float]) -> None:
+            while True:
+                log.append(("took", await queue.get()))
+
+        queue: asyncio.Queue[float] = asyncio.Queue()
+        tasks = [asyncio.create_task(each) for each in (every("a", 20, queue), every("b", 30, queue), take(queue))]
+        await virtual_time.advance(60)
+        assert virtual_time.now == 60
+        assert log == [
+            ("a", 20), ("took", 20), ("b", 30), ("took", 30), ("a", 40), ("took", 40), ("b", 60), ("a", 60),
+            ("took", 60), ("took", 60),
+        ]  # fmt: skip
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def test_no_more_time_passes_than_is_asked_for(self, virtual_time: VirtualTime) -> None:
+        virtual_time.autojump = False
+        alarm = asyncio.create_task(asyncio.sleep(60))
+        await virtual_time.advance(59.999)
+        assert not alarm.done()
+        await virtual_time.advance(0.001)
+        assert alarm.done()
+
+    async def test_zero_runs_what_is_ready(self, virtual_time: VirtualTime) -> None:
+        task = asyncio.create_task(asyncio.sleep(0, "done"))
+        await virtual_time.advance(0)
+        assert task.result() == "done"
+        assert virtual_time.now == 0
+
+    async def test_it_holds_time_back_beside_autojump(self, virtual_time: VirtualTime) -> None:
+        alarm = asyncio.create_task(asyncio.sleep(60))
+        await virtual_time.advance(10)
+        assert (virtual_time.now, alarm.done()) == (10, False)
+        await alarm
+        assert virtual_time.now == 60
+
+    async def test_a_thread_that_it_starts_on_the_way_is_waited_for(self, virtual_time: VirtualTime) -> None:
+        async def report() -> str:
+            await asyncio.sleep(10)
+            return await asyncio.to_thread(lambda: threading.Event().wait(0.05) or "reported")
+
+        task = asyncio.create_task(report())
+        await virtual_time.advance(10)
+        assert task.result() == "reported"
+
+    async def test_without_autojump_a_sleep_is_an_error_that_says_so(self, virtual_time: VirtualTime) -> None:
+        virtual_time.autojump = False
+        with pytest.raises(
+            BackgroundTasksDeadlock, match=r"(?s)a sleep of 5 s.*autojump is False:  await virtual_time.advance"
+        ):
+            await asyncio.sleep(5)
+
+    async def test_timers_without_end_at_one_moment(
+        self, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It gives up after the time that a running call may take, and says what goes on."""
+
+        async def spin() -> None:
+            while True:
+                await asyncio.sleep(0)
+
+        spinning = asyncio.create_task(spin())
+        monkeypatch.setattr(virtual_time, "_timeout", 0.05)
+        with pytest.raises(
+            BackgroundTasksTimeout, match=r"(?s)advance\(5\) did not come to its end.*it is 0 now.*spin"
+        ):
+            await virtual_time.advance(5)
+        spinning.cancel()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "error", "message"),
+    [
+        (-5, ValueError, r"advance\(-5\): time does not go back; write e.g. advance\(5\)"),
+        (float("inf"), ValueError, "finite number of seconds"),
+        (float("nan"), ValueError, "finite number of seconds"),
+        ("5", TypeError, r"advance\('5'\): write a number of seconds"),
+        (True, TypeError, r"advance\(True\): write a number of seconds"),
+    ],
+)
+async def test_what_is_no_number_of_seconds(
+    virtual_time: VirtualTime, seconds: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        await virtual_time.advance(seconds)  # type: ignore[arg-type]
+
+
+async def test_autojump_is_a_bool(virtual_time: VirtualTime) -> None:
+    with pytest.raises(TypeError, match=r"virtual_time.autojump = True or False"):
+        virtual_time.autojump = 0  # type: ignore[assignment]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.sampled_from([0, 0.25, 0.5, 1, 3600]), max_size=4), max_size=6))
+def test_the_order_is_that_of_the_moments_and_then_of_setting(sleeps: list[list[float]]) -> None:
+    """For any tasks that sleep: by the time at which they wake, then by when they fell asleep."""
+    woken: list[tuple[float, int]] = []
+    asleep: dict[tuple[float, int], int] = {}
+
+    async def sleeper(number: int, naps: list[float]) -> None:
+        for nap in naps:
+            if nap:
+                due = loop_time() + nap
+                asleep[due, number] = len(asleep)
+                await asyncio.sleep(nap)
+                woken.append((due, number))
+
+    def loop_time() -> float:
+        return asyncio.get_running_loop().time()
+
+    async def main() -> None:
+        await asyncio.gather(*[sleeper(number, naps) for number, naps in enumerate(sleeps)])
+
+    with a_virtual_time() as virtual_time:
+        asyncio.run(main())
+        assert virtual_time.now == max(map(sum, sleeps), default=0)
+    assert woken == sorted(woken, key=lambda each: (each[0], asleep[each]))
+
+
+def a_virtual_time():
+    from pathlib import Path
+
+    from pytest_background_tasks.own import OwnCode
+
+    return BackgroundTasks(OwnCode(Path(__file__).parent), "a property", None, 10, 0.02)._virtual_time()._driving()
+
+
+class TestTheRealWorld:
+    """Time does not run ahead of what really takes time."""
+
+    async def test_a_thread_is_waited_for(self, virtual_time: VirtualTime) -> None:
+        """asyncio's, an executor's own, anyio's; alone, gathered, and beside a time-out."""
+        loop = asyncio.get_running_loop()
+
+        def work() -> str:
+            threading.Event().wait(0.05)
+            return "done"
+
+        async with asyncio.timeout(0.001):
+            assert await asyncio.to_thread(work) == "done"
+            assert await loop.run_in_executor(None, work) == "done"
+            assert await asyncio.gather(*[loop.run_in_executor(None, work) for _ in range(2)]) == ["done"] * 2
+            assert await anyio.to_thread.run_sync(work) == "done"
+        assert virtual_time.now == 0
+
+    async def test_an_idle_pool_does_not_hold_time(self, virtual_time: VirtualTime, no_real_time: None) -> None:
+        await asyncio.to_thread(list)
+        await anyio.to_thread.run_sync(list)
+        for _ in range(200):
+            await asyncio.sleep(3600)
+        assert virtual_time.now == 720_000
+
+    async def test_a_thread_of_a_librarys_own_gets_a_grace(self, virtual_time: VirtualTime) -> None:
+        loop = asyncio.get_running_loop()
+        answer = loop.create_future()
+        threading.Timer(0.005, lambda: loop.call_soon_threadsafe(answer.set_result, "done")).start()
+        async with asyncio.timeout(0.001):
+            assert await answer == "done"
+
+    async def test_a_child_process_is_waited_for(self, virtual_time: VirtualTime) -> None:
+        code = "import time; time.sleep(0.1); print('done')"
+        async with asyncio.timeout(0.001):
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
+            assert (await process.communicate())[0] == b"done\n"
+        assert virtual_time.now == 0
+
+    async def test_a_peer_gets_a_grace_to_answer(self, virtual_time: VirtualTime) -> None:
+        """And an open connection that nobody uses holds no time."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+
+            def serve() -> None:
+                peer, _ = server.accept()
+                with peer:
+                    while peer.recv(10):
+                        threading.Event().wait(0.005)
+                        peer.sendall(b"!")
+
+            thread = threading.Thread(target=serve)
+            thread.start()
+            async with asyncio.timeout(1):
+                reader, writer = await asyncio.open_connection(*server.getsockname())
+                for _ in range(3):
+                    writer.write(b"?")
+                    assert await reader.readexactly(1) == b"!"
+            assert virtual_time.now < 1
+            start = time.monotonic()
+            await asyncio.sleep(3600)
+            assert time.monotonic() - start < 1
+            writer.close()
+            await writer.wait_closed()
+            thread.join()
+
+    async def test_an_aiohttp_server_and_client(self, virtual_time: VirtualTime) -> None:
+        """No false time-out; a sleep of an hour beside them, and in a handler, returns at once."""
+
+        async def answer(request: web.Request) -> web.Response:
+            await asyncio.sleep(float(request.query["after"]))
+            return web.Response(text="x" * 300_000)
+
+        app = web.Application()
+        app.router.add_get("/", answer)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        host, port = runner.addresses[0][:2]
+        start = time.monotonic()
+        async with ClientSession(timeout=ClientTimeout(total=30)) as session:
+            for after in (0, 10, 29):
+                async with session.get(f"http://{host}:{port}/?after={after}") as response:
+                    assert len(await response.text()) == 300_000
+            with pytest.raises(TimeoutError):
+                await session.get(f"http://{host}:{port}/?after=31")
+            before = virtual_time.now
+            await asyncio.sleep(3600)
+            assert virtual_time.now - before == 3600
+        await runner.cleanup()
+        assert time.monotonic() - start < 3
+
+    async def test_a_listening_server_holds_no_time(self, virtual_time: VirtualTime, no_real_time: None) -> None:
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0):
+            for _ in range(200):
+                await asyncio.sleep(3600)
+
+
+class TestStandstill:
+    async def test_it_is_an_error_that_says_who_waits_for_what(self, virtual_time: VirtualTime) -> None:
+        lock, event = asyncio.Lock(), asyncio.Event()
+
+        async def hold() -> None:
+            async with lock:
+                await event.wait()
+
+        async def enter() -> None:
+            async with lock:
+                pass
+
+        tasks = [asyncio.create_task(hold(), name="holder"), asyncio.create_task(enter(), name="waiter")]
+        with pytest.raises(BackgroundTasksDeadlock) as caught:
+            await asyncio.wait(tasks)
+        message = str(caught.value)
+        assert "the test waits at tests/test_virtual_time.py:" in message
+        assert "for the tasks holder (hold), waiter (enter)" in message
+        assert "holder (hold) waits at" in message
+        assert "for an event" in message
+        assert "waiter (enter) waits at" in message
+        assert "for a lock held by holder (hold)" in message
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+    async def test_a_running_call_ends_at_once(
+        self, virtual_time: VirtualTime, background_tasks: BackgroundTasks, no_real_time: None
+    ) -> None:
+        """It need not wait for its time-out, which is of real time."""
+        background_tasks.start_capturing()
+        asyncio.create_task(asyncio.Event().wait())
+        with pytest.raises(BackgroundTasksDeadlock, match=r"for the task Task-\d+ \(wait\)"):
+            await background_tasks.run_all_async()
+
+    async def test_held_tasks_are_named(self, virtual_time: VirtualTime, background_tasks: BackgroundTasks) -> None:
+        event = asyncio.Event()
+
+        async def ring() -> None:
+            event.set()
+
+        background_tasks.start_capturing()
+        asyncio.create_task(ring())
+        with pytest.raises(BackgroundTasksDeadlock, match=r"held: .*ring"):
+            await event.wait()
+
+
+class TestWithHeldTasks:
+    async def test_a_run_takes_no_real_time(
+        self, virtual_time: VirtualTime, background_tasks: BackgroundTasks, no_real_time: None
+    ) -> None:
+        async def job() -> float:
+            await asyncio.sleep(3600)
+            return virtual_time.now
+
+        background_tasks.start_capturing()
+        asyncio.create_task(job())
+        assert await background_tasks.run_all_async(timeout=1) == [3600]
+        asyncio.create_task(job())
+        assert background_tasks.run_all_sync(timeout=1) == [7200]
+
+    def test_what_run_all_sync_runs_in_a_def_test(
+        self, virtual_time: VirtualTime, background_tasks: BackgroundTasks, no_real_time: None
+    ) -> None:
+        async def job() -> float:
+            await asyncio.sleep(3600)
+            return virtual_time.now
+
+        background_tasks.start_capturing()
+        asyncio.create_task(job())
+        assert background_tasks.run_all_sync() == [3600]
+
+    def test_time_goes_on_from_loop_to_loop(self, virtual_time: VirtualTime) -> None:
+        asyncio.run(asyncio.sleep(10))
+        with asyncio.Runner() as one, asyncio.Runner() as other:
+            one.run(asyncio.sleep(10))
+            other.run(asyncio.sleep(10))
+            one.run(asyncio.sleep(10))
+        assert virtual_time.now == 40
+
+    async def test_a_time_out_of_a_running_call_is_of_real_time(
+        self, virtual_time: VirtualTime, background_tasks: BackgroundTasks
+    ) -> None:
+        gate = threading.Event()
+        background_tasks.start_capturing()
+        asyncio.create_task(asyncio.to_thread(gate.wait))
+        with pytest.raises(BackgroundTasksTimeout):
+            await background_tasks.run_all_async(timeout=0.05)
+        assert virtual_time.now == 0
+        gate.set()
+
+
+class TestWhereItCannot:
+    def test_uvloop_says_why_and_what_to_do(self, virtual_time: VirtualTime) -> None:
+        async def main() -> None: ...
+
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            with pytest.raises(
+                BackgroundTasksError, match=r"uvloop.Loop: its timers are out of Python's reach.*asyncio.new_event_loop"
+            ):
+                runner.run(main())
+        asyncio.run(main())
+
+    def test_a_loop_with_a_clock_of_its_own(self, virtual_time: VirtualTime) -> None:
+        class Loop(asyncio.SelectorEventLoop):
+            def time(self) -> float:
+                return 0.0
+
+        async def main() -> None: ...
+
+        with asyncio.Runner(loop_factory=Loop) as runner:
+            with pytest.raises(BackgroundTasksError, match=r"Loop has a clock of its own, and a loop cannot have two"):
+                runner.run(main())
+        asyncio.run(main())
+
+    async def test_another_threads_loop_keeps_real_time(self, virtual_time: VirtualTime) -> None:
+        def in_thread() -> str:
+            async def main() -> str:
+                await asyncio.sleep(0.001)
+                try:
+                    await virtual_time.advance(1)
+                except BackgroundTasksError as error:
+                    return str(error)
+                return ""
+
+            return asyncio.run(main())
+
+        assert "drives the loops that run in the test's own thread" in await asyncio.to_thread(in_thread)
+        assert virtual_time.now == 0
+
+
+RUNNERS = {
+    "pytest-asyncio": ("pytest_asyncio.plugin", "pytest.mark.asyncio"),
+    "pytest-asyncio, a loop for the class": ("pytest_asyncio.plugin", "pytest.mark.asyncio(loop_scope='class')"),
+    "pytest-asyncio, a loop for the module": ("pytest_asyncio.plugin", "pytest.mark.asyncio(loop_scope='module')"),
+    "pytest-asyncio, a loop for the session": ("pytest_asyncio.plugin", "pytest.mark.asyncio(loop_scope='session')"),
+    "anyio": ("anyio.pytest_plugin", "[pytest.mark.anyio, pytest.mark.parametrize('anyio_backend', ['asyncio'])]"),
+}
+
+PROJECT = """
+    import asyncio, time, unittest, pytest
+
+    pytestmark = {mark}
+    started = time.monotonic()
+
+    @pytest.fixture
+    async def slept():
+        await asyncio.sleep(0.01)
+        yield
+        await asyncio.sleep(0.01)
+
+    class TestIt:
+        async def test_real_before(self):
+            loop = asyncio.get_running_loop()
+            assert abs(loop.time() - time.monotonic()) < 1
+            if "function" not in "{scope}":
+                loop.call_later(7200, list)
+
+        async def test_virtual(self, slept, virtual_time):
+            await asyncio.sleep(3600)
+            assert virtual_time.now == 3600
+            virtual_time.autojump = False
+            await virtual_time.advance(3600)
+            assert virtual_time.now == 7200
+
+        async def test_virtual_again(self, virtual_time, slept, background_tasks):
+            await asyncio.sleep(3600)
+            background_tasks.start_capturing()
+            asyncio.create_task(asyncio.sleep(60, "slept"))
+            assert await background_tasks.run_all_async() == ["slept"]
+
+        async def test_standstill(self, virtual_time):
+            await asyncio.Event().wait()
+
+        async def test_real_after(self):
+            loop = asyncio.get_running_loop()
+            assert abs(loop.time() - time.monotonic()) < 1
+            assert not {{"time", "call_at"}} & set(vars(loop))
+            assert "select" not in vars(loop._selector)
+            await asyncio.sleep(0.01)
+            assert time.monotonic() - started < 5
+"""
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_under_every_runner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: str) -> None:
+    """The test's loop runs on virtual time and is put back; a standstill is an error of its own test."""
+    plugin, mark = RUNNERS[runner]
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(dedent(PROJECT).format(mark=mark, scope="wider" if "loop" in runner else "function"))
+    options = ["-o", "asyncio_default_fixture_loop_scope=function"] if "asyncio.p" in plugin else []
+    if "session" in runner or "module" in runner or "class" in runner:
+        options[-1] = f"asyncio_default_fixture_loop_scope={runner.rpartition(' ')[2]}"
+    if "asyncio.p" in plugin:
+        options += ["-o", "asyncio_mode=auto"]
+    result = pytester.runpytest_inprocess(
+        "-W", "error", "-p", "pytest_background_tasks.plugin", "-p", plugin, "--tb=short", *options
+    )
+    result.assert_outcomes(passed=4, failed=1)
+    result.stdout.fnmatch_lines(["E*BackgroundTasksDeadlock: nothing can go on:", "E*the test waits at*for an event"])
+
+
+def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a `def` test without a loop it says that nobody has seen the time."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        """
+        import asyncio, time, unittest, pytest
+
+        class TestJobs(unittest.IsolatedAsyncioTestCase):
+            @pytest.fixture(autouse=True)
+            def take(self, virtual_time):
+                self.virtual_time = virtual_time
+
+            async def asyncSetUp(self):
+                await asyncio.sleep(60)
+
+            async def test_it(self):
+                await self.virtual_time.advance(60)
+                self.assertEqual(self.virtual_time.now, 120)
+
+        def test_no_loop(virtual_time):
+            pass
+
+        def test_that_fails_by_itself(virtual_time):
+            raise ValueError("mine")
+
+        def test_asyncio_run(virtual_time):
+            asyncio.run(asyncio.sleep(3600))
+
+        def test_nothing_is_left():
+            assert asyncio.BaseEventLoop.run_forever.__module__ == "asyncio.base_events"
+            with asyncio.Runner() as runner:
+                loop = runner.get_loop()
+                assert abs(loop.time() - time.monotonic()) < 1
+        """
+    )
+    result = pytester.runpytest_inprocess("-W", "error", "-p", "pytest_background_tasks.plugin", "--tb=short")
+    result.assert_outcomes(passed=3, failed=2)
+    result.stdout.fnmatch_lines(
+        ["E*test_no_loop asked for virtual_time, but no event loop of asyncio has run in it*", "E*ValueError: mine"]
+    )
+
+
+def test_under_pytest_aiohttp(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a client and a server on loopback in the test's loop."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        """
+        import asyncio
+        from aiohttp import web
+
+        async def test_it(aiohttp_client, virtual_time):
+            async def slow(request):
+                await asyncio.sleep(200)
+                return web.Response(text="done")
+            app = web.Application()
+            app.router.add_get("/", slow)
+            client = await aiohttp_client(app)
+            response = await client.get("/")
+            assert await response.text() == "done"
+            assert 200 <= virtual_time.now < 201
+            await asyncio.sleep(3600)
+        """
+    )
+    result = pytester.runpytest_inprocess(
+        *("-W", "error", "-p", "pytest_background_tasks.plugin", "-p", "pytest_aiohttp.plugin", "--tb=short"),
+        *("-p", "pytest_asyncio.plugin", "-o", "asyncio_mode=auto"),
+        *("-o", "asyncio_default_fixture_loop_scope=function"),
+    )
+    result.assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("value", ["soon", "-1", "inf"])
+def test_a_grace_that_is_no_number_of_seconds(pytester: pytest.Pytester, value: str) -> None:
+    result = pytester.runpytest_inprocess(
+        "-o", f"background_tasks_grace={value}", "-o", "asyncio_default_fixture_loop_scope=function"
+    )
+    result.stderr.fnmatch_lines([f"*background_tasks_grace = {value}: not a number of seconds; write e.g.*= 0.02"])
