@@ -337,6 +337,26 @@ def test_on_the_loop_of_a_client(background_tasks: BackgroundTasks) -> None:
     assert log == [0, 1]
 
 
+async def test_a_long_sleep_reads_as_a_number_of_seconds(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    asyncio.create_task(asyncio.sleep(3600), name="napper")
+    wait = (await background_tasks.step_async("napper")).suspended_at
+    assert wait is not None
+    assert wait.waits_for == "a sleep of 3600 s (3600 s left)"
+    assert repr(background_tasks) == "<background_tasks capturing; 1 captured, 0 held, 1 stopped after a step>"
+
+
+async def test_a_task_that_has_started_is_named_where_only_held_ones_can_be_run(
+    background_tasks: BackgroundTasks,
+) -> None:
+    background_tasks.start_capturing()
+    task = asyncio.create_task(asyncio.sleep(60), name="napper")
+    await background_tasks.run_until_idle_async()
+    with pytest.raises(NoSuchBackgroundTask, match=r"(?s)held: nothing.*Not held any more:.*sleep.*started: napper"):
+        await background_tasks.run_async("napper")
+    task.cancel()
+
+
 async def test_nothing_is_left_of_the_loop(background_tasks: BackgroundTasks) -> None:
     """Once no task is stopped any more."""
     loop = asyncio.get_running_loop()

@@ -162,6 +162,16 @@ class TestAdvance:
         await virtual_time.advance(10)
         assert task.result() == "reported"
 
+    async def test_no_step_seems_to_take_that_long(
+        self, virtual_time: VirtualTime, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A loop in debug mode warns of callbacks that take longer than 0.1 s."""
+        asyncio.get_running_loop().set_debug(True)
+        alarm = asyncio.create_task(asyncio.sleep(60))
+        await virtual_time.advance(50)
+        await alarm
+        assert [record.message for record in caplog.records if "took" in record.message] == []
+
     async def test_without_autojump_a_sleep_is_an_error_that_says_so(self, virtual_time: VirtualTime) -> None:
         virtual_time.autojump = False
         with pytest.raises(
@@ -432,6 +442,18 @@ class TestWithHeldTasks:
         assert virtual_time.now == 0
         gate.set()
 
+    async def test_a_step_without_autojump(self, virtual_time: VirtualTime, background_tasks: BackgroundTasks) -> None:
+        """It names the task that is to be stepped, and what makes time pass; nothing else is of use."""
+        virtual_time.autojump = False
+        background_tasks.start_capturing()
+        asyncio.create_task(asyncio.sleep(5), name="napper")
+        await background_tasks.step_async("napper")
+        with pytest.raises(BackgroundTasksDeadlock) as caught:
+            await background_tasks.step_async("napper")
+        assert "for the next step of napper (sleep)" in str(caught.value)
+        assert str(caught.value).endswith("await virtual_time.advance(seconds)")
+        assert "run_all" not in str(caught.value)
+
 
 class TestWhereItCannot:
     def test_uvloop_says_why_and_what_to_do(self, virtual_time: VirtualTime) -> None:
@@ -581,7 +603,10 @@ def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch:
     result = pytester.runpytest_inprocess("-W", "error", "-p", "pytest_background_tasks.plugin", "--tb=short")
     result.assert_outcomes(passed=3, failed=2)
     result.stdout.fnmatch_lines(
-        ["E*test_no_loop asked for virtual_time, but no event loop of asyncio has run in it*", "E*ValueError: mine"]
+        [
+            "E*test_no_loop asked for virtual_time, but no event loop of asyncio has run in the test's own thread*",
+            "E*ValueError: mine",
+        ]
     )
 
 

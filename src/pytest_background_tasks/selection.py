@@ -32,7 +32,9 @@ def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[He
     picked = [task for task in stopped if any(match(capture.view(task)) for match in matches)]
     if not picked:
         written = call.format(", ".join(map(shown, targets)))
-        raise NoSuchBackgroundTask(f"{written} matches nothing; held:{_listing(capture, stopped)}")
+        started = [task for task in capture.tasks if any(match(capture.view(task)) for match in matches)]
+        beside = f"\nNot held any more:{_listing(capture, started)}" if started else ""
+        raise NoSuchBackgroundTask(f"{written} matches nothing; held:{_listing(capture, stopped)}{beside}")
     return picked
 
 

@@ -125,9 +125,10 @@ class VirtualTime:
         __tracebackhide__ = True
         if self._clock is None:
             raise BackgroundTasksError(
-                f"{self._test} asked for virtual_time, but no event loop of asyncio has run in it. Make it an async "
-                f"test (async def, with pytest-asyncio or anyio's asyncio backend), let it run something "
-                f"(background_tasks.run_all_sync(), asyncio.run(main())), or drop the fixture."
+                f"{self._test} asked for virtual_time, but no event loop of asyncio has run in the test's own thread "
+                f"(that of a TestClient runs in another, on real time). Make it an async test (async def, with "
+                f"pytest-asyncio or anyio's asyncio backend), let it run something (background_tasks.run_all_sync(), "
+                f"asyncio.run(main())), or drop the fixture."
             )
 
     @contextmanager

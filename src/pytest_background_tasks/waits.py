@@ -86,6 +86,10 @@ class _Words:
                     return words
         return self.future(getattr(task, "_fut_waiter", None))
 
+    def name(self, task: "asyncio.Task[Any]") -> str:
+        """What a reader knows `task` by."""
+        return self._named(task)
+
     def future(self, future: Any) -> str:
         """A task, several, a thread's answer, or just a future."""
         if future is None:
@@ -146,7 +150,7 @@ def _sleep(_: _Words, variables: Mapping[str, Any]) -> str | None:
     if timer is None:  # sleep(0), or anyio's around the real one
         return None
     left = timer.when() - variables["loop"].time()
-    return f"a sleep of {variables['delay']:g} s ({max(left, 0):.3g} s left)"
+    return f"a sleep of {variables['delay']:g} s ({max(round(left, 3), 0):g} s left)"
 
 
 def _function(callee: Any) -> str:
@@ -178,6 +182,7 @@ _FUNCTIONS: dict[str, Callable[[_Words, Mapping[str, Any]], str | None]] = {
     "StreamReader._wait_for_data": lambda *_: "data on a stream",
     "StreamWriter.drain": lambda *_: "the other end of a stream to take what was written",
     "Process.wait": lambda *_: "a child process to end",
+    "Stepper._ready": lambda words, variables: f"the next step of {words.name(variables['task'])}",
     "_ended": lambda words, variables: words.future(variables["task"]),
 }
 

@@ -81,7 +81,9 @@ class Capture:
         """What it does and what it has, to be read in an error."""
         capturing = "capturing" if self.targets is not None else "not capturing"
         never = "" if self._was_aimed else ": start_capturing() was never called"
-        return f"{capturing}{never}; {len(self.tasks)} captured, {len(self.held)} held"
+        held, stopped = len(self.held), len(self.stopped)
+        steps = f", {stopped - held} stopped after a step" if stopped > held else ""
+        return f"{capturing}{never}; {len(self.tasks)} captured, {held} held{steps}"
 
     @property
     def held(self) -> list[HeldTask]:

@@ -11,8 +11,8 @@ passed it (aiohttp's keep-alive does) gets the loop's resolution, a nanosecond, 
 The idea of a clock that jumps when nothing can run is trio's ``MockClock``; for asyncio, async-solipsism and looptime
 have it.
 
-Private names of CPython used here: ``_scheduled``, ``_ready``, ``_clock_resolution`` and ``_check_closed`` of the loop,
-``_when`` and ``_scheduled`` of a timer.
+Private names of CPython used here: ``_scheduled``, ``_ready``, ``_clock_resolution``, ``_closed``, ``_debug`` and the
+checks of the loop, ``_when`` and ``_scheduled`` of a timer.
 """
 
 import asyncio
@@ -31,18 +31,17 @@ class _Timer(asyncio.TimerHandle):
     """A timer that knows its place among those due at the same moment."""
 
     __slots__ = ("_number",)
-
-    def __init__(self, number: int, *args: Any) -> None:
-        super().__init__(*args)
-        self._number = number
+    _number: int
 
     def __lt__(self, other: Any) -> bool:
-        mine, others = self._when, other._when  # type: ignore[attr-defined]
-        return bool(mine < others or (mine == others and self._number < getattr(other, "_number", 0)))
+        mine: float = self._when  # type: ignore[attr-defined]
+        others: float = other._when
+        return mine < others or (mine == others and self._number < getattr(other, "_number", 0))
 
     def __gt__(self, other: Any) -> bool:  # asked by timers from before the clock, which come first
-        mine, others = self._when, other._when  # type: ignore[attr-defined]
-        return bool(mine > others or (mine == others and self._number > getattr(other, "_number", 0)))
+        mine: float = self._when  # type: ignore[attr-defined]
+        others: float = other._when
+        return mine > others or (mine == others and self._number > getattr(other, "_number", 0))
 
 
 class VirtualClock:
@@ -62,10 +61,13 @@ class VirtualClock:
         self._under_way = under_way
         self._numbers = count(1)
         self._last_fired = -math.inf
+        self._next = -math.inf
         self.loop.time = lambda: self.time
         self.loop.call_at = self._call_at
         self._lull = Lull.of(self.loop)
+        self._thrift = _Thrift(under_way)
         self._lull.add(self)
+        self._lull.add(self._thrift)
 
     @property
     def next_timer(self) -> float | None:
@@ -78,12 +80,16 @@ class VirtualClock:
         return timers[0].when() if timers else None
 
     def move_to(self, time: float) -> None:
-        """Let it be `time`, or leave it as it is if that has passed; what is due fires in the loop's next iteration."""
-        self.time = max(self.time, time)
+        """Let it be `time`, if that has not passed, from the loop's next iteration on; then what is due fires.
+
+        Not here and now: to a loop in debug mode the running step would seem to have taken that long.
+        """
+        self._next = time
 
     def remove(self) -> None:
         """Put the loop back on its real clock; each timer keeps the time that is left to it."""
         self._lull.remove(self)
+        self._lull.remove(self._thrift)
         del self.loop.time, self.loop.call_at
         ahead = self.time - self.loop.time()
         for timer in self.loop._scheduled:
@@ -92,12 +98,14 @@ class VirtualClock:
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
         """Move the time instead of waiting, if nothing of the real world is under way."""
         loop = self.loop
+        if self._next > self.time:
+            self.time = self._next
+            self._lull.turns += 1
         if timeout == 0:
-            self._under_way.is_busy()
             if not loop._ready:
                 self._let_time_pass_what_fires_again()
             return select(0)
-        if not self._under_way.nothing():
+        if not self._under_way.nobody():
             events = select(0)
             if events or loop._ready:
                 return events
@@ -107,6 +115,7 @@ class VirtualClock:
         if timeout is None or not loop._scheduled or not self._autojump():
             return select(None)
         self.time = self._last_fired = max(self.time, loop._scheduled[0]._when)
+        self._lull.turns += 1
         return []
 
     def _let_time_pass_what_fires_again(self) -> None:
@@ -120,11 +129,26 @@ class VirtualClock:
         loop = self.loop
         if when is None:
             raise TypeError("when cannot be None")
-        loop._check_closed()
+        if loop._closed:
+            loop._check_closed()  # which raises
         if loop._debug:
             loop._check_thread()
             loop._check_callback(callback, "call_at")
-        timer = _Timer(next(self._numbers), when, callback, args, loop, context)
+        timer = _Timer(when, callback, args, loop, context)
+        timer._number = next(self._numbers)
         heapq.heappush(loop._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
+
+
+class _Thrift:
+    """Spares the loop the question whether something has come, a system call, where nobody could have sent it."""
+
+    rank = 4
+
+    def __init__(self, under_way: UnderWay) -> None:
+        self._nobody = under_way.nobody
+
+    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
+        """Nothing has come, if nobody is there."""
+        return [] if timeout == 0 and self._nobody() else select(timeout)

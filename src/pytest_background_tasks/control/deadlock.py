@@ -60,7 +60,7 @@ class Deadlock:
         Args:
             loop: idle, and called this.
             silence: what has not come for how long, where that is all that is known.
-            advice: what to do about it, beside running what is held.
+            advice: what to do about it; without any, to run what is held.
         """
         task = self._first(loop, sleeping=bool(advice))
         place = None if task is None else (task.get_name(), waiting_site(task.get_coro(), self._capture.is_own))
@@ -124,14 +124,13 @@ class Deadlock:
         who = "the test" if is_test else f"for the test, {known(task)}"
         first = f"\n  {who} waits at {wait_of(task, self._capture.is_own)}"
         listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "")
-        to_do = [f"{advice}\n"] if advice else []
-        if held:
-            to_do += [
+        if held and not advice:
+            advice = (
                 f"Run them before waiting for what they do:  {self._call_to_run}\n"
                 f"or do not hold them:  background_tasks.start_capturing(ignore={held[0].call.function!r})"
-            ]
+            )
         what = "nothing can go on, and background tasks are held" if held else "nothing can go on"
-        return f"{what}:{listing}\n{''.join(to_do) or 'Nobody is left to do what they wait for.'}"
+        return f"{what}:{listing}\n{advice or 'Nobody is left to do what they wait for.'}"
 
 
 def _innermost(task: Any) -> Any:

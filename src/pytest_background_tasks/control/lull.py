@@ -35,13 +35,18 @@ class Listener(Protocol):
 
 
 class Lull:
-    """The listeners of one loop. `Lull.of` finds the one that is there, or makes it."""
+    """The listeners of one loop. `Lull.of` finds the one that is there, or makes it.
+
+    Attributes:
+        turns: how often the loop had something to do; a number that has not changed means rest since then.
+    """
 
     def __init__(self, loop: Any) -> None:
         self._selector = loop._selector
         self._select: Select = loop._selector.select
         self._listeners: list[Listener] = []
         self._chain: Any = None
+        self.turns = 0
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "Lull":
@@ -64,10 +69,15 @@ class Lull:
         for listener in reversed(self._listeners):
             chain = partial(listener, chain)
         if self._listeners:
-            chain.lull = self
-            self._selector.select = self._chain = chain
+            self._selector.select = self._chain = partial(self._count_turns, chain)
+            self._chain.lull = self
         elif vars(self._selector).get("select") is before:
             del self._selector.select
+
+    def _count_turns(self, select: Select, timeout: float | None) -> list[Any]:
+        if timeout == 0:
+            self.turns += 1
+        return select(timeout)
 
 
 def has_lulls(loop: asyncio.AbstractEventLoop) -> bool:

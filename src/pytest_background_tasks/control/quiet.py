@@ -4,7 +4,7 @@ That is seen where the loop is about to wait, so no turns are counted. uvloop sh
 that asyncio asks it to run soon is counted until it has run; when none is left, and no task waits for a thread, it is
 quiet, as far as Python can see.
 
-Private names of CPython used here: ``_ready`` of the loop.
+Private names of CPython used here: ``_ready`` and ``_scheduled`` of the loop.
 """
 
 import asyncio
@@ -40,10 +40,9 @@ class Quiet:
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
         """Tell instead of waiting; wait for what is under way, but for no timer."""
         if timeout == 0:
-            self._under_way.is_busy()
             return select(timeout)
         events = select(0)
-        if events or self._loop._ready:
+        if events or self._loop._ready or self._is_due():
             return events
         if self._under_way.anything():
             glance = self._under_way.grace
@@ -51,6 +50,11 @@ class Quiet:
         if not self._loop._ready:  # a thread may have answered meanwhile
             self._tell()
         return [] if self._loop._ready else select(timeout)
+
+    def _is_due(self) -> bool:
+        """Whether a timer is, since a clock that was asked before has moved."""
+        timers = self._loop._scheduled
+        return bool(timers) and timers[0].when() <= self._loop.time()
 
 
 class _Counter:

@@ -163,18 +163,23 @@ class _InLulls:
     def __init__(self, standstill: Standstill, loop: Any) -> None:
         self._standstill = standstill
         self._loop = loop
+        self._lull = Lull.of(loop)
         self._silence = _Silence()
+        self._turns = 0
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
         standstill, loop, silence = self._standstill, self._loop, self._silence
         if timeout == 0:
             events = select(0)
-            if events or loop._ready:
-                silence.end(from_outside=bool(events))
+            if events:
+                silence.end(from_outside=True)
             return events
         if not standstill._is_wanted(loop):
             standstill._unwatch(loop)
             return select(timeout)
+        if self._turns != self._lull.turns:
+            self._turns = self._lull.turns
+            silence.end(from_outside=False)
         standstill._look(loop, silence)
         has_timer = timeout is not None
         reasons = ["a timer"] if has_timer else []

@@ -9,9 +9,11 @@ while: not at all.
 The kernel says when data last went over a TCP connection (``TCP_INFO``, on Linux). Of others it is not known, so they
 get the grace each time the loop comes to rest.
 
-Private names of CPython used here: ``_selector`` of the loop, and in which functions of asyncio a child is waited for.
+Private names of CPython used here: ``_thread._count``, ``_selector`` and ``_signal_handlers`` of the loop, and in which
+modules of asyncio a child is waited for.
 """
 
+import _thread
 import asyncio
 import socket
 import struct
@@ -22,6 +24,7 @@ from time import monotonic
 from typing import Any
 
 from ..sites import await_chain
+from .lull import Lull, has_lulls
 from .outside import is_listening, registered, socket_of
 from .threads import is_of_pool, thread_calls
 
@@ -43,11 +46,12 @@ class UnderWay:
         self.loop = loop
         self._old_threads = old_threads
         self._harmless = {threading.current_thread()}
-        self._at_rest_since: float | None = None
+        self._rest: tuple[int, float] = (-1, 0.0)
+        self._files = loop._selector.get_map() if has_lulls(loop) else {}
 
-    def nothing(self) -> bool:
-        """Whether there is nobody it could hear from: no thread, no file. A quick answer to the usual case."""
-        return len(self.loop._selector.get_map()) <= 1 and self._harmless.issuperset(threading.enumerate())
+    def nobody(self) -> bool:
+        """Whether there is nobody it could hear from: no other thread, no file, no signal. Quick, and asked often."""
+        return _thread._count() == 0 and len(self._files) <= 1 and not self.loop._signal_handlers
 
     def anything(self) -> bool:
         """Whether something is under way; to be asked in a lull."""
@@ -57,14 +61,12 @@ class UnderWay:
         answers += [self._of_file(key) for key in registered(self.loop)]
         return True in answers or (None in answers and self._is_in_grace())
 
-    def is_busy(self) -> None:
-        """The loop has something to do: the next rest is a new one."""
-        self._at_rest_since = None
-
     def _is_in_grace(self) -> bool:
-        if self._at_rest_since is None:
-            self._at_rest_since = monotonic()
-        return monotonic() - self._at_rest_since < self.grace
+        now = monotonic()
+        turns = Lull.of(self.loop).turns
+        if self._rest[0] != turns:
+            self._rest = (turns, now)
+        return now - self._rest[1] < self.grace
 
     def _of_thread(self, thread: threading.Thread) -> bool | None:
         """Whether it is at work for this loop; None if that cannot be known."""
