@@ -218,6 +218,31 @@ async def test_failures_are_raised_when_all_is_quiet(background_tasks: Backgroun
     await background_tasks.run_until_idle_async()
 
 
+async def test_a_running_call_goes_on_with_what_was_left(
+    background_tasks: BackgroundTasks, virtual_time: VirtualTime
+) -> None:
+    """And gives the results, or raises the errors, also of what has ended since; once."""
+
+    async def job(seconds: float, message: str = "") -> float:
+        await asyncio.sleep(seconds)
+        if message:
+            raise ValueError(message)
+        return seconds
+
+    background_tasks.start_capturing()
+    for seconds in (10, 20):
+        asyncio.create_task(job(seconds))
+    await background_tasks.run_until_idle_async()
+    await virtual_time.advance(10)
+    assert await background_tasks.run_all_async() == [10, 20]
+    assert await background_tasks.run_all_async() == []
+    asyncio.create_task(job(10, "too late to be seen"))
+    await background_tasks.run_until_idle_async()
+    await virtual_time.advance(10)
+    with pytest.raises(ValueError, match="too late to be seen"):
+        await background_tasks.run_async(job)
+
+
 async def test_a_program_that_never_comes_to_rest(background_tasks: BackgroundTasks) -> None:
     """It ends after the time-out and names what goes on."""
 

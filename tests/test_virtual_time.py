@@ -67,6 +67,14 @@ class TestTime:
         await asyncio.sleep(5)
         assert order == list(range(40))
 
+    async def test_a_year_later_it_still_fires(self, virtual_time: VirtualTime) -> None:
+        """When the loop's resolution is less than the next number that there is."""
+        for _ in range(3):
+            await asyncio.sleep(365 * 86400)
+            await asyncio.sleep(0.5)
+        assert round(virtual_time.now, 3) == 3 * 365 * 86400 + 1.5
+        await virtual_time.advance(365 * 86400)
+
     async def test_cancelled_timers_are_skipped(self, virtual_time: VirtualTime) -> None:
         loop = asyncio.get_running_loop()
         for _ in range(200):

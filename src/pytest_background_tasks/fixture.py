@@ -149,7 +149,7 @@ class BackgroundTasks:
         """
         __tracebackhide__ = True
         call = "await background_tasks.run_all_async({})"
-        return await self._run_async(self._prepare(self._capture.stopped, order, call), timeout, return_exceptions)
+        return await self._run_async(self._prepare(self._capture.unfinished, order, call), timeout, return_exceptions)
 
     def run_all_sync(
         self,
@@ -165,7 +165,7 @@ class BackgroundTasks:
         """
         __tracebackhide__ = True
         call = "background_tasks.run_all_sync({})"
-        return self._run_sync(self._prepare(self._capture.stopped, order, call), timeout, return_exceptions)
+        return self._run_sync(self._prepare(self._capture.unfinished, order, call), timeout, return_exceptions)
 
     async def run_async(
         self,

@@ -12,7 +12,7 @@ from .targets import Target, matcher, shown
 
 
 def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
-    """The held and stopped tasks that match one of `targets`, in the order of creation.
+    """The unfinished tasks that match one of `targets`, in the order of creation.
 
     Args:
         capture: the test's.
@@ -28,13 +28,13 @@ def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[He
         all_held = call.replace("run_", "run_all_").format("")
         raise TypeError(f"{call.format('')} needs a target; to run everything that is held:  {all_held}")
     matches = [matcher(target, call, callees(capture)) for target in targets]
-    stopped = capture.stopped
-    picked = [task for task in stopped if any(match(capture.view(task)) for match in matches)]
+    unfinished = capture.unfinished
+    picked = [task for task in unfinished if any(match(capture.view(task)) for match in matches)]
     if not picked:
         written = call.format(", ".join(map(shown, targets)))
         started = [task for task in capture.tasks if any(match(capture.view(task)) for match in matches)]
         beside = f"\nNot held any more:{_listing(capture, started)}" if started else ""
-        raise NoSuchBackgroundTask(f"{written} matches nothing; held:{_listing(capture, stopped)}{beside}")
+        raise NoSuchBackgroundTask(f"{written} matches nothing; held:{_listing(capture, unfinished)}{beside}")
     return picked
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from .control.clock import VirtualClock
 from .control.lull import has_lulls
-from .control.quiet import quiet
+from .control.quiet import resting
 from .control.standstill import Standstill
 from .control.under_way import UnderWay
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
@@ -107,27 +107,28 @@ class VirtualTime:
         deadline = None if self._timeout is None else monotonic() + self._timeout
         self._targets.append(until)
         try:
-            await self._rest(clock, seconds, deadline)
-            while clock.time < until:
-                if min(self._targets) < until:  # somebody else's moment comes first
-                    await self._advanced.wait()
-                    continue
-                clock.move_to(min(until, clock.next_timer or until))
-                await self._rest(clock, seconds, deadline)
+            with resting(self._under_way(clock.loop), deadline) as quiet:
+                is_in_time = await quiet()
+                while is_in_time and clock.time < until:
+                    if min(self._targets) < until:  # somebody else's moment comes first
+                        await self._advanced.wait()
+                    else:
+                        clock.move_to(min(until, clock.next_timer or until))
+                        is_in_time = await quiet()
+            if not is_in_time:
+                raise self._late(clock, seconds)
         finally:
             self._targets.remove(until)
             self._advanced.set()
             self._advanced = asyncio.Event()
 
-    async def _rest(self, clock: VirtualClock, seconds: float, deadline: float | None) -> None:
-        __tracebackhide__ = True
-        if not await quiet(self._under_way(clock.loop), deadline) or (deadline is not None and monotonic() > deadline):
-            raise BackgroundTasksTimeout(
-                f"virtual_time.advance({seconds:g}) did not come to its end within {self._timeout:g} s of real time; "
-                f"it is {self.now:g} now, and:{self._standstill.who_waits(clock.loop)}\n"
-                f"Something goes on without end, or waits for the real world. Advance in smaller steps, end it first, "
-                f"or raise background_tasks_timeout."
-            )
+    def _late(self, clock: VirtualClock, seconds: float) -> BackgroundTasksTimeout:
+        return BackgroundTasksTimeout(
+            f"virtual_time.advance({seconds:g}) did not come to its end within {self._timeout:g} s of real time; "
+            f"it is {self.now:g} now, and:{self._standstill.who_waits(clock.loop)}\n"
+            f"It may be a lot to run; or something goes on without end, or waits for the real world. Advance in "
+            f"smaller steps, end it first, or raise background_tasks_timeout."
+        )
 
     def _check_used(self) -> None:
         """Raise an error if no loop has run on it: the test believes in a time that nobody has seen."""

@@ -16,6 +16,7 @@ from pytest_background_tasks import (
     Site,
     Target,
     TooManyBackgroundTasks,
+    VirtualTime,
     Wait,
 )
 
@@ -37,7 +38,34 @@ async def use(background_tasks: BackgroundTasks) -> None:
     assert_type(background_tasks.run_all_sync(timeout=1.5, return_exceptions=True), list[Any])
     assert_type(await background_tasks.run_async(job, timeout=None), list[Any])
     assert_type(background_tasks.run_sync("job"), list[Any])
+    assert_type(await background_tasks.run_all_async(order=[job, "job*"]), list[Any])
+    assert_type(background_tasks.captured(job, to="ada"), list[CapturedTask])
+    assert_type(background_tasks.assert_captured(job, to="ada"), CapturedTask)
+    background_tasks.assert_nothing_captured()
+    background_tasks.assert_nothing_captured(job)
     background_tasks.reset()
+
+
+async def step(background_tasks: BackgroundTasks) -> None:
+    assert_type(await background_tasks.step_async(job), CapturedTask)
+    assert_type(background_tasks.step_sync("job", timeout=None), CapturedTask)
+    await background_tasks.run_until_idle_async(order="reversed", timeout=1.5)
+    background_tasks.run_until_idle_sync(order=[job], timeout=None)
+
+
+async def time(virtual_time: VirtualTime) -> None:
+    assert_type(virtual_time.now, float)
+    assert_type(virtual_time.autojump, bool)
+    virtual_time.autojump = False
+    await virtual_time.advance(60)
+    await virtual_time.advance(0.5)
+
+
+def wait(wait: Wait) -> None:
+    file, line, function, waits_for = wait
+    assert_type((file, line, function, waits_for), tuple[str, int, str, str])
+    assert_type(wait.waits_for, str)
+    assert_type(wait.site, Site)
 
 
 def look(captured: CapturedTask) -> None:

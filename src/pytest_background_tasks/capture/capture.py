@@ -95,6 +95,11 @@ class Capture:
         """Those that go on only when the test says so: held, or stopped after a step."""
         return [task for task in self.tasks if task.stopped]
 
+    @property
+    def unfinished(self) -> list[HeldTask]:
+        """Those that a running call takes up: held, stopped, or left where they waited by the last one."""
+        return [task for task in self.tasks if task.stopped or task.is_left]
+
     def take(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
     ) -> HeldTask | None:

@@ -62,6 +62,7 @@ class HeldTask(asyncio.Task[Any]):
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
 
     Attributes:
+        is_left: whether a call let it run until nothing could go on, and the next is to go on with it.
         is_never_to_start: whether it was cancelled while it was held.
         let_go: what lets it go on, where its steps have to be asked for one by one.
     """
@@ -75,6 +76,7 @@ class HeldTask(asyncio.Task[Any]):
         "_polls",
         "_started_as",
         "_successor",
+        "is_left",
         "is_never_to_start",
         "let_go",
     )
@@ -95,6 +97,7 @@ class HeldTask(asyncio.Task[Any]):
         self._started_as = started_as
         self._successor: asyncio.Task[Any] | None = None
         self._arguments: dict[str, Any] | None = None
+        self.is_left = False
         self.is_never_to_start = False
         self.let_go: Callable[[], object] | None = None
         self._polls = 0

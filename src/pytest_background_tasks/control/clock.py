@@ -120,7 +120,8 @@ class VirtualClock:
 
     def _let_time_pass_what_fires_again(self) -> None:
         if self._last_fired == self.time:
-            self.time += self.loop._clock_resolution
+            # Half a year on, a nanosecond is less than the next number that there is.
+            self.time = max(self.time + self.loop._clock_resolution, math.nextafter(self.time, math.inf))
         self._last_fired = self.time
 
     def _call_at(

@@ -8,10 +8,9 @@ Private names of CPython used here: ``_ready`` and ``_scheduled`` of the loop.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from functools import partial
 from typing import Any
 
 from ..patching import replaced
@@ -108,14 +107,35 @@ def telling(under_way: UnderWay, tell: Callable[[], object]) -> Iterator[None]:
         counter.close()
 
 
-async def quiet(under_way: UnderWay, deadline: float | None = None) -> bool:
-    """Wait until the running loop is quiet; False if `deadline` (``time.monotonic()``) came first."""
+@contextmanager
+def resting(under_way: UnderWay, deadline: float | None) -> Iterator[Callable[[], Awaitable[bool]]]:
+    """Gives a function to await, again and again: until the running loop is quiet.
+
+    It answers False if `deadline` (``time.monotonic()``) came first.
+    """
     loop = asyncio.get_running_loop()
     woken: asyncio.Future[bool] = loop.create_future()
+    is_late = False
 
-    def wake(is_quiet: bool) -> None:
+    async def quiet() -> bool:
+        nonlocal woken
+        woken = loop.create_future()
+        return not is_late and await woken
+
+    def wake() -> None:
         if not woken.done():
-            woken.set_result(is_quiet)
+            woken.set_result(not is_late)
 
-    with telling(under_way, partial(wake, True)), alarm(loop, deadline, partial(wake, False)):
-        return await woken
+    def be_late() -> None:
+        nonlocal is_late
+        is_late = True
+        wake()
+
+    with telling(under_way, wake), alarm(loop, deadline, be_late):
+        yield quiet
+
+
+async def quiet(under_way: UnderWay, deadline: float | None = None) -> bool:
+    """Wait until the running loop is quiet; False if `deadline` (``time.monotonic()``) came first."""
+    with resting(under_way, deadline) as until_quiet:
+        return await until_quiet()

@@ -39,6 +39,7 @@ class Run:
 
     def start(self, task: HeldTask, home: asyncio.AbstractEventLoop | None) -> None:
         """Start a held task: on its own loop, or if that is closed on `home` (None: on the loop of a `def` test)."""
+        task.is_left = False
         loop = task.runner.get_loop()
         if not loop.is_closed() and (loop is home or not loop.is_running()):
             task.release()
@@ -81,6 +82,8 @@ class Run:
     def come_to_rest(self, is_quiet: bool, timeout: float | None) -> None:
         """Raise what `BackgroundTasks.run_until_idle_async` says it does; `is_quiet`: whether all was quiet in time."""
         __tracebackhide__ = True
+        for task in self.tasks:
+            task.is_left = not _is_done(task)
         ended = [task for task in self.tasks if _is_done(task)]
         failure = self._failure_in(ended, [outcome(task) for task in ended])
         if not is_quiet:
