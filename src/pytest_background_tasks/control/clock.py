@@ -65,9 +65,8 @@ class VirtualClock:
         self.loop.time = lambda: self.time
         self.loop.call_at = self._call_at
         self._lull = Lull.of(self.loop)
-        self._thrift = _Thrift(under_way)
         self._lull.add(self)
-        self._lull.add(self._thrift)
+        self._lull.is_nobody_there = under_way.nobody
 
     @property
     def next_timer(self) -> float | None:
@@ -89,7 +88,7 @@ class VirtualClock:
     def remove(self) -> None:
         """Put the loop back on its real clock; each timer keeps the time that is left to it."""
         self._lull.remove(self)
-        self._lull.remove(self._thrift)
+        self._lull.is_nobody_there = None
         del self.loop.time, self.loop.call_at
         ahead = self.time - self.loop.time()
         for timer in self.loop._scheduled:
@@ -140,16 +139,3 @@ class VirtualClock:
         heapq.heappush(loop._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]
         return timer
-
-
-class _Thrift:
-    """Spares the loop the question whether something has come, a system call, where nobody could have sent it."""
-
-    rank = 4
-
-    def __init__(self, under_way: UnderWay) -> None:
-        self._nobody = under_way.nobody
-
-    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
-        """Nothing has come, if nobody is there."""
-        return [] if timeout == 0 and self._nobody() else select(timeout)

@@ -7,7 +7,7 @@ goes when the last one has gone.
 
 uvloop shows no selector, so it has no lulls.
 
-Private names of CPython used here: ``_selector`` of the loop.
+Private names of CPython used here: ``_selector`` and ``_ready`` of the loop.
 """
 
 import asyncio
@@ -39,14 +39,19 @@ class Lull:
 
     Attributes:
         turns: how often the loop had something to do; a number that has not changed means rest since then.
+        is_nobody_there: whether nobody could send anything, if somebody knows. Then a loop that has something to do is
+            spared the question whether something has come, which is a system call.
     """
 
     def __init__(self, loop: Any) -> None:
+        self._loop = loop
         self._selector = loop._selector
         self._select: Select = loop._selector.select
         self._listeners: list[Listener] = []
         self._chain: Any = None
+        self._has_alarm = False
         self.turns = 0
+        self.is_nobody_there: Callable[[], bool] | None = None
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "Lull":
@@ -65,18 +70,21 @@ class Lull:
     def _chain_up(self, listeners: list[Listener]) -> None:
         before = self._chain
         self._listeners = sorted(listeners, key=lambda listener: listener.rank)
+        self._has_alarm = any(isinstance(listener, Alarm) for listener in listeners)
         chain: Any = self._select
         for listener in reversed(self._listeners):
             chain = partial(listener, chain)
         if self._listeners:
-            self._selector.select = self._chain = partial(self._count_turns, chain)
+            self._selector.select = self._chain = partial(self._first, chain)
             self._chain.lull = self
         elif vars(self._selector).get("select") is before:
             del self._selector.select
 
-    def _count_turns(self, select: Select, timeout: float | None) -> list[Any]:
+    def _first(self, select: Select, timeout: float | None) -> list[Any]:
         if timeout == 0:
             self.turns += 1
+            if self._loop._ready and self.is_nobody_there and not self._has_alarm and self.is_nobody_there():
+                return []
         return select(timeout)
 
 

@@ -168,12 +168,12 @@ class _InLulls:
         self._turns = 0
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
-        standstill, loop, silence = self._standstill, self._loop, self._silence
         if timeout == 0:
             events = select(0)
             if events:
-                silence.end(from_outside=True)
+                self._silence.end(from_outside=True)
             return events
+        standstill, loop, silence = self._standstill, self._loop, self._silence
         if not standstill._is_wanted(loop):
             standstill._unwatch(loop)
             return select(timeout)

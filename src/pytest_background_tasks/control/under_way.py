@@ -13,11 +13,11 @@ Private names of CPython used here: ``_thread._count``, ``_selector`` and ``_sig
 modules of asyncio a child is waited for.
 """
 
-import _thread
 import asyncio
 import socket
 import struct
 import threading
+from _thread import _count as _thread_count
 from collections.abc import Collection
 from selectors import EVENT_WRITE, SelectorKey
 from time import monotonic
@@ -51,10 +51,12 @@ class UnderWay:
 
     def nobody(self) -> bool:
         """Whether there is nobody it could hear from: no other thread, no file, no signal. Quick, and asked often."""
-        return _thread._count() == 0 and len(self._files) <= 1 and not self.loop._signal_handlers
+        return not (_thread_count() or len(self._files) > 1 or self.loop._signal_handlers)
 
     def anything(self) -> bool:
         """Whether something is under way; to be asked in a lull."""
+        if self.nobody():
+            return False
         answers = [self._of_thread(thread) for thread in threading.enumerate() if thread not in self._harmless]
         if True in answers:
             return True
