@@ -19,17 +19,22 @@ if TYPE_CHECKING:
     from .fixture import BackgroundTasks
     from .sites import Site
     from .targets import Target
+    from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
 
 __all__ = [
+    "BackgroundTaskWarning",
     "BackgroundTasks",
     "BackgroundTasksDeadlock",
     "BackgroundTasksError",
     "BackgroundTasksTimeout",
     "CapturedTask",
+    "LeakedTaskWarning",
     "NoSuchBackgroundTask",
     "Site",
     "Target",
     "TooManyBackgroundTasks",
+    "UnhandledTaskWarning",
+    "UnreferencedTaskWarning",
 ]
 
 _HOMES = {"BackgroundTasks": "fixture", "CapturedTask": "capture.captured", "Site": "sites", "Target": "targets"}
@@ -38,7 +43,8 @@ _HOMES = {"BackgroundTasks": "fixture", "CapturedTask": "capture.captured", "Sit
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
+    home = _HOMES.get(name, "warnings" if name.endswith("Warning") else "errors")
+    return getattr(import_module(f".{home}", __name__), name)
 
 
 def __dir__() -> list[str]:

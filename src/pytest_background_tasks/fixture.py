@@ -335,6 +335,10 @@ class BackgroundTasks:
         held = (f"never run: {task.told}" for task in self.held_tasks)
         return "\n".join([*orders, *held])
 
+    def _captured(self) -> list[HeldTask]:
+        """What was captured, for the watch."""
+        return self._capture.tasks
+
     def _close(self) -> None:
         """End of the test: nothing is held, nothing is patched, nothing of what was captured goes on."""
         capture = self._capture

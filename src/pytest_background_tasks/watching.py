@@ -1,0 +1,169 @@
+"""pytest's side of the watch: which test is under way, and how it hears of what went wrong.
+
+Registered by ``plugin.py`` at the first test for which asyncio is loaded, so that other sessions do not pay for it.
+
+Reports are issued when all of a test's teardown is done, from the outermost wrapper: earlier, a fixture may still look
+at a task; later, an error would be one of pytest itself.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .warnings import LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
+from .watch.modes import Modes, modes_of
+from .watch.record import Fixture, Watched
+from .watch.report import Kind, Report, silencing
+from .watch.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from .fixture import BackgroundTasks
+    from .own import OwnCode
+
+_CATEGORIES = {"failed": UnhandledTaskWarning, "leaked": LeakedTaskWarning, "unreferenced": UnreferencedTaskWarning}
+
+
+class Watching:
+    """The hooks of a session that is watched.
+
+    Args:
+        is_own: which code is the project's own.
+        defaults: how the session reports, where a test does not say otherwise.
+    """
+
+    def __init__(self, is_own: OwnCode, defaults: Modes) -> None:
+        self._is_own = is_own
+        self._defaults = defaults
+        self._watch = Watch(is_own)
+        self._watch.open()
+        self._fixtures: dict[pytest.FixtureDef[Any], Fixture] = {}
+        self._raised: list[BaseException] = []
+        self._told: set[Kind] = set()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """The test begins, before its fixtures do."""
+        __tracebackhide__ = True
+        self._is_own[str(item.path)] = True
+        self._watch.begin(Watched(item.nodeid, modes_of_item(item, self._defaults)))
+        self._raised.clear()
+        return (yield from self._noticing_errors())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Generator[None, object, object]:
+        """Lost tasks are searched for before a fixture's teardown ends their loop."""
+        __tracebackhide__ = True
+        result = yield from self._noticing_errors()
+        self._watch.search()
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+        """What a fixture makes that outlives the test is not the test's."""
+        __tracebackhide__ = True
+        if fixturedef.scope == "function":
+            return (yield)
+        fixture = self._fixtures[fixturedef] = Fixture()
+        with self._watch.making(fixture):
+            return (yield)
+
+    @pytest.hookimpl
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """From now on a fixture keeps nothing."""
+        fixture = self._fixtures.pop(fixturedef, None)
+        if fixture is not None:
+            fixture.is_over = True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """The test is over."""
+        __tracebackhide__ = True
+        try:
+            result = yield from self._noticing_errors()
+        except BaseException as error:
+            for other in self._issue(item):
+                error.add_note(f"{type(other).__name__}: {other}")
+            raise
+        errors = self._issue(item)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup("background tasks", errors)
+        return result
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing behind."""
+        self._watch.close()
+
+    def finish_captured(self, tasks: BackgroundTasks) -> None:
+        """The fixture `tasks` is about to end what it still holds."""
+        self._watch.finish_captured(tasks._captured())
+
+    def _noticing_errors(self) -> Generator[None, object, object]:
+        __tracebackhide__ = True
+        try:
+            return (yield)
+        except BaseException as error:
+            self._raised.append(error)
+            raise
+
+    def _issue(self, item: pytest.Item) -> list[Exception]:
+        """Tell what was found. Returns what is to be raised for it."""
+        values = [(fixture, definition.cached_result) for definition, fixture in self._fixtures.items()]
+        keepers = [(fixture, cached[0]) for fixture, cached in values if cached is not None]
+        errors: list[Exception] = []
+        for report in self._watch.finish(keepers):
+            if self._is_news(report, item) and (mode := report.mode) != "ignore":
+                if report.kind == "leaked":
+                    item.user_properties.append(("background_tasks_leaked", report.summary))
+                errors += self._tell(report, mode, item)
+        self._raised.clear()
+        return errors
+
+    def _is_news(self, report: Report, item: pytest.Item) -> bool:
+        """Not what the test has failed with already, nor what it had no chance to clean up because it failed."""
+        if report.error is not None:
+            return not any(report.error is error for raised in self._raised for error in _leaves(raised))
+        return not self._raised or report.test.id != item.nodeid
+
+    def _tell(self, report: Report, mode: str, item: pytest.Item) -> list[Exception]:
+        category = _CATEGORIES[report.kind]
+        how_to_silence = "" if report.kind in self._told else f"\n{silencing(report.kind)}"
+        self._told.add(report.kind)
+        # As an error, pytest shows the traceback by itself.
+        as_error = category(report.text(item.nodeid, with_traceback=False) + how_to_silence)
+        as_error.__cause__ = report.error
+        if mode == "error":
+            return [as_error]
+        try:
+            message = report.text(item.nodeid, with_traceback=True) + how_to_silence
+            warnings.warn_explicit(message, category, report.file, report.line)
+        except category:  # -W error
+            return [as_error]
+        return []
+
+
+def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
+    """What is reported of a test.
+
+    Raises:
+        pytest.UsageError: if one of its marks is wrong.
+    """
+    marks = [(mark.args, mark.kwargs) for mark in item.iter_markers("background_tasks")]
+    try:
+        return modes_of(defaults, marks) if marks else defaults
+    except ValueError as error:
+        raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
