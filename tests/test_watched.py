@@ -4,10 +4,8 @@ One small project per runner and loop is put together from `watched/` and run in
 """
 
 import asyncio
-import gc
 import re
 import runpy
-import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -105,13 +103,6 @@ class Recorder:
         if report.failed:
             self.failed.append(name_in(report.nodeid))
 
-    def pytest_sessionfinish(self) -> None:
-        """Look at what the project has kept, or it comes to light when another project runs."""
-        for task in sys.modules["sins"].kept:
-            if task.done() and not task.cancelled():
-                task.exception()
-        gc.collect()
-
 
 def name_in(nodeid: str) -> str:
     """``test_x.py::test_sin[failed]`` and ``test_x.py::TestWatched::test_sin_failed`` are ``sin failed``."""
@@ -131,7 +122,9 @@ def loop(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("runner", RUNNERS.values(), ids=RUNNERS)
-def test_watched(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: Runner, loop: str) -> None:
+def test_watched(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: Runner, loop: str, tidy: object
+) -> None:
     """Each sin is told once, of its test, by its line, with its error; nothing else is told."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     parts = {name: (PARTS / f"{name}.py").read_text() for name in ("sins", "virtues", runner.tests)}
@@ -139,7 +132,7 @@ def test_watched(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, run
     pytester.makepyfile(**parts, test_watched=f"import pytest\n{tests}\n{runner.addition}")
     recorder = Recorder()
     options = ("-p", "pytest_background_tasks.plugin", "--background-tasks-leaked=warn", "-W", "always")
-    pytester.runpytest_inprocess(*options, *runner.options, plugins=[recorder])
+    pytester.runpytest_inprocess(*options, *runner.options, plugins=[recorder, tidy])
     assert sorted(told[:4] for told in recorder.told) == runner.expected
     for told in recorder.told:
         sin = next(sin for sin in SINS.values() if sin.line == told.line)

@@ -9,6 +9,8 @@ import pytest
 class BackgroundTaskWarning(pytest.PytestWarning):
     """Something went wrong with a background task, and nothing else would have said so."""
 
+    __module__ = "pytest_background_tasks"
+
 
 class UnhandledTaskWarning(BackgroundTaskWarning):
     """A background task or a callback of the event loop failed, and nobody looked at its error.
@@ -16,6 +18,8 @@ class UnhandledTaskWarning(BackgroundTaskWarning):
     Await the task, or give it a done callback that looks at ``task.exception()``. To hear no more of it: ini
     ``background_tasks_failed = ignore``.
     """
+
+    __module__ = "pytest_background_tasks"
 
 
 class LeakedTaskWarning(BackgroundTaskWarning):
@@ -25,6 +29,8 @@ class LeakedTaskWarning(BackgroundTaskWarning):
     ``@pytest.mark.background_tasks(allow=[...])``.
     """
 
+    __module__ = "pytest_background_tasks"
+
 
 class UnreferencedTaskWarning(BackgroundTaskWarning):
     """A background task was destroyed before it had ended, because nothing but the event loop knew of it.
@@ -32,3 +38,5 @@ class UnreferencedTaskWarning(BackgroundTaskWarning):
     The loop holds tasks weakly. Keep a reference until the task is done:
     ``tasks.add(task); task.add_done_callback(tasks.discard)``.
     """
+
+    __module__ = "pytest_background_tasks"

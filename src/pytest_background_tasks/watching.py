@@ -16,7 +16,7 @@ import pytest
 from .warnings import LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
 from .watch.modes import Modes, modes_of
 from .watch.record import Fixture, Watched
-from .watch.report import Kind, Report, silencing
+from .watch.report import Kind, Report
 from .watch.watch import Watch
 
 if TYPE_CHECKING:
@@ -133,16 +133,16 @@ class Watching:
 
     def _tell(self, report: Report, mode: str, item: pytest.Item) -> list[Exception]:
         category = _CATEGORIES[report.kind]
-        how_to_silence = "" if report.kind in self._told else f"\n{silencing(report.kind)}"
+        is_first = report.kind not in self._told
         self._told.add(report.kind)
         # As an error, pytest shows the traceback by itself.
-        as_error = category(report.text(item.nodeid, with_traceback=False) + how_to_silence)
+        as_error = category(report.text(item.nodeid, is_first=is_first, with_traceback=False))
         as_error.__cause__ = report.error
         if mode == "error":
             return [as_error]
         try:
-            message = report.text(item.nodeid, with_traceback=True) + how_to_silence
-            warnings.warn_explicit(message, category, report.file, report.line)
+            text = report.text(item.nodeid, is_first=is_first, with_traceback=True)
+            warnings.warn_explicit(text, category, report.file, report.line)
         except category:  # -W error
             return [as_error]
         return []

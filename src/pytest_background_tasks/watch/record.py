@@ -40,6 +40,7 @@ class Record(weakref.ref[Any]):
     """Whose a task is, and what created it.
 
     Attributes:
+        number: by which records are in the order of their creation.
         watch: what keeps the record, if several sessions run in one process.
         test: the one that was under way.
         code: that created it; None if that cannot be seen.
@@ -50,8 +51,9 @@ class Record(weakref.ref[Any]):
         loss: the report that it has leaked, or is lost.
     """
 
-    __slots__ = ("code", "fixture", "has_failed", "instruction", "keeper", "loss", "test", "watch")
+    __slots__ = ("code", "fixture", "has_failed", "instruction", "keeper", "loss", "number", "test", "watch")
 
+    number: int
     watch: object
     test: Watched
     code: CodeType | None

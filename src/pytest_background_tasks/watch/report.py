@@ -41,16 +41,22 @@ class Report(NamedTuple):
         mode: str = getattr(self.test.modes, self.kind)
         return "warn" if mode == "search" else mode
 
-    def text(self, during: str, *, with_traceback: bool) -> str:
+    def text(self, during: str, *, is_first: bool, with_traceback: bool) -> str:
         """All of it.
 
         Args:
             during: id of the test that it is told in.
+            is_first: whether it is the first of its kind, and so has to say how to hear no more of them.
             with_traceback: whether to append that of the error.
         """
         lines = [self.what, *(f"  {line}" for line in self.where)]
         if self.test.id != during:
             lines.append(f"  by {self.test.id}, which has ended")
+        if is_first:
+            mark = f'@pytest.mark.background_tasks({self.kind}="ignore")'
+            lines.append(
+                f"  to hear no more of this:  background_tasks_{self.kind} = ignore  in the ini file, or {mark}"
+            )
         if with_traceback and self.error is not None:
             lines += ["", "".join(traceback.format_exception(self.error)).rstrip()]
         return "\n".join(lines)
@@ -69,11 +75,3 @@ def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseExcepti
         where.append(f"waits at {seen.waits_at}")
     sentence = f"background task {seen.name}, {seen.function}, {what}"
     return Report(kind, test, sentence, tuple(where), seen.created_at.file, seen.created_at.line, seen, error)
-
-
-def silencing(kind: Kind) -> str:
-    """The lines that end the reports of this kind, for the first of them."""
-    return (
-        f"(to hear no more of this, in the ini file:  background_tasks_{kind} = ignore\n"
-        f'for one test:  @pytest.mark.background_tasks({kind}="ignore"))'
-    )

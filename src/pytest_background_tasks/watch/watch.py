@@ -17,6 +17,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
+from itertools import count
+from operator import attrgetter
 from traceback import walk_tb
 from types import FrameType
 from typing import Any
@@ -45,6 +47,7 @@ class Watch:
         self._test: Watched | None = None
         self._making: list[Fixture] = []
         self._records: set[Record] = set()
+        self._numbers = count()
         self._forget = self._records.discard
         self._reports: list[Report] = []
         self._is_searching = False
@@ -80,7 +83,7 @@ class Watch:
     def search(self) -> None:
         """Let the garbage collector look now for tasks that nobody can ever wake: it takes these and no others."""
         test = self._test
-        if test is None or test.modes.unreferenced != "search" or all(record.is_over for record in list(self._records)):
+        if test is None or test.modes.unreferenced != "search" or all(record.is_over for record in self._in_order()):
             return
         self._is_searching = True
         try:
@@ -94,7 +97,7 @@ class Watch:
         Args:
             keepers: the fixtures that live on, and their values, in the order in which they were made.
         """
-        for record in list(self._records):
+        for record in self._in_order():
             task = record()
             if task is not None:
                 self._judge(record, task, keepers)
@@ -126,6 +129,7 @@ class Watch:
         if creator.waits or not is_of_project(creator, coroutine, self._is_own):
             return
         record = Record(task, self._forget)
+        record.number = next(self._numbers)
         record.watch = self
         record.test = test
         record.code, record.instruction = creator[:2]
@@ -153,10 +157,13 @@ class Watch:
     def hear_of_cancelling(self, loop: asyncio.AbstractEventLoop) -> None:
         """A runner is about to cancel what is left on `loop`."""
         self.search()
-        for task in asyncio.all_tasks(loop):
-            record = self._record_of(task)
-            if record is not None and record.may_leak and is_left_alone(task):
+        for record in self._in_order():
+            task = record()
+            if task is not None and task.get_loop() is loop and record.may_leak and is_left_alone(task):
                 self._leak(record, task, "was still pending when its event loop was ended, and was cancelled")
+
+    def _in_order(self) -> list[Record]:
+        return sorted(self._records, key=attrgetter("number"))  # in one go: another thread may be adding to it
 
     def _record_of(self, task: object) -> Record | None:
         record = record_of(task)
