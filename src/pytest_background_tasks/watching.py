@@ -114,16 +114,19 @@ class Watching:
 
     def _issue(self, item: pytest.Item) -> list[Exception]:
         """Tell what was found. Returns what is to be raised for it."""
-        values = [(fixture, definition.cached_result) for definition, fixture in self._fixtures.items()]
-        keepers = [(fixture, cached[0]) for fixture, cached in values if cached is not None]
         errors: list[Exception] = []
-        for report in self._watch.finish(keepers):
+        for report in self._watch.finish(self._keepers):
             if self._is_news(report, item) and (mode := report.mode) != "ignore":
                 if report.kind == "leaked":
                     item.user_properties.append(("background_tasks_leaked", report.summary))
                 errors += self._tell(report, mode, item)
         self._raised.clear()
         return errors
+
+    def _keepers(self) -> Iterator[tuple[Fixture, object]]:
+        for definition, fixture in self._fixtures.items():
+            if definition.cached_result is not None:
+                yield fixture, definition.cached_result[0]
 
     def _is_news(self, report: Report, item: pytest.Item) -> bool:
         """Not what the test has failed with already, nor what it had no chance to clean up because it failed."""

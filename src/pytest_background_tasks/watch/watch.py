@@ -14,14 +14,14 @@ A private name of CPython is replaced here: ``asyncio.runners._cancel_all_tasks`
 import asyncio
 import gc
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import wraps
 from itertools import count
 from operator import attrgetter
 from traceback import walk_tb
 from types import FrameType
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..capture.creator import creator_of, is_of_project, on_behalf
 from ..capture.entrances import replaced
@@ -31,6 +31,8 @@ from ..sites import Site, waiting_site
 from .reach import keeps
 from .record import Fixture, Record, Seen, Watched, is_left_alone, record_of, unretrieved
 from .report import Report, of_task
+
+Keepers: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
 
 _RUNNERS = {"anyio", "pytest_asyncio", "pytest_aiohttp"}  # an exception handler of theirs is not the code's own
 
@@ -91,11 +93,11 @@ class Watch:
         finally:
             self._is_searching = False
 
-    def finish(self, keepers: Sequence[tuple[Fixture, object]]) -> list[Report]:
+    def finish(self, keepers: Keepers) -> list[Report]:
         """The test is over. Returns what is to be told now, of it and of what earlier tests have left behind.
 
         Args:
-            keepers: the fixtures that live on, and their values, in the order in which they were made.
+            keepers: asked for the fixtures that live on, and their values, in the order in which they were made.
         """
         for record in self._in_order():
             task = record()
@@ -176,7 +178,7 @@ class Watch:
         creating = self._record_of(asyncio.current_task(loop))
         return creating.fixture if creating is not None else None
 
-    def _judge(self, record: Record, task: Any, keepers: Sequence[tuple[Fixture, object]]) -> None:
+    def _judge(self, record: Record, task: Any, keepers: Keepers) -> None:
         error = None if record.has_failed or _somebody_listens(task.get_loop()) else unretrieved(task)
         has_leaked = record.may_leak and is_left_alone(task)
         if error is None and not has_leaked:
@@ -184,7 +186,7 @@ class Watch:
                 self._forget(record)
             return
         if record.fixture is None and record.keeper is None:
-            record.keeper = next((fixture for fixture, value in keepers if keeps(value, task)), None)
+            record.keeper = next((fixture for fixture, value in keepers() if keeps(value, task)), None)
         if record.is_kept:
             return
         if error is not None:
