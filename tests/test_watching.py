@@ -328,6 +328,43 @@ def test_what_a_wider_fixture_does_not_clean_up_is_told_when_it_ends(run) -> Non
     )
 
 
+def test_a_class_or_a_module_that_is_set_up_keeps_things_too(run) -> None:
+    result = run(
+        """
+        runner = asyncio.Runner()
+
+        def setup_module():
+            runner.__enter__()
+
+        def teardown_module():
+            for task in kept:
+                task.cancel()
+            runner.close()
+
+        class TestIt:
+            @classmethod
+            def setup_class(cls):
+                cls.jobs = []
+
+            @classmethod
+            def teardown_class(cls):
+                runner.run(asyncio.wait(cls.jobs))
+                assert isinstance(cls.jobs[0].exception(), ConnectionError)
+
+            def test_it(self):
+                async def start():
+                    keep(poll())
+                    self.jobs.append(asyncio.create_task(send_mail()))
+                    await turns()
+
+                runner.run(start())
+        """,
+        "--background-tasks-leaked=error",
+        "--background-tasks-failed=error",
+    )
+    result.assert_outcomes(passed=1)
+
+
 def test_a_fixtures_task_that_fails_is_told(run) -> None:
     result = run(
         """

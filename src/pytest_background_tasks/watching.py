@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _CATEGORIES = {"failed": UnhandledTaskWarning, "leaked": LeakedTaskWarning, "unreferenced": UnreferencedTaskWarning}
 
+_HOMES = {"class": "cls", "module": "module"}  # where setup_class, setUpClass and setup_module keep what they make
+
 
 class Watching:
     """The hooks of a session that is watched.
@@ -41,7 +43,7 @@ class Watching:
         self._defaults = defaults
         self._watch = Watch(is_own)
         self._watch.open()
-        self._fixtures: dict[pytest.FixtureDef[Any], Fixture] = {}
+        self._fixtures: dict[pytest.FixtureDef[Any], tuple[Fixture, object]] = {}
         self._raised: list[BaseException] = []
         self._told: set[Kind] = set()
 
@@ -63,21 +65,23 @@ class Watching:
         return result
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
         """What a fixture makes that outlives the test is not the test's."""
         __tracebackhide__ = True
         if fixturedef.scope == "function":
             return (yield)
-        fixture = self._fixtures[fixturedef] = Fixture()
+        fixture = Fixture()
+        self._fixtures[fixturedef] = fixture, getattr(request, _HOMES.get(fixturedef.scope, ""), None)
         with self._watch.making(fixture):
             return (yield)
 
     @pytest.hookimpl
     def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         """From now on a fixture keeps nothing."""
-        fixture = self._fixtures.pop(fixturedef, None)
-        if fixture is not None:
-            fixture.is_over = True
+        if fixturedef in self._fixtures:
+            self._fixtures.pop(fixturedef)[0].is_over = True
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -124,9 +128,10 @@ class Watching:
         return errors
 
     def _keepers(self) -> Iterator[tuple[Fixture, object]]:
-        for definition, fixture in self._fixtures.items():
+        for definition, (fixture, home) in self._fixtures.items():
             if definition.cached_result is not None:
-                yield fixture, definition.cached_result[0]
+                value = definition.cached_result[0]
+                yield fixture, list(vars(home).values()) if value is None and home is not None else value
 
     def _is_news(self, report: Report, item: pytest.Item) -> bool:
         """Not what the test has failed with already, nor what it had no chance to clean up because it failed."""
