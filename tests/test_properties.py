@@ -70,7 +70,7 @@ def outcome(task: asyncio.Task[str]) -> str:
 
 
 def fixture() -> BackgroundTasks:
-    return BackgroundTasks(OwnCode(Path(__file__).parent), "a property", None, 10)
+    return BackgroundTasks(OwnCode(Path(__file__).parent), "a property", None, 10, 0.02)
 
 
 def captured(program: list[Job], run: Callable[[BackgroundTasks], Any]) -> tuple[list[str], list[str]]:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .fixture import BackgroundTasks
     from .sites import Site
     from .targets import Target
+    from .virtual_time import VirtualTime
+    from .waits import Wait
     from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
 
 __all__ = [
@@ -35,9 +37,18 @@ __all__ = [
     "TooManyBackgroundTasks",
     "UnhandledTaskWarning",
     "UnreferencedTaskWarning",
+    "VirtualTime",
+    "Wait",
 ]
 
-_HOMES = {"BackgroundTasks": "fixture", "CapturedTask": "capture.captured", "Site": "sites", "Target": "targets"}
+_HOMES = {
+    "BackgroundTasks": "fixture",
+    "CapturedTask": "capture.captured",
+    "Site": "sites",
+    "Target": "targets",
+    "VirtualTime": "virtual_time",
+    "Wait": "waits",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,31 +1,29 @@
 """What a test holds in its hand: the fixture ``background_tasks``."""
 
+import asyncio
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType
-from typing import Any, Final
+from typing import Any
 
-from .capture.capture import Capture, Targets
+from .capture.capture import Capture
 from .capture.captured import CapturedTask
 from .capture.held import HeldTask
 from .control.drive import let_end, run_async, run_sync
 from .control.order import Order, ordered
+from .control.rest import rest_async, rest_sync
 from .control.run import Run
 from .control.standstill import Standstill
-from .errors import BackgroundTasksError, NoSuchBackgroundTask
+from .control.step import Stepper
+from .control.timeout import DEFAULT, Timeout, seconds_of
+from .control.under_way import UnderWay
+from .errors import BackgroundTasksError
 from .own import OwnCode
-from .targets import Target, matcher, shown
+from .selection import callees, one, several, targets_of
+from .targets import Target
+from .virtual_time import VirtualTime
 from .wanted import Wanted
-
-
-class _Default:
-    """The ``timeout`` of a call that gives none: ini ``background_tasks_timeout``."""
-
-    def __repr__(self) -> str:
-        return "..."
-
-
-DEFAULT: Final = _Default()
 
 
 class BackgroundTasks:
@@ -46,14 +44,18 @@ class BackgroundTasks:
     ['sent to ada@example.org']
     """
 
-    def __init__(self, is_own: OwnCode, test: str, test_code: CodeType | None, timeout: float | None) -> None:
+    def __init__(
+        self, is_own: OwnCode, test: str, test_code: CodeType | None, timeout: float | None, grace: float
+    ) -> None:
         self._test = test
+        self._grace = grace
+        self._old_threads = frozenset(threading.enumerate())
         self._timeout = timeout
         self._is_open = True
-        self._has_captured = False
-        self.__capture = Capture(is_own, self._watch)
+        self.__capture = Capture(is_own, lambda task: self._standstill.watch(task))  # noqa: PLW0108  # which is made below
         self._random_orders: list[list[str]] = []
         self._standstill = Standstill(self.__capture, test_code, timeout)
+        self._stepper = Stepper(self._under_way, is_own)
 
     def start_capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> None:
         """From now on, hold background tasks.
@@ -69,7 +71,7 @@ class BackgroundTasks:
             TypeError: if one of them is no `Target`; says what to write instead.
         """
         __tracebackhide__ = True
-        self._aim(_targets(only, ignore))
+        self._capture.aim(targets_of(only, ignore))
 
     def stop_capturing(self) -> None:
         """Let tasks that are started from now on run as usual. What is held stays held; twice does no harm."""
@@ -79,16 +81,14 @@ class BackgroundTasks:
     def capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> Iterator["BackgroundTasks"]:
         """Capture inside a ``with`` block; afterwards it is as before, with the targets of before.
 
-        >>> import asyncio
         >>> background_tasks = getfixture("background_tasks")
-        >>> async def job(): ...
         >>> with background_tasks.capturing():
-        ...     task = asyncio.create_task(job())
+        ...     task = asyncio.create_task(asyncio.sleep(0, "done"))
         >>> background_tasks.run_all_sync()
-        [None]
+        ['done']
         """
         before = self._capture.targets
-        self._aim(_targets(only, ignore))
+        self._capture.aim(targets_of(only, ignore))
         try:
             yield self
         finally:
@@ -124,7 +124,7 @@ class BackgroundTasks:
         self,
         *,
         order: Order = "created",
-        timeout: float | _Default | None = DEFAULT,
+        timeout: Timeout = DEFAULT,
         return_exceptions: bool = False,
     ) -> list[Any]:
         """Start what is held, and wait until all of it has ended, with what it starts in turn while capturing.
@@ -149,13 +149,13 @@ class BackgroundTasks:
         """
         __tracebackhide__ = True
         call = "await background_tasks.run_all_async({})"
-        return await self._run_async(self._prepare(self._capture.held, order, call), timeout, return_exceptions)
+        return await self._run_async(self._prepare(self._capture.stopped, order, call), timeout, return_exceptions)
 
     def run_all_sync(
         self,
         *,
         order: Order = "created",
-        timeout: float | _Default | None = DEFAULT,
+        timeout: Timeout = DEFAULT,
         return_exceptions: bool = False,
     ) -> list[Any]:
         """`run_all_async` without ``await``: in a `def` test, after ``asyncio.run`` or a ``TestClient`` call, anywhere.
@@ -165,13 +165,13 @@ class BackgroundTasks:
         """
         __tracebackhide__ = True
         call = "background_tasks.run_all_sync({})"
-        return self._run_sync(self._prepare(self._capture.held, order, call), timeout, return_exceptions)
+        return self._run_sync(self._prepare(self._capture.stopped, order, call), timeout, return_exceptions)
 
     async def run_async(
         self,
         *targets: Target,
         order: Order = "created",
-        timeout: float | _Default | None = DEFAULT,
+        timeout: Timeout = DEFAULT,
         return_exceptions: bool = False,
     ) -> list[Any]:
         """`run_all_async` for the held tasks that match one of `targets`. What they start in turn runs too.
@@ -184,19 +184,107 @@ class BackgroundTasks:
         """
         __tracebackhide__ = True
         call = "await background_tasks.run_async({})"
-        return await self._run_async(self._prepare(self._pick(call, targets), order, call), timeout, return_exceptions)
+        return await self._run_async(
+            self._prepare(several(self._capture, call, targets), order, call), timeout, return_exceptions
+        )
 
     def run_sync(
         self,
         *targets: Target,
         order: Order = "created",
-        timeout: float | _Default | None = DEFAULT,
+        timeout: Timeout = DEFAULT,
         return_exceptions: bool = False,
     ) -> list[Any]:
         """`run_async` without ``await``; see `run_all_sync` for where."""
         __tracebackhide__ = True
         call = "background_tasks.run_sync({})"
-        return self._run_sync(self._prepare(self._pick(call, targets), order, call), timeout, return_exceptions)
+        return self._run_sync(
+            self._prepare(several(self._capture, call, targets), order, call), timeout, return_exceptions
+        )
+
+    async def run_until_idle_async(self, *, order: Order = "created", timeout: Timeout = DEFAULT) -> None:
+        """Start what is held, and let everything run until nothing can go on by itself: without time or the outside.
+
+        It replaces loops of ``await asyncio.sleep(0)``. A job that never ends is no obstacle: it runs until it sleeps
+        or waits. What runs in a thread counts as running, and so does a connection that is in use. Timers do not: on
+        a real clock and on virtual time alike, no time passes.
+
+        Args:
+            order: as for `run_all_async`.
+            timeout: seconds of real time. Default: ini ``background_tasks_timeout``, 10 s.
+
+        Raises:
+            BaseException: what captured tasks raised meanwhile, as for `run_all_async`.
+            BackgroundTasksTimeout: if the program does not come to rest, as with a loop of ``sleep(0)`` without end.
+            TooManyBackgroundTasks: if tasks start tasks without end.
+
+        >>> background_tasks = getfixture("background_tasks")
+        >>> async def test():
+        ...     background_tasks.start_capturing()
+        ...     task = asyncio.create_task(asyncio.sleep(60))
+        ...     await background_tasks.run_until_idle_async()
+        ...     return background_tasks.assert_captured(task).suspended_at.waits_for
+        >>> asyncio.run(test())
+        'a sleep of 60 s (60 s left)'
+        """
+        __tracebackhide__ = True
+        run, seconds = (
+            self._prepare_rest(order, "await background_tasks.run_until_idle_async({})"),
+            seconds_of(timeout, self._timeout),
+        )
+        run.come_to_rest(await rest_async(run, self._under_way, seconds), seconds)
+
+    def run_until_idle_sync(self, *, order: Order = "created", timeout: Timeout = DEFAULT) -> None:
+        """`run_until_idle_async` without ``await``; see `run_all_sync` for where."""
+        __tracebackhide__ = True
+        run, seconds = (
+            self._prepare_rest(order, "background_tasks.run_until_idle_sync({})"),
+            seconds_of(timeout, self._timeout),
+        )
+        run.come_to_rest(rest_sync(run, self._under_way, seconds), seconds)
+
+    async def step_async(self, target: Target, /, *, timeout: Timeout = DEFAULT) -> CapturedTask:
+        """Let one captured task run exactly one step: from where it continues to where it suspends next, or ends.
+
+        A held task starts. From then on all its steps wait to be asked for, until a running call takes it up, or
+        somebody waits for it. If it is not ready yet, what makes it ready is waited for, while others go on.
+
+        Args:
+            target: matches one captured task that has not ended.
+            timeout: seconds of real time that it may take to become ready. Default: ini ``background_tasks_timeout``.
+
+        Returns:
+            The task; ``suspended_at`` then says where it waits, and for what.
+
+        Raises:
+            BaseException: what the task raised in this step.
+            NoSuchBackgroundTask: if no captured task matches; lists what was captured.
+            BackgroundTasksError: if the one that matches has ended, or several match.
+            BackgroundTasksDeadlock: if nothing can make it go on.
+            BackgroundTasksTimeout: if it was not ready in time.
+
+        >>> background_tasks = getfixture("background_tasks")
+        >>> async def blink():
+        ...     await asyncio.sleep(0)
+        >>> async def test():
+        ...     background_tasks.start_capturing()
+        ...     asyncio.create_task(blink())
+        ...     task = await background_tasks.step_async(blink)
+        ...     assert task.suspended_at.waits_for == "its next turn"
+        ...     assert (await background_tasks.step_async(blink)).state == "done"
+        >>> asyncio.run(test())
+        """
+        __tracebackhide__ = True
+        task = one(self._capture, "await background_tasks.step_async({})", target)
+        await self._stepper.step_async(task, seconds_of(timeout, self._timeout))
+        return self._capture.view(task)
+
+    def step_sync(self, target: Target, /, *, timeout: Timeout = DEFAULT) -> CapturedTask:
+        """`step_async` without ``await``; see `run_all_sync` for where."""
+        __tracebackhide__ = True
+        task = one(self._capture, "background_tasks.step_sync({})", target)
+        self._stepper.step_sync(task, seconds_of(timeout, self._timeout))
+        return self._capture.view(task)
 
     def captured(self, target: Target, /, **arguments: Any) -> list[CapturedTask]:
         """The captured tasks that match, in the order of creation, whatever has become of them.
@@ -207,7 +295,8 @@ class BackgroundTasks:
                 defines ``==`` will do (``unittest.mock.ANY``).
         """
         __tracebackhide__ = True
-        return Wanted.of(target, arguments, "background_tasks.captured({})", self._callees).among(self.captured_tasks)
+        wanted = Wanted.of(target, arguments, "background_tasks.captured({})", callees(self._capture))
+        return wanted.among(self.captured_tasks)
 
     def assert_captured(self, target: Target, /, **arguments: Any) -> CapturedTask:
         """Exactly one captured task matches; it is returned.
@@ -220,7 +309,6 @@ class BackgroundTasks:
             AssertionError: if there is none, or there are several; lists what was captured, nearest first, and says in
                 what the nearest differs.
 
-        >>> import asyncio
         >>> async def send_mail(to, subject="hello"): ...
         >>> background_tasks = getfixture("background_tasks")
         >>> background_tasks.start_capturing()
@@ -229,13 +317,8 @@ class BackgroundTasks:
         'held'
         """
         __tracebackhide__ = True
-        wanted = Wanted.of(target, arguments, "background_tasks.assert_captured({})", self._callees)
-        tasks = self.captured_tasks
-        matching = wanted.among(tasks)
-        if len(matching) == 1:
-            return matching[0]
-        number = f"{len(matching)} captured tasks match" if matching else "no captured task matches"
-        raise AssertionError(f"{number} {wanted}, expected exactly one; captured:\n{wanted.nearest_first(tasks)}")
+        wanted = Wanted.of(target, arguments, "background_tasks.assert_captured({})", callees(self._capture))
+        return wanted.one_among(self.captured_tasks)
 
     def assert_nothing_captured(self, target: Target | None = None, /) -> None:
         """No captured task matches `target`; without one: nothing was captured at all.
@@ -244,11 +327,8 @@ class BackgroundTasks:
             AssertionError: lists those that were.
         """
         __tracebackhide__ = True
-        wanted = Wanted.of(target, {}, "background_tasks.assert_nothing_captured({})", self._callees)
-        matching = wanted.among(self.captured_tasks)
-        if matching:
-            listing = "".join(f"\n  {task.told}" for task in matching)
-            raise AssertionError(f"captured, where {wanted} should not be:{listing}")
+        wanted = Wanted.of(target, {}, "background_tasks.assert_nothing_captured({})", callees(self._capture))
+        wanted.none_among(self.captured_tasks)
 
     @property
     def _capture(self) -> Capture:
@@ -260,69 +340,42 @@ class BackgroundTasks:
             )
         return self.__capture
 
+    def _prepare_rest(self, order: Order, call: str) -> Run:
+        __tracebackhide__ = True
+        run = self._prepare(self._capture.stopped, order, call)
+        run.tasks = [task for task in self._capture.tasks if not asyncio.Task.done(task)]
+        return run
+
     def _prepare(self, held: list[HeldTask], order: Order, call: str) -> Run:
         __tracebackhide__ = True
-        if order == "created":
-            return Run(self._capture, held, held)
         starting = ordered(held, self._capture.view, order, self._test, call)
         if order == "random":
             self._random_orders.append([task.get_name() for task in starting])
         return Run(self._capture, held, starting)
 
-    async def _run_async(self, run: Run, timeout: float | _Default | None, return_exceptions: bool) -> list[Any]:
+    async def _run_async(self, run: Run, timeout: Timeout, return_exceptions: bool) -> list[Any]:
         __tracebackhide__ = True
-        seconds = self._seconds(timeout)
+        seconds = seconds_of(timeout, self._timeout)
         await run_async(run, seconds)
         return run.results(seconds, return_exceptions)
 
-    def _run_sync(self, run: Run, timeout: float | _Default | None, return_exceptions: bool) -> list[Any]:
+    def _run_sync(self, run: Run, timeout: Timeout, return_exceptions: bool) -> list[Any]:
         __tracebackhide__ = True
-        seconds = self._seconds(timeout)
+        seconds = seconds_of(timeout, self._timeout)
         run_sync(run, seconds)
         return run.results(seconds, return_exceptions)
 
-    def _seconds(self, timeout: float | _Default | None) -> float | None:
-        __tracebackhide__ = True
-        if isinstance(timeout, _Default):
-            return self._timeout
-        seconds: object = timeout
-        if timeout is None or (isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0):
-            return timeout
-        raise ValueError(
-            f"timeout={timeout!r}: a time-out is a positive number of seconds, or None to wait for ever; "
-            f"write e.g. timeout=5"
-        )
+    def _virtual_time(self) -> VirtualTime:
+        """The fixture ``virtual_time`` for the same test."""
+        return VirtualTime(self._test, self._under_way, self._standstill, self._timeout)
 
-    def _pick(self, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
-        __tracebackhide__ = True
-        if not targets:
-            all_held = call.replace("run_", "run_all_").format("")
-            raise TypeError(f"{call.format('')} needs a target; to run everything that is held:  {all_held}")
-        matches = [matcher(target, call, self._callees) for target in targets]
-        held = self._capture.held
-        picked = [task for task in held if any(match(self._capture.view(task)) for match in matches)]
-        if not picked:
-            listing = "".join(f"\n  {self._capture.view(task)!r}" for task in held) or f" nothing; {self!r}"
-            raise NoSuchBackgroundTask(f"{call.format(', '.join(map(shown, targets)))} matches nothing; held:{listing}")
-        return picked
-
-    def _aim(self, targets: Targets) -> None:
-        self._capture.aim(targets)
-        self._has_captured = True
-
-    def _watch(self, task: HeldTask) -> None:
-        self._standstill.watch(task)
+    def _under_way(self, loop: asyncio.AbstractEventLoop) -> UnderWay:
+        return UnderWay(loop, self._grace, self._old_threads)
 
     def __repr__(self) -> str:
         if not self._is_open:
             return f"<background_tasks of {self._test}, which has ended>"
-        capturing = "capturing" if self._capture.targets is not None else "not capturing"
-        never = "" if self._has_captured else ": start_capturing() was never called"
-        return f"<background_tasks {capturing}{never}; {self.task_count} captured, {len(self._capture.held)} held>"
-
-    @property
-    def _callees(self) -> list[object]:
-        return [task.callee for task in self._capture.tasks if task.callee is not None]
+        return f"<background_tasks {self._capture.summary}>"
 
     @property
     def _lost_error(self) -> BaseException | None:
@@ -335,10 +388,6 @@ class BackgroundTasks:
         held = (f"never run: {task.told}" for task in self.held_tasks)
         return "\n".join([*orders, *held])
 
-    def _captured(self) -> list[HeldTask]:
-        """What was captured, for the watch."""
-        return self._capture.tasks
-
     def _close(self) -> None:
         """End of the test: nothing is held, nothing is patched, nothing of what was captured goes on."""
         capture = self._capture
@@ -349,13 +398,3 @@ class BackgroundTasks:
         self._standstill.close()
         let_end(started)
         capture.close_loop()
-
-
-def _targets(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> Targets:
-    __tracebackhide__ = True
-    single = isinstance(ignore, (str, CapturedTask)) or not isinstance(ignore, Sequence)
-    ignored: Sequence[Any] = (ignore,) if single else ignore  # type: ignore[assignment]
-    return Targets(
-        tuple(matcher(target, "background_tasks.start_capturing({})") for target in only),
-        tuple(matcher(target, "background_tasks.start_capturing(ignore={})") for target in ignored),
-    )

@@ -4,12 +4,14 @@ Own is what lies under pytest's rootdir, the test's module, and a package whose 
 an installed copy of it is what runs. Python itself and other people's packages are not, even if they lie there.
 """
 
+import os
 import sys
 import sysconfig
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+_THIS_PACKAGE = f"{Path(__file__).parent}{os.sep}"  # its own tests have it under their rootdir
 _OTHERS = {"site-packages", "dist-packages"}
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
@@ -35,7 +37,7 @@ class OwnCode(dict[str, bool]):
         return answer
 
     def _judge(self, filename: str) -> bool:
-        if filename.startswith("<frozen "):
+        if filename.startswith(("<frozen ", _THIS_PACKAGE)):
             return False
         if filename.startswith("<"):  # typed into a doctest, or compiled from a string: by the test, most likely
             return True

@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
     from .fixture import BackgroundTasks
     from .own import OwnCode
+    from .virtual_time import VirtualTime
     from .watch.modes import Modes
     from .watching import Watching
 
 _own_code: pytest.StashKey[OwnCode] = pytest.StashKey()
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
+_time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
 _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
@@ -33,6 +35,7 @@ _REPORTS = {
     ),
 }
 """What is reported of background tasks: the default mode, all modes, and which tasks."""
+_grace: pytest.StashKey[float] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -41,6 +44,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "background_tasks_timeout",
         "seconds of real time that run_all_async() and its kin wait before they fail (0: for ever)",
         default="10",
+    )
+    parser.addini(
+        "background_tasks_grace",
+        "seconds of real time that a connection in use must be silent before virtual time goes on",
+        default="0.02",
     )
     parser.addini(
         "background_tasks_packages",
@@ -57,17 +65,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the ini options now, so that a wrong one ends the session before it has begun."""
-    text = config.getini("background_tasks_timeout")
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = -1
-    if not 0 <= seconds < float("inf"):
-        raise pytest.UsageError(
-            f"background_tasks_timeout = {text}: not a number of seconds; write e.g. background_tasks_timeout = 10 "
-            f"(0: wait for ever)"
-        )
-    config.stash[_timeout] = seconds or None
+    config.stash[_timeout] = _seconds(config, "background_tasks_timeout", "10 (0: wait for ever)") or None
+    config.stash[_grace] = _seconds(config, "background_tasks_grace", "0.02")
     for package in config.getini("background_tasks_packages"):
         if not all(part.isidentifier() for part in package.split(".")):
             raise pytest.UsageError(
@@ -173,6 +172,17 @@ def _number(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def _seconds(config: pytest.Config, name: str, example: str) -> float:
+    text = config.getini(name)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise pytest.UsageError(f"{name} = {text}: not a number of seconds; write e.g. {name} = {example}")
+    return seconds
+
+
 @pytest.fixture
 def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks]:
     """Hold the background tasks that the code under test starts; look at them, and run them when you like.
@@ -186,7 +196,7 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     is_own[str(request.path)] = True  # the test's module, wherever it lies (--pyargs)
     test = inspect.unwrap(request.function) if request.function is not None else None
     code = getattr(test, "__code__", None)
-    tasks = BackgroundTasks(is_own, request.node.nodeid, code, config.stash[_timeout])
+    tasks = BackgroundTasks(is_own, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
     request.node.stash[_tasks_of_test] = tasks
     yield tasks
     del request.node.stash[_tasks_of_test]  # the item lives as long as the session
@@ -194,6 +204,18 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     if watching is not None:
         watching.finish_captured(tasks)
     tasks._close()
+
+
+@pytest.fixture
+def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureRequest) -> Iterator[VirtualTime]:
+    """Run the test's event loop on virtual time: sleep(3600) takes no real time.
+
+    virtual_time.now, await virtual_time.advance(seconds). See the documentation of VirtualTime.
+    """
+    with background_tasks._virtual_time()._driving() as time:
+        request.node.stash[_time_of_test] = time
+        yield time
+        del request.node.stash[_time_of_test]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -211,4 +233,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     tasks = item.stash.get(_tasks_of_test, None)
     if tasks is not None and tasks._lost_error is not None:
         raise tasks._lost_error
+    time = item.stash.get(_time_of_test, None)
+    if time is not None:
+        time._check_used()
     return result

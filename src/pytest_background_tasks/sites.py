@@ -3,10 +3,13 @@
 Reads ``cr_await`` chains, which are documented, and nothing private.
 """
 
+import gc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import CodeType, FrameType
+from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, NamedTuple
+
+_SUSPENDABLE = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 
 class Site(NamedTuple):
@@ -45,16 +48,29 @@ def definition(code: CodeType) -> Site:
     return Site(code.co_filename, code.co_firstlineno, code.co_qualname)
 
 
-def await_chain(coroutine: Any) -> Iterator[FrameType]:
-    """The frames of a suspended `coroutine`, outermost first: what it awaits, what that awaits, and so on.
+def await_links(coroutine: Any) -> Iterator[Any]:
+    """A suspended `coroutine`, what it awaits, what that awaits, and so on: all that has a frame of its own.
 
-    Generators (``__await__``, ``types.coroutine``) count; an asynchronous generator, or what is written in C, ends it.
+    Coroutines, generators that serve as one (``types.coroutine``, ``__await__``), asynchronous generators. What is
+    written in C, such as a future, ends it.
     """
     while coroutine is not None:
-        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if isinstance(coroutine, _SUSPENDABLE) or hasattr(coroutine, "cr_frame"):
+            yield coroutine
+            names = ("cr_await", "gi_yieldfrom", "ag_await")
+            coroutine = next((getattr(coroutine, name) for name in names if hasattr(coroutine, name)), None)
+        else:  # asend() of an asynchronous generator and the like tell only the garbage collector what they stand for
+            coroutine = next((each for each in gc.get_referents(coroutine) if isinstance(each, _SUSPENDABLE)), None)
+
+
+def await_chain(coroutine: Any) -> Iterator[FrameType]:
+    """The frames of `await_links`, outermost first."""
+    for link in await_links(coroutine):
+        frame = next(
+            (getattr(link, name, None) for name in ("cr_frame", "gi_frame", "ag_frame") if hasattr(link, name)), None
+        )
         if frame is not None:
             yield frame
-        coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
 
 
 def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:

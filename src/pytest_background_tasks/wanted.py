@@ -30,8 +30,24 @@ class Wanted(NamedTuple):
         """Those of `tasks` that match."""
         return [task for task in tasks if self.match(task) and not self._differences(task)]
 
-    def nearest_first(self, tasks: Sequence[CapturedTask]) -> str:
-        """All of `tasks` as a list to read, nearest first, each with what makes it differ."""
+    def one_among(self, tasks: Sequence[CapturedTask]) -> CapturedTask:
+        """The one of `tasks` that matches; an AssertionError lists them, if none does or several do."""
+        __tracebackhide__ = True
+        matching = self.among(tasks)
+        if len(matching) == 1:
+            return matching[0]
+        number = f"{len(matching)} captured tasks match" if matching else "no captured task matches"
+        raise AssertionError(f"{number} {self}, expected exactly one; captured:\n{self._nearest_first(tasks)}")
+
+    def none_among(self, tasks: Iterable[CapturedTask]) -> None:
+        """An AssertionError lists those of `tasks` that match, if there are any."""
+        __tracebackhide__ = True
+        matching = self.among(tasks)
+        if matching:
+            listing = "".join(f"\n  {task.told}" for task in matching)
+            raise AssertionError(f"captured, where {self} should not be:{listing}")
+
+    def _nearest_first(self, tasks: Sequence[CapturedTask]) -> str:
         if not tasks:
             return "  nothing was captured: start_capturing() comes before what starts the task"
         return "\n".join(f"  {task.told}\n      {self._why_not(task)}" for task in sorted(tasks, key=self._distance))

@@ -106,7 +106,7 @@ class Watching:
 
     def finish_captured(self, tasks: BackgroundTasks) -> None:
         """The fixture `tasks` is about to end what it still holds."""
-        self._watch.finish_captured(tasks._captured())
+        self._watch.finish_captured(tasks._capture.tasks)
 
     def _noticing_errors(self) -> Generator[None, object, object]:
         __tracebackhide__ = True

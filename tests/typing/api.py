@@ -16,6 +16,7 @@ from pytest_background_tasks import (
     Site,
     Target,
     TooManyBackgroundTasks,
+    Wait,
 )
 
 
@@ -46,7 +47,7 @@ def look(captured: CapturedTask) -> None:
     assert_type(captured.name, str)
     assert_type(captured.arguments, dict[str, Any])
     assert_type(captured.created_at, Site)
-    assert_type(captured.suspended_at, Site | None)
+    assert_type(captured.suspended_at, Wait | None)
     assert_type(captured.created_at.line, int)
     assert_type(captured.task, asyncio.Task[Any])
     assert_type(captured.exception(), BaseException | None)

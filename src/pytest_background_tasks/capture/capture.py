@@ -55,6 +55,7 @@ class Capture:
         self.follower: Follower | None = None
         self.error: Exception | None = None
         self._on_hold = on_hold
+        self._was_aimed = False
         self._contexts: tuple[Context, Context] | None = None
         self._entrances: AbstractContextManager[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -62,6 +63,7 @@ class Capture:
     def aim(self, targets: Targets | None) -> None:
         """Hold what `targets` name from now on; None: hold nothing, and leave nothing patched."""
         self.targets = targets
+        self._was_aimed = self._was_aimed or targets is not None
         if targets is not None and self._entrances is None:
             self._entrances = open_entrances(self)
             self._entrances.__enter__()
@@ -74,9 +76,21 @@ class Capture:
         return CapturedTask.of(task, self.is_own)
 
     @property
+    def summary(self) -> str:
+        """What it does and what it has, to be read in an error."""
+        capturing = "capturing" if self.targets is not None else "not capturing"
+        never = "" if self._was_aimed else ": start_capturing() was never called"
+        return f"{capturing}{never}; {len(self.tasks)} captured, {len(self.held)} held"
+
+    @property
     def held(self) -> list[HeldTask]:
         """Those that are still held."""
         return [task for task in self.tasks if task.held]
+
+    @property
+    def stopped(self) -> list[HeldTask]:
+        """Those that go on only when the test says so: held, or stopped after a step."""
+        return [task for task in self.tasks if task.stopped]
 
     def take(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType

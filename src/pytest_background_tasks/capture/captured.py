@@ -4,7 +4,8 @@ import asyncio
 from typing import Any, Literal, TypeAlias
 
 from ..own import OwnCode
-from ..sites import Site, waiting_site
+from ..sites import Site
+from ..waits import Wait, wait_of
 from .held import HeldTask
 
 State: TypeAlias = Literal["held", "started", "done", "failed", "cancelled"]
@@ -102,9 +103,12 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
         return self._held
 
     @property
-    def suspended_at(self) -> Site | None:
-        """Where it waits now: the innermost line of the project's own code. ``None`` unless it is suspended."""
-        return waiting_site(self._held.get_coro(), self._is_own)
+    def suspended_at(self) -> Wait | None:
+        """Where it waits now, the innermost line of the project's own code, and for what, in words.
+
+        ``None`` unless it is suspended.
+        """
+        return wait_of(self._held.runner, self._is_own)
 
     def result(self) -> Any:
         """What it returned.

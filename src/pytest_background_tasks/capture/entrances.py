@@ -19,6 +19,7 @@ from functools import wraps
 from types import FrameType, ModuleType
 from typing import Any, Protocol
 
+from ..patching import replaced
 from .creator import on_behalf
 from .held import HeldTask, Origin
 
@@ -55,23 +56,6 @@ def open_entrances(taker: Taker) -> Iterator[None]:
 
             stack.enter_context(open_starlette(taker))
         yield
-
-
-@contextmanager
-def replaced(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace ``owner.name`` by ``wrapper(of what is there)``, and put it back unless somebody replaced ours since."""
-    inherited = name not in vars(owner)
-    before = getattr(owner, name)
-    ours = wrapper(before)
-    setattr(owner, name, ours)
-    try:
-        yield
-    finally:
-        if vars(owner).get(name) is ours:
-            if inherited:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, before)
 
 
 def installed(name: str) -> ModuleType | None:

@@ -60,6 +60,10 @@ class HeldTask(asyncio.Task[Any]):
         kwargs: what was passed beside the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
         context: to run in, where `kwargs` names none.
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
+
+    Attributes:
+        is_never_to_start: whether it was cancelled while it was held.
+        let_go: what lets it go on, where its steps have to be asked for one by one.
     """
 
     __slots__ = (
@@ -72,6 +76,7 @@ class HeldTask(asyncio.Task[Any]):
         "_started_as",
         "_successor",
         "is_never_to_start",
+        "let_go",
     )
 
     def __init__(
@@ -91,6 +96,7 @@ class HeldTask(asyncio.Task[Any]):
         self._successor: asyncio.Task[Any] | None = None
         self._arguments: dict[str, Any] | None = None
         self.is_never_to_start = False
+        self.let_go: Callable[[], object] | None = None
         self._polls = 0
         shadowed = vars(loop).get("call_soon")
         loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
@@ -118,6 +124,11 @@ class HeldTask(asyncio.Task[Any]):
     def held(self) -> bool:
         """Whether it has not been started, cancelled or forgotten yet."""
         return self._first_step is not None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it goes on only when the test says so: it is held, or waits for its next step to be asked for."""
+        return self._first_step is not None or self.let_go is not None
 
     @property
     def runner(self) -> asyncio.Task[Any]:
@@ -172,10 +183,13 @@ class HeldTask(asyncio.Task[Any]):
         return self._exception is not None
 
     def release(self) -> None:
-        """Start it: its first step goes to the end of its loop's queue. Does nothing unless it is held.
+        """Start it: its first step goes to the end of its loop's queue. One that is stopped at a step goes on.
 
         Must run in the thread of its loop, and its loop must not be closed (`move_to` is for that).
         """
+        let_go, self.let_go = self.let_go, None
+        if let_go is not None:
+            let_go()
         if self._first_step is None:
             return
         first_step = self._leave_hold()
@@ -223,7 +237,7 @@ class HeldTask(asyncio.Task[Any]):
 
     def add_done_callback(self, callback: Callable[..., object], *, context: Context | None = None) -> None:
         """Add a callback, and start the task if the callback is somebody who waits for it."""
-        if self._first_step is not None and _waits(callback) and not self.get_loop().is_closed():
+        if self.stopped and _waits(callback) and not self.get_loop().is_closed():
             self.release()
         super().add_done_callback(callback, context=context)
 

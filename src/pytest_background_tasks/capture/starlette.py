@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 
 from starlette.background import BackgroundTask
 
-from .entrances import replaced
+from ..patching import replaced
 
 if TYPE_CHECKING:
     from .entrances import Taker

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from time import monotonic
 
 from ..capture.held import HeldTask
+from .lull import alarm
 from .nested import inside, no_running_loop
 from .run import Run
 
@@ -78,27 +79,23 @@ def _is_past(deadline: float | None) -> bool:
 
 
 async def _ended(task: HeldTask, deadline: float | None) -> None:
-    """Wait on the task's own loop until it has ended, or until `deadline`.
-
-    The loop's clock may be a virtual one and run ahead of the deadline; so the alarm is set until it is right.
-    """
+    """Wait on the task's own loop until it has ended, or until `deadline`."""
     __tracebackhide__ = True
     loop = asyncio.get_running_loop()
-    while not task.done() and not _is_past(deadline):
-        woken = loop.create_future()
+    if task.done() or _is_past(deadline):
+        return
+    woken = loop.create_future()
 
-        def wake(_: object = None, woken: asyncio.Future[None] = woken) -> None:
-            if not woken.done():
-                woken.set_result(None)
+    def wake(_: object = None) -> None:
+        if not woken.done():
+            woken.set_result(None)
 
-        task.runner.add_done_callback(wake)
-        alarm = None if deadline is None else loop.call_later(deadline - monotonic(), wake)
-        try:
+    task.runner.add_done_callback(wake)
+    try:
+        with alarm(loop, deadline, wake):
             await woken
-        finally:
-            task.runner.remove_done_callback(wake)
-            if alarm is not None:
-                alarm.cancel()
+    finally:
+        task.runner.remove_done_callback(wake)
 
 
 def _run_idle_loop(run: Run, task: HeldTask, home: asyncio.AbstractEventLoop | None, deadline: float | None) -> None:

@@ -21,6 +21,9 @@ from contextvars import Context
 from time import monotonic
 from typing import Any, TypeAlias
 
+from ..patching import replaced
+from .lull import alarm
+
 
 @contextmanager
 def stepped_aside(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
@@ -68,14 +71,9 @@ def inside(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
 @contextmanager
 def _iterations(loop: Any) -> Iterator[Drive]:
     def drive(is_done: Callable[[], bool], deadline: float | None) -> bool:
-        alarm = None
-        while not is_done() and (deadline is None or monotonic() < deadline):
-            if deadline is not None and (alarm is None or alarm.when() <= loop.time()):
-                # A loop whose clock is not the real one may get there early; then the alarm is set again.
-                alarm = loop.call_later(max(deadline - monotonic(), 0), _nothing)
-            loop._run_once()
-        if alarm is not None:
-            alarm.cancel()
+        with alarm(loop, deadline, _nothing):
+            while not is_done() and (deadline is None or monotonic() < deadline):
+                loop._run_once()
         return True
 
     counted_by_outer_iteration = len(loop._ready)
@@ -100,11 +98,10 @@ def _steps(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
             _run(queue.popleft())
         return bool(queue) or is_done()
 
-    loop.call_soon = call_soon  # type: ignore[method-assign, assignment]
     try:
-        yield drive
+        with replaced(loop, "call_soon", lambda _: call_soon):
+            yield drive
     finally:
-        del loop.call_soon
         for handle in queue:
             loop.call_soon(_run, handle)
 

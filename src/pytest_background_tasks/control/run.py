@@ -8,6 +8,8 @@ from typing import Any
 from ..capture.capture import Capture
 from ..capture.held import HeldTask
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
+from ..own import OwnCode
+from ..waits import wait_of
 
 STARTED_IN_TURN = 10_000
 """How many tasks one call runs beyond those that were held when it began.
@@ -37,14 +39,15 @@ class Run:
 
     def start(self, task: HeldTask, home: asyncio.AbstractEventLoop | None) -> None:
         """Start a held task: on its own loop, or if that is closed on `home` (None: on the loop of a `def` test)."""
-        loop = task.get_loop()
+        loop = task.runner.get_loop()
         if not loop.is_closed() and (loop is home or not loop.is_running()):
             task.release()
             return
         try:
             loop.call_soon_threadsafe(task.release)
         except RuntimeError:  # closed
-            task.move_to(home or self._capture.loop_for_def_test())
+            if task.held:
+                task.move_to(home or self._capture.loop_for_def_test())
 
     def __enter__(self) -> "Run":
         self._outer, self._capture.follower = self._capture.follower, self
@@ -66,37 +69,51 @@ class Run:
     def results(self, timeout: float | None, return_exceptions: bool) -> list[Any]:
         """What they returned, in creation order; raises what `BackgroundTasks.run_all_async` says it does."""
         __tracebackhide__ = True
-        results: list[Any] = []
-        errors: list[BaseException] = []
-        unfinished: list[HeldTask] = []
-        for task in self.tasks:
-            if not _is_done(task):
-                unfinished.append(task)
-                continue
-            try:
-                error = task.exception()
-            except asyncio.CancelledError as cancelled:
-                results.append(cancelled)
-                continue
-            if error is not None:
-                errors.append(self._noted(error, task))
-            results.append(error or task.result())
+        ended = [task for task in self.tasks if _is_done(task)]
+        outcomes = [outcome(task) for task in ended]
+        failure = self._failure_in(ended, outcomes)
+        if len(ended) < len(self.tasks):
+            raise self._timed_out([task for task in self.tasks if not _is_done(task)], timeout) from failure
+        if failure is not None and not return_exceptions:
+            raise failure
+        return outcomes
+
+    def come_to_rest(self, is_quiet: bool, timeout: float | None) -> None:
+        """Raise what `BackgroundTasks.run_until_idle_async` says it does; `is_quiet`: whether all was quiet in time."""
+        __tracebackhide__ = True
+        ended = [task for task in self.tasks if _is_done(task)]
+        failure = self._failure_in(ended, [outcome(task) for task in ended])
+        if not is_quiet:
+            raise self._restless(timeout) from failure
+        if failure is not None:
+            raise failure
+
+    def _failure_in(self, ended: list[HeldTask], outcomes: list[Any]) -> BaseException | None:
+        __tracebackhide__ = True
+        errors = [
+            noted(each, task)
+            for task, each in zip(ended, outcomes, strict=True)
+            if task.failed and isinstance(each, BaseException)
+        ]
         failure = BaseExceptionGroup("background tasks failed", errors) if len(errors) > 1 else next(iter(errors), None)
         if self._beyond_limit is not None:
             raise self._too_many(self._beyond_limit) from failure
-        if unfinished:
-            raise self._timed_out(unfinished, timeout) from failure
-        if failure is not None and not return_exceptions:
-            raise failure
-        return results
+        return failure
 
     def stuck_in_synchronous_call(self, task: HeldTask) -> BackgroundTasksError:
         """The error for a loop that cannot be run from inside."""
         return BackgroundTasksError(
-            f"{self._story(task)}\n"
+            f"{story(task, self._capture.is_own)}\n"
             f"{type(task.runner.get_loop()).__module__} cannot wait for a timer, a thread or I/O inside a synchronous "
             f"call. In an async test write\n"
             f"  await background_tasks.run_all_async()"
+        )
+
+    def stuck_in_synchronous_rest(self, loop: asyncio.AbstractEventLoop) -> BackgroundTasksError:
+        """The same for a run that only has to come to rest."""
+        return BackgroundTasksError(
+            f"{type(loop).__module__} cannot wait for a thread or I/O inside a synchronous call. In an async test "
+            f"write\n  await background_tasks.run_until_idle_async()"
         )
 
     def _too_many(self, next_one: HeldTask) -> TooManyBackgroundTasks:
@@ -111,7 +128,7 @@ class Run:
 
     def _timed_out(self, unfinished: list[HeldTask], timeout: float | None) -> BackgroundTasksTimeout:
         number = "1 background task" if len(unfinished) == 1 else f"{len(unfinished)} background tasks"
-        stories = "".join(f"\n  {self._story(task)}" for task in unfinished)
+        stories = "".join(f"\n  {story(task, self._capture.is_own)}" for task in unfinished)
         after = "" if timeout is None else f" within {timeout:g} s"
         return BackgroundTasksTimeout(
             f"{number} did not end{after}:{stories}\n"
@@ -120,23 +137,43 @@ class Run:
             f"background_tasks.start_capturing(ignore={unfinished[0].call.function!r})"
         )
 
-    def _story(self, task: HeldTask) -> str:
-        if task.runner.get_loop().is_closed():
-            where = "its loop was closed while it ran"
-        elif site := self._capture.view(task).suspended_at:
-            where = f"waits at {site}"
-        else:
-            where = "is held" if task.held else "is about to go on"
-        return f"{task.known_as} {where}"
+    def _restless(self, timeout: float | None) -> BackgroundTasksTimeout:
+        stories = "".join(f"\n  {story(task, self._capture.is_own)}" for task in self.tasks if not _is_done(task))
+        return BackgroundTasksTimeout(
+            f"the program did not come to rest within {timeout or 0:g} s:{stories}\n"
+            f"Something goes on without waiting for time or the outside, or a thread or a connection is slow. End it, "
+            f"run only what you need (run_async(target)), or allow more time, timeout=… (seconds)."
+        )
 
-    def _noted(self, error: BaseException, task: HeldTask) -> BaseException:
-        notes = [f"in background task {task.get_name()}, {task.call.function}, created at {task.created_at}"]
-        if task.runner is not task:
-            notes.append(
-                "its loop was closed before the test ran it, so it ran on another one: "
-                "locks, connections and futures that belong to the closed loop do not work there"
-            )
-        for note in notes:
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
-        return error
+
+def story(task: HeldTask, is_own: OwnCode) -> str:
+    """What `task` is known as, and where it is: for an error that is about its not having ended."""
+    if task.runner.get_loop().is_closed():
+        where = "its loop was closed while it ran"
+    elif wait := wait_of(task.runner, is_own):
+        where = f"waits at {wait}"
+    else:
+        where = "is held" if task.held else "is about to go on"
+    return f"{task.known_as} {where}"
+
+
+def outcome(task: HeldTask) -> Any:
+    """What an ended task returned, or its error: what it raised, or that it was cancelled."""
+    try:
+        return task.exception() or task.result()
+    except asyncio.CancelledError as cancelled:
+        return cancelled
+
+
+def noted(error: BaseException, task: HeldTask) -> BaseException:
+    """`error`, which `task` raised, with notes that say whose it is."""
+    notes = [f"in background task {task.get_name()}, {task.call.function}, created at {task.created_at}"]
+    if task.runner is not task:
+        notes.append(
+            "its loop was closed before the test ran it, so it ran on another one: "
+            "locks, connections and futures that belong to the closed loop do not work there"
+        )
+    for note in notes:
+        if note not in getattr(error, "__notes__", ()):
+            error.add_note(note)
+    return error

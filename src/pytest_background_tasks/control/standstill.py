@@ -1,44 +1,40 @@
-"""Noticing that nothing can go on while tasks are held (rule 4 of the design).
+"""Noticing that nothing can go on: while tasks are held (rule 4 of the design), and on virtual time always.
 
 A test may wait for a held task in a way that cannot be seen: for an event that the task would set, for a queue that it
-would empty. Then no callback is ready, no timer is near, and the loop asks its selector to wait. That is where we stand
-while tasks are held: if nothing can come from outside either, the waiting test gets the error, at the line where it
-waits. What only may come (a peer, a thread, a timer far away) gets as long as a running call may take.
-
-The error is put into the future that the test's task waits for. (Raising it from the selector instead would end the
-runner, not the test: anyio's would hang at its next fixture.)
+would empty. Then no callback is ready, no timer is near, and the loop is about to wait. That is where we stand: if
+nothing can come from outside either, the waiting test gets the error, at the line where it waits. What only may come (a
+peer, a thread, a timer far away) gets as long as a running call may take.
 
 uvloop shows neither its selector nor its timers. There a clock looks at the tasks, and the error comes when all of them
 have waited at the same places, and the test not in a sleep, for that long.
 
-Private names of CPython used here: ``_selector``, ``_ready`` and ``_scheduled`` of the loop, ``_fut_waiter`` of a task.
+Private names of CPython used here: ``_ready`` of the loop, ``_fut_waiter`` of a task.
 """
 
 import asyncio
-import inspect
 import sys
 from collections.abc import Callable
 from time import monotonic
-from traceback import walk_tb
 from types import CodeType
 from typing import Any
 
 from ..capture.capture import Capture
 from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
-from ..sites import Site, await_chain, waiting_site
-from .outside import is_at_work, places_of_threads, reasons_to_wait
+from .deadlock import Deadlock
+from .lull import Lull, Select, has_lulls
+from .outside import reasons_to_wait
+from .threads import is_at_work, places_of_threads
 
 _GLANCE = 0.02  # seconds between two looks at what may come from outside
-_LONG_GLANCE = 1.0  # the same beside a timer: on a virtual clock each look moves the time on
+_LONG_GLANCE = 1.0  # the same beside a timer: on a foreign virtual clock each look moves the time on
 _TICK = 0.1  # seconds between two looks at a uvloop
 _LOOKS = 10  # glances for other threads: one that was just given work may not have come to it yet
 _TIMERS = 3  # how many times as long it waits while timers fire (a heartbeat's), as long as the test stays where it is
-_STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
 
 
 class Standstill:
-    """Watches the loops that tasks are held on, and ends the waiting of the test when nothing can go on.
+    """Watches loops, and ends the waiting of the test when nothing can go on.
 
     Args:
         capture: knows what is held.
@@ -47,80 +43,56 @@ class Standstill:
     """
 
     def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None) -> None:
-        self._error: BackgroundTasksDeadlock | None = None
-        self._is_thrown = False
         self._capture = capture
-        self._test_code = test_code
+        self._deadlock = Deadlock(capture, test_code)
         self._limit = limit
-        self._endings = 0
-        self._ended: set[tuple[str, Site | None]] = set()
-        self._old_threads = places_of_threads()
+        self.old_threads = places_of_threads()
+        self._advice: dict[asyncio.AbstractEventLoop, Callable[[], str]] = {}
         self._watched: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
         self._last_watched: asyncio.AbstractEventLoop | None = None
 
     def watch(self, task: HeldTask) -> None:
         """Watch the loop of `task`, which is held from now on."""
         loop = task.get_loop()
-        if loop is not self._last_watched and loop not in self._watched:
-            has_selector = hasattr(loop, "_selector")
-            self._watched[loop] = self._watch_selector(loop) if has_selector else self._watch_clock(loop)
+        if loop is not self._last_watched:
+            self._watch(loop)
         self._last_watched = loop
+
+    def watch_always(self, loop: asyncio.AbstractEventLoop, advice: Callable[[], str]) -> None:
+        """Watch `loop` whether tasks are held or not; `advice` is asked what could be done about a standstill."""
+        self._advice[loop] = advice
+        self._watch(loop)
+
+    def watch_no_longer(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End what `watch_always` began."""
+        del self._advice[loop]
+
+    def who_waits(self, loop: asyncio.AbstractEventLoop) -> str:
+        """Which tasks of the project wait on `loop`, and what is held; a line each, to be read in an error."""
+        return self._deadlock.who_waits(loop)
 
     @property
     def lost_error(self) -> BackgroundTasksDeadlock | None:
         """The error that was raised, if it was caught before it had come to the test function."""
-        if self._error is None or (self._is_thrown and self._error.__traceback__ is None):  # assertRaises strips it
-            return None
-        codes = [frame.f_code for frame, _ in walk_tb(self._error.__traceback__)]
-        return None if any(self._is_of_test(code) for code in codes) else self._error
+        return self._deadlock.lost_error
 
     def close(self) -> None:
         """Leave all loops as they were."""
         for loop in list(self._watched):
             self._unwatch(loop)
 
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop not in self._watched:
+            self._watched[loop] = self._watch_lulls(loop) if has_lulls(loop) else self._watch_clock(loop)
+
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._last_watched = None
         self._watched.pop(loop)()
 
-    def _watch_selector(self, loop: Any) -> Callable[[], None]:
-        selector = loop._selector
-        select = selector.select
-        silence = _Silence()
-
-        def watching_select(timeout: float | None = None) -> Any:
-            if timeout == 0:
-                events = select(0)
-                silence.end(from_outside=bool(events))
-                return events
-            if not self._capture.held:
-                self._unwatch(loop)
-                return select(timeout)
-            self._look(loop, silence)
-            has_timer = any(not handle.cancelled() and not _is_alarm(handle) for handle in loop._scheduled)
-            reasons = ["a timer"] if has_timer else []
-            reasons += reasons_to_wait(loop, self._capture.thread, self._old_threads)
-            silence.looks = 0 if reasons else silence.looks + 1
-            is_proved = silence.looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
-            is_over = is_proved or self._is_too_long(silence, loop)
-            glance = 0 if is_over else _LONG_GLANCE if has_timer else _GLANCE
-            # After the reasons: what a thread did before it became idle has arrived by now.
-            events = select(glance if timeout is None else min(glance, timeout))
-            if events or loop._ready or (timeout is not None and timeout <= glance):
-                silence.end(from_outside=bool(events))
-            elif is_over:
-                silence.end(from_outside=True)
-                if not self._end_waiting(loop, reasons):
-                    return select(_GLANCE)
-            return events
-
-        selector.select = watching_select
-
-        def unwatch() -> None:
-            if vars(selector).get("select") is watching_select:
-                del selector.select
-
-        return unwatch
+    def _watch_lulls(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        lull, listener = Lull.of(loop), _InLulls(self, loop)
+        lull.add(listener)
+        return lambda: lull.remove(listener)
 
     def _watch_clock(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         silence = _Silence()
@@ -129,7 +101,7 @@ class Standstill:
 
         def look() -> None:
             nonlocal places, alarm
-            if not self._capture.held:
+            if not self._is_wanted(loop):
                 self._unwatch(loop)
                 return
             now: set[object] = {(id(task), id(getattr(task, "_fut_waiter", None))) for task in asyncio.all_tasks(loop)}
@@ -150,18 +122,16 @@ class Standstill:
 
         return unwatch
 
+    def _is_wanted(self, loop: asyncio.AbstractEventLoop) -> bool:
+        return loop in self._advice or bool(self._capture.stopped)
+
     def _look(self, loop: asyncio.AbstractEventLoop, silence: "_Silence") -> None:
         """See whether the test has gone on, and whether somebody is about to close `loop`."""
-        silence.look(self._place(loop))
+        silence.look(self._deadlock.place(loop))
         if is_at_work(self._capture.thread):
             silence.end(from_outside=True)
         if _is_closing(loop):
             self._let_threads_go(loop)
-
-    def _place(self, loop: asyncio.AbstractEventLoop) -> object:
-        """Where the test waits: it stays the same as long as it has not gone on."""
-        task = self._waiting_task(loop)
-        return None if task is None else (id(task), id(_innermost(task)._fut_waiter))
 
     def _let_threads_go(self, loop: asyncio.AbstractEventLoop) -> None:
         """Forget what is held for a thread that waits for it, when the loop is about to wait for its threads."""
@@ -178,70 +148,50 @@ class Standstill:
         if self._capture.follower is not None:  # a running call has a time-out of its own
             return False
         sleeps = any(is_asleep(task) and is_waited_for(task) for task in asyncio.all_tasks(loop))
-        return not sleeps and self._waiting_task(loop) is not None
+        return not sleeps and self._deadlock.waiting_task(loop) is not None
 
     def _end_waiting(self, loop: asyncio.AbstractEventLoop, reasons: list[str]) -> bool:
-        """Put the error into what the test waits for; False if nobody on this loop waits for the project."""
-        task = self._waiting_task(loop)
-        place = None if task is None else (task.get_name(), waiting_site(task.get_coro(), self._capture.is_own))
-        if place is not None and place not in self._ended and self.lost_error is None:
-            # The test expected the last error, and waits somewhere else now.
-            self._ended.add(place)
-            self._error, self._is_thrown, self._endings = None, False, 0
-        self._endings += 1
-        if task is None or self._endings > _STUBBORN:
-            return False
-        waits_for = _innermost(task)._fut_waiter
-        if self._error is None:
-            self._error = BackgroundTasksDeadlock(self._message(task, loop, reasons))
-            if not isinstance(waits_for, asyncio.Task):
-                waits_for.set_exception(self._error)
-                self._is_thrown = True
-                return True
-        task.cancel(str(self._error))  # it has caught the error, and waits again
-        return True
+        silence = f"nothing has come for {self._limit:g} s from {', '.join(reasons)}" if reasons else ""
+        return self._deadlock.end(loop, silence, self._advice.get(loop, str)())
 
-    def _waiting_task(self, loop: asyncio.AbstractEventLoop) -> Any:
-        """The test's task if it waits on `loop`, else the first of the project's own; what sleeps waits for nobody."""
-        tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), task.get_name()))
-        waiting = [task for task in tasks if getattr(task, "_fut_waiter", None) is not None and not is_asleep(task)]
-        chains = [(task, [frame.f_code for frame in await_chain(task.get_coro())]) for task in waiting]
-        own = [task for task, codes in chains if any(self._capture.is_own[code.co_filename] for code in codes)]
-        of_test = [task for task, codes in chains if any(map(self._is_of_test, codes))]
-        return next(iter(of_test + own), None)
 
-    @property
-    def _call_to_run(self) -> str:
-        is_async = self._test_code is None or self._test_code.co_flags & inspect.CO_COROUTINE
-        return "await background_tasks.run_all_async()" if is_async else "background_tasks.run_all_sync()"
+class _InLulls:
+    """Looks at one loop each time it is about to wait."""
 
-    def _is_of_test(self, code: CodeType) -> bool:
-        """Whether it is the test function, or defined in it."""
-        test = self._test_code
-        return (
-            test is not None
-            and code.co_filename == test.co_filename
-            and (code.co_qualname == test.co_qualname or code.co_qualname.startswith(f"{test.co_qualname}.<locals>."))
-        )
+    rank = 2
 
-    def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, reasons: list[str]) -> str:
-        own = self._capture.is_own
-        others = [other for other in asyncio.all_tasks(loop) if other is not task]
-        waiting = [(other, waiting_site(other.get_coro(), own)) for other in others]
-        is_test = any(self._is_of_test(frame.f_code) for frame in await_chain(task.get_coro()))
-        who = "the test" if is_test else f"for the test, {task.get_name()}"
-        lines = [f"{who} waits at {waiting_site(task.get_coro(), own)}"]
-        lines += [f"{other.get_name()} waits at {site}" for other, site in waiting if site and own[site.file]]
-        held = self._capture.held
-        lines += [f"held: {each.known_as}" for each in held]
-        if reasons:
-            lines.append(f"nothing has come for {self._limit:g} s from {', '.join(reasons)}")
-        listing = "".join(f"\n  {line}" for line in lines)
-        return (
-            f"nothing can go on, and background tasks are held:{listing}\n"
-            f"Run them before waiting for what they do:  {self._call_to_run}\n"
-            f"or do not hold them:  background_tasks.start_capturing(ignore={held[0].call.function!r})"
-        )
+    def __init__(self, standstill: Standstill, loop: Any) -> None:
+        self._standstill = standstill
+        self._loop = loop
+        self._silence = _Silence()
+
+    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
+        standstill, loop, silence = self._standstill, self._loop, self._silence
+        if timeout == 0:
+            events = select(0)
+            if events or loop._ready:
+                silence.end(from_outside=bool(events))
+            return events
+        if not standstill._is_wanted(loop):
+            standstill._unwatch(loop)
+            return select(timeout)
+        standstill._look(loop, silence)
+        has_timer = timeout is not None
+        reasons = ["a timer"] if has_timer else []
+        reasons += reasons_to_wait(loop, standstill._capture.thread, standstill.old_threads)
+        silence.looks = 0 if reasons else silence.looks + 1
+        is_proved = silence.looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
+        is_over = is_proved or standstill._is_too_long(silence, loop)
+        glance = 0 if is_over else _LONG_GLANCE if has_timer else _GLANCE
+        # After the reasons: what a thread did before it became idle has arrived by now.
+        events = select(glance if timeout is None else min(glance, timeout))
+        if events or loop._ready or (timeout is not None and timeout <= glance):
+            silence.end(from_outside=bool(events))
+        elif is_over:
+            silence.end(from_outside=True)
+            if not standstill._end_waiting(loop, reasons):
+                return select(_GLANCE)
+        return events
 
 
 class _Silence:
@@ -271,18 +221,7 @@ class _Silence:
             self._place, self.in_place_since = place, monotonic()
 
 
-def _innermost(task: Any) -> Any:
-    while isinstance(task._fut_waiter, asyncio.Task) and task._fut_waiter._fut_waiter is not None:  # type: ignore[attr-defined]
-        task = task._fut_waiter
-    return task
-
-
 def _is_closing(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a runner ends the loop, and waits for the threads of its executor."""
     coroutines = [task.get_coro() for task in asyncio.all_tasks(loop)]
     return any(getattr(each, "__name__", None) == "shutdown_default_executor" for each in coroutines)
-
-
-def _is_alarm(handle: Any) -> bool:
-    """Whether it is the alarm of a running call of ours, which wakes nobody else."""
-    return getattr(handle._callback, "__module__", "").startswith(__package__)

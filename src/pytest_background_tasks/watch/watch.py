@@ -24,9 +24,9 @@ from types import FrameType
 from typing import Any, TypeAlias
 
 from ..capture.creator import creator_of, is_of_project, on_behalf
-from ..capture.entrances import replaced
 from ..capture.held import HeldTask
 from ..own import OwnCode
+from ..patching import replaced
 from ..sites import Site, waiting_site
 from .reach import keeps
 from .record import Fixture, Record, Seen, Watched, is_left_alone, record_of, unretrieved

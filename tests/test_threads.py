@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks.control.outside import _waits_for_loop
+from pytest_background_tasks.control.threads import _waits_for_loop
 
 
 @pytest.mark.parametrize(("answer", "waits"), [(Future(), True), (None, False)], ids=["waits", "has gone on"])

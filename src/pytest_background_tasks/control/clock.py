@@ -1,0 +1,130 @@
+"""A virtual clock for one event loop.
+
+The loop keeps its own class, queue and selector. Two of its methods are covered while the clock is there: ``time``, and
+``call_at``, so that timers due at one moment fire in the order in which they were set; a heap alone does not keep it.
+(On a real clock such timers differ by nanoseconds.) When the loop is about to wait, and nothing of the real world is
+under way, the time moves to the next timer instead.
+
+It moves exactly onto the timer. A program that sets a timer for the present moment again and again until the time has
+passed it (aiohttp's keep-alive does) gets the loop's resolution, a nanosecond, more each time.
+
+The idea of a clock that jumps when nothing can run is trio's ``MockClock``; for asyncio, async-solipsism and looptime
+have it.
+
+Private names of CPython used here: ``_scheduled``, ``_ready``, ``_clock_resolution`` and ``_check_closed`` of the loop,
+``_when`` and ``_scheduled`` of a timer.
+"""
+
+import asyncio
+import heapq
+import math
+from collections.abc import Callable
+from contextvars import Context
+from itertools import count
+from typing import Any
+
+from .lull import Lull, Select
+from .under_way import UnderWay
+
+
+class _Timer(asyncio.TimerHandle):
+    """A timer that knows its place among those due at the same moment."""
+
+    __slots__ = ("_number",)
+
+    def __init__(self, number: int, *args: Any) -> None:
+        super().__init__(*args)
+        self._number = number
+
+    def __lt__(self, other: Any) -> bool:
+        mine, others = self._when, other._when  # type: ignore[attr-defined]
+        return bool(mine < others or (mine == others and self._number < getattr(other, "_number", 0)))
+
+    def __gt__(self, other: Any) -> bool:  # asked by timers from before the clock, which come first
+        mine, others = self._when, other._when  # type: ignore[attr-defined]
+        return bool(mine > others or (mine == others and self._number > getattr(other, "_number", 0)))
+
+
+class VirtualClock:
+    """Runs `UnderWay.loop` on virtual time, from the next whole second of its own time on, until `remove`.
+
+    Attributes:
+        time: of the loop, in seconds; never goes back.
+        autojump: whether it jumps by itself; asked each time.
+    """
+
+    rank = 1
+
+    def __init__(self, under_way: UnderWay, autojump: Callable[[], bool]) -> None:
+        self.loop: Any = under_way.loop
+        self.time: float = math.ceil(self.loop.time())
+        self._autojump = autojump
+        self._under_way = under_way
+        self._numbers = count(1)
+        self._last_fired = -math.inf
+        self.loop.time = lambda: self.time
+        self.loop.call_at = self._call_at
+        self._lull = Lull.of(self.loop)
+        self._lull.add(self)
+
+    @property
+    def next_timer(self) -> float | None:
+        """When the next timer is due, on the loop's time; None if there is none."""
+        timers = self.loop._scheduled
+        while timers and timers[0].cancelled():
+            timer = heapq.heappop(timers)
+            timer._scheduled = False
+            self.loop._timer_cancelled_count -= 1
+        return timers[0].when() if timers else None
+
+    def move_to(self, time: float) -> None:
+        """Let it be `time`, or leave it as it is if that has passed; what is due fires in the loop's next iteration."""
+        self.time = max(self.time, time)
+
+    def remove(self) -> None:
+        """Put the loop back on its real clock; each timer keeps the time that is left to it."""
+        self._lull.remove(self)
+        del self.loop.time, self.loop.call_at
+        ahead = self.time - self.loop.time()
+        for timer in self.loop._scheduled:
+            timer._when -= ahead
+
+    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
+        """Move the time instead of waiting, if nothing of the real world is under way."""
+        loop = self.loop
+        if timeout == 0:
+            self._under_way.is_busy()
+            if not loop._ready:
+                self._let_time_pass_what_fires_again()
+            return select(0)
+        if not self._under_way.nothing():
+            events = select(0)
+            if events or loop._ready:
+                return events
+            if self._under_way.anything():
+                grace = self._under_way.grace
+                return select(grace if timeout is None else min(grace, timeout))
+        if timeout is None or not loop._scheduled or not self._autojump():
+            return select(None)
+        self.time = self._last_fired = max(self.time, loop._scheduled[0]._when)
+        return []
+
+    def _let_time_pass_what_fires_again(self) -> None:
+        if self._last_fired == self.time:
+            self.time += self.loop._clock_resolution
+        self._last_fired = self.time
+
+    def _call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        loop = self.loop
+        if when is None:
+            raise TypeError("when cannot be None")
+        loop._check_closed()
+        if loop._debug:
+            loop._check_thread()
+            loop._check_callback(callback, "call_at")
+        timer = _Timer(next(self._numbers), when, callback, args, loop, context)
+        heapq.heappush(loop._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer

@@ -1,0 +1,139 @@
+"""The error for a test that can never go on: what it says, and how it comes to the line that waits.
+
+It is put into the future that the test's task waits for. (Raising it from the selector instead would end the runner,
+not the test: anyio's would hang at its next fixture.)
+
+Private names of CPython used here: ``_fut_waiter`` of a task.
+"""
+
+import asyncio
+import inspect
+from traceback import walk_tb
+from types import CodeType
+from typing import Any
+
+from ..capture.capture import Capture
+from ..capture.held import is_asleep
+from ..errors import BackgroundTasksDeadlock
+from ..sites import Site, await_chain, waiting_site
+from ..waits import known, wait_of
+
+_STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
+
+
+class Deadlock:
+    """Ends the waiting of a test, on whatever loop it waits, and knows whether the test has got to know of it.
+
+    Args:
+        capture: knows what is held.
+        test_code: code of the test function, by which its task is known.
+    """
+
+    def __init__(self, capture: Capture, test_code: CodeType | None) -> None:
+        self._capture = capture
+        self._test_code = test_code
+        self._error: BackgroundTasksDeadlock | None = None
+        self._is_thrown = False
+        self._endings = 0
+        self._ended: set[tuple[str, Site | None]] = set()
+
+    @property
+    def lost_error(self) -> BackgroundTasksDeadlock | None:
+        """The error that was raised, if it was caught before it had come to the test function."""
+        if self._error is None or (self._is_thrown and self._error.__traceback__ is None):  # assertRaises strips it
+            return None
+        codes = [frame.f_code for frame, _ in walk_tb(self._error.__traceback__)]
+        return None if any(self._is_of_test(code) for code in codes) else self._error
+
+    def waiting_task(self, loop: asyncio.AbstractEventLoop) -> Any:
+        """The test's task if it waits on `loop`, else the first of the project's own; what sleeps waits for nobody."""
+        return self._first(loop, sleeping=False)
+
+    def place(self, loop: asyncio.AbstractEventLoop) -> object:
+        """Where the test waits: it stays the same as long as it has not gone on."""
+        task = self.waiting_task(loop)
+        return None if task is None else (id(task), id(_innermost(task)._fut_waiter))
+
+    def end(self, loop: asyncio.AbstractEventLoop, silence: str = "", advice: str = "") -> bool:
+        """Put the error into what the test waits for; False if nobody on this loop waits for the project.
+
+        Args:
+            loop: idle, and called this.
+            silence: what has not come for how long, where that is all that is known.
+            advice: what to do about it, beside running what is held.
+        """
+        task = self._first(loop, sleeping=bool(advice))
+        place = None if task is None else (task.get_name(), waiting_site(task.get_coro(), self._capture.is_own))
+        if place is not None and place not in self._ended and self.lost_error is None:
+            # The test expected the last error, and waits somewhere else now.
+            self._ended.add(place)
+            self._error, self._is_thrown, self._endings = None, False, 0
+        self._endings += 1
+        if task is None or self._endings > _STUBBORN:
+            return False
+        waits_for = _innermost(task)._fut_waiter
+        if self._error is None:
+            self._error = BackgroundTasksDeadlock(self._message(task, loop, silence, advice))
+            if not isinstance(waits_for, asyncio.Task):
+                waits_for.set_exception(self._error)
+                self._is_thrown = True
+                return True
+        task.cancel(str(self._error))  # it has caught the error, and waits again
+        return True
+
+    def who_waits(self, loop: asyncio.AbstractEventLoop, but: "asyncio.Task[Any] | None" = None) -> str:
+        """Which other tasks of the project wait on `loop`, and what is held; a line each."""
+        own = self._capture.is_own
+        waits = [(task, wait_of(task, own)) for task in asyncio.all_tasks(loop) if task is not but]
+        lines = sorted(f"{known(task)} waits at {wait}" for task, wait in waits if wait and own[wait.file])
+        lines += [
+            f"{'held' if task.held else 'stopped after a step'}: {task.known_as}" for task in self._capture.stopped
+        ]
+        return "".join(f"\n  {line}" for line in lines)
+
+    def _first(self, loop: asyncio.AbstractEventLoop, sleeping: bool) -> Any:
+        tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), task.get_name()))
+        waiting = [task for task in tasks if getattr(task, "_fut_waiter", None) is not None]
+        chains = [
+            (task, [frame.f_code for frame in await_chain(task.get_coro())])
+            for task in waiting
+            if sleeping or not is_asleep(task)
+        ]
+        own = [task for task, codes in chains if any(self._capture.is_own[code.co_filename] for code in codes)]
+        of_test = [task for task, codes in chains if any(map(self._is_of_test, codes))]
+        return next(iter(of_test + own), None)
+
+    @property
+    def _call_to_run(self) -> str:
+        is_async = self._test_code is None or self._test_code.co_flags & inspect.CO_COROUTINE
+        return "await background_tasks.run_all_async()" if is_async else "background_tasks.run_all_sync()"
+
+    def _is_of_test(self, code: CodeType) -> bool:
+        """Whether it is the test function, or defined in it."""
+        test = self._test_code
+        return (
+            test is not None
+            and code.co_filename == test.co_filename
+            and (code.co_qualname == test.co_qualname or code.co_qualname.startswith(f"{test.co_qualname}.<locals>."))
+        )
+
+    def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, silence: str, advice: str) -> str:
+        held = self._capture.stopped
+        is_test = any(frame.f_code is self._test_code for frame in await_chain(task.get_coro()))
+        who = "the test" if is_test else f"for the test, {known(task)}"
+        first = f"\n  {who} waits at {wait_of(task, self._capture.is_own)}"
+        listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "")
+        to_do = [f"{advice}\n"] if advice else []
+        if held:
+            to_do += [
+                f"Run them before waiting for what they do:  {self._call_to_run}\n"
+                f"or do not hold them:  background_tasks.start_capturing(ignore={held[0].call.function!r})"
+            ]
+        what = "nothing can go on, and background tasks are held" if held else "nothing can go on"
+        return f"{what}:{listing}\n{''.join(to_do) or 'Nobody is left to do what they wait for.'}"
+
+
+def _innermost(task: Any) -> Any:
+    while isinstance(task._fut_waiter, asyncio.Task) and task._fut_waiter._fut_waiter is not None:  # type: ignore[attr-defined]
+        task = task._fut_waiter
+    return task

@@ -1,0 +1,125 @@
+"""The moment at which a loop has nothing to do and is about to wait: a lull.
+
+A running call whose time is over, a test that waits for quiet, a clock that jumps, a test that can never go on: all of
+them act at that moment, which is when the loop asks its selector for events. One chain stands in front of the
+selector's ``select``; who acts first is settled by rank, and each may wait less than it was asked to, or not at all. It
+goes when the last one has gone.
+
+uvloop shows no selector, so it has no lulls.
+
+Private names of CPython used here: ``_selector`` of the loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from time import monotonic
+from typing import Any, Protocol, TypeAlias
+
+Select: TypeAlias = Callable[[float | None], list[Any]]
+"""Waits for at most so many seconds (None: without end) and answers with the events that came."""
+
+
+class Listener(Protocol):
+    """Stands in front of ``select``.
+
+    Attributes:
+        rank: who is asked first; the lowest comes first.
+    """
+
+    rank: int
+
+    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
+        """Answer for ``select(timeout)``; with a time-out of 0 the loop has something to do, and it is no lull."""
+
+
+class Lull:
+    """The listeners of one loop. `Lull.of` finds the one that is there, or makes it."""
+
+    def __init__(self, loop: Any) -> None:
+        self._selector = loop._selector
+        self._select: Select = loop._selector.select
+        self._listeners: list[Listener] = []
+        self._chain: Any = None
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "Lull":
+        """The lull of `loop`, which must have a selector (`has_lulls`)."""
+        there = getattr(vars(loop._selector).get("select"), "lull", None)  # type: ignore[attr-defined]
+        return there if isinstance(there, cls) else cls(loop)
+
+    def add(self, listener: Listener) -> None:
+        """Ask `listener` from now on."""
+        self._chain_up([*self._listeners, listener])
+
+    def remove(self, listener: Listener) -> None:
+        """Do not ask it any more; after the last one the selector is as it was."""
+        self._chain_up([other for other in self._listeners if other is not listener])
+
+    def _chain_up(self, listeners: list[Listener]) -> None:
+        before = self._chain
+        self._listeners = sorted(listeners, key=lambda listener: listener.rank)
+        chain: Any = self._select
+        for listener in reversed(self._listeners):
+            chain = partial(listener, chain)
+        if self._listeners:
+            chain.lull = self
+            self._selector.select = self._chain = chain
+        elif vars(self._selector).get("select") is before:
+            del self._selector.select
+
+
+def has_lulls(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `loop` shows its selector: asyncio's own on POSIX, and what derives from it."""
+    return hasattr(loop, "_selector")
+
+
+class Alarm:
+    """Rings at a moment of real time, whatever clock the loop runs on.
+
+    Args:
+        deadline: on the clock of ``time.monotonic()``.
+        ring: what to call then, once, in the loop's thread.
+    """
+
+    rank = 3
+
+    def __init__(self, deadline: float, ring: Callable[[], object]) -> None:
+        self._deadline = deadline
+        self._ring: Callable[[], object] | None = ring
+
+    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
+        """Wait no longer than until the deadline."""
+        if self._ring is None:
+            return select(timeout)
+        left = self._deadline - monotonic()
+        if timeout != 0 and left > 0:
+            events = select(left if timeout is None else min(timeout, left))
+            left = self._deadline - monotonic()
+        else:
+            events = select(0)
+        if left <= 0:
+            ring, self._ring = self._ring, None
+            ring()
+        return events
+
+
+@contextmanager
+def alarm(loop: asyncio.AbstractEventLoop, deadline: float | None, ring: Callable[[], object]) -> Iterator[None]:
+    """Inside, `ring` is called at `deadline` (``time.monotonic()``; None: never) unless `loop` is blocked then."""
+    if deadline is None:
+        yield
+    elif has_lulls(loop):
+        lull, listener = Lull.of(loop), Alarm(deadline, ring)
+        lull.add(listener)
+        try:
+            yield
+        finally:
+            lull.remove(listener)
+    else:  # on a loop without lulls time is real
+        timer = loop.call_later(max(deadline - monotonic(), 0), ring)
+        try:
+            yield
+        finally:
+            timer.cancel()

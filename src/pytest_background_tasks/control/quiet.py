@@ -1,0 +1,117 @@
+"""Waiting until a loop has nothing left to do by itself: nothing is ready, nothing is due, nothing is under way.
+
+That is seen where the loop is about to wait, so no turns are counted. uvloop shows no such moment. There every callback
+that asyncio asks it to run soon is counted until it has run; when none is left, and no task waits for a thread, it is
+quiet, as far as Python can see.
+
+Private names of CPython used here: ``_ready`` of the loop.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from functools import partial
+from typing import Any
+
+from ..patching import replaced
+from .lull import Lull, Select, alarm, has_lulls
+from .threads import thread_calls
+from .under_way import UnderWay
+
+_GLANCE = 0.002  # seconds between two looks at a uvloop's threads
+
+
+class Quiet:
+    """Listens for lulls in which nothing is under way.
+
+    Args:
+        under_way: of the loop to listen to.
+        tell: called then, in the loop's thread, until it has something for the loop to do.
+    """
+
+    rank = 0
+
+    def __init__(self, under_way: UnderWay, tell: Callable[[], object]) -> None:
+        self._under_way = under_way
+        self._loop: Any = under_way.loop
+        self._tell = tell
+
+    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
+        """Tell instead of waiting; wait for what is under way, but for no timer."""
+        if timeout == 0:
+            self._under_way.is_busy()
+            return select(timeout)
+        events = select(0)
+        if events or self._loop._ready:
+            return events
+        if self._under_way.anything():
+            glance = self._under_way.grace
+            return select(glance if timeout is None else min(glance, timeout))
+        if not self._loop._ready:  # a thread may have answered meanwhile
+            self._tell()
+        return [] if self._loop._ready else select(timeout)
+
+
+class _Counter:
+    """Tells when all that a loop without lulls was asked to run soon has run."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[], object]) -> None:
+        self._loop = loop
+        self._tell = tell
+        self._call_soon = loop.call_soon
+        self._pending: dict[object, asyncio.Handle] = {}
+        self._look_again: asyncio.Handle = self._call_soon(self._look)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        """The loop's, and counted."""
+        token = object()
+        handle = self._pending[token] = self._call_soon(self._run, token, callback, *args, context=context)
+        return handle
+
+    def _run(self, token: object, callback: Callable[..., object], *args: Any) -> None:
+        del self._pending[token]
+        callback(*args)
+
+    def _look(self) -> None:
+        if any(not handle.cancelled() for handle in self._pending.values()):
+            self._look_again = self._call_soon(self._look)
+        elif any(thread_calls(self._loop)):
+            self._look_again = self._loop.call_later(_GLANCE, self._look)
+        else:
+            self._tell()
+
+    def close(self) -> None:
+        """Do not look again."""
+        self._look_again.cancel()
+
+
+@contextmanager
+def telling(under_way: UnderWay, tell: Callable[[], object]) -> Iterator[None]:
+    """Inside, `tell` is called as soon as the loop of `under_way` is quiet."""
+    loop: Any = under_way.loop
+    if has_lulls(loop):
+        lull, listener = Lull.of(loop), Quiet(under_way, tell)
+        lull.add(listener)
+        try:
+            yield
+        finally:
+            lull.remove(listener)
+    else:
+        counter = _Counter(loop, tell)
+        with replaced(loop, "call_soon", lambda _: counter.call_soon):
+            yield
+        counter.close()
+
+
+async def quiet(under_way: UnderWay, deadline: float | None = None) -> bool:
+    """Wait until the running loop is quiet; False if `deadline` (``time.monotonic()``) came first."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[bool] = loop.create_future()
+
+    def wake(is_quiet: bool) -> None:
+        if not woken.done():
+            woken.set_result(is_quiet)
+
+    with telling(under_way, partial(wake, True)), alarm(loop, deadline, partial(wake, False)):
+        return await woken

@@ -1,0 +1,68 @@
+"""Letting a program come to rest: all its loops, until none can go on by itself.
+
+Private names of CPython used here: ``_fut_waiter`` of a task.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import TypeAlias
+
+from ..sites import await_chain
+from .elsewhere import on_loop_async, on_loop_sync
+from .quiet import quiet
+from .run import Run
+from .under_way import UnderWay
+
+Watching: TypeAlias = Callable[[asyncio.AbstractEventLoop], UnderWay]
+
+
+async def rest_async(run: Run, watching: Watching, timeout: float | None) -> bool:
+    """Start what `run` starts, and wait until all is quiet; False if `timeout` seconds of real time came first."""
+    __tracebackhide__ = True
+    home = asyncio.get_running_loop()
+    deadline = None if timeout is None else monotonic() + timeout
+    with run:
+        for task in run.starting:
+            run.start(task, home)
+        before: object = None
+        while before != (before := _places(run)):
+            for loop in _loops(run, home):
+                if not await on_loop_async(loop, partial(quiet, watching(loop), deadline)):
+                    return False
+    return True
+
+
+def rest_sync(run: Run, watching: Watching, timeout: float | None) -> bool:
+    """The same from a synchronous call, in a running loop or in none."""
+    __tracebackhide__ = True
+    home = asyncio._get_running_loop()
+    deadline = None if timeout is None else monotonic() + timeout
+    with run:
+        for task in run.starting:
+            run.start(task, home)
+        before: object = None
+        while before != (before := _places(run)):
+            for loop in _loops(run, home):
+                is_quiet = on_loop_sync(loop, partial(quiet, watching(loop), deadline))
+                if is_quiet is None:
+                    raise run.stuck_in_synchronous_rest(loop)
+                if not is_quiet:
+                    return False
+    return True
+
+
+def _loops(run: Run, home: asyncio.AbstractEventLoop | None) -> list[asyncio.AbstractEventLoop]:
+    loops = dict.fromkeys([*([] if home is None else [home]), *(task.runner.get_loop() for task in run.tasks)])
+    return [loop for loop in loops if not loop.is_closed()]
+
+
+def _places(run: Run) -> object:
+    """Where the tasks are: on several loops they may wake each other, and then one round is not enough."""
+    if len({task.runner.get_loop() for task in run.tasks}) <= 1:
+        return ()
+    return [
+        (asyncio.Task.done(task), getattr(task.runner, "_fut_waiter", None), [*await_chain(task.get_coro())][-1:])
+        for task in run.tasks
+    ]

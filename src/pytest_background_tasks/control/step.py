@@ -1,0 +1,137 @@
+"""Letting one captured task run exactly one step.
+
+A step is one run of a task from where it continues to where it suspends next, or ends. Once a task has been stepped,
+all its steps wait to be asked for, until a running call takes it up or somebody waits for it. A step that is ready runs
+here and now, so nothing else runs in between; otherwise whatever makes it ready is waited for.
+
+Private names of CPython used here: ``_fut_waiter`` of a task, ``_scheduled`` of the loop.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from ..capture.held import HeldTask
+from ..errors import BackgroundTasksDeadlock, BackgroundTasksError, BackgroundTasksTimeout
+from ..own import OwnCode
+from .brake import Brake
+from .elsewhere import on_loop_async, on_loop_sync
+from .lull import alarm, has_lulls
+from .nested import stepped_aside
+from .quiet import telling
+from .rest import Watching
+from .run import noted, outcome, story
+
+
+class Stepper:
+    """Steps the tasks of one test.
+
+    Args:
+        watching: tells of a loop what is under way there.
+        is_own: which code is the project's own.
+    """
+
+    def __init__(self, watching: Watching, is_own: OwnCode) -> None:
+        self._watching = watching
+        self._is_own = is_own
+        self._brakes: dict[asyncio.AbstractEventLoop, Brake] = {}
+
+    async def step_async(self, task: HeldTask, timeout: float | None) -> None:
+        """Let `task` run one step; raises what it raises, and if it cannot go on within `timeout` seconds."""
+        __tracebackhide__ = True
+        self._stop(task)
+        await on_loop_async(task.runner.get_loop(), partial(self._step, task, timeout))
+        _raise_failure(task)
+
+    def step_sync(self, task: HeldTask, timeout: float | None) -> None:
+        """The same from a synchronous call."""
+        __tracebackhide__ = True
+        loop = task.runner.get_loop()
+        self._stop(task)
+        if loop is asyncio._get_running_loop() and self._brakes[loop].is_ready(task.runner):
+            self._run(task)
+        elif not has_lulls(loop) and loop is asyncio._get_running_loop():
+            raise BackgroundTasksError(
+                f"{story(task, self._is_own)}\n{type(loop).__module__} cannot wait for that inside a synchronous call. "
+                f"In an async test write\n  await background_tasks.step_async(…)"
+            )
+        else:
+            on_loop_sync(loop, partial(self._step, task, timeout))
+        _raise_failure(task)
+
+    def _stop(self, task: HeldTask) -> None:
+        """From now on its steps wait to be asked for."""
+        runner = task.runner
+        brake = self._brakes.setdefault(runner.get_loop(), Brake(runner.get_loop()))
+        if runner not in brake:
+            brake.hold(runner)
+            task.release()
+            task.let_go = partial(brake.let_go, runner)
+
+    async def _step(self, task: HeldTask, timeout: float | None) -> None:
+        __tracebackhide__ = True
+        runner = task.runner
+        brake = self._brakes[runner.get_loop()]
+        if not brake.is_ready(runner) and _is_queued(runner):
+            await asyncio.sleep(0)  # it was ready before it was stopped: that is its step
+            return
+        if not brake.is_ready(runner):
+            await self._ready(task, brake, timeout)
+        self._run(task)
+
+    async def _ready(self, task: HeldTask, brake: Brake, timeout: float | None) -> None:
+        __tracebackhide__ = True
+        loop: Any = asyncio.get_running_loop()
+        ready: asyncio.Future[None] = loop.create_future()
+
+        def end(error: Callable[[], Exception] | None = None) -> None:
+            if not ready.done():
+                ready.set_result(None) if error is None else ready.set_exception(error())
+
+        def look() -> None:
+            if not loop._scheduled:
+                end(lambda: self._never(task))
+
+        brake.when_ready(task.runner, end)
+        deadline = None if timeout is None else monotonic() + timeout
+        with alarm(loop, deadline, lambda: end(lambda: self._too_late(task, timeout))):
+            if has_lulls(loop):
+                with telling(self._watching(loop), look):
+                    await ready
+            else:
+                await ready
+
+    def _run(self, task: HeldTask) -> None:
+        runner = task.runner
+        loop = runner.get_loop()
+        with stepped_aside(loop):
+            self._brakes[loop].run(runner)
+        if asyncio.Task.done(task):
+            task.release()
+
+    def _never(self, task: HeldTask) -> BackgroundTasksDeadlock:
+        return BackgroundTasksDeadlock(
+            f"there is no next step: {story(task, self._is_own)}, and nothing can go on by itself.\n"
+            f"Run or step first what it waits for, or give it that in the test."
+        )
+
+    def _too_late(self, task: HeldTask, timeout: float | None) -> BackgroundTasksTimeout:
+        return BackgroundTasksTimeout(
+            f"no next step within {timeout or 0:g} s: {story(task, self._is_own)}\n"
+            f"Run or step first what it waits for, let virtual time pass (the fixture virtual_time), or allow more "
+            f"time, timeout=… (seconds)."
+        )
+
+
+def _is_queued(task: "asyncio.Task[Any]") -> bool:
+    """Whether the loop has its next step already."""
+    waits_for = getattr(task, "_fut_waiter", None)
+    return waits_for is None or asyncio.Future.done(waits_for)
+
+
+def _raise_failure(task: HeldTask) -> None:
+    __tracebackhide__ = True
+    if asyncio.Task.done(task) and task.failed:
+        raise noted(outcome(task), task)

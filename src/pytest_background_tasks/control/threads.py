@@ -1,0 +1,131 @@
+"""Threads: which are at work, and which tasks wait for one.
+
+Private names of CPython used here: ``_fut_waiter`` of a task, ``_callbacks`` and ``_children`` of a future, ``_target``
+of a thread, and where the worker threads of ``concurrent.futures`` and anyio wait.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Iterable, Mapping
+from itertools import islice
+from types import CodeType, FrameType
+from typing import TypeAlias
+
+from ..sites import await_chain
+
+Place: TypeAlias = list[tuple[CodeType, int]]
+"""Where a thread is: all its frames, the innermost first."""
+
+
+def places_of_threads() -> dict[int, Place]:
+    """Where each thread is now, by its ident."""
+    return {ident: _place(frame) for ident, frame in sys._current_frames().items()}
+
+
+def is_at_work(test_thread: int) -> bool:
+    """Whether the test itself goes on, beside a loop in another thread: what is silent there is not waited for."""
+    frame = sys._current_frames().get(test_thread)
+    if frame is None or test_thread == threading.get_ident():
+        return False
+    return frame.f_globals.get("__name__") != "threading" or frame.f_locals.get("timeout") is not None
+
+
+def thread_calls(loop: asyncio.AbstractEventLoop) -> Iterable[str]:
+    """The calls in a thread that tasks of `loop` wait for: through asyncio's executors, through anyio."""
+    for task in asyncio.all_tasks(loop):
+        waiter = getattr(task, "_fut_waiter", None)
+        futures = getattr(waiter, "_children", [waiter])
+        if any(map(_is_answered_by_thread, futures)) or _is_in_anyio_call(task):
+            yield f"the thread that {task.get_name()} waits for"
+
+
+def _is_answered_by_thread(future: object) -> bool:
+    callbacks = [callback for callback, *_ in getattr(future, "_callbacks", None) or ()]
+    return any(getattr(callback, "__qualname__", "").startswith("_chain_future.") for callback in callbacks)
+
+
+def _is_in_anyio_call(task: "asyncio.Task[object]") -> bool:
+    if "anyio.to_thread" not in sys.modules:
+        return False
+    innermost = list(await_chain(task.get_coro()))[-1:]
+    return any(frame.f_code.co_name == "run_sync_in_worker_thread" for frame in innermost)
+
+
+def is_of_pool(thread: threading.Thread) -> bool:
+    """Whether `thread` works for ``concurrent.futures`` or anyio: what it does, somebody waits for in a call."""
+    target = getattr(thread, "_target", None)
+    return getattr(target, "__module__", "") == "concurrent.futures.thread" or type(thread).__module__.startswith(
+        "anyio."
+    )
+
+
+def threads_at_work(test_thread: int, old_threads: Mapping[int, Place]) -> Iterable[str]:
+    """The threads that are not where they have nothing to do: idle workers, and those that are where they were.
+
+    Args:
+        test_thread: the thread that runs the test.
+        old_threads: where the threads that were there before the test were then.
+    """
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    for ident, frame in sys._current_frames().items():
+        if ident == threading.get_ident():
+            continue
+        is_the_tests = ident == test_thread
+        is_back = _is_at(frame, old_threads.get(ident, [])) and not _runs_loop_for_test(frame, test_thread)
+        if not (_waits_for_loop(frame) if is_the_tests else is_back or _is_idle_worker(frame)):
+            yield f"thread {names.get(ident, ident)}"
+
+
+def _is_idle_worker(frame: FrameType) -> bool:
+    """Whether a thread of a pool waits for work: of concurrent.futures, or of anyio."""
+    functions = [_named(frame), _named(frame.f_back), _named(frame.f_back and frame.f_back.f_back)]
+    return functions[0] == "concurrent.futures.thread._worker" or functions == [
+        "threading.wait",
+        "queue.get",
+        "anyio._backends._asyncio.run",
+    ]
+
+
+def _waits_for_loop(frame: FrameType) -> bool:
+    """Whether the test's thread waits, without end, for the answer of a loop (``TestClient`` and other portals)."""
+    caller = frame.f_back
+    if caller is None or _named(frame) != "threading.wait" or _named(caller) != "concurrent.futures._base.result":
+        return False
+    answer = caller.f_locals["self"]
+    if answer is None:  # the thread has gone on while we looked
+        return False
+    # If the answer is there, the thread has only not come to it yet.
+    return caller.f_locals["timeout"] is None and not answer.done()
+
+
+def _runs_loop_for_test(frame: FrameType, test_thread: int) -> bool:
+    """Whether a thread runs a loop that may have a timer, or may be the one that the test's thread waits for."""
+    if frame.f_globals.get("__name__") != "selectors":
+        return False
+    return test_thread != threading.get_ident() or frame.f_locals.get("timeout") not in (None, -1)
+
+
+def _is_at(frame: FrameType, old: Place) -> bool:
+    """Whether `frame` is at the same expressions as `old`; a ``while`` compiles its condition twice."""
+    place = _place(frame)
+    return len(place) == len(old) and all(
+        then is now and (before == after or _position(then, before) == _position(now, after))
+        for (then, before), (now, after) in zip(old, place, strict=True)
+    )
+
+
+def _position(code: CodeType, instruction: int) -> object:
+    return next(islice(code.co_positions(), instruction // 2, None), None)
+
+
+def _place(frame: FrameType | None) -> Place:
+    place = []
+    while frame is not None:
+        place.append((frame.f_code, frame.f_lasti))
+        frame = frame.f_back
+    return place
+
+
+def _named(frame: FrameType | None) -> str:
+    return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" if frame else ""

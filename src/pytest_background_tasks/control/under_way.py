@@ -1,0 +1,104 @@
+"""What of the real world a program waits for right now.
+
+Virtual time must not run ahead of it, and a test that asks for quiet waits for it. It is a weaker question than that of
+`outside`: not whether anything may come, but whether it is about to. A call in a thread, a child process that a task
+waits for, a connection that is being made, output that is not yet written: certainly. A connection that was in use, a
+thread of a library's own: for a short grace of silence. A listening socket, a connection that nobody has used for a
+while: not at all.
+
+The kernel says when data last went over a TCP connection (``TCP_INFO``, on Linux). Of others it is not known, so they
+get the grace each time the loop comes to rest.
+
+Private names of CPython used here: ``_selector`` of the loop, and in which functions of asyncio a child is waited for.
+"""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Collection
+from selectors import EVENT_WRITE, SelectorKey
+from time import monotonic
+from typing import Any
+
+from ..sites import await_chain
+from .outside import is_listening, registered, socket_of
+from .threads import is_of_pool, thread_calls
+
+_LAST_SENT_AND_RECEIVED = struct.Struct("=44xI4xI")  # milliseconds ago, in the tcp_info of Linux
+_CHILD_MODULES = {"asyncio.subprocess", "asyncio.base_subprocess"}
+
+
+class UnderWay:
+    """Tells whether something is under way that a loop will hear of soon.
+
+    Args:
+        loop: a loop with a selector.
+        grace: seconds of real time that a connection or a thread must be silent.
+        old_threads: those from before the test, which owe it no answer unless they work for a pool.
+    """
+
+    def __init__(self, loop: Any, grace: float, old_threads: Collection[threading.Thread]) -> None:
+        self.grace = grace
+        self.loop = loop
+        self._old_threads = old_threads
+        self._harmless = {threading.current_thread()}
+        self._at_rest_since: float | None = None
+
+    def nothing(self) -> bool:
+        """Whether there is nobody it could hear from: no thread, no file. A quick answer to the usual case."""
+        return len(self.loop._selector.get_map()) <= 1 and self._harmless.issuperset(threading.enumerate())
+
+    def anything(self) -> bool:
+        """Whether something is under way; to be asked in a lull."""
+        answers = [self._of_thread(thread) for thread in threading.enumerate() if thread not in self._harmless]
+        if True in answers:
+            return True
+        answers += [self._of_file(key) for key in registered(self.loop)]
+        return True in answers or (None in answers and self._is_in_grace())
+
+    def is_busy(self) -> None:
+        """The loop has something to do: the next rest is a new one."""
+        self._at_rest_since = None
+
+    def _is_in_grace(self) -> bool:
+        if self._at_rest_since is None:
+            self._at_rest_since = monotonic()
+        return monotonic() - self._at_rest_since < self.grace
+
+    def _of_thread(self, thread: threading.Thread) -> bool | None:
+        """Whether it is at work for this loop; None if that cannot be known."""
+        if is_of_pool(thread):
+            return any(True for _ in thread_calls(self.loop))
+        if thread in self._old_threads:
+            self._harmless.add(thread)
+            return False
+        return None
+
+    def _of_file(self, key: SelectorKey) -> bool | None:
+        """Whether something is about to come, or to go, by it; None if that cannot be known."""
+        if key.events & EVENT_WRITE:
+            return True
+        sock = socket_of(key.fd)
+        if sock is None:
+            return True if _waits_for_child(self.loop) else None
+        with sock:
+            return False if is_listening(sock) else self._was_just_used(sock)
+
+    def _was_just_used(self, sock: socket.socket) -> bool | None:
+        try:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_SENT_AND_RECEIVED.size)
+            sent, received = _LAST_SENT_AND_RECEIVED.unpack(info)
+            return bool(min(sent, received) < self.grace * 1000)
+        except (OSError, AttributeError, struct.error):  # no TCP, or not on Linux
+            return None
+
+
+def _waits_for_child(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a task waits for a child process to end, or for what it writes."""
+    frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(task.get_coro()))
+    return any(
+        frame.f_globals.get("__name__") in _CHILD_MODULES
+        or "Pipe" in type(getattr(frame.f_locals.get("self"), "_transport", None)).__name__
+        for frame in frames
+    )

@@ -1,0 +1,85 @@
+"""Which captured tasks a call means: those that go on only when the test says so, and match its targets."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .capture.capture import Capture, Targets
+from .capture.captured import CapturedTask
+from .capture.held import HeldTask
+from .errors import BackgroundTasksError, NoSuchBackgroundTask
+from .targets import Target, matcher, shown
+
+
+def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
+    """The held and stopped tasks that match one of `targets`, in the order of creation.
+
+    Args:
+        capture: the test's.
+        call: how the user's call is written, with ``{}`` for the targets; for the error message.
+        targets: at least one.
+
+    Raises:
+        TypeError: without a target.
+        NoSuchBackgroundTask: if nothing matches; lists what is held.
+    """
+    __tracebackhide__ = True
+    if not targets:
+        all_held = call.replace("run_", "run_all_").format("")
+        raise TypeError(f"{call.format('')} needs a target; to run everything that is held:  {all_held}")
+    matches = [matcher(target, call, callees(capture)) for target in targets]
+    stopped = capture.stopped
+    picked = [task for task in stopped if any(match(capture.view(task)) for match in matches)]
+    if not picked:
+        written = call.format(", ".join(map(shown, targets)))
+        raise NoSuchBackgroundTask(f"{written} matches nothing; held:{_listing(capture, stopped)}")
+    return picked
+
+
+def one(capture: Capture, call: str, target: Target) -> HeldTask:
+    """The one captured task that has not ended and matches `target`, on a loop that is not closed.
+
+    Raises:
+        NoSuchBackgroundTask: if no captured task matches; lists what was captured.
+        BackgroundTasksError: if what matches has ended, or several match.
+    """
+    __tracebackhide__ = True
+    match = matcher(target, call, callees(capture))
+    matching = [task for task in capture.tasks if match(capture.view(task))]
+    going_on = [task for task in matching if not asyncio.Task.done(task)]
+    written = call.format(shown(target))
+    if not matching:
+        raise NoSuchBackgroundTask(f"{written} matches nothing; captured:{_listing(capture, capture.tasks)}")
+    if not going_on:
+        raise BackgroundTasksError(f"{written}: it has ended, and has no next step:{_listing(capture, matching)}")
+    if len(going_on) > 1:
+        raise BackgroundTasksError(
+            f"{written}: {len(going_on)} tasks match, and one has to be meant:{_listing(capture, going_on)}\n"
+            f"Name it by its name, or pick it:  background_tasks.captured({shown(target)})[0]"
+        )
+    [task] = going_on
+    if task.held and task.get_loop().is_closed():
+        task.move_to(asyncio._get_running_loop() or capture.loop_for_def_test())
+    return task
+
+
+def callees(capture: Capture) -> Iterable[object]:
+    """What the captured Starlette background tasks call, each a target that names itself."""
+    return [task.callee for task in capture.tasks if task.callee is not None]
+
+
+def targets_of(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> Targets:
+    """What ``start_capturing(*only, ignore=ignore)`` holds; raises TypeError if one of them is no target."""
+    __tracebackhide__ = True
+    single = isinstance(ignore, (str, CapturedTask)) or not isinstance(ignore, Sequence)
+    ignored: Sequence[Any] = (ignore,) if single else ignore  # type: ignore[assignment]
+    return Targets(
+        tuple(matcher(target, "background_tasks.start_capturing({})") for target in only),
+        tuple(matcher(target, "background_tasks.start_capturing(ignore={})") for target in ignored),
+    )
+
+
+def _listing(capture: Capture, tasks: Sequence[HeldTask]) -> str:
+    if not tasks:
+        return f" nothing; <background_tasks {capture.summary}>"
+    return "".join(f"\n  {capture.view(task)!r}" for task in tasks)

@@ -1,0 +1,231 @@
+"""Time in the test's hand: the fixture ``virtual_time``."""
+
+import asyncio
+import math
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from time import monotonic
+from typing import Any, TypeAlias
+
+from .control.clock import VirtualClock
+from .control.lull import has_lulls
+from .control.quiet import quiet
+from .control.standstill import Standstill
+from .control.under_way import UnderWay
+from .errors import BackgroundTasksError, BackgroundTasksTimeout
+from .patching import replaced
+
+_Loop: TypeAlias = asyncio.AbstractEventLoop
+
+_ON_ASYNCIO = "run this test on asyncio's own loop (loop_factory=asyncio.new_event_loop)"
+
+
+class VirtualTime:
+    """Runs the test's event loop on virtual time: sleeps and time-outs take no real time, and keep their order.
+
+    It holds for every loop that runs in the test's thread while the test has the fixture, whoever runs it. When nothing
+    can go on, the time jumps to the next timer; not while the program waits for something real, such as a thread or a
+    connection. ``time.time()`` and ``datetime.now()`` are not touched.
+
+    >>> import asyncio
+    >>> virtual_time = getfixture("virtual_time")
+    >>> asyncio.run(asyncio.sleep(3600))
+    >>> virtual_time.now
+    3600.0
+    """
+
+    def __init__(
+        self, test: str, under_way: Callable[[_Loop], UnderWay], standstill: Standstill, timeout: float | None
+    ) -> None:
+        self._test = test
+        self._under_way = under_way
+        self._standstill = standstill
+        self._timeout = timeout
+        self._autojump = True
+        self._thread = threading.get_ident()
+        self._clocks: dict[_Loop, VirtualClock] = {}
+        self._clock: VirtualClock | None = None
+        self._origin = 0.0
+
+    @property
+    def now(self) -> float:
+        """Seconds of virtual time since the test's loop began to run, to the microsecond.
+
+        ``loop.time()`` runs at the same pace, from another beginning.
+        """
+        return 0.0 if self._clock is None else round(self._clock.time - self._origin, 6)
+
+    @property
+    def autojump(self) -> bool:
+        """Whether time jumps to the next timer when nothing can go on. Set it to False to move time by `advance` only.
+
+        Then a test that waits for a timer without advancing gets an error that says so.
+        """
+        return self._autojump
+
+    @autojump.setter
+    def autojump(self, jumps: bool) -> None:
+        if not isinstance(jumps, bool):
+            raise TypeError(f"autojump = {jumps!r}: write virtual_time.autojump = True or False")
+        self._autojump = jumps
+
+    async def advance(self, seconds: float) -> None:
+        """Let `seconds` of virtual time pass. All that is due until then has run, in order, when it returns.
+
+        Timers that are set meanwhile count. It returns when nothing can go on without more time or the outside.
+        ``advance(0)`` runs what is ready now.
+
+        Args:
+            seconds: of virtual time, 0 or more.
+
+        Raises:
+            ValueError: if `seconds` is negative or not finite.
+            BackgroundTasksTimeout: if that takes longer than ini ``background_tasks_timeout`` of real time, as when
+                timers fire without end at one moment.
+            BackgroundTasksError: if the running loop is none that this fixture drives.
+
+        >>> import asyncio
+        >>> virtual_time = getfixture("virtual_time")
+        >>> async def test():
+        ...     virtual_time.autojump = False
+        ...     alarm = asyncio.create_task(asyncio.sleep(60))
+        ...     await virtual_time.advance(59)
+        ...     assert not alarm.done()
+        ...     await virtual_time.advance(1)
+        ...     assert alarm.done()
+        >>> asyncio.run(test())
+        """
+        __tracebackhide__ = True
+        clock = self._running_clock()
+        until = clock.time + _seconds(seconds)
+        deadline = None if self._timeout is None else monotonic() + self._timeout
+        await self._rest(clock, seconds, deadline)
+        while (due := clock.next_timer) is not None and due <= until:
+            clock.move_to(due)
+            await self._rest(clock, seconds, deadline)
+        clock.move_to(until)
+        await self._rest(clock, seconds, deadline)
+
+    async def _rest(self, clock: VirtualClock, seconds: float, deadline: float | None) -> None:
+        __tracebackhide__ = True
+        if not await quiet(self._under_way(clock.loop), deadline) or (deadline is not None and monotonic() > deadline):
+            raise BackgroundTasksTimeout(
+                f"virtual_time.advance({seconds:g}) did not come to its end within {self._timeout:g} s of real time; "
+                f"it is {self.now:g} now, and:{self._standstill.who_waits(clock.loop)}\n"
+                f"Something goes on without end, or waits for the real world. Advance in smaller steps, end it first, "
+                f"or raise background_tasks_timeout."
+            )
+
+    def _check_used(self) -> None:
+        """Raise an error if no loop has run on it: the test believes in a time that nobody has seen."""
+        __tracebackhide__ = True
+        if self._clock is None:
+            raise BackgroundTasksError(
+                f"{self._test} asked for virtual_time, but no event loop of asyncio has run in it. Make it an async "
+                f"test (async def, with pytest-asyncio or anyio's asyncio backend), let it run something "
+                f"(background_tasks.run_all_sync(), asyncio.run(main())), or drop the fixture."
+            )
+
+    @contextmanager
+    def _driving(self) -> Iterator["VirtualTime"]:
+        """Inside, every loop that runs in this thread runs on virtual time; afterwards all are as they were."""
+        uvloop = sys.modules.get("uvloop")
+        with ExitStack() as stack:
+            stack.enter_context(replaced(asyncio.BaseEventLoop, "run_forever", self._taking))
+            if uvloop is not None:
+                stack.enter_context(replaced(uvloop.Loop, "run_until_complete", self._refusing))
+            running = asyncio._get_running_loop()
+            if running is not None:
+                self._take(running)
+            try:
+                yield self
+            finally:
+                for loop in list(self._clocks):
+                    self._let_go(loop)
+
+    def _taking(self, run_forever: Callable[[Any], None]) -> Callable[[Any], None]:
+        @wraps(run_forever)
+        def taking_run_forever(loop: Any) -> None:
+            if threading.get_ident() == self._thread:
+                self._take(loop)
+            run_forever(loop)
+
+        return taking_run_forever
+
+    def _refusing(self, run_until_complete: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(run_until_complete)
+        def refusing_run_until_complete(loop: Any, future: Any) -> Any:
+            if threading.get_ident() == self._thread and not asyncio.isfuture(future):
+                future.close()
+                raise self._no_clock_for(loop)
+            return run_until_complete(loop, future)
+
+        return refusing_run_until_complete
+
+    def _take(self, loop: _Loop) -> None:
+        clock = self._clocks.get(loop)
+        if clock is None:
+            if not has_lulls(loop):
+                raise self._no_clock_for(loop)
+            if getattr(loop.time, "__func__", None) is not asyncio.BaseEventLoop.time:
+                raise BackgroundTasksError(
+                    f"{type(loop).__module__}.{type(loop).__name__} has a clock of its own, and a loop cannot have "
+                    f"two. Drop the fixture virtual_time, or {_ON_ASYNCIO}."
+                )
+            for other in [other for other in self._clocks if other.is_closed()]:
+                self._let_go(other)
+            now = self.now
+            clock = self._clocks[loop] = VirtualClock(self._under_way(loop), lambda: self._autojump)
+            self._standstill.watch_always(loop, self._advice)
+            self._origin = clock.time - now
+        else:
+            self._origin += clock.time - (self._clock or clock).time
+        self._clock = clock
+
+    def _let_go(self, loop: _Loop) -> None:
+        self._standstill.watch_no_longer(loop)
+        self._clocks.pop(loop).remove()
+
+    def _advice(self) -> str:
+        clock = self._clock
+        if self._autojump or clock is None or clock.next_timer is None:
+            return ""
+        return "Time stands still, because virtual_time.autojump is False:  await virtual_time.advance(seconds)"
+
+    def _running_clock(self) -> VirtualClock:
+        __tracebackhide__ = True
+        loop = asyncio.get_running_loop()
+        clock = self._clocks.get(loop)
+        if clock is None:
+            if not has_lulls(loop):
+                raise self._no_clock_for(loop)
+            raise BackgroundTasksError(
+                f"virtual_time of {self._test} drives the loops that run in the test's own thread while the test runs, "
+                f"not this one; call advance() in the test:  await virtual_time.advance(seconds)"
+            )
+        return clock
+
+    def _no_clock_for(self, loop: _Loop) -> BackgroundTasksError:
+        return BackgroundTasksError(
+            f"virtual_time cannot move the time of {type(loop).__module__}.{type(loop).__name__}: its timers are out "
+            f"of Python's reach. To use virtual_time, {_ON_ASYNCIO}."
+        )
+
+    def __repr__(self) -> str:
+        return f"<virtual_time {self.now:g} s{'' if self._autojump else ', autojump off'}>"
+
+
+def _seconds(seconds: object) -> float:
+    __tracebackhide__ = True
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"virtual_time.advance({seconds!r}): write a number of seconds, e.g. advance(3600)")
+    if not math.isfinite(seconds):
+        raise ValueError(f"virtual_time.advance({seconds!r}): write a finite number of seconds, e.g. advance(3600)")
+    if seconds < 0:
+        raise ValueError(
+            f"virtual_time.advance({seconds!r}): time does not go back; write e.g. advance({-seconds!r}) to go on"
+        )
+    return seconds
