@@ -53,6 +53,7 @@ class Runner(NamedTuple):
         return sorted(told)
 
 
+REPORTS = ("--background-tasks-leaked=warn", "--background-tasks-deadlock=error")
 PYTEST_ASYNCIO = ("-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function")
 AUTO = (*PYTEST_ASYNCIO, "--asyncio-mode=auto")
 OF_ANYIO = "pytestmark = pytest.mark.anyio\n@pytest.fixture{}\ndef anyio_backend(): return 'asyncio'\n"
@@ -131,7 +132,7 @@ def test_watched(
     tests = parts.pop(runner.tests)
     pytester.makepyfile(**parts, test_watched=f"import pytest\n{tests}\n{runner.addition}")
     recorder = Recorder()
-    options = ("-p", "pytest_background_tasks.plugin", "--background-tasks-leaked=warn", "-W", "always")
+    options = ("-p", "pytest_background_tasks.plugin", *REPORTS, "-W", "always")
     pytester.runpytest_inprocess(*options, *runner.options, plugins=[recorder, tidy])
     assert sorted(told[:4] for told in recorder.told) == runner.expected
     for told in recorder.told:

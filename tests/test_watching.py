@@ -181,11 +181,13 @@ def test_a_wrong_mark_is_a_usage_error(run, arguments: str, message: str) -> Non
     result.stderr.fnmatch_lines([f"*test_it.py::test_it: {message.replace('[', '[[]')}*"])
 
 
-@pytest.mark.parametrize("kind", ["failed", "leaked", "unreferenced"])
+@pytest.mark.parametrize("kind", ["failed", "leaked", "unreferenced", "deadlock"])
 def test_a_wrong_mode_is_a_usage_error(run, kind: str) -> None:
     result = run("", ini=f"background_tasks_{kind} = loud")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([f"*background_tasks_{kind} = loud: not one of ignore, warn*write e.g. *"])
+    result.stderr.fnmatch_lines(
+        [f"*background_tasks_{kind} = loud: not one of *write e.g. background_tasks_{kind} = *"]
+    )
     result = run("", f"--background-tasks-{kind}=loud")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*invalid choice: 'loud'*"])
@@ -632,3 +634,123 @@ def test_off_means_off(run) -> None:
     marked = 'pytestmark = pytest.mark.background_tasks(failed="warn")\n' + dedent(source)
     run(marked.replace("{is_off}", "False"), *off).assert_outcomes(passed=1, warnings=1)
     assert "watching" not in getattr(sys.modules["asyncio"].BaseEventLoop.create_task, "__qualname__", "")
+
+
+DEADLOCK = """
+    async def hold(lock):
+        async with lock:
+            await asyncio.Event().wait()
+
+    async def hang():
+        lock = asyncio.Lock()
+        keep(hold(lock))
+        await asyncio.sleep(0)
+        async with lock:
+            pass
+"""
+HANGING = {
+    "pytest-asyncio": (PYTEST_ASYNCIO, "async def test_it(): await hang()"),
+    "anyio": (
+        ("-p", "anyio.pytest_plugin"),
+        "@pytest.mark.anyio\n@pytest.mark.parametrize('anyio_backend', ['asyncio'])\n"
+        "async def test_it(anyio_backend): await hang()",
+    ),
+    "unittest": (
+        (),
+        "import unittest\nclass TestIt(unittest.IsolatedAsyncioTestCase):\n    async def test_it(self): await hang()",
+    ),
+    "asyncio.run": ((), "def test_it(): asyncio.run(hang())"),
+    "a portal": (
+        (),
+        "from anyio.from_thread import start_blocking_portal\n"
+        "def test_it():\n    with start_blocking_portal() as portal: portal.call(hang)",
+    ),
+    "with the fixture": (PYTEST_ASYNCIO, "async def test_it(background_tasks): await hang()"),
+}
+
+
+@pytest.mark.parametrize("runner", HANGING)
+def test_a_test_that_can_never_go_on_fails_at_once(run, runner: str) -> None:
+    """It says who waits for what, and who holds it, at the line that waits."""
+    plugins, test = HANGING[runner]
+    result = run(dedent(DEADLOCK) + f"\n{test}\n", "--background-tasks-deadlock=error", "--tb=short", plugins=plugins)
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines(
+        [
+            "    async with lock:",
+            "E   *BackgroundTasksDeadlock: nothing can go on:",
+            "E     *waits at test_it.py:* in hang, for a lock held by Task-* (hold)",
+            "E     Task-* (hold) waits at test_it.py:* in hold, for an event",
+        ]
+    )
+
+
+def test_a_deadlock_that_was_caught_has_failed_the_test_too(run) -> None:
+    result = run(
+        dedent(DEADLOCK)
+        + dedent("""
+        async def serve():
+            try:
+                await hang()
+            except Exception:
+                pass
+
+        async def test_it():
+            await asyncio.create_task(serve())
+        """),
+        "--background-tasks-deadlock=error",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*BackgroundTasksDeadlock: nothing can go on*"])
+
+
+def test_what_may_still_come_is_waited_for(run) -> None:
+    """A timer, a thread, a process, a peer."""
+    result = run(
+        """
+        import sys, threading
+
+        async def test_timer():
+            await asyncio.sleep(0.05)
+
+        async def test_executor():
+            await asyncio.to_thread(threading.Event().wait, 0.05)
+
+        async def test_thread():
+            loop, event = asyncio.get_running_loop(), asyncio.Event()
+            threading.Timer(0.05, loop.call_soon_threadsafe, [event.set]).start()
+            await event.wait()
+
+        async def test_process():
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+            assert await process.wait() == 0
+
+        async def test_peer():
+            async def answer(reader, writer):
+                await asyncio.to_thread(threading.Event().wait, 0.05)
+                writer.close()
+
+            server = await asyncio.start_server(answer, "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await reader.read() == b""
+            writer.close()
+            server.close()
+        """,
+        "--background-tasks-deadlock=error",
+        "--background-tasks-failed=error",
+    )
+    result.assert_outcomes(passed=5)
+
+
+def test_a_call_of_the_exception_handler_by_the_code_itself_is_heard(run) -> None:
+    """A job scheduler has told of it in its own way; only what the loop tells is told again."""
+    result = run(
+        """
+        async def test_it():
+            try:
+                await send_mail()
+            except ConnectionError as error:
+                asyncio.get_running_loop().call_exception_handler({"message": "a job failed", "exception": error})
+        """
+    )
+    result.assert_outcomes(passed=1, warnings=0)

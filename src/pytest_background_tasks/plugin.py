@@ -26,15 +26,21 @@ _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 _LEAKED = "background_tasks_leaked"
 _REPORTS = {
-    "failed": ("warn", ("ignore", "warn", "error"), "that failed, and nobody looked at their error"),
-    "leaked": ("ignore", ("ignore", "warn", "error"), "that outlive their test, or were held and never run"),
+    "failed": ("warn", ("ignore", "warn", "error"), "report background tasks whose error nobody has looked at"),
+    "leaked": ("ignore", ("ignore", "warn", "error"), "report background tasks that outlive their test"),
     "unreferenced": (
         "warn",
         ("ignore", "warn", "error", "search"),
-        "that were destroyed before they ended; search: warn, and look for more at the end of each test",
+        "report background tasks that were destroyed before they ended; search: warn, and look for more",
+    ),
+    "deadlock": (
+        "fixture",
+        ("fixture", "error"),
+        "end a test that can never go on; fixture: if it uses background_tasks or virtual_time",
     ),
 }
-"""What is reported of background tasks: the default mode, all modes, and which tasks."""
+"""What is reported of background tasks: the default mode, all modes, and what they do."""
+_OFF = {"failed": "ignore", "leaked": "ignore", "unreferenced": "ignore", "deadlock": "fixture"}
 _grace: pytest.StashKey[float] = pytest.StashKey()
 
 
@@ -57,8 +63,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
     )
     group = parser.getgroup("background tasks")
-    for kind, (default, modes, which) in _REPORTS.items():
-        text = f"report background tasks {which} ({'|'.join(modes)}; default: {default})"
+    for kind, (default, modes, what) in _REPORTS.items():
+        text = f"{what} ({'|'.join(modes)}; default: {default})"
         parser.addini(f"background_tasks_{kind}", text, default=default)
         group.addoption(f"--background-tasks-{kind}", choices=modes, help=text)
 
@@ -77,8 +83,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(Leaks(), "background_tasks_leaks")
     config.addinivalue_line(
         "markers",
-        "background_tasks(failed, leaked, unreferenced, allow): what is reported of this test's background tasks, "
-        'e.g. leaked="error", allow=["heartbeat*"]',
+        "background_tasks(failed, leaked, unreferenced, deadlock, allow): what is reported of the background tasks of "
+        'this test, e.g. leaked="error", allow=["heartbeat*"]',
     )
 
 
@@ -88,7 +94,7 @@ def _mode(config: pytest.Config, kind: str) -> str:
     if chosen not in modes:
         raise pytest.UsageError(
             f"background_tasks_{kind} = {chosen}: not one of {', '.join(modes)}; "
-            f"write e.g. background_tasks_{kind} = warn"
+            f"write e.g. background_tasks_{kind} = {modes[1]}"
         )
     return chosen
 
@@ -97,7 +103,7 @@ def _defaults(config: pytest.Config) -> Modes:
     from .watch.modes import Modes
 
     modes = config.stash[_modes]
-    return Modes(failed=modes["failed"], leaked=modes["leaked"], unreferenced=modes["unreferenced"])
+    return Modes(modes["failed"], modes["leaked"], modes["unreferenced"], modes["deadlock"])
 
 
 def _own_code_of(config: pytest.Config) -> OwnCode:
@@ -132,13 +138,12 @@ def _watching(item: pytest.Item) -> Watching | None:
     config = item.config
     name = "background_tasks_watching"
     watching: Watching | None = config.pluginmanager.get_plugin(name)
-    if watching is None:
-        is_quiet = set(config.stash[_modes].values()) == {"ignore"}
-        if not is_quiet or item.get_closest_marker("background_tasks"):
-            from .watching import Watching
+    if watching is None and (config.stash[_modes] != _OFF or item.get_closest_marker("background_tasks")):
+        from .watching import Watching
 
-            watching = Watching(_own_code_of(config), _defaults(config))
-            config.pluginmanager.register(watching, name)
+        defaults, fixture_of = _defaults(config), lambda item: item.stash.get(_tasks_of_test, None)
+        watching = Watching(_own_code_of(config), defaults, fixture_of)
+        config.pluginmanager.register(watching, name)
     return watching
 
 

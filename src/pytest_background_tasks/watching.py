@@ -8,6 +8,7 @@ at a task; later, an error would be one of pytest itself.
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from .watch.report import Kind, Report
 from .watch.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from .fixture import BackgroundTasks
     from .own import OwnCode
@@ -36,11 +37,16 @@ class Watching:
     Args:
         is_own: which code is the project's own.
         defaults: how the session reports, where a test does not say otherwise.
+        fixture_of: finds what a test has got from the fixture ``background_tasks``.
     """
 
-    def __init__(self, is_own: OwnCode, defaults: Modes) -> None:
+    def __init__(
+        self, is_own: OwnCode, defaults: Modes, fixture_of: Callable[[pytest.Item], BackgroundTasks | None]
+    ) -> None:
         self._is_own = is_own
         self._defaults = defaults
+        self._fixture_of = fixture_of
+        self._modes = defaults
         self._watch = Watch(is_own)
         self._watch.open()
         self._fixtures: dict[pytest.FixtureDef[Any], tuple[Fixture, object]] = {}
@@ -52,15 +58,20 @@ class Watching:
         """The test begins, before its fixtures do."""
         __tracebackhide__ = True
         self._is_own[str(item.path)] = True
-        self._watch.begin(Watched(item.nodeid, modes_of_item(item, self._defaults)))
+        self._modes = modes_of_item(item, self._defaults)
+        self._watch.begin(Watched(item.nodeid, self._modes))
         self._raised.clear()
         return (yield from self._noticing_errors())
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self) -> Generator[None, object, object]:
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
         """Lost tasks are searched for before a fixture's teardown ends their loop."""
         __tracebackhide__ = True
-        result = yield from self._noticing_errors()
+        # On virtual time, that ends a standstill.
+        if self._modes.deadlock == "error" and "virtual_time" not in getattr(item, "fixturenames", ()):
+            result = yield from self._ending_standstills(item)
+        else:
+            result = yield from self._noticing_errors()
         self._watch.search()
         return result
 
@@ -107,6 +118,25 @@ class Watching:
     def finish_captured(self, tasks: BackgroundTasks) -> None:
         """The fixture `tasks` is about to end what it still holds."""
         self._watch.finish_captured(tasks._capture.tasks)
+
+    def _ending_standstills(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Watch every loop on which the test creates a task, its own included. Only what is proved ends it."""
+        __tracebackhide__ = True
+        from .capture.capture import Capture
+        from .control.standstill import Standstill
+
+        tasks = self._fixture_of(item)
+        capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
+        test = inspect.unwrap(getattr(item, "function", None) or (lambda: None))
+        standstill = Standstill(capture, getattr(test, "__code__", None), limit=None)
+        try:
+            with self._watch.telling_loops(lambda loop: standstill.watch_always(loop, str)):
+                result = yield from self._noticing_errors()
+        finally:
+            standstill.close()
+        if standstill.lost_error is not None:
+            raise standstill.lost_error
+        return result
 
     def _noticing_errors(self) -> Generator[None, object, object]:
         __tracebackhide__ = True

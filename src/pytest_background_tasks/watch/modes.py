@@ -9,6 +9,7 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
     "failed": ("ignore", "warn", "error"),
     "leaked": ("ignore", "warn", "error"),
     "unreferenced": ("ignore", "warn", "error", "search"),
+    "deadlock": ("fixture", "error"),
 }
 """The kinds of report, and the modes of each."""
 
@@ -16,18 +17,15 @@ CHOICES: Mapping[str, tuple[str, ...]] = {
 class Modes(NamedTuple):
     """How each kind is reported: ``ignore``, ``warn`` or ``error``; ``search`` warns, and also looks for more.
 
-    ``allow`` matches the tasks that may leak.
+    ``deadlock`` is an error where a fixture of ours is used (``fixture``), or in every test. ``allow`` matches what may
+    leak.
     """
 
     failed: str = "warn"
     leaked: str = "ignore"
     unreferenced: str = "warn"
+    deadlock: str = "fixture"
     allow: tuple[Match, ...] = ()
-
-    @property
-    def is_off(self) -> bool:
-        """Whether nothing is reported."""
-        return self[:3] == ("ignore", "ignore", "ignore")
 
 
 def modes_of(defaults: Modes, marks: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Modes:

@@ -34,6 +34,7 @@ from .report import Report, of_task
 
 Keepers: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
 
+_TOLD_BY_LOOP = {"handle", "protocol"}  # keys of what the loop tells; others' calls are their way to be heard
 _RUNNERS = {"anyio", "pytest_asyncio", "pytest_aiohttp"}  # an exception handler of theirs is not the code's own
 
 
@@ -47,6 +48,7 @@ class Watch:
     def __init__(self, is_own: OwnCode) -> None:
         self._is_own = is_own
         self._test: Watched | None = None
+        self._tell_loop: Callable[[asyncio.AbstractEventLoop], None] | None = None
         self._making: list[Fixture] = []
         self._records: set[Record] = set()
         self._numbers = count()
@@ -81,6 +83,15 @@ class Watch:
             yield
         finally:
             self._making.remove(fixture)
+
+    @contextmanager
+    def telling_loops(self, tell: Callable[[asyncio.AbstractEventLoop], None]) -> Iterator[None]:
+        """Inside, `tell` is called with the loop of each task that is created, whosever it is."""
+        self._tell_loop = tell
+        try:
+            yield
+        finally:
+            self._tell_loop = None
 
     def search(self) -> None:
         """Let the garbage collector look now for tasks that nobody can ever wake: it takes these and no others."""
@@ -124,7 +135,9 @@ class Watch:
 
     def note(self, loop: asyncio.AbstractEventLoop, task: Any, coroutine: Any, frame: FrameType) -> None:
         """`task` has been created in `frame`."""
-        test = self._test
+        test, tell_loop = self._test, self._tell_loop
+        if tell_loop is not None:
+            tell_loop(loop)
         if test is None:
             return
         creator = creator_of(frame, loop)
@@ -153,7 +166,7 @@ class Watch:
             self._fail(record, task, error)
         elif record is not None and is_left_alone(task):
             self._lose(record, task, loop)
-        elif task is None and error is not None and self._test is not None:
+        elif error is not None and self._test is not None and not _TOLD_BY_LOOP.isdisjoint(context):
             self._fail_callback(self._test, error, context["message"])
 
     def hear_of_cancelling(self, loop: asyncio.AbstractEventLoop) -> None:
