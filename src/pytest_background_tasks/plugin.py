@@ -22,8 +22,10 @@ _own_code: pytest.StashKey[OwnCode] = pytest.StashKey()
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
 _time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
+_grace: pytest.StashKey[float] = pytest.StashKey()
 _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
+_WATCHING = "background_tasks_watching"
 _LEAKED = "background_tasks_leaked"
 _REPORTS = {
     "failed": ("warn", ("ignore", "warn", "error"), "report background tasks whose error nobody has looked at"),
@@ -41,7 +43,6 @@ _REPORTS = {
 }
 """What is reported of background tasks: the default mode, all modes, and what they do."""
 _OFF = {"failed": "ignore", "leaked": "ignore", "unreferenced": "ignore", "deadlock": "fixture"}
-_grace: pytest.StashKey[float] = pytest.StashKey()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -128,23 +129,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> None:
-    """Watch from the first test on for which asyncio is loaded, if anything is to be reported."""
-    if "asyncio" in sys.modules:
-        _watching(item)
-
-
-def _watching(item: pytest.Item) -> Watching | None:
-    """The watch of the session, which begins here unless nothing is to be reported of `item`."""
+    """Watch from the first test on for which asyncio is loaded and something is to be reported."""
     config = item.config
-    name = "background_tasks_watching"
-    watching: Watching | None = config.pluginmanager.get_plugin(name)
-    if watching is None and (config.stash[_modes] != _OFF or item.get_closest_marker("background_tasks")):
+    if "asyncio" not in sys.modules or config.pluginmanager.has_plugin(_WATCHING):
+        return
+    if config.stash[_modes] != _OFF or item.get_closest_marker("background_tasks"):
         from .watching import Watching
 
-        defaults, fixture_of = _defaults(config), lambda item: item.stash.get(_tasks_of_test, None)
-        watching = Watching(_own_code_of(config), defaults, fixture_of)
-        config.pluginmanager.register(watching, name)
-    return watching
+        watching = Watching(_own_code_of(config), _defaults(config), lambda item: item.stash.get(_tasks_of_test, None))
+        config.pluginmanager.register(watching, _WATCHING)
 
 
 class Leaks:
@@ -205,7 +198,7 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     request.node.stash[_tasks_of_test] = tasks
     yield tasks
     del request.node.stash[_tasks_of_test]  # the item lives as long as the session
-    watching: Watching | None = config.pluginmanager.get_plugin("background_tasks_watching")
+    watching: Watching | None = config.pluginmanager.get_plugin(_WATCHING)
     if watching is not None:
         watching.finish_captured(tasks)
     tasks._close()
