@@ -17,9 +17,11 @@ class Tidy:
 
     def pytest_sessionfinish(self) -> None:
         for name in ("sins", "test_it"):
-            for task in getattr(sys.modules.get(name), "kept", ()):
+            kept = getattr(sys.modules.get(name), "kept", set())
+            for task in kept:
                 if task.done() and not task.cancelled():
                     task.exception()
+            kept.clear()
         gc.collect()
 
 

@@ -8,13 +8,14 @@ at a task; later, an error would be one of pytest itself.
 
 from __future__ import annotations
 
+import ast
 import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .warnings import LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
+from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
 from .watch.modes import Modes, modes_of
 from .watch.record import Fixture, Watched
 from .watch.report import Kind, Report
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from .fixture import BackgroundTasks
     from .own import OwnCode
+    from .sites import Site
 
 _CATEGORIES = {"failed": UnhandledTaskWarning, "leaked": LeakedTaskWarning, "unreferenced": UnreferencedTaskWarning}
 
@@ -108,7 +110,7 @@ class Watching:
         if len(errors) == 1:
             raise errors[0]
         if errors:
-            raise ExceptionGroup("background tasks", errors)
+            raise ExceptionGroup("background tasks", errors).with_traceback(errors[0].__traceback__)
         return result
 
     def pytest_unconfigure(self) -> None:
@@ -175,15 +177,27 @@ class Watching:
         self._told.add(report.kind)
         # As an error, pytest shows the traceback by itself.
         as_error = category(report.text(item.nodeid, is_first=is_first, with_traceback=False))
-        as_error.__cause__ = report.error
-        if mode == "error":
-            return [as_error]
-        try:
-            text = report.text(item.nodeid, is_first=is_first, with_traceback=True)
-            warnings.warn_explicit(text, category, report.file, report.line)
-        except category:  # -W error
-            return [as_error]
-        return []
+        if mode != "error":
+            try:
+                text = report.text(item.nodeid, is_first=is_first, with_traceback=True)
+                warnings.warn_explicit(text, category, report.at.file, report.at.line)
+            except category:  # -W error
+                mode = "error"
+        return [_raised(as_error, report.at, report.error)] if mode == "error" else []
+
+
+def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None) -> BackgroundTaskWarning:
+    """`error` with a traceback that leads to the line `at`, as if it had been raised there."""
+    __tracebackhide__ = True
+    raising = ast.parse("raise error from cause")
+    for node in ast.walk(raising):
+        if isinstance(node, (ast.stmt, ast.expr)):  # no columns: they would underline something else there
+            node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = at.line, at.line, 0, 0
+    try:
+        exec(compile(raising, at.file, "exec").replace(co_name=at.function), {"error": error, "cause": cause})
+    except BackgroundTaskWarning:
+        return error
+    raise AssertionError("it has been raised")
 
 
 def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:

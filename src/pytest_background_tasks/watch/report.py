@@ -3,6 +3,7 @@
 import traceback
 from typing import Literal, NamedTuple, TypeAlias
 
+from ..sites import Site
 from .record import Seen, Watched
 
 Kind: TypeAlias = Literal["failed", "leaked", "unreferenced"]
@@ -16,8 +17,7 @@ class Report(NamedTuple):
         test: whose it is.
         what: happened, as a sentence.
         where: the lines below it: created at, waits at.
-        file: to show the report at.
-        line: of that file.
+        at: the line to show it at.
         seen: the task, for what is allowed to leak.
         error: that it raised.
     """
@@ -26,8 +26,7 @@ class Report(NamedTuple):
     test: Watched
     what: str
     where: tuple[str, ...]
-    file: str
-    line: int
+    at: Site
     seen: Seen | None = None
     error: BaseException | None = None
 
@@ -74,4 +73,4 @@ def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseExcepti
     if seen.waits_at is not None:
         where.append(f"waits at {seen.waits_at}")
     sentence = f"background task {seen.name}, {seen.function}, {what}"
-    return Report(kind, test, sentence, tuple(where), seen.created_at.file, seen.created_at.line, seen, error)
+    return Report(kind, test, sentence, tuple(where), seen.created_at, seen, error)

@@ -235,7 +235,7 @@ class Watch:
         if own:
             what = f"the event loop called something that failed, and nobody looked at its error: {message}"
             where = (f"failed at {own[-1]}",)
-            self._reports.append(Report("failed", test, what, where, own[-1].file, own[-1].line, error=error))
+            self._reports.append(Report("failed", test, what, where, own[-1], error=error))
 
     def _patch(self, loop_class: Any) -> None:
         if loop_class not in self._patched:
