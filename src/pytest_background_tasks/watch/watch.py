@@ -178,7 +178,8 @@ class Watch:
                 self._leak(record, task, "was still pending when its event loop was ended, and was cancelled")
 
     def _in_order(self) -> list[Record]:
-        return sorted(self._records, key=attrgetter("number"))  # in one go: another thread may be adding to it
+        # Copied in one go: another thread may add to it, and the garbage collector may take from it.
+        return sorted(self._records.copy(), key=attrgetter("number"))
 
     def _record_of(self, task: object) -> Record | None:
         record = record_of(task)
