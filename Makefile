@@ -28,8 +28,9 @@ lint: $(VENV)/ready-to-lint ## ruff, and mypy in strict mode
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
 
-benchmark: $(VENV)/ready ## what capturing costs, and what the installed plugin costs a session that does not use it
+benchmark: $(VENV)/ready ## what capturing costs, what watching does, and what the plugin costs a session that does not use it
 	@$(BIN)/python benchmarks/capture.py
+	@$(BIN)/python benchmarks/watch.py
 	@$(BIN)/python benchmarks/startup.py
 
 clean: ## remove what these commands have made

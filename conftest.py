@@ -4,7 +4,7 @@ from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 
 pytest_plugins = ["pytester"]
-collect_ignore_glob = ["tests/typing/*", "tests/ways_in/*"]  # for mypy to read, and for test_ways_in.py to run
+collect_ignore_glob = ["tests/typing/*", "tests/ways_in/*", "tests/watched/*"]  # to read, and to be put together
 
 
 def run_as_project(example: Example) -> None:

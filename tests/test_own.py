@@ -1,5 +1,6 @@
 """Which code is the project's own (rule 2)."""
 
+import asyncio
 import sysconfig
 from pathlib import Path
 
@@ -68,3 +69,25 @@ def test_a_named_package_elsewhere_on_the_path(root: Path, monkeypatch: pytest.M
     elsewhere = root / "tests"
     assert OwnCode(elsewhere, ["shop"])[str(root / "src/shop/orders.py")]
     assert not OwnCode(elsewhere)[str(root / "src/shop/orders.py")]
+
+
+def test_to_ask_is_no_blocking_call_in_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked where tasks are created. Tools like blockbuster raise where a running loop is kept from its work."""
+    look = Path.glob
+
+    def glob(self: Path, pattern: str) -> object:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        looks.append(pattern)
+        return look(self, pattern)
+
+    looks: list[str] = []
+    monkeypatch.setattr(Path, "glob", glob)
+
+    async def ask() -> bool:
+        answer = OwnCode(tmp_path)["/somewhere/site-packages/library.py"]
+        asyncio.get_running_loop()
+        return answer
+
+    assert asyncio.run(ask()) is False
+    assert looks

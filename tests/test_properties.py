@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -116,6 +117,7 @@ def test_run_all_sync_does_what_run_all_async_does(program: list[Job]) -> None:
     )
 
 
+@pytest.mark.background_tasks(failed="ignore")  # its jobs fail, and it forgets some of them on purpose
 @settings(deadline=None, max_examples=60)
 @given(programs, st.lists(st.sampled_from(["run_all_sync", "reset", "stop", "start", "first", "cancel"]), max_size=8))
 def test_whatever_the_test_does_each_task_runs_at_most_once(program: list[Job], actions: list[str]) -> None:

@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from .targets import Target
     from .virtual_time import VirtualTime
     from .waits import Wait
+    from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
 
 __all__ = [
+    "BackgroundTaskWarning",
     "BackgroundTasks",
     "BackgroundTasksDeadlock",
     "BackgroundTasksError",
@@ -47,6 +49,7 @@ __all__ = [
     "Explorer",
     "Failure",
     "Late",
+    "LeakedTaskWarning",
     "LeakedTasks",
     "Livelock",
     "NoSuchBackgroundTask",
@@ -63,6 +66,8 @@ __all__ = [
     "Told",
     "TooManyBackgroundTasks",
     "Trace",
+    "UnhandledTaskWarning",
+    "UnreferencedTaskWarning",
     "VirtualTime",
     "Wait",
 ]
@@ -91,7 +96,8 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES.get(name, 'errors')}", __name__), name)
+    home = _HOMES.get(name, "warnings" if name.endswith("Warning") else "errors")
+    return getattr(import_module(f".{home}", __name__), name)
 
 
 def __dir__() -> list[str]:

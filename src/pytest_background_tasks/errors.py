@@ -1,4 +1,4 @@
-"""Every error a user can meet; each docstring says the cure."""
+"""Every error a user can meet; each docstring says the cure. (Warnings are pytest's, and in ``warnings.py``)."""
 
 
 class BackgroundTasksError(Exception):

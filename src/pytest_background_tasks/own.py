@@ -2,12 +2,15 @@
 
 Own is what lies under pytest's rootdir, the test's module, and a package whose source lies under the rootdir although
 an installed copy of it is what runs. Python itself and other people's packages are not, even if they lie there.
+
+Private names of CPython used here: ``asyncio._get_running_loop`` and ``asyncio._set_running_loop``.
 """
 
 import os
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
@@ -33,7 +36,8 @@ class OwnCode(dict[str, bool]):
         self._python = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
 
     def __missing__(self, filename: str) -> bool:
-        answer = self[filename] = self._judge(filename)
+        with _no_loop_running():
+            answer = self[filename] = self._judge(filename)
         return answer
 
     def _judge(self, filename: str) -> bool:
@@ -64,6 +68,21 @@ class OwnCode(dict[str, bool]):
             for name in _PROJECT_FILES:
                 projects += [found.parent for found in self._rootdir.glob(f"{depth}/{name}")]
         return [root for project in projects for root in (project, project / "src", project / "lib")]
+
+
+@contextmanager
+def _no_loop_running() -> Iterator[None]:
+    """Look at files, once for each, though a loop waits: tools like blockbuster raise where one is seen to run."""
+    asyncio = sys.modules.get("asyncio")
+    loop = asyncio and asyncio._get_running_loop()
+    if asyncio is None or loop is None:
+        yield
+        return
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(loop)
 
 
 def _path_below_others(path: Path) -> Path | None:

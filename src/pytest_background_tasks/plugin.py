@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,12 +15,34 @@ if TYPE_CHECKING:
     from .fixture import BackgroundTasks
     from .own import OwnCode
     from .virtual_time import VirtualTime
+    from .watch.modes import Modes
+    from .watching import Watching
 
 _own_code: pytest.StashKey[OwnCode] = pytest.StashKey()
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
 _time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
 _grace: pytest.StashKey[float] = pytest.StashKey()
+_modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+
+_WATCHING = "background_tasks_watching"
+_LEAKED = "background_tasks_leaked"
+_REPORTS = {
+    "failed": ("warn", ("ignore", "warn", "error"), "report background tasks whose error nobody has looked at"),
+    "leaked": ("ignore", ("ignore", "warn", "error"), "report background tasks that outlive their test"),
+    "unreferenced": (
+        "warn",
+        ("ignore", "warn", "error", "search"),
+        "report background tasks that were destroyed before they ended; search: warn, and look for more",
+    ),
+    "deadlock": (
+        "fixture",
+        ("fixture", "error"),
+        "end a test that can never go on; fixture: if it uses background_tasks or virtual_time",
+    ),
+}
+"""What is reported of background tasks: the default mode, all modes, and what they do."""
+_OFF = {"failed": "ignore", "leaked": "ignore", "unreferenced": "ignore", "deadlock": "fixture"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -39,6 +63,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type="args",
         default=[],
     )
+    group = parser.getgroup("background tasks")
+    for kind, (default, modes, what) in _REPORTS.items():
+        text = f"{what} ({'|'.join(modes)}; default: {default})"
+        parser.addini(f"background_tasks_{kind}", text, default=default)
+        group.addoption(f"--background-tasks-{kind}", choices=modes, help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -51,6 +80,94 @@ def pytest_configure(config: pytest.Config) -> None:
                 f"background_tasks_packages: {package!r} is not an import name; write e.g. "
                 f"background_tasks_packages = mypackage another.package"
             )
+    config.stash[_modes] = {kind: _mode(config, kind) for kind in _REPORTS}
+    config.pluginmanager.register(Leaks(), "background_tasks_leaks")
+    config.addinivalue_line(
+        "markers",
+        "background_tasks(failed, leaked, unreferenced, deadlock, allow): what is reported of the background tasks of "
+        'this test, e.g. leaked="error", allow=["heartbeat*"]',
+    )
+
+
+def _mode(config: pytest.Config, kind: str) -> str:
+    chosen: str = config.getoption(f"background_tasks_{kind}") or config.getini(f"background_tasks_{kind}")
+    modes = _REPORTS[kind][1]
+    if chosen not in modes:
+        raise pytest.UsageError(
+            f"background_tasks_{kind} = {chosen}: not one of {', '.join(modes)}; "
+            f"write e.g. background_tasks_{kind} = {modes[1]}"
+        )
+    return chosen
+
+
+def _defaults(config: pytest.Config) -> Modes:
+    from .watch.modes import Modes
+
+    modes = config.stash[_modes]
+    return Modes(modes["failed"], modes["leaked"], modes["unreferenced"], modes["deadlock"])
+
+
+def _own_code_of(config: pytest.Config) -> OwnCode:
+    from .own import OwnCode
+
+    if _own_code not in config.stash:
+        config.stash[_own_code] = OwnCode(config.rootpath, config.getini("background_tasks_packages"))
+    return config.stash[_own_code]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Read the marks now, so that a wrong one ends the session before it has begun."""
+    marked = [item for item in items if item.get_closest_marker("background_tasks")]
+    if marked:
+        from .watching import modes_of_item
+
+        defaults = _defaults(config)
+        for item in marked:
+            modes_of_item(item, defaults)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Watch from the first test on for which asyncio is loaded and something is to be reported."""
+    config = item.config
+    if "asyncio" not in sys.modules or config.pluginmanager.has_plugin(_WATCHING):
+        return
+    if config.stash[_modes] != _OFF or item.get_closest_marker("background_tasks"):
+        from .watching import Watching
+
+        watching = Watching(_own_code_of(config), _defaults(config), lambda item: item.stash.get(_tasks_of_test, None))
+        config.pluginmanager.register(watching, _WATCHING)
+
+
+class Leaks:
+    """Counts what leaks, by the line that creates it. The numbers travel with the reports, so also through xdist."""
+
+    def __init__(self) -> None:
+        self._by_line: dict[str, Counter[str]] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Take what one test has leaked."""
+        if report.when == "teardown":
+            for name, line in report.user_properties:
+                if name == _LEAKED:
+                    self._by_line.setdefault(str(line), Counter())[report.nodeid] += 1
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Which lines leak how many tasks in how many tests, worst first."""
+        if not self._by_line:
+            return
+        leaks = sorted(self._by_line.items(), key=lambda leak: (-leak[1].total(), leak[0]))
+        tasks = sum(tests.total() for _, tests in leaks)
+        number = len(set().union(*self._by_line.values()))
+        terminalreporter.section("leaked background tasks")
+        terminalreporter.line(f"{_number(tasks, 'task')} in {_number(number, 'test')}, by the line that creates them:")
+        for line, tests in leaks:
+            terminalreporter.line(f"{tests.total():6d} in {_number(len(tests), 'test')}: {line}")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _seconds(config: pytest.Config, name: str, example: str) -> float:
@@ -71,12 +188,9 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
     """
     from .fixture import BackgroundTasks
-    from .own import OwnCode
 
     config = request.config
-    if _own_code not in config.stash:
-        config.stash[_own_code] = OwnCode(config.rootpath, config.getini("background_tasks_packages"))
-    is_own = config.stash[_own_code]
+    is_own = _own_code_of(config)
     is_own[str(request.path)] = True  # the test's module, wherever it lies (--pyargs)
     test = inspect.unwrap(request.function) if request.function is not None else None
     code = getattr(test, "__code__", None)
@@ -84,6 +198,9 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     request.node.stash[_tasks_of_test] = tasks
     yield tasks
     del request.node.stash[_tasks_of_test]  # the item lives as long as the session
+    watching: Watching | None = config.pluginmanager.get_plugin(_WATCHING)
+    if watching is not None:
+        watching.finish_captured(tasks)
     tasks._close()
 
 

@@ -11,11 +11,15 @@ from pytest_background_tasks import (
     BackgroundTasksDeadlock,
     BackgroundTasksError,
     BackgroundTasksTimeout,
+    BackgroundTaskWarning,
     CapturedTask,
+    LeakedTaskWarning,
     NoSuchBackgroundTask,
     Site,
     Target,
     TooManyBackgroundTasks,
+    UnhandledTaskWarning,
+    UnreferencedTaskWarning,
     VirtualTime,
     Wait,
 )
@@ -89,6 +93,8 @@ errors: list[type[BackgroundTasksError]] = [
     NoSuchBackgroundTask,
     TooManyBackgroundTasks,
 ]
+
+warnings: list[type[BackgroundTaskWarning]] = [LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning]
 
 
 @pytest.fixture

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple, Protocol
 
 from ..own import OwnCode
 from ..targets import Match
-from .call import code_of, is_mock_coroutine
 from .captured import CapturedTask
-from .creator import Creator, creator_of
+from .creator import creator_of, is_of_project
 from .entrances import open_entrances
 from .held import HeldTask, Origin
 
@@ -107,7 +106,7 @@ class Capture:
         creator = creator_of(frame, loop)
         targets = self.targets
         if targets is not None and not creator.runs_loop and not loop.is_closed():
-            is_background = not creator.waits and self._is_of_the_project(creator, coroutine)
+            is_background = not creator.waits and is_of_project(creator, coroutine, self.is_own)
             if targets.only or is_background:
                 if creator.name is not None:
                     kwargs = {"name": creator.name, **kwargs}
@@ -155,14 +154,6 @@ class Capture:
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
-
-    def _is_of_the_project(self, creator: Creator, coroutine: Any) -> bool:
-        if creator.code is not None and self.is_own[creator.code.co_filename]:
-            return True
-        if creator.code is not None and asyncio._get_running_loop() is None:
-            return False  # somebody else's runner, about to run the loop for it
-        code = code_of(coroutine)
-        return code is not None and (self.is_own[code.co_filename] or is_mock_coroutine(coroutine))
 
     def _hold(self, task: HeldTask, targets: Targets, is_background: bool) -> bool:
         """Record `task` if it is wanted, and keep it held unless a running call takes it up."""

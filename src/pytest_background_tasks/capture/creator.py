@@ -6,8 +6,13 @@ anyio wait for what they start, so their tasks are not background tasks.
 
 import asyncio
 import sys
+from collections.abc import Callable, Mapping
 from types import CodeType, FrameType
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
+
+from .call import code_of, is_mock_coroutine
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 _CREATE_TASK = asyncio.create_task.__code__
 _ENSURE_FUTURE = asyncio.ensure_future.__code__
@@ -45,6 +50,22 @@ class Creator(NamedTuple):
     name: str | None = None
     waits: bool = False
     runs_loop: bool = False
+
+
+def on_behalf(function: _Function) -> _Function:
+    """Decorates what stands in for ``create_task``: it is passed over in the search for who called it."""
+    _ON_BEHALF.add(id(function.__code__))  # of the constant in the module, which lives as long as this set
+    return function
+
+
+def is_of_project(creator: Creator, coroutine: Any, is_own: Mapping[str, bool]) -> bool:
+    """Whether the task for `coroutine` is the project's own: created by its code, or running a function of it."""
+    if creator.code is not None and is_own[creator.code.co_filename]:
+        return True
+    if creator.code is not None and asyncio._get_running_loop() is None:
+        return False  # somebody else's runner, about to run the loop for it
+    code = code_of(coroutine)
+    return code is not None and (is_own[code.co_filename] or is_mock_coroutine(coroutine))
 
 
 def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop) -> Creator:

@@ -20,6 +20,7 @@ from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 from ..patching import replaced
+from .creator import on_behalf
 from .held import HeldTask, Origin
 
 
@@ -74,6 +75,7 @@ def installed(name: str) -> ModuleType | None:
 def _taking(taker: Taker) -> Callable[[Any], Any]:
     def wrapper(create_task: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(create_task)
+        @on_behalf
         def taking_create_task(self: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
             task = taker.take(self, coro, kwargs, sys._getframe(1))
             return create_task(self, coro, **kwargs) if task is None else task

@@ -13,7 +13,7 @@ from types import CodeType
 from typing import Any
 
 from ..capture.capture import Capture
-from ..capture.held import is_asleep
+from ..capture.held import is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, waiting_site
 from ..waits import known, wait_of
@@ -102,7 +102,8 @@ class Deadlock:
         own = [task for task, codes in chains if any(self._capture.is_own[code.co_filename] for code in codes)]
         of_test = [task for task, codes in chains if any(map(self._is_of_test, codes))]
         tests = [task for task, codes in chains if self._test_code in codes]
-        return next(iter(tests + of_test + own), None)
+        answering = [task for task in own if is_waited_for(task)]  # as what a portal runs for the test
+        return next(iter(tests + of_test + answering + own), None)
 
     @property
     def _call_to_run(self) -> str:

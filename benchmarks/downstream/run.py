@@ -1,0 +1,139 @@
+"""Run other projects' test suites with and without the plugin: `python benchmarks/downstream/run.py [PROJECT...]`.
+
+Each project comes as its source distribution from the package index, into an environment of its own. Its suite is run
+without the plugin, with it as it is when installed, and with all reports on. Every test must come to the same result
+each time. What is reported is printed; README.md says what we found when we looked at it.
+"""
+
+import argparse
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+ROOT = Path(__file__).parents[2]
+
+
+class Project(NamedTuple):
+    """A project whose suite is run.
+
+    Attributes:
+        name: on the package index.
+        version: of which the findings in README.md speak.
+        needs: what its tests need beside it.
+        options: of pytest.
+    """
+
+    name: str
+    version: str
+    needs: tuple[str, ...]
+    options: tuple[str, ...] = ()
+
+
+PROJECTS = (
+    Project(
+        "starlette",
+        "1.10.0",
+        ("starlette[full]", "httpx2[zstd]", "trio", "blockbuster", "pytest>=9.1.1", "opentelemetry-sdk"),
+    ),
+    Project("aiojobs", "1.4.0", ("pytest-aiohttp", "pytest-asyncio", "aiohttp"), ("--asyncio-mode=auto",)),
+    Project(
+        "anyio",
+        "4.16.0",
+        (
+            "blockbuster",
+            "hypothesis",
+            "psutil",
+            "pytest-mock",
+            "pytest-timeout",
+            "trio",
+            "trustme",
+            "truststore",
+            "uvloop",
+        ),
+        ("-k", "asyncio and not ipv6", "-m", "not network"),
+    ),
+)
+RUNS = {
+    "without the plugin": ("-p", "no:background_tasks"),
+    "installed": (),
+    "all reports": (
+        "--background-tasks-failed=warn",
+        "--background-tasks-leaked=warn",
+        "--background-tasks-unreferenced=search",
+        "-W",
+        "always::pytest_background_tasks.BackgroundTaskWarning",  # also where every other warning is an error
+    ),
+}
+
+
+def prepare(project: Project, folder: Path) -> tuple[Path, Path]:
+    """Returns the Python of the project's environment, and the folder of its source."""
+    environment = folder / "venv"
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    python = environment / "bin" / "python"
+    pip = [str(python), "-m", "pip", "--disable-pip-version-check", "-q"]
+    pinned = f"{project.name}=={project.version}"
+    subprocess.run([*pip, "install", "--upgrade", "pip"], check=True)
+    subprocess.run([*pip, "download", "--no-deps", "--no-binary", project.name, pinned, "-d", folder], check=True)
+    [archive] = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder / "source", filter="data")
+    [source] = (folder / "source").iterdir()
+    subprocess.run([*pip, "install", pinned, *project.needs, "pytest", ROOT], check=True)
+    return python, source
+
+
+def outcomes(python: Path, source: Path, options: tuple[str, ...]) -> tuple[dict[str, list[str]], str]:
+    """The outcome of each test, and what pytest printed."""
+    report = source / "report.xml"
+    command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *options, "tests"]
+    done = subprocess.run(command, cwd=source, stdout=subprocess.PIPE, text=True, check=False)
+    if not report.exists():
+        sys.exit(f"{done.stdout}\nno results")
+    tests: dict[str, list[str]] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        name = f"{case.attrib['classname']}::{case.attrib['name']}"
+        ends = [child.tag for child in case if child.tag in {"failure", "error", "skipped"}]
+        tests.setdefault(name, []).append(" ".join(ends) or "passed")
+    return tests, done.stdout
+
+
+def run(project: Project, folder: Path) -> bool:
+    """Run the suite of one project. Returns whether all runs came to the same results."""
+    python, source = prepare(project, folder)
+    print(f"\n=== {project.name} {project.version}")
+    first: dict[str, list[str]] = {}
+    are_same = True
+    for title, options in RUNS.items():
+        start = time.perf_counter()
+        tests, output = outcomes(python, source, (*project.options, *options))
+        print(f"  {title}: {output.splitlines()[-1]}, {time.perf_counter() - start:.1f} s in all")
+        first = first or tests
+        differing = [name for name in first.keys() | tests.keys() if first.get(name) != tests.get(name)]
+        for name in differing:
+            print(f"    {name}: {first.get(name)}, now {tests.get(name)}")
+        are_same = are_same and not differing
+    print(output)
+    return are_same
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("projects", nargs="*", help=", ".join(project.name for project in PROJECTS))
+    chosen = parser.parse_args().projects
+    are_same = True
+    for project in PROJECTS:
+        if not chosen or project.name in chosen:
+            with tempfile.TemporaryDirectory() as folder:
+                are_same = run(project, Path(folder)) and are_same
+    print("same results" if are_same else "DIFFERENT RESULTS")
+    return 0 if are_same else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

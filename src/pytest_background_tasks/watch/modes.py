@@ -1,0 +1,75 @@
+"""What is reported of a test, and how: from the ini options, the command line and the test's marks."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..targets import Match, matcher
+
+CHOICES: Mapping[str, tuple[str, ...]] = {
+    "failed": ("ignore", "warn", "error"),
+    "leaked": ("ignore", "warn", "error"),
+    "unreferenced": ("ignore", "warn", "error", "search"),
+    "deadlock": ("fixture", "error"),
+}
+"""The kinds of report, and the modes of each."""
+
+
+class Modes(NamedTuple):
+    """How each kind is reported: ``ignore``, ``warn`` or ``error``; ``search`` warns, and also looks for more.
+
+    ``deadlock`` is an error where a fixture of ours is used (``fixture``), or in every test. ``allow`` matches what may
+    leak.
+    """
+
+    failed: str = "warn"
+    leaked: str = "ignore"
+    unreferenced: str = "warn"
+    deadlock: str = "fixture"
+    allow: tuple[Match, ...] = ()
+
+
+def modes_of(defaults: Modes, marks: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Modes:
+    """The modes of one test.
+
+    Args:
+        defaults: those of the session.
+        marks: arguments of each ``@pytest.mark.background_tasks`` on it, the nearest first. The nearest that names a
+            kind decides; what any of them allows is allowed.
+
+    Raises:
+        ValueError: if one of them is wrong; says what to write.
+    """
+    chosen: dict[str, str] = {}
+    allow: list[Match] = []
+    for args, kwargs in marks:
+        if args:
+            raise ValueError(_wrong(args[0]))
+        for name, value in kwargs.items():
+            if name == "allow":
+                allow += _matches(value)
+            elif value in CHOICES.get(name, ()):
+                chosen.setdefault(name, value)
+            else:
+                raise ValueError(_wrong(value, name))
+    return defaults._replace(**chosen, allow=(*defaults.allow, *allow))
+
+
+def _matches(targets: Any) -> list[Match]:
+    if isinstance(targets, str) or not isinstance(targets, Sequence):
+        targets = [targets]
+    try:
+        return [matcher(target, "@pytest.mark.background_tasks(allow=[{}])") for target in targets]
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+
+
+def _wrong(value: object, name: str = "") -> str:
+    written = f"{name}={value!r}" if name else repr(value)
+    if name in CHOICES:
+        right = f"{name} is one of {', '.join(map(repr, CHOICES[name]))}"
+    else:
+        right = f"it takes {', '.join(CHOICES)} and allow by name"
+    return (
+        f"@pytest.mark.background_tasks({written}): {right}; write e.g. "
+        f'@pytest.mark.background_tasks(leaked="error", allow=["heartbeat*"])'
+    )

@@ -1,0 +1,143 @@
+"""What is remembered of a watched task: one small record, which dies with it.
+
+The record hangs on the task as an attribute, so that it is still there when the task is destroyed and asyncio tells
+what became of it; by then a weak dictionary has forgotten it already.
+
+Private names of CPython used here: ``_log_traceback`` and ``_exception`` of a task.
+"""
+
+import asyncio
+import weakref
+from collections.abc import Mapping
+from contextlib import suppress
+from types import CodeType
+from typing import Any, NamedTuple
+
+from ..capture.call import Call, arguments_of, call_of_coroutine
+from ..sites import Site, definition, site_at, waiting_site
+from .modes import Modes
+
+_ATTRIBUTE = "_pytest_background_tasks_record"
+
+
+class Watched(NamedTuple):
+    """A test that is watched. Its records point to it, so that each report knows whose it is."""
+
+    id: str
+    modes: Modes
+
+
+class Fixture:
+    """A fixture that outlives the test, while it lives. What it made, or keeps, is not the test's to clean up."""
+
+    __slots__ = ("is_over",)
+
+    def __init__(self) -> None:
+        self.is_over = False
+
+
+class Record(weakref.ref[Any]):
+    """Whose a task is, and what created it.
+
+    Attributes:
+        number: by which records are in the order of their creation.
+        watch: what keeps the record, if several sessions run in one process.
+        test: the one that was under way.
+        code: that created it; None if that cannot be seen.
+        instruction: the offset in the code.
+        fixture: that made it while it was set up, or by a task of its own.
+        keeper: the fixture that holds it, though the test made it.
+        has_failed: it was reported as failed.
+        loss: the report that it has leaked, or is lost.
+    """
+
+    __slots__ = ("code", "fixture", "has_failed", "instruction", "keeper", "loss", "number", "test", "watch")
+
+    number: int
+    watch: object
+    test: Watched
+    code: CodeType | None
+    instruction: int
+    fixture: Fixture | None
+    keeper: Fixture | None
+    has_failed: bool
+    loss: Any
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether a fixture may still see to it."""
+        fixture = self.fixture or self.keeper
+        return fixture is not None and not fixture.is_over
+
+    @property
+    def may_leak(self) -> bool:
+        """Whether it would be told if its task leaks: once, and not of what a fixture started for itself."""
+        return self.loss is None and self.fixture is None and self.test.modes.leaked != "ignore"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its task has ended, or is gone."""
+        task = self()
+        return task is None or task.done()
+
+    def hang_on(self, task: Any) -> None:
+        """Let it be found from its task. A task factory may make something that takes no attributes."""
+        with suppress(AttributeError):
+            setattr(task, _ATTRIBUTE, self)
+
+    def seen(self, task: "asyncio.Task[Any]", is_own: Mapping[str, bool]) -> "Seen":
+        """The task as it is now, as a value."""
+        coroutine = task.get_coro()
+        arguments = None
+        with suppress(KeyError):  # it has deleted one of them
+            arguments = arguments_of(coroutine)
+        call = call_of_coroutine(coroutine, arguments)
+        if self.code is not None:
+            created_at = site_at(self.code, self.instruction)
+        else:
+            created_at = definition(call.code) if call.code else Site("?", 0, call.function)
+        return Seen(task.get_name(), call, created_at, waiting_site(coroutine, is_own))
+
+
+class Seen(NamedTuple):
+    """A task as it was at one moment; targets can be matched against it as against a captured task."""
+
+    name: str
+    call: Call
+    created_at: Site
+    waits_at: Site | None = None
+
+    @property
+    def function(self) -> str:
+        """The qualified name of the function it runs."""
+        return self.call.function
+
+    @property
+    def module(self) -> str:
+        """The module of that function."""
+        return self.call.module
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The call's arguments, as far as they can still be seen."""
+        return self.call.arguments
+
+    @property
+    def task(self) -> "Seen":
+        """Itself: where a target looks for the call."""
+        return self
+
+
+def record_of(task: object) -> Record | None:
+    """The record of a task, if it has one."""
+    return getattr(task, _ATTRIBUTE, None)
+
+
+def unretrieved(task: Any) -> BaseException | None:
+    """What `task` raised, if nobody has looked yet. To ask is not to look."""
+    return task._exception if getattr(task, "_log_traceback", False) else None
+
+
+def is_left_alone(task: Any) -> bool:
+    """Whether `task` goes on, and nobody has asked it to end."""
+    return not task.done() and not task.cancelling()

@@ -1,0 +1,293 @@
+"""Watching the background tasks of a session: what each test leaves, and what became of it.
+
+How it works. Every task is created through ``create_task`` of its loop's class (see ``capture/entrances.py``), and all
+that asyncio has to say of a lost task goes to ``call_exception_handler`` of that class, at whatever moment the garbage
+collector chooses. Both are wrapped while the watch is open, and so is the function with which a runner cancels what is
+left. What may change is in here.
+
+Only background tasks of the project's own code are watched (rule 2 of the design): for a task that something waits for
+in the place that starts it, that is responsible; what a library does is its own business.
+
+A private name of CPython is replaced here: ``asyncio.runners._cancel_all_tasks``.
+"""
+
+import asyncio
+import gc
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import wraps
+from itertools import count
+from operator import attrgetter
+from traceback import walk_tb
+from types import FrameType
+from typing import Any, TypeAlias
+
+from ..capture.creator import creator_of, is_of_project, on_behalf
+from ..capture.held import HeldTask
+from ..own import OwnCode
+from ..patching import replaced
+from ..sites import Site, waiting_site
+from .reach import keeps
+from .record import Fixture, Record, Seen, Watched, is_left_alone, record_of, unretrieved
+from .report import Report, of_task
+
+Keepers: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
+
+_TOLD_BY_LOOP = {"handle", "protocol"}  # keys of what the loop tells; others' calls are their way to be heard
+_RUNNERS = {"anyio", "pytest_asyncio", "pytest_aiohttp"}  # an exception handler of theirs is not the code's own
+
+
+class Watch:
+    """Keeps a record of each background task, and tells what became of them.
+
+    Args:
+        is_own: which code is the project's own.
+    """
+
+    def __init__(self, is_own: OwnCode) -> None:
+        self._is_own = is_own
+        self._test: Watched | None = None
+        self._tell_loop: Callable[[asyncio.AbstractEventLoop], None] | None = None
+        self._making: list[Fixture] = []
+        self._records: set[Record] = set()
+        self._numbers = count()
+        self._forget = self._records.discard
+        self._reports: list[Report] = []
+        self._is_searching = False
+        self._patches = ExitStack()
+        self._patched: set[type] = set()
+
+    def open(self) -> None:
+        """Begin to watch every loop of the process."""
+        self._patches.enter_context(replaced(asyncio.runners, "_cancel_all_tasks", _judging(self)))
+        self._patch(asyncio.BaseEventLoop)
+
+    def close(self) -> None:
+        """Leave nothing patched."""
+        self._test = None
+        self._patches.close()
+
+    def begin(self, test: Watched) -> None:
+        """`test` begins: what is created from now on is created by it."""
+        self._test = test
+        uvloop = sys.modules.get("uvloop")
+        if uvloop is not None:
+            self._patch(uvloop.Loop)
+
+    @contextmanager
+    def making(self, fixture: Fixture) -> Iterator[None]:
+        """Inside, `fixture` is set up: what is created is its own."""
+        self._making.append(fixture)
+        try:
+            yield
+        finally:
+            self._making.remove(fixture)
+
+    @contextmanager
+    def telling_loops(self, tell: Callable[[asyncio.AbstractEventLoop], None]) -> Iterator[None]:
+        """Inside, `tell` is called with the loop of each task that is created, whosever it is."""
+        self._tell_loop = tell
+        try:
+            yield
+        finally:
+            self._tell_loop = None
+
+    def search(self) -> None:
+        """Let the garbage collector look now for tasks that nobody can ever wake: it takes these and no others."""
+        test = self._test
+        if test is None or test.modes.unreferenced != "search" or all(record.is_over for record in self._in_order()):
+            return
+        self._is_searching = True
+        try:
+            gc.collect()
+        finally:
+            self._is_searching = False
+
+    def finish(self, keepers: Keepers) -> list[Report]:
+        """The test is over. Returns what is to be told now, of it and of what earlier tests have left behind.
+
+        Args:
+            keepers: asked for the fixtures that live on, and their values, in the order in which they were made.
+        """
+        for record in self._in_order():
+            task = record()
+            if task is not None:
+                self._judge(record, task, keepers)
+        reports, self._reports = self._reports, []
+        self._test = None
+        return reports
+
+    def finish_captured(self, tasks: Sequence[HeldTask]) -> None:
+        """The fixture that has captured `tasks` is about to forget them."""
+        test = self._test
+        if test is None:
+            return
+        for task in tasks:
+            seen = Seen(task.get_name(), task.call, task.created_at, waiting_site(task.get_coro(), self._is_own))
+            error = unretrieved(task)
+            if error is not None:
+                self._reports.append(_failure(test, seen, error))
+            elif task.held:
+                self._reports.append(of_task("leaked", test, seen, "was held, and never run"))
+            elif is_left_alone(task.runner):
+                self._reports.append(of_task("leaked", test, seen, "was started, and has not ended"))
+
+    def note(self, loop: asyncio.AbstractEventLoop, task: Any, coroutine: Any, frame: FrameType) -> None:
+        """`task` has been created in `frame`."""
+        test, tell_loop = self._test, self._tell_loop
+        if tell_loop is not None:
+            tell_loop(loop)
+        if test is None:
+            return
+        creator = creator_of(frame, loop)
+        if creator.waits or not is_of_project(creator, coroutine, self._is_own):
+            return
+        record = Record(task, self._forget)
+        record.number = next(self._numbers)
+        record.watch = self
+        record.test = test
+        record.code, record.instruction = creator[:2]
+        record.fixture = self._fixture_at_work(loop)
+        record.keeper = None
+        record.has_failed = False
+        record.loss = None
+        record.hang_on(task)
+        self._records.add(record)
+
+    def hear(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        """The loop's exception handler is told of something that nobody else will hear of."""
+        if _somebody_listens(loop):
+            return
+        task: Any = context.get("task") or context.get("future")
+        error: BaseException | None = context.get("exception")
+        record = self._record_of(task)
+        if record is not None and error is not None:
+            self._fail(record, task, error)
+        elif record is not None and is_left_alone(task):
+            self._lose(record, task, loop)
+        elif error is not None and self._test is not None and not _TOLD_BY_LOOP.isdisjoint(context):
+            self._fail_callback(self._test, error, context["message"])
+
+    def hear_of_cancelling(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A runner is about to cancel what is left on `loop`."""
+        self.search()
+        for record in self._in_order():
+            task = record()
+            if task is not None and task.get_loop() is loop and record.may_leak and is_left_alone(task):
+                self._leak(record, task, "was still pending when its event loop was ended, and was cancelled")
+
+    def _in_order(self) -> list[Record]:
+        # Copied in one go: another thread may add to it, and the garbage collector may take from it.
+        return sorted(self._records.copy(), key=attrgetter("number"))
+
+    def _record_of(self, task: object) -> Record | None:
+        record = record_of(task)
+        return record if record is not None and record.watch is self else None
+
+    def _fixture_at_work(self, loop: asyncio.AbstractEventLoop) -> Fixture | None:
+        """The fixture that is being made, or whose task is running: a server's tasks start tasks of the server."""
+        if self._making:
+            return self._making[-1]
+        creating = self._record_of(asyncio.current_task(loop))
+        return creating.fixture if creating is not None else None
+
+    def _judge(self, record: Record, task: Any, keepers: Keepers) -> None:
+        error = None if record.has_failed or _somebody_listens(task.get_loop()) else unretrieved(task)
+        has_leaked = record.may_leak and is_left_alone(task)
+        if error is None and not has_leaked:
+            if task.done():
+                self._forget(record)
+            return
+        if record.fixture is None and record.keeper is None:
+            record.keeper = next((fixture for fixture, value in keepers() if keeps(value, task)), None)
+        if record.is_kept:
+            return
+        if error is not None:
+            self._fail(record, task, error)
+        else:
+            self._leak(record, task, "is still pending, and its test is over")
+
+    def _fail(self, record: Record, task: Any, error: BaseException) -> None:
+        if record.has_failed:
+            return
+        record.has_failed = True
+        if record.loss in self._reports:  # the error that it ends with says more
+            self._reports.remove(record.loss)
+        self._reports.append(_failure(record.test, record.seen(task, self._is_own), error))
+
+    def _leak(self, record: Record, task: Any, what: str) -> None:
+        record.loss = of_task("leaked", record.test, record.seen(task, self._is_own), what)
+        self._reports.append(record.loss)
+
+    def _lose(self, record: Record, task: Any, loop: asyncio.AbstractEventLoop) -> None:
+        """It was destroyed: while its loop lives, by the garbage collector; else with its loop."""
+        if not loop.is_closed() and (loop.is_running() or self._is_searching):
+            what = "was destroyed before it had ended: nothing but the event loop, which holds tasks weakly, knew of it"
+            record.loss = of_task("unreferenced", record.test, record.seen(task, self._is_own), what)
+            self._reports.append(record.loss)
+        elif record.may_leak:
+            self._leak(record, task, "was still pending when its event loop was gone")
+
+    def _fail_callback(self, test: Watched, error: BaseException, message: str) -> None:
+        codes = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
+        sites = [Site(code.co_filename, line, code.co_qualname) for code, line in codes]
+        own = [site for site in sites if self._is_own[site.file]]
+        if own:
+            what = f"the event loop called something that failed, and nobody looked at its error: {message}"
+            where = (f"failed at {own[-1]}",)
+            self._reports.append(Report("failed", test, what, where, own[-1], error=error))
+
+    def _patch(self, loop_class: Any) -> None:
+        if loop_class not in self._patched:
+            self._patched.add(loop_class)
+            self._patches.enter_context(replaced(loop_class, "create_task", _noting(self)))
+            self._patches.enter_context(replaced(loop_class, "call_exception_handler", _hearing(self)))
+
+
+def _failure(test: Watched, seen: Seen, error: BaseException) -> Report:
+    return of_task("failed", test, seen, "failed, and nobody looked at its error", error)
+
+
+def _somebody_listens(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether the code under test has an exception handler of its own on `loop`."""
+    handler = loop.get_exception_handler()
+    return handler is not None and (getattr(handler, "__module__", None) or "").partition(".")[0] not in _RUNNERS
+
+
+def _noting(watch: Watch) -> Callable[[Any], Any]:
+    def wrapper(create_task: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(create_task)
+        @on_behalf
+        def noting_create_task(self: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
+            task = create_task(self, coro, **kwargs)
+            watch.note(self, task, coro, sys._getframe(1))
+            return task
+
+        return noting_create_task
+
+    return wrapper
+
+
+def _hearing(watch: Watch) -> Callable[[Any], Any]:
+    def wrapper(call_exception_handler: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(call_exception_handler)
+        def hearing_call_exception_handler(self: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Any:
+            watch.hear(self, context)
+            return call_exception_handler(self, context)
+
+        return hearing_call_exception_handler
+
+    return wrapper
+
+
+def _judging(watch: Watch) -> Callable[[Any], Any]:
+    def wrapper(cancel_all_tasks: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(cancel_all_tasks)
+        def judging_cancel_all_tasks(loop: asyncio.AbstractEventLoop) -> Any:
+            watch.hear_of_cancelling(loop)
+            return cancel_all_tasks(loop)
+
+        return judging_cancel_all_tasks
+
+    return wrapper

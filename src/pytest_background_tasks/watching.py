@@ -1,0 +1,221 @@
+"""pytest's side of the watch: which test is under way, and how it hears of what went wrong.
+
+Registered by ``plugin.py`` at the first test for which asyncio is loaded, so that other sessions do not pay for it.
+
+Reports are issued when all of a test's teardown is done, from the outermost wrapper: earlier, a fixture may still look
+at a task; later, an error would be one of pytest itself.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
+from .watch.modes import Modes, modes_of
+from .watch.record import Fixture, Watched
+from .watch.report import Kind, Report
+from .watch.watch import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from .fixture import BackgroundTasks
+    from .own import OwnCode
+    from .sites import Site
+
+_CATEGORIES = {"failed": UnhandledTaskWarning, "leaked": LeakedTaskWarning, "unreferenced": UnreferencedTaskWarning}
+
+_HOMES = {"class": "cls", "module": "module"}  # where setup_class, setUpClass and setup_module keep what they make
+
+
+class Watching:
+    """The hooks of a session that is watched.
+
+    Args:
+        is_own: which code is the project's own.
+        defaults: how the session reports, where a test does not say otherwise.
+        fixture_of: finds what a test has got from the fixture ``background_tasks``.
+    """
+
+    def __init__(
+        self, is_own: OwnCode, defaults: Modes, fixture_of: Callable[[pytest.Item], BackgroundTasks | None]
+    ) -> None:
+        self._is_own = is_own
+        self._defaults = defaults
+        self._fixture_of = fixture_of
+        self._modes = defaults
+        self._watch = Watch(is_own)
+        self._watch.open()
+        self._fixtures: dict[pytest.FixtureDef[Any], tuple[Fixture, object]] = {}
+        self._raised: list[BaseException] = []
+        self._told: set[Kind] = set()
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+        """The test begins, before its fixtures do."""
+        __tracebackhide__ = True
+        self._is_own[str(item.path)] = True
+        self._modes = modes_of_item(item, self._defaults)
+        self._watch.begin(Watched(item.nodeid, self._modes))
+        self._raised.clear()
+        return (yield from self._noticing_errors())
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Lost tasks are searched for before a fixture's teardown ends their loop."""
+        __tracebackhide__ = True
+        # On virtual time, that ends a standstill.
+        if self._modes.deadlock == "error" and "virtual_time" not in getattr(item, "fixturenames", ()):
+            result = yield from self._ending_standstills(item)
+        else:
+            result = yield from self._noticing_errors()
+        self._watch.search()
+        return result
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> Generator[None, object, object]:
+        """What a fixture makes that outlives the test is not the test's."""
+        __tracebackhide__ = True
+        if fixturedef.scope == "function":
+            return (yield)
+        fixture = Fixture()
+        self._fixtures[fixturedef] = fixture, getattr(request, _HOMES.get(fixturedef.scope, ""), None)
+        with self._watch.making(fixture):
+            return (yield)
+
+    @pytest.hookimpl
+    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """From now on a fixture keeps nothing."""
+        if fixturedef in self._fixtures:
+            self._fixtures.pop(fixturedef)[0].is_over = True
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
+        """The test is over."""
+        __tracebackhide__ = True
+        try:
+            result = yield from self._noticing_errors()
+        except BaseException as error:
+            for other in self._issue(item):
+                error.add_note(f"{type(other).__name__}: {other}")
+            raise
+        errors = self._issue(item)
+        if len(errors) == 1:
+            raise errors[0]
+        if errors:
+            raise ExceptionGroup("background tasks", errors).with_traceback(errors[0].__traceback__)
+        return result
+
+    def pytest_unconfigure(self) -> None:
+        """Leave nothing behind."""
+        self._watch.close()
+
+    def finish_captured(self, tasks: BackgroundTasks) -> None:
+        """The fixture `tasks` is about to end what it still holds."""
+        self._watch.finish_captured(tasks._capture.tasks)
+
+    def _ending_standstills(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Watch every loop on which the test creates a task, its own included. Only what is proved ends it."""
+        __tracebackhide__ = True
+        from .capture.capture import Capture
+        from .control.standstill import Standstill
+
+        tasks = self._fixture_of(item)
+        capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
+        test = inspect.unwrap(getattr(item, "function", None) or (lambda: None))
+        standstill = Standstill(capture, getattr(test, "__code__", None), limit=None)
+        try:
+            with self._watch.telling_loops(lambda loop: standstill.watch_always(loop, str)):
+                result = yield from self._noticing_errors()
+        finally:
+            standstill.close()
+        if standstill.lost_error is not None:
+            raise standstill.lost_error
+        return result
+
+    def _noticing_errors(self) -> Generator[None, object, object]:
+        __tracebackhide__ = True
+        try:
+            return (yield)
+        except BaseException as error:
+            self._raised.append(error)
+            raise
+
+    def _issue(self, item: pytest.Item) -> list[Exception]:
+        """Tell what was found. Returns what is to be raised for it."""
+        errors: list[Exception] = []
+        for report in self._watch.finish(self._keepers):
+            if self._is_news(report, item) and (mode := report.mode) != "ignore":
+                if report.kind == "leaked":
+                    item.user_properties.append(("background_tasks_leaked", report.summary))
+                errors += self._tell(report, mode, item)
+        self._raised.clear()
+        return errors
+
+    def _keepers(self) -> Iterator[tuple[Fixture, object]]:
+        for definition, (fixture, home) in self._fixtures.items():
+            if definition.cached_result is not None:
+                value = definition.cached_result[0]
+                yield fixture, list(vars(home).values()) if value is None and home is not None else value
+
+    def _is_news(self, report: Report, item: pytest.Item) -> bool:
+        """Not what the test has failed with already, nor what it had no chance to clean up because it failed."""
+        if report.error is not None:
+            return not any(report.error is error for raised in self._raised for error in _leaves(raised))
+        return not self._raised or report.test.id != item.nodeid
+
+    def _tell(self, report: Report, mode: str, item: pytest.Item) -> list[Exception]:
+        category = _CATEGORIES[report.kind]
+        is_first = report.kind not in self._told
+        self._told.add(report.kind)
+        # As an error, pytest shows the traceback by itself.
+        as_error = category(report.text(item.nodeid, is_first=is_first, with_traceback=False))
+        if mode != "error":
+            try:
+                text = report.text(item.nodeid, is_first=is_first, with_traceback=True)
+                warnings.warn_explicit(text, category, report.at.file, report.at.line)
+            except category:  # -W error
+                mode = "error"
+        return [_raised(as_error, report.at, report.error)] if mode == "error" else []
+
+
+def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None) -> BackgroundTaskWarning:
+    """`error` with a traceback that leads to the line `at`, as if it had been raised there."""
+    __tracebackhide__ = True
+    raising = ast.parse("raise error from cause")
+    for node in ast.walk(raising):
+        if isinstance(node, (ast.stmt, ast.expr)):  # no columns: they would underline something else there
+            node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = at.line, at.line, 0, 0
+    try:
+        exec(compile(raising, at.file, "exec").replace(co_name=at.function), {"error": error, "cause": cause})
+    except BackgroundTaskWarning:
+        return error
+    raise AssertionError("it has been raised")
+
+
+def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
+    """What is reported of a test.
+
+    Raises:
+        pytest.UsageError: if one of its marks is wrong.
+    """
+    marks = [(mark.args, mark.kwargs) for mark in item.iter_markers("background_tasks")]
+    try:
+        return modes_of(defaults, marks) if marks else defaults
+    except ValueError as error:
+        raise pytest.UsageError(f"{item.nodeid}: {error}") from None
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

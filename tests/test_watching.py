@@ -1,0 +1,769 @@
+"""What a test hears of its background tasks, and how: modes, marks, fixtures that outlive it, pytest's own places."""
+
+import sys
+from textwrap import dedent
+from xml.etree import ElementTree
+
+import pytest
+
+CODE = """
+    import asyncio, gc, sys
+    import pytest
+
+    kept = set()
+
+    async def send_mail(to="ada"):
+        raise ConnectionError("no server")
+
+    async def poll():
+        await asyncio.get_running_loop().create_future()
+
+    async def turns():
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    def keep(coroutine):
+        kept.add(asyncio.create_task(coroutine))
+"""
+PYTEST_ASYNCIO = ("-p", "pytest_asyncio.plugin", "--asyncio-mode=auto")
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tidy: object):
+    """Run a generated project in process, without the plugins of the environment; warnings are shown."""
+
+    def run(source: str, *options: str, plugins: tuple[str, ...] = PYTEST_ASYNCIO, ini: str = "") -> pytest.RunResult:
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        pytester.makepyfile(test_it=dedent(CODE) + dedent(source))
+        scope = "asyncio_default_fixture_loop_scope = function\n" if "pytest_asyncio.plugin" in plugins else ""
+        pytester.makeini(f"[pytest]\n{scope}{ini}")
+        # pytest-asyncio 1.0, the oldest that we support, leaves a loop unclosed.
+        options = (
+            "-W",
+            "always",
+            "-W",
+            "ignore:unclosed:ResourceWarning",
+            "-p",
+            "pytest_background_tasks.plugin",
+            *plugins,
+            *options,
+        )
+        return pytester.runpytest_inprocess(*options, plugins=[tidy])
+
+    return run
+
+
+FAILING = """
+    async def test_it():
+        asyncio.create_task(send_mail())
+        await turns()
+"""
+LEAKING = """
+    async def test_it():
+        keep(poll())
+        await turns()
+"""
+
+
+def test_a_failure_is_told_by_default(run) -> None:
+    """With the line that made the task, the traceback, and the line of the ini file that ends it."""
+    result = run(FAILING)
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        [
+            "test_it.py::test_it",
+            "*test_it.py:20: UnhandledTaskWarning: background task Task-*, send_mail, failed*",
+            "*created at test_it.py:20 in test_it",
+            "*background_tasks_failed = ignore*",
+            '*raise ConnectionError("no server")',
+            "*ConnectionError: no server",
+        ]
+    )
+
+
+def test_a_leak_is_told_when_asked_for(run) -> None:
+    run(LEAKING).assert_outcomes(passed=1, warnings=0)
+    result = run(LEAKING, "--background-tasks-leaked=warn")
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*test_it.py:17: LeakedTaskWarning: background task Task-*, poll, * still pending*",
+            "*created at test_it.py:17 in keep",
+            "*waits at test_it.py:10 in poll",
+        ]
+    )
+
+
+@pytest.mark.parametrize("how", ["option", "ini", "mark", "-W error"])
+def test_an_error_is_one_of_the_teardown(run, how: str) -> None:
+    """The test has passed; its teardown has not, and shows the traceback of the task."""
+    options = {"option": ["--background-tasks-failed=error"], "-W error": ["-W", "error"]}.get(how, [])
+    ini = "background_tasks_failed = error" if how == "ini" else ""
+    mark = "@pytest.mark.background_tasks(failed='error')" if how == "mark" else ""
+    result = run(FAILING.replace("async def test", f"{mark}\n    async def test"), "--tb=short", *options, ini=ini)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at teardown of test_it*",
+            "test_it.py:7: in send_mail",
+            '    raise ConnectionError("no server")',
+            "E   ConnectionError: no server",
+            "test_it.py:*: in test_it",
+            "    asyncio.create_task(send_mail())",
+            "E   pytest_background_tasks.UnhandledTaskWarning: background task Task-*, send_mail, failed*",
+            "*created at test_it.py:* in test_it",
+        ]
+    )
+    for ours in ("watching.py", "entries are hidden", "^^"):
+        assert ours not in result.stdout.str()
+
+
+def test_several_errors_come_together(run) -> None:
+    result = run(
+        """
+        async def test_it():
+            asyncio.create_task(send_mail())
+            keep(poll())
+            await turns()
+        """,
+        "--background-tasks-failed=error",
+        "--background-tasks-leaked=error",
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["*UnhandledTaskWarning: *send_mail*", "*LeakedTaskWarning: *poll*"])
+
+
+def test_the_nearest_mark_decides(run) -> None:
+    result = run(
+        """
+        pytestmark = pytest.mark.background_tasks(leaked="error")
+
+        async def test_strict():
+            keep(poll())
+            await turns()
+
+        @pytest.mark.background_tasks(leaked="warn")
+        async def test_lenient():
+            keep(poll())
+            await turns()
+
+        @pytest.mark.background_tasks(leaked="ignore")
+        async def test_deaf():
+            keep(poll())
+            await turns()
+        """
+    )
+    result.assert_outcomes(passed=3, errors=1, warnings=1)
+
+
+@pytest.mark.parametrize(
+    "allow",
+    ['["po*"]', "poll", "[poll]", '"test_it:poll"', "[lambda task: task.function == 'poll']", '["heart*", poll]'],
+)
+def test_what_is_allowed_may_leak(run, allow: str) -> None:
+    """Named by any target; what it does not name is told."""
+    result = run(
+        f"""
+        @pytest.mark.background_tasks(leaked="error", allow={allow})
+        async def test_it():
+            keep(poll())
+            await turns()
+
+        @pytest.mark.background_tasks(leaked="error", allow={allow})
+        async def test_other():
+            keep(asyncio.sleep(3600))
+            await turns()
+        """
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["ERROR test_it.py::test_other*"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ('"error"', "@pytest.mark.background_tasks('error'): it takes failed, leaked, unreferenced* and allow by name"),
+        ('leaked="yes"', "@pytest.mark.background_tasks(leaked='yes'): leaked is one of 'ignore', 'warn', 'error'"),
+        ('leeked="warn"', "@pytest.mark.background_tasks(leeked='warn'): it takes failed, leaked, unreferenced*"),
+        ("allow=[3]", "*a target is a coroutine function*not 'int' object"),
+    ],
+)
+def test_a_wrong_mark_is_a_usage_error(run, arguments: str, message: str) -> None:
+    result = run(LEAKING.replace("async def test", f"@pytest.mark.background_tasks({arguments})\n    async def test"))
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*test_it.py::test_it: {message.replace('[', '[[]')}*"])
+
+
+@pytest.mark.parametrize("kind", ["failed", "leaked", "unreferenced", "deadlock"])
+def test_a_wrong_mode_is_a_usage_error(run, kind: str) -> None:
+    result = run("", ini=f"background_tasks_{kind} = loud")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        [f"*background_tasks_{kind} = loud: not one of *write e.g. background_tasks_{kind} = *"]
+    )
+    result = run("", f"--background-tasks-{kind}=loud")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*invalid choice: 'loud'*"])
+
+
+def test_only_the_first_of_its_kind_says_how_to_silence_it(run) -> None:
+    result = run(
+        """
+        @pytest.mark.parametrize("number", range(3))
+        async def test_it(number):
+            asyncio.create_task(send_mail())
+            await turns()
+        """
+    )
+    result.assert_outcomes(passed=3, warnings=3)
+    assert result.stdout.str().count("background_tasks_failed = ignore") == 1
+
+
+def test_the_summary_counts_by_line_worst_first(run) -> None:
+    source = """
+        async def test_one():
+            keep(poll())
+            await turns()
+
+        @pytest.mark.parametrize("number", range(3))
+        async def test_many(number):
+            for _ in range(2):
+                kept.add(asyncio.create_task(poll()))
+            await turns()
+    """
+    lines = [
+        "*leaked background tasks*",
+        "7 tasks in 4 tests, by the line that creates them:",
+        "     6 in 3 tests: test_it.py:26 in test_many: poll",
+        "     1 in 1 test: test_it.py:17 in keep: poll",
+    ]
+    run(source, "--background-tasks-leaked=warn").stdout.fnmatch_lines(lines)
+    run(source, "--background-tasks-leaked=error").stdout.fnmatch_lines(lines)
+    run(source, "--background-tasks-leaked=warn", "-n2", plugins=(*PYTEST_ASYNCIO, "-p", "xdist")).stdout.fnmatch_lines(
+        lines
+    )
+    run(source).stdout.no_fnmatch_line("*leaked background tasks*")
+
+
+def test_reports_arrive_under_xdist(run) -> None:
+    result = run(FAILING, "-n2", plugins=(*PYTEST_ASYNCIO, "-p", "xdist"))
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["test_it.py::test_it", "*UnhandledTaskWarning: *send_mail*"])
+
+
+def test_reports_arrive_in_junit_xml(run, pytester: pytest.Pytester) -> None:
+    run(LEAKING, "--background-tasks-leaked=error", "--junitxml=report.xml")
+    [suite] = ElementTree.parse(pytester.path / "report.xml").getroot()
+    assert suite.attrib["errors"] == "1"
+    [error] = suite.iter("error")
+    assert "LeakedTaskWarning" in error.attrib["message"]
+    [leak] = suite.iter("property")
+    assert leak.attrib == {"name": "background_tasks_leaked", "value": "test_it.py:17 in keep: poll"}
+
+
+SERVER = """
+    class Server:
+        def __init__(self):
+            self.jobs = set()
+
+        async def beat(self):
+            while True:
+                await self.bell.wait()
+                self.jobs.add(asyncio.create_task(poll()))      # by a task of its own
+                self.bell.clear()
+
+        def start(self):
+            self.bell = asyncio.Event()
+            self.jobs.add(asyncio.create_task(self.beat()))
+
+        def submit(self, coroutine):
+            self.jobs.add(asyncio.create_task(coroutine))
+
+        async def stop(self):
+            for job in self.jobs:
+                job.cancel()
+            await asyncio.gather(*self.jobs, return_exceptions=True)
+
+    @pytest.fixture(scope="module")
+    async def server():
+        server = Server()
+        server.start()
+        yield server
+        {end}
+
+    pytestmark = pytest.mark.asyncio(loop_scope="module")
+"""
+MODULE_LOOP = ("-o", "asyncio_default_fixture_loop_scope=module")
+
+
+def test_what_a_wider_fixture_keeps_is_not_the_tests(run) -> None:
+    """Neither what the server started, nor what the test handed it: it sees to both."""
+    result = run(
+        dedent(SERVER.replace("{end}", "await server.stop()"))
+        + dedent("""
+        async def test_it(server):
+            server.submit(poll())
+            server.submit(send_mail())
+            server.bell.set()
+            await turns()
+
+        async def test_afterwards(server):
+            assert len(server.jobs) == 4
+        """),
+        "--background-tasks-leaked=error",
+        *MODULE_LOOP,
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_what_a_wider_fixture_does_not_clean_up_is_told_when_it_ends(run) -> None:
+    """Under the name of the test that made it. What the fixture started for itself is nobody's leak."""
+    result = run(
+        dedent(SERVER.replace("{end}", ""))
+        + dedent("""
+        async def test_it(server):
+            server.submit(poll())
+            server.submit(send_mail())
+            server.bell.set()
+            await turns()
+
+        async def test_afterwards(server):
+            pass
+        """),
+        "--background-tasks-leaked=warn",
+        *MODULE_LOOP,
+    )
+    result.assert_outcomes(passed=2, warnings=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*LeakedTaskWarning: background task Task-*, poll, * still pending*",
+            "*UnhandledTaskWarning: background task Task-*, send_mail, failed*",
+            "*by test_it.py::test_it, which has ended",
+        ]
+    )
+
+
+def test_a_class_or_a_module_that_is_set_up_keeps_things_too(run) -> None:
+    result = run(
+        """
+        runner = asyncio.Runner()
+
+        def setup_module():
+            runner.__enter__()
+
+        def teardown_module():
+            for task in kept:
+                task.cancel()
+            runner.close()
+
+        class TestIt:
+            @classmethod
+            def setup_class(cls):
+                cls.jobs = []
+
+            @classmethod
+            def teardown_class(cls):
+                runner.run(asyncio.wait(cls.jobs))
+                assert isinstance(cls.jobs[0].exception(), ConnectionError)
+
+            def test_it(self):
+                async def start():
+                    keep(poll())
+                    self.jobs.append(asyncio.create_task(send_mail()))
+                    await turns()
+
+                runner.run(start())
+        """,
+        "--background-tasks-leaked=error",
+        "--background-tasks-failed=error",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_a_fixtures_task_that_fails_is_told(run) -> None:
+    result = run(
+        """
+        @pytest.fixture(scope="module")
+        async def server():
+            asyncio.create_task(send_mail())
+            await turns()
+
+        @pytest.fixture
+        async def client():
+            kept.add(asyncio.create_task(send_mail("bob")))
+            await turns()
+
+        async def test_wide(server): ...
+        async def test_narrow(client): ...
+        """,
+        *MODULE_LOOP,
+    )
+    result.assert_outcomes(passed=2, warnings=2)
+    result.stdout.fnmatch_lines(["test_it.py::test_wide", "*UnhandledTaskWarning*"])
+    result.stdout.fnmatch_lines(["test_it.py::test_narrow", "*UnhandledTaskWarning*"])
+
+
+def test_a_fixture_may_clean_up_after_the_test(run) -> None:
+    """A check at the end of the test's call would report what its teardown awaits."""
+    result = run(
+        """
+        @pytest.fixture
+        async def jobs():
+            jobs = []
+            yield jobs
+            for job in jobs:
+                job.cancel()
+            await asyncio.gather(*jobs, return_exceptions=True)
+
+        async def test_it(jobs):
+            jobs += [asyncio.create_task(poll()), asyncio.create_task(send_mail())]
+            await turns()
+        """,
+        "--background-tasks-leaked=error",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_failed_after_its_test(run) -> None:
+    """Told as soon as it is known, by the name of the test that made the task."""
+    result = run(
+        """
+        pytestmark = pytest.mark.asyncio(loop_scope="module")
+        now = []
+
+        async def fail_later():
+            now.append(asyncio.Event())
+            await now[0].wait()
+            await send_mail()
+
+        async def test_guilty():
+            asyncio.create_task(fail_later())
+            await turns()
+
+        async def test_innocent():
+            now[0].set()
+            await turns()
+
+        async def test_last(): ...
+        """
+    )
+    result.assert_outcomes(passed=3, warnings=1)
+    result.stdout.fnmatch_lines(
+        ["test_it.py::test_innocent", "*UnhandledTaskWarning*", "*by test_it.py::test_guilty, which has ended"]
+    )
+
+
+def test_held_and_never_run_is_a_leak(run) -> None:
+    source = """
+        async def test_never_run(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(send_mail())
+
+        async def test_forgotten(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(send_mail())
+            background_tasks.reset()
+
+        async def test_run(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(send_mail())
+            await background_tasks.run_all_async(return_exceptions=True)
+    """
+    run(source).assert_outcomes(passed=3, warnings=0)
+    result = run(source, "--background-tasks-leaked=warn")
+    result.assert_outcomes(passed=3, warnings=1)
+    result.stdout.fnmatch_lines(
+        ["test_it.py::test_never_run", "*LeakedTaskWarning: background task Task-*, send_mail, was held, and never run"]
+    )
+
+
+def test_a_captured_task_that_somebody_started(run) -> None:
+    """It is watched like any other."""
+    result = run(
+        """
+        async def test_it(background_tasks):
+            background_tasks.start_capturing()
+            task = asyncio.create_task(send_mail())
+            await asyncio.wait([task])
+            assert background_tasks.captured_tasks[0].state == "failed"
+        """
+    )
+    result.assert_outcomes(passed=1, warnings=1)
+
+
+def test_search_finds_what_the_garbage_collector_has_not_come_by(run) -> None:
+    """A task that nobody can wake any more; not one that something still knows."""
+    source = """
+        @pytest.fixture(autouse=True)
+        def no_collector():
+            gc.disable()
+            yield
+            gc.enable()
+
+        async def test_lost():
+            asyncio.create_task(poll())
+            await turns()
+
+        async def test_asleep():
+            asyncio.create_task(asyncio.sleep(3600))
+            await turns()
+
+        bell = asyncio.Event()
+
+        async def test_known_to_an_event():
+            asyncio.create_task(bell.wait())
+            await turns()
+
+        def test_in_a_def_test():
+            asyncio.run(test_lost())
+    """
+    result = run(source, ini="background_tasks_unreferenced = search")
+    result.assert_outcomes(passed=4, warnings=2)
+    for test in ("test_lost", "test_in_a_def_test"):
+        result.stdout.fnmatch_lines([f"test_it.py::{test}", "*UnreferencedTaskWarning*poll, was destroyed before*"])
+
+
+def test_what_a_test_has_failed_with_is_not_told_again(run) -> None:
+    """The anyio plugin lets it fail with what its loop's exception handler was told."""
+    source = """
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+        async def test_it(anyio_backend):
+            asyncio.create_task(send_mail())
+            await turns()
+    """
+    result = run(source, plugins=("-p", "anyio.pytest_plugin"))
+    result.assert_outcomes(failed=1, warnings=0)
+
+
+def test_a_failed_test_is_not_told_of_what_it_could_not_clean_up(run) -> None:
+    """But of tasks that failed it is: they may be why."""
+    result = run(
+        """
+        async def test_it():
+            keep(poll())
+            asyncio.create_task(send_mail())
+            await turns()
+            assert False, "before it cleans up"
+        """,
+        "--background-tasks-leaked=warn",
+    )
+    result.assert_outcomes(failed=1, warnings=1)
+    result.stdout.no_fnmatch_line("*LeakedTaskWarning*")
+
+
+def test_an_error_in_the_teardown_comes_first(run) -> None:
+    result = run(
+        """
+        @pytest.fixture
+        def broken():
+            yield
+            raise ValueError("in teardown")
+
+        async def test_it(broken):
+            asyncio.create_task(send_mail())
+            await turns()
+        """,
+        "--background-tasks-failed=error",
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["E*ValueError: in teardown", "E*UnhandledTaskWarning: background task*send_mail*"])
+
+
+def test_the_sins_of_libraries_change_nothing(run, pytester: pytest.Pytester) -> None:
+    """With every warning an error: what is not the project's own code is not watched."""
+    library = pytester.mkpydir("site-packages")
+    (library / "library.py").write_text(
+        dedent("""
+        import asyncio
+
+        kept = set()
+
+        async def fail():
+            raise ConnectionError
+
+        async def wait():
+            await asyncio.get_running_loop().create_future()
+
+        async def sin():
+            asyncio.create_task(fail())
+            asyncio.create_task(wait())
+            kept.add(asyncio.create_task(wait()))
+            asyncio.get_running_loop().call_soon(int, "x")
+            for _ in range(3):
+                await asyncio.sleep(0)
+        """)
+    )
+    pytester.syspathinsert(library)
+    result = run(
+        """
+        import library
+
+        async def test_it():
+            await library.sin()
+            gc.collect()
+        """,
+        "-W",
+        "error",
+        "--background-tasks-leaked=error",
+        "--background-tasks-unreferenced=error",
+    )
+    result.assert_outcomes(passed=1)
+
+
+def test_nothing_is_remembered_of_a_test(run) -> None:
+    """On one loop for many tests: their records go with their tasks."""
+    result = run(
+        """
+        pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+        @pytest.mark.parametrize("number", range(20))
+        async def test_it(number, request):
+            tasks = [asyncio.create_task(turns()) for _ in range(10)]
+            await asyncio.gather(*tasks)
+            del tasks
+            [watching] = [
+                plugin for plugin in request.config.pluginmanager.get_plugins() if type(plugin).__name__ == "Watching"
+            ]
+            await asyncio.sleep(0)
+            assert len(watching._watch._records) <= 1
+        """
+    )
+    result.assert_outcomes(passed=20)
+
+
+def test_off_means_off(run) -> None:
+    """With no report wanted nothing is loaded and nothing replaced; one mark turns it on."""
+    off = ("--background-tasks-failed=ignore", "--background-tasks-unreferenced=ignore")
+    source = """
+        before = asyncio.BaseEventLoop.create_task
+
+        async def test_it():
+            asyncio.create_task(send_mail())
+            await turns()
+            assert (asyncio.BaseEventLoop.create_task is before) == {is_off}
+    """
+    run(source.replace("{is_off}", "True"), *off).assert_outcomes(passed=1)
+    marked = 'pytestmark = pytest.mark.background_tasks(failed="warn")\n' + dedent(source)
+    run(marked.replace("{is_off}", "False"), *off).assert_outcomes(passed=1, warnings=1)
+    assert "watching" not in getattr(sys.modules["asyncio"].BaseEventLoop.create_task, "__qualname__", "")
+
+
+DEADLOCK = """
+    async def hold(lock):
+        async with lock:
+            await asyncio.Event().wait()
+
+    async def hang():
+        lock = asyncio.Lock()
+        keep(hold(lock))
+        await asyncio.sleep(0)
+        async with lock:
+            pass
+"""
+HANGING = {
+    "pytest-asyncio": (PYTEST_ASYNCIO, "async def test_it(): await hang()"),
+    "anyio": (
+        ("-p", "anyio.pytest_plugin"),
+        "@pytest.mark.anyio\n@pytest.mark.parametrize('anyio_backend', ['asyncio'])\n"
+        "async def test_it(anyio_backend): await hang()",
+    ),
+    "unittest": (
+        (),
+        "import unittest\nclass TestIt(unittest.IsolatedAsyncioTestCase):\n    async def test_it(self): await hang()",
+    ),
+    "asyncio.run": ((), "def test_it(): asyncio.run(hang())"),
+    "a portal": (
+        (),
+        "from anyio.from_thread import start_blocking_portal\n"
+        "def test_it():\n    with start_blocking_portal() as portal: portal.call(hang)",
+    ),
+    "with the fixture": (PYTEST_ASYNCIO, "async def test_it(background_tasks): await hang()"),
+}
+
+
+@pytest.mark.parametrize("runner", HANGING)
+def test_a_test_that_can_never_go_on_fails_at_once(run, runner: str) -> None:
+    """It says who waits for what, and who holds it, at the line that waits."""
+    plugins, test = HANGING[runner]
+    result = run(dedent(DEADLOCK) + f"\n{test}\n", "--background-tasks-deadlock=error", "--tb=short", plugins=plugins)
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines(
+        [
+            "    async with lock:",
+            "E   *BackgroundTasksDeadlock: nothing can go on:",
+            "E     *waits at test_it.py:* in hang, for a lock held by Task-* (hold)",
+            "E     Task-* (hold) waits at test_it.py:* in hold, for an event",
+        ]
+    )
+
+
+def test_a_deadlock_that_was_caught_has_failed_the_test_too(run) -> None:
+    result = run(
+        dedent(DEADLOCK)
+        + dedent("""
+        async def serve():
+            try:
+                await hang()
+            except Exception:
+                pass
+
+        async def test_it():
+            await asyncio.create_task(serve())
+        """),
+        "--background-tasks-deadlock=error",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*BackgroundTasksDeadlock: nothing can go on*"])
+
+
+def test_what_may_still_come_is_waited_for(run) -> None:
+    """A timer, a thread, a process, a peer."""
+    result = run(
+        """
+        import sys, threading
+
+        async def test_timer():
+            await asyncio.sleep(0.05)
+
+        async def test_executor():
+            await asyncio.to_thread(threading.Event().wait, 0.05)
+
+        async def test_thread():
+            loop, event = asyncio.get_running_loop(), asyncio.Event()
+            threading.Timer(0.05, loop.call_soon_threadsafe, [event.set]).start()
+            await event.wait()
+
+        async def test_process():
+            process = await asyncio.create_subprocess_exec(sys.executable, "-c", "")
+            assert await process.wait() == 0
+
+        async def test_peer():
+            async def answer(reader, writer):
+                await asyncio.to_thread(threading.Event().wait, 0.05)
+                writer.close()
+
+            server = await asyncio.start_server(answer, "127.0.0.1", 0)
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            assert await reader.read() == b""
+            writer.close()
+            server.close()
+        """,
+        "--background-tasks-deadlock=error",
+        "--background-tasks-failed=error",
+    )
+    result.assert_outcomes(passed=5)
+
+
+def test_a_call_of_the_exception_handler_by_the_code_itself_is_heard(run) -> None:
+    """A job scheduler has told of it in its own way; only what the loop tells is told again."""
+    result = run(
+        """
+        async def test_it():
+            try:
+                await send_mail()
+            except ConnectionError as error:
+                asyncio.get_running_loop().call_exception_handler({"message": "a job failed", "exception": error})
+        """
+    )
+    result.assert_outcomes(passed=1, warnings=0)

@@ -1,0 +1,123 @@
+"""The code under test: what goes wrong in silence. `# here` marks the line that the report has to name.
+
+Copied into each project that `test_watched.py` generates.
+"""
+
+import asyncio
+import gc
+import inspect
+from asyncio import create_task
+from collections.abc import Callable, Coroutine
+from typing import Any, NamedTuple
+
+kept: set[asyncio.Task[None]] = set()
+"""Tasks that somebody holds for longer than a test."""
+
+
+async def fail() -> None:
+    raise ConnectionError("no server")
+
+
+async def wait_for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
+
+
+async def fail_when_cancelled() -> None:
+    try:
+        await wait_for_ever()
+    finally:
+        raise ConnectionError("cannot close")
+
+
+async def turns() -> None:
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+
+async def failed() -> None:
+    create_task(fail())  # here
+    await turns()
+
+
+async def failed_and_kept() -> None:
+    kept.add(asyncio.get_running_loop().create_task(fail()))  # here
+    await turns()
+
+
+async def failed_while_cancelled() -> None:
+    kept.add(asyncio.ensure_future(fail_when_cancelled()))  # here
+    await turns()
+
+
+async def failed_in_callback() -> None:
+    def callback() -> None:
+        raise ConnectionError("no server")  # here
+
+    asyncio.get_running_loop().call_soon(callback)
+    await turns()
+
+
+async def failed_in_timer() -> None:
+    def callback() -> None:
+        raise ConnectionError("no server")  # here
+
+    asyncio.get_running_loop().call_later(0, callback)
+    await asyncio.sleep(0.001)
+
+
+async def leaked() -> None:
+    kept.add(asyncio.create_task(wait_for_ever()))  # here
+    await turns()
+
+
+async def leaked_unstarted() -> None:
+    kept.add(asyncio.create_task(wait_for_ever()))  # here
+
+
+async def leaked_in_sleep() -> None:
+    asyncio.create_task(asyncio.sleep(3600))  # here
+    await turns()
+
+
+async def leaked_by_task() -> None:
+    async def start() -> None:
+        kept.add(asyncio.create_task(wait_for_ever()))  # here
+
+    await asyncio.create_task(start())
+    await turns()
+
+
+async def unreferenced() -> None:
+    asyncio.create_task(wait_for_ever())  # here
+    await turns()
+    gc.collect()
+
+
+class Sin(NamedTuple):
+    """What goes wrong, and what is to be told of it."""
+
+    commit: Callable[[], Coroutine[Any, Any, None]]
+    report: str
+    error: str | None = None
+
+    @property
+    def line(self) -> int:
+        """The line that it is told of."""
+        lines, first = inspect.getsourcelines(self.commit)
+        return next(number for number, line in enumerate(lines, first) if line.endswith("# here\n"))
+
+
+UNHANDLED, LEAKED, UNREFERENCED = "UnhandledTaskWarning", "LeakedTaskWarning", "UnreferencedTaskWarning"
+
+SINS = {
+    "failed": Sin(failed, UNHANDLED, "no server"),
+    "failed_and_kept": Sin(failed_and_kept, UNHANDLED, "no server"),
+    "failed_while_cancelled": Sin(failed_while_cancelled, UNHANDLED, "cannot close"),
+    "failed_in_callback": Sin(failed_in_callback, UNHANDLED, "no server"),
+    "failed_in_timer": Sin(failed_in_timer, UNHANDLED, "no server"),
+    "leaked": Sin(leaked, LEAKED),
+    "leaked_unstarted": Sin(leaked_unstarted, LEAKED),
+    "leaked_in_sleep": Sin(leaked_in_sleep, LEAKED),
+    "leaked_by_task": Sin(leaked_by_task, LEAKED),
+    "unreferenced": Sin(unreferenced, UNREFERENCED),
+}

@@ -1,0 +1,194 @@
+"""The code under test: correct programs, of which nothing may be told."""
+
+import asyncio
+import gc
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+import pytest
+from sins import fail, turns, wait_for_ever
+
+
+async def awaited_later() -> None:
+    task = asyncio.create_task(fail())
+    await turns()
+    with pytest.raises(ConnectionError):
+        await task
+
+
+async def retrieved_in_callback() -> None:
+    errors: list[BaseException | None] = []
+    task = asyncio.create_task(fail())
+    task.add_done_callback(lambda task: errors.append(task.exception()))
+    del task
+    await turns()
+    assert [type(error) for error in errors] == [ConnectionError]
+
+
+async def looked_at() -> None:
+    task = asyncio.create_task(fail())
+    await asyncio.wait([task])
+    assert isinstance(task.exception(), ConnectionError)
+
+
+async def gathered() -> None:
+    task = asyncio.create_task(fail())
+    [first, second] = await asyncio.gather(task, fail(), return_exceptions=True)
+    assert isinstance(first, ConnectionError)
+    assert isinstance(second, ConnectionError)
+
+
+async def grouped() -> None:
+    with pytest.raises(ExceptionGroup):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(wait_for_ever())
+            group.create_task(fail())
+
+
+async def grouped_by_anyio() -> None:
+    with pytest.raises(ExceptionGroup):
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait_for_ever)
+            group.start_soon(fail)
+
+
+async def cancelled_and_awaited() -> None:
+    task = asyncio.create_task(wait_for_ever())
+    await turns()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def cancelled_at_the_end() -> None:
+    """Its runner gives it the time to end."""
+    task = asyncio.create_task(wait_for_ever())
+    await turns()
+    task.cancel()
+
+
+async def fire_and_forget() -> None:
+    tasks = set()
+    for _ in range(3):
+        task = asyncio.create_task(turns())
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+    while tasks:
+        await asyncio.sleep(0)
+
+
+async def ended_long_ago() -> None:
+    ended = asyncio.Event()
+    asyncio.create_task(turns()).add_done_callback(lambda _: ended.set())
+    await ended.wait()
+    gc.collect()
+
+
+async def timed_out() -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(wait_for_ever(), 0.001)
+    with pytest.raises(asyncio.TimeoutError):
+        async with asyncio.timeout(0.001):
+            await wait_for_ever()
+
+
+async def shielded() -> None:
+    release = asyncio.Event()
+    task = asyncio.create_task(release.wait())
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.shield(task), 0.001)
+    release.set()
+    await task
+
+
+async def heard_by_own_handler() -> None:
+    """A test of the code's own error handling."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+    heard: list[BaseException] = []
+    loop.set_exception_handler(lambda _, context: heard.append(context["exception"]))
+    asyncio.create_task(fail())
+    await turns()
+    gc.collect()
+    loop.set_exception_handler(before)
+    assert [type(error) for error in heard] == [ConnectionError]
+
+
+async def retrieved_in_thread() -> None:
+    loop = asyncio.get_running_loop()
+    errors = []
+
+    def ask() -> None:
+        try:
+            asyncio.run_coroutine_threadsafe(fail(), loop).result()
+        except ConnectionError as error:
+            errors.append(error)
+
+    await asyncio.to_thread(ask)
+    assert len(errors) == 1
+
+
+async def queue_of_workers() -> None:
+    queue: asyncio.Queue[int] = asyncio.Queue()
+
+    async def work() -> None:
+        while True:
+            await queue.get()
+            queue.task_done()
+
+    workers = [asyncio.create_task(work()) for _ in range(3)]
+    for number in range(9):
+        queue.put_nowait(number)
+    await queue.join()
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def served() -> None:
+    """A server of asyncio's, whose handler tasks are its own."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readline())
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"hello\n")
+    assert await reader.readline() == b"hello\n"
+    writer.close()
+    server.close()
+
+
+async def run_beside() -> None:
+    """Another loop, in another thread."""
+    thread = threading.Thread(target=asyncio.run, args=(awaited_later(),))
+    thread.start()
+    await asyncio.to_thread(thread.join)
+
+
+VIRTUES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+    function.__name__: function
+    for function in (
+        awaited_later,
+        retrieved_in_callback,
+        looked_at,
+        gathered,
+        grouped,
+        grouped_by_anyio,
+        cancelled_and_awaited,
+        cancelled_at_the_end,
+        fire_and_forget,
+        ended_long_ago,
+        timed_out,
+        shielded,
+        heard_by_own_handler,
+        retrieved_in_thread,
+        queue_of_workers,
+        served,
+        run_beside,
+    )
+}
