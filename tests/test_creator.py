@@ -1,6 +1,8 @@
 """Who creates a task (rule 2), where nothing but the loop has called it."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -9,6 +11,7 @@ import pytest
 import uvloop
 
 from pytest_background_tasks import BackgroundTasks
+from pytest_background_tasks.capture.creator import on_behalf
 
 both_loops = pytest.mark.parametrize(
     "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
@@ -68,3 +71,12 @@ def test_ensure_future_on_a_loop_that_does_not_run_yet(
     assert [task.state for task in background_tasks.captured_tasks] == ["held"]
     assert background_tasks.run_all_sync() == [42]
     loop.close()
+
+
+def test_a_code_that_is_passed_over_stays_the_only_one_with_its_id() -> None:
+    """Else a function of the user's that came to lie where it was would be passed over as well."""
+    namespace: dict[str, Callable[[], None]] = {}
+    exec("def create_task(): ...", namespace)
+    code = weakref.ref(on_behalf(namespace.pop("create_task")).__code__)
+    gc.collect()
+    assert code() is not None

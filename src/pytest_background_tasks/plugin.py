@@ -219,6 +219,7 @@ def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureReque
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A test that could not go on has failed, also if the code under test caught the error that said so."""
+    __tracebackhide__ = True
     try:
         result = yield
     except Exception as error:

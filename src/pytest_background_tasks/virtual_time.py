@@ -161,6 +161,7 @@ class VirtualTime:
     def _taking(self, run_forever: Callable[[Any], None]) -> Callable[[Any], None]:
         @wraps(run_forever)
         def taking_run_forever(loop: Any) -> None:
+            __tracebackhide__ = True
             if threading.get_ident() == self._thread and loop not in self._refused:
                 self._take(loop)
             run_forever(loop)
@@ -170,6 +171,7 @@ class VirtualTime:
     def _refusing(self, run_until_complete: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(run_until_complete)
         def refusing_run_until_complete(loop: Any, future: Any) -> Any:
+            __tracebackhide__ = True
             if threading.get_ident() == self._thread and loop not in self._refused:
                 if asyncio.iscoroutine(future):
                     future.close()
@@ -179,6 +181,7 @@ class VirtualTime:
         return refusing_run_until_complete
 
     def _take(self, loop: _Loop) -> None:
+        __tracebackhide__ = True
         clock = self._clocks.get(loop)
         if clock is None:
             self._refuse_unfit(loop)
@@ -194,6 +197,7 @@ class VirtualTime:
 
     def _refuse_unfit(self, loop: _Loop) -> None:
         """Raise an error for a loop that cannot have our clock; only once, so that its runner can still close it."""
+        __tracebackhide__ = True
         if not has_lulls(loop):
             self._refused.append(loop)
             raise self._no_clock_for(loop)

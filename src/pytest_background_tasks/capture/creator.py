@@ -18,9 +18,10 @@ _CREATE_TASK = asyncio.create_task.__code__
 _ENSURE_FUTURE = asyncio.ensure_future.__code__
 _FROM_THREAD = "run_coroutine_threadsafe.<locals>.callback"
 
-# Functions of asyncio that create a task for whoever calls them. By id: a code object's own hash reads all of its code.
+# Functions that create a task for whoever calls them. By id: a code object's own hash reads all of its code. Each code
+# is kept here, so that its id stays its own.
 _ON_BEHALF = {
-    id(function.__code__)
+    id(function.__code__): function.__code__
     for name in ("create_task", "ensure_future", "_ensure_future")
     if (function := getattr(asyncio.tasks, name, None)) is not None
 }
@@ -54,7 +55,7 @@ class Creator(NamedTuple):
 
 def on_behalf(function: _Function) -> _Function:
     """Decorates what stands in for ``create_task``: it is passed over in the search for who called it."""
-    _ON_BEHALF.add(id(function.__code__))  # of the constant in the module, which lives as long as this set
+    _ON_BEHALF[id(function.__code__)] = function.__code__
     return function
 
 
