@@ -464,3 +464,22 @@ async def test_debug_mode(background_tasks: BackgroundTasks) -> None:
     assert await background_tasks.run_all_async() == [42]
     asyncio.create_task(answer())
     assert background_tasks.run_all_sync() == [42]
+
+
+def test_a_task_that_was_started_on_a_loop_that_is_closed_ends_without_a_word(
+    background_tasks: BackgroundTasks,
+) -> None:
+    """Where a runner does not cancel what is pending, its end comes when no callback can be scheduled any more."""
+    loop = asyncio.new_event_loop()
+    queue: asyncio.Queue[int] = asyncio.Queue()
+
+    async def main() -> None:
+        background_tasks.start_capturing()
+        asyncio.create_task(queue.get())
+        await background_tasks.run_until_idle_async()
+
+    loop.run_until_complete(main())
+    loop.close()
+    [captured] = background_tasks.captured_tasks
+    background_tasks.reset()
+    assert captured.state == "cancelled"

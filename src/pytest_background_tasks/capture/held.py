@@ -215,6 +215,8 @@ class HeldTask(asyncio.Task[Any]):
             self.get_coro().close()
             self._finish(asyncio.Future.cancel)
         elif not super().done() and loop.is_closed():
+            with suppress(RuntimeError):  # that its loop is closed, from what it does at its end
+                self.get_coro().close()
             self._finish(asyncio.Future.cancel)
         elif asyncio._get_running_loop() is not loop and loop.is_running():
             with suppress(RuntimeError):  # closed in the meantime, and then it ended it
