@@ -6,6 +6,7 @@ VENV ?= .venv
 ARGS ?=
 
 BIN = $(VENV)/bin
+BENCHMARKS ?= capture startup virtual_time explore
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .PHONY: help test demo chat lint benchmark clean
@@ -28,9 +29,8 @@ lint: $(VENV)/ready-to-lint ## ruff, and mypy in strict mode
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
 
-benchmark: $(VENV)/ready ## what capturing costs, and what the installed plugin costs a session that does not use it
-	@$(BIN)/python benchmarks/capture.py
-	@$(BIN)/python benchmarks/startup.py
+benchmark: $(VENV)-benchmark/ready ## what it costs, and how fast it is beside its peers; needs Python 3.12 or later
+	@for each in $(BENCHMARKS); do $(VENV)-benchmark/bin/python benchmarks/$$each.py || exit; done
 
 clean: ## remove what these commands have made
 	@rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -51,4 +51,14 @@ $(VENV)/ready: pyproject.toml examples/chat/pyproject.toml
 
 $(VENV)/ready-to-lint: $(VENV)/ready
 	@$(PIP) install --group lint
+	@touch $@
+
+# Peers bring plugins of pytest, which must not load into the test suite.
+$(VENV)-benchmark/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
+	  { echo "Two of the peers need Python 3.12. Name one: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Preparing $(VENV)-benchmark, once ..." >&2
+	@if test -e $(VENV)-benchmark/pyvenv.cfg; then clear=--clear; fi; $(PYTHON) -m venv $$clear $(VENV)-benchmark
+	@$(VENV)-benchmark/bin/python -m pip --disable-pip-version-check -qq install --upgrade pip
+	@$(VENV)-benchmark/bin/python -m pip --disable-pip-version-check -qq install --group benchmark -e .
 	@touch $@
