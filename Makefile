@@ -6,6 +6,7 @@ VENV ?= .venv
 ARGS ?=
 
 BIN = $(VENV)/bin
+BENCHMARKS ?= capture startup watch virtual_time explore
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .PHONY: help test demo chat lint benchmark clean
@@ -28,10 +29,8 @@ lint: $(VENV)/ready-to-lint ## ruff, and mypy in strict mode
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
 
-benchmark: $(VENV)/ready ## what capturing costs, what watching does, and what the plugin costs a session that does not use it
-	@$(BIN)/python benchmarks/capture.py
-	@$(BIN)/python benchmarks/watch.py
-	@$(BIN)/python benchmarks/startup.py
+benchmark: $(VENV)-benchmark/ready ## what it costs, and how fast it is, beside its peers; explore needs Python 3.12
+	@for each in $(BENCHMARKS); do $(VENV)-benchmark/bin/python benchmarks/$$each.py; done
 
 clean: ## remove what these commands have made
 	@rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -52,4 +51,12 @@ $(VENV)/ready: pyproject.toml examples/chat/pyproject.toml
 
 $(VENV)/ready-to-lint: $(VENV)/ready
 	@$(PIP) install --group lint
+	@touch $@
+
+# Peers bring plugins of pytest, which must not load into the test suite.
+$(VENV)-benchmark/ready: pyproject.toml
+	@echo "Preparing $(VENV)-benchmark, once ..." >&2
+	@if test -e $(VENV)-benchmark/pyvenv.cfg; then clear=--clear; fi; $(PYTHON) -m venv $$clear $(VENV)-benchmark
+	@$(VENV)-benchmark/bin/python -m pip --disable-pip-version-check -qq install --upgrade pip
+	@$(VENV)-benchmark/bin/python -m pip --disable-pip-version-check -qq install --group benchmark -e .
 	@touch $@

@@ -94,7 +94,7 @@ def verdict(is_met: bool) -> str:
 def main() -> int:
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
     print(f"Capturing, on {platform.python_implementation()} {platform.python_version()}")
-    plugins = ["-p", "pytest_background_tasks.plugin", "-p", "no:cacheprovider"]
+    plugins = ["-p", "pytest_background_tasks.plugin", "-p", "no:cacheprovider", "--noconftest"]
     own_rootdir = ["-c", os.devnull, "--rootdir", str(Path(__file__).parent)]
     return pytest.main(["-s", "-qq", *plugins, *own_rootdir, __file__])
 

@@ -2,20 +2,42 @@
 
 An arrival is what makes a task ready because of something outside the program's own logic; only that may come late.
 
-Private names of CPython used here: ``_callback`` and ``_args`` of a handle, the names of the callbacks by which a task
-goes on, and ``_set_result_unless_cancelled``, by which `asyncio.sleep` ends.
+Private names of CPython used here: the attributes of a handle, the names of the callbacks by which a task goes on, and
+``_set_result_unless_cancelled``, by which `asyncio.sleep` ends.
 """
 
 import asyncio
 from asyncio.futures import _set_result_unless_cancelled  # type: ignore[attr-defined]
 from collections.abc import Callable, Mapping
-from contextvars import Context
+from contextvars import Context, copy_context
 from types import BuiltinMethodType, CodeType, CoroutineType, GeneratorType
 from typing import Any
 
 from .actors import Actor
 
 ends_sleep = _set_result_unless_cancelled
+
+
+class ReadyHandle(asyncio.Handle):
+    """As asyncio's, outside the debug mode; made in half the time, since it asks its loop for nothing."""
+
+    __slots__ = ()
+
+    _callback: Any
+    _args: Any
+    _cancelled: bool
+    _context: Context
+    _loop: Any
+    _repr: str | None
+    _source_traceback: None
+
+    def __init__(self, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = self._source_traceback = None
 
 
 class Arrival(asyncio.TimerHandle):

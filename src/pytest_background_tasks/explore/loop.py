@@ -9,8 +9,8 @@ Timers that are due at one moment fire in the order in which they were set, as o
 between.
 
 Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_stopping``,
-``_closed``, ``_check_closed``, ``_asyncgens``, ``_task_factory`` of a loop; ``_callback``, ``_args``, ``_cancelled``
-and ``_run`` of a handle; ``_exception`` of a future, and ``_must_cancel`` of a task.
+``_closed``, ``_check_closed``, ``_debug``, ``_asyncgens``, ``_task_factory`` of a loop; ``_callback``, ``_args``,
+``_context`` and ``_cancelled`` of a handle; ``_exception`` of a future, and ``_must_cancel`` of a task.
 """
 
 import asyncio
@@ -25,13 +25,13 @@ from typing import Any
 
 from ..errors import NotPlayable
 from .actors import Actor, Names
-from .arrivals import Arrival, StepCallback, ends_sleep, kind_of_step, settle, stepping_task
+from .arrivals import Arrival, ReadyHandle, StepCallback, ends_sleep, kind_of_step, settle, stepping_task
 from .options import Options
 from .plan import Plan
 from .schedule import Deviation, Schedule
 from .tasks import PlayedFuture, PlayedTask
 from .threads import HelperThread
-from .trace import AFTER, ARRIVING, BEFORE, PLACES, Step, Trace
+from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 from .unplayable import UnplayableCalls, foreign_thread
 
 _new_step = partial(tuple.__new__, Step)
@@ -129,7 +129,7 @@ class PlayedLoop(UnplayableCalls):
         """Queue a callback; as asyncio's, without its checks."""
         if self._closed:  # type: ignore[attr-defined]
             self._check_closed()  # type: ignore[attr-defined]
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = (asyncio.Handle if self._debug else ReadyHandle)(callback, args, self, context)  # type: ignore[attr-defined]
         self._ready.append(handle)
         return handle
 
@@ -204,23 +204,29 @@ class PlayedLoop(UnplayableCalls):
     def _run_once(self) -> None:
         if self._names.unnamed:
             self._names.settle()
-        sizes = self._let_in_deviating() if self._deviates else self._let_in()
-        for zone, size in enumerate(sizes):
-            if size:
-                self._run_handles(size, self._iteration * PLACES + zone)
+        if self._deviates:
+            for zone, size in enumerate(self._let_in_deviating()):
+                if size:
+                    self._run_handles(size, self._iteration * PLACES + zone)
+        else:
+            queued, arriving = len(self._ready), self._let_in()
+            if queued:
+                self._run_handles(queued, self._iteration * PLACES + QUEUE)
+            if arriving:
+                self._run_handles(arriving, self._iteration * PLACES + ARRIVING)
         self._iteration += 1
 
-    def _let_in(self) -> tuple[int, ...]:
-        """Queue what arrives at the start of this iteration; returns how many handles are in each zone of entry."""
+    def _let_in(self) -> int:
+        """Queue what arrives at the start of this iteration; returns how many handles that is."""
         queued = len(self._ready)
         if not queued and not self._arrived:
             self._jump()
         if self._timers or self._arrived:
             self._let_arrive()
-        return queued, 0, len(self._ready) - queued
+        return len(self._ready) - queued
 
     def _let_in_deviating(self) -> tuple[int, ...]:
-        """The same while something may be late."""
+        """The same while something may be late; returns how many handles are in each zone of entry."""
         ready, plan = self._ready, self._plan
         plan.take_out(ready, self._iteration)
         if plan.may_cancel:
@@ -274,31 +280,40 @@ class PlayedLoop(UnplayableCalls):
 
     def _run_handles(self, size: int, entry: int) -> None:
         """Run the first `size` handles of the queue, which entered at `entry`."""
-        ready, record, scenario = self._ready, self._steps.append, self._names.scenario
-        is_any = "any" in self._arrivals
+        ready, record = self._ready, self._steps.append
+        arrivals, is_own, scenario = self._arrivals, self._is_own, self._names.scenario
+        is_any = "any" in arrivals
         for _ in range(size):
             handle = ready.popleft()
             if handle._cancelled:
                 self._disturbed.add(entry // PLACES)
                 continue
-            callback = handle._callback
-            who, number, got, kind = "", 0, "call", None
-            if (task := stepping_task(callback)) is not None:
+            callback, arguments = handle._callback, handle._args
+            number, got, kind = 0, "call", None
+            is_step = type(callback) is StepCallback
+            if (task := callback.__self__ if is_step else stepping_task(callback)) is not None:
                 actor = self._actor = task.actor if type(task) is PlayedTask else self._actor_of(task)
                 who, number = actor.name, actor.step
-                got = _delivered(task, actor, handle._args)
-                if is_any or type(callback) is StepCallback:
-                    kind = kind_of_step(actor, task, callback, self._arrivals, self._is_own, scenario)
+                is_plain = not arguments and actor.error is None and not task._must_cancel
+                got = "value" if is_plain else _delivered(task, actor, arguments)
+                if is_step or is_any:
+                    kind = kind_of_step(actor, task, callback, arrivals, is_own, scenario)
                 actor.step = number + 1
             elif type(handle) is Arrival:
                 who, number = handle.who, handle.number
-                kind = handle.kind if handle.kind in self._arrivals else None
+                kind = handle.kind if handle.kind in arrivals else None
                 self._actor, self._who = None, who
             else:
                 who = _label(callback)
                 self._actor, self._who = None, who
             waiting = len(ready)
-            handle._run()
+            try:
+                handle._context.run(callback, *arguments)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # as a handle's own _run, which costs a call more
+                message = f"Exception in callback {_label(callback)}"
+                self.call_exception_handler({"message": message, "exception": error, "handle": handle})
             record(_new_step((who, number, got, self._now, kind, entry, len(ready) - waiting, None)))
         if len(self._steps) >= self._max_steps:
             self.is_endless = self._stopping = True

@@ -53,6 +53,16 @@ class Plan:
         self._slow: dict[_Key, Slow] = {}
         self._raise: dict[_Key, Raise] = {}
         self._cancel: dict[_Key, Cancel] = {}
+        self._keys: set[_Key] = set()
+        if schedule:
+            self._prepare(schedule)
+        self._outside: list[tuple[int, asyncio.Handle]] = []
+        self._outlasting: list[asyncio.Handle] = []
+        self._cancelling: list[tuple[int, asyncio.Handle]] = []
+        self.disturbed: set[int] = set()
+        self.has_cancelled = False
+
+    def _prepare(self, schedule: Schedule) -> None:
         kinds: dict[type, dict[_Key, Any]] = {
             Late: self._late,
             Slow: self._slow,
@@ -61,12 +71,7 @@ class Plan:
         }
         for deviation in schedule:
             kinds[type(deviation)][canonical(deviation.task), deviation.step] = deviation
-        self._keys = {*self._late, *self._slow, *self._raise}
-        self._outside: list[tuple[int, asyncio.Handle]] = []
-        self._outlasting: list[asyncio.Handle] = []
-        self._cancelling: list[tuple[int, asyncio.Handle]] = []
-        self.disturbed: set[int] = set()
-        self.has_cancelled = False
+        self._keys.update(self._late, self._slow, self._raise)
 
     @property
     def is_over(self) -> bool:

@@ -7,8 +7,7 @@ import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from .failures import failure_of
 from .loop import PlayedLoop
@@ -26,8 +25,7 @@ _TURNS = 1000
 """How many iterations a cancelled task gets to clean up. A loop that never ends is closed where it is then."""
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(NamedTuple):
     """What came of one run.
 
     Attributes:
@@ -101,7 +99,10 @@ def _leaves(error: BaseException) -> list[str]:
 
 def _leave_nothing(loop: PlayedLoop) -> None:
     """End what the run has left over, as ``asyncio.run`` does, and without a word."""
-    if any(not task.done() for task in loop.tasks) or loop._asyncgens:  # type: ignore[attr-defined]
+    is_over = not loop._asyncgens  # type: ignore[attr-defined]
+    for task in loop.tasks:
+        is_over = is_over and task.done()
+    if not is_over:
         loop.set_exception_handler(lambda *_: None)
         _clean_up(loop)
     for task in loop.tasks:
