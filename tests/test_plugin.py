@@ -341,7 +341,8 @@ def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) 
         return set(line.partition("modules:")[2].split())
 
     added = modules("-p", "pytest_background_tasks.plugin") - modules()
-    assert added == {"pytest_background_tasks", "pytest_background_tasks.plugin"}
+    exploring = {f"pytest_background_tasks.exploring{name}" for name in ("", ".hooks", ".settings")}  # its options
+    assert added == {"pytest_background_tasks", "pytest_background_tasks.plugin", *exploring}
 
 
 def test_the_fixture_is_listed_with_a_sentence(pytester: pytest.Pytester) -> None:

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from .fixture import BackgroundTasks
-    from .own import OwnCode
     from .virtual_time import VirtualTime
 
-_own_code: pytest.StashKey[OwnCode] = pytest.StashKey()
+pytest_plugins = ["pytest_background_tasks.exploring.hooks"]  # the pytest side of @explore
+
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
 _time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
@@ -71,12 +71,10 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
     """
     from .fixture import BackgroundTasks
-    from .own import OwnCode
+    from .session import own_code
 
     config = request.config
-    if _own_code not in config.stash:
-        config.stash[_own_code] = OwnCode(config.rootpath, config.getini("background_tasks_packages"))
-    is_own = config.stash[_own_code]
+    is_own = own_code(config)
     is_own[str(request.path)] = True  # the test's module, wherever it lies (--pyargs)
     test = inspect.unwrap(request.function) if request.function is not None else None
     code = getattr(test, "__code__", None)
@@ -102,6 +100,7 @@ def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureReque
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """A test that could not go on has failed, also if the code under test caught the error that said so."""
+    __tracebackhide__ = True
     try:
         result = yield
     except Exception as error:

@@ -46,11 +46,13 @@ class PlayedLoop(UnplayableCalls):
         helper: runs what is sent to threads.
 
     Attributes:
+        watches_itself: that it notices when nothing can go on; who else watches loops leaves it alone.
         tasks: all that were created.
         is_stuck: nothing could go on.
         is_endless: it took more steps than may be.
     """
 
+    watches_itself = True
     _ready: deque[Any]
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
