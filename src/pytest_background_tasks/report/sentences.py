@@ -84,12 +84,16 @@ def _sentence(deviation: Deviation, trace: Trace) -> str:
     return f"{deviation.task} {wait}; {_ARRIVES.get((step and step.kind) or '', 'it goes on')} {late}"
 
 
-_ARRIVES = {
+_ARRIVES: dict[str | None, str] = {
     "sleep": "it ends",
     "thread": "the answer comes",
     "mock": "the answer comes",
     "yield": "the answer that this stands for comes",
 }
+
+
+def _arrives(step: Step | None) -> str:
+    return _ARRIVES.get(step.kind if step else None, "it goes on")
 
 
 def _wait_before(deviation: Deviation, trace: Trace) -> str:
