@@ -30,7 +30,7 @@ SHOP = """
         await asyncio.sleep(0)
         await shop.sell()
 
-    @explore
+    @explore(arrivals="yield")
     async def test_two_customers(shop):
         print("a run")
         async with asyncio.TaskGroup() as group:
@@ -406,12 +406,12 @@ def test_a_failure_tells_what_was_different_and_how_to_see_it_again(run) -> None
             "replay:  pytest test_it.py::test_two_customers --explore-replay sell@1+1",
         ]
     )
-    assert result.stdout.str().count("a run") == 1
+    assert result.outlines.count("a run") == 1
     assert "pytest_background_tasks/" not in result.stdout.str()
 
 
 def test_the_replay_line_can_be_pasted_into_a_shell(run) -> None:
-    source = SHOP.replace("@explore\n", '@pytest.mark.parametrize("kind", ["a b"])\n    @explore\n').replace(
+    source = SHOP.replace("@explore(", '@pytest.mark.parametrize("kind", ["a b"])\n    @explore(').replace(
         "customers(shop)", "customers(shop, kind)"
     )
     run(source).stdout.fnmatch_lines(
@@ -430,7 +430,7 @@ def test_a_failure_in_the_usual_order_says_so(run) -> None:
     result.stdout.fnmatch_lines(["E*as ever*", "This test fails in asyncio's usual order: nothing had to come late*"])
 
 
-def test_of_many_runs_the_report_shows_the_last(run) -> None:
+def test_of_many_runs_the_report_shows_the_last(run, pytester: pytest.Pytester) -> None:
     """What is printed, logged and recorded."""
     result = run(
         """
@@ -452,7 +452,7 @@ def test_of_many_runs_the_report_shows_the_last(run) -> None:
     result.assert_outcomes(passed=1)
     assert result.stdout.str().count("printed") == 1
     assert result.stdout.str().count("logged") == 1
-    xml = (result.outlines and open("junit.xml").read()) or ""  # noqa: PTH123, SIM115 # the current folder
+    xml = (pytester.path / "junit.xml").read_text()
     assert xml.count('name="key"') == 1
     assert 'name="explore" value="' in xml
 
