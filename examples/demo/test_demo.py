@@ -3,10 +3,13 @@
 
 import asyncio
 from collections import Counter
+from itertools import count
 
 from starlette.testclient import TestClient
 
+from pytest_background_tasks import Explorer
 from resync.api.app import app
+from resync.auditor import analyze_and_flag_memories
 from resync.parts import use
 from resync.store import Store
 
@@ -41,6 +44,11 @@ def test_demo(background_tasks, tmp_path):
         background_tasks.run_all_sync()
         show(captured_tasks)
 
+    print("\n5. Two audits at once, in every order that asyncio could have produced:  Explorer().explore(scenario)\n")
+    print(f"     in asyncio's usual order  {explored(tmp_path, max_deviations=0)}")
+    print(f"     when answers may be late  {explored(tmp_path, arrivals='thread')}")
+    print("     That is the task, and the step before which its answer came late: both audits judge one memory.")
+
     print("\nSo it goes every time. This was the test in examples/demo/test_demo.py, and pytest says:")
     assert judged(store) == len(MESSAGES)
 
@@ -61,6 +69,23 @@ def judged_after_a_conversation(store):
 def judged(store):
     deleted = len(MESSAGES) - len(asyncio.run(store.memories()))
     return deleted + len({judgement.memory_id for judgement in asyncio.run(store.judgements())})
+
+
+def explored(folder, **options):
+    runs = count()
+
+    async def scenario():
+        with use(store=Store(folder / f"explored-{next(runs)}-{'-'.join(options)}.db")) as parts:
+            await parts.store.add("ada", "Is it?", "perhaps")
+            await asyncio.gather(analyze_and_flag_memories(), audit_after_a_look(parts.store))
+            assert len(await parts.store.judgements()) == 1
+
+    return Explorer(**options).explore(scenario)
+
+
+async def audit_after_a_look(store):
+    await store.memories()
+    await analyze_and_flag_memories()
 
 
 def show(captured_tasks):

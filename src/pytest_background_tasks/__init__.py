@@ -24,10 +24,11 @@ if TYPE_CHECKING:
         ScheduleSyntaxError,
         TooManyBackgroundTasks,
     )
-    from .explore.exploration import Exploration, Failure
-    from .explore.explorer import Explorer
-    from .explore.schedule import Cancel, Late, Raise, Schedule, Slow
-    from .explore.trace import Step, Told, Trace
+    from .explorer.exploration import Exploration, Failure
+    from .explorer.explorer import Explorer
+    from .explorer.schedule import Cancel, Late, Raise, Schedule, Slow
+    from .explorer.trace import Step, Told, Trace
+    from .exploring.decorator import explore
     from .fixture import BackgroundTasks
     from .sites import Site
     from .targets import Target
@@ -70,26 +71,28 @@ __all__ = [
     "UnreferencedTaskWarning",
     "VirtualTime",
     "Wait",
+    "explore",
 ]
 
 _HOMES = {
     "BackgroundTasks": "fixture",
-    "Cancel": "explore.schedule",
+    "Cancel": "explorer.schedule",
     "CapturedTask": "capture.captured",
-    "Exploration": "explore.exploration",
-    "Explorer": "explore.explorer",
-    "Failure": "explore.exploration",
-    "Late": "explore.schedule",
-    "Raise": "explore.schedule",
-    "Schedule": "explore.schedule",
+    "Exploration": "explorer.exploration",
+    "Explorer": "explorer.explorer",
+    "Failure": "explorer.exploration",
+    "Late": "explorer.schedule",
+    "Raise": "explorer.schedule",
+    "Schedule": "explorer.schedule",
     "Site": "sites",
-    "Slow": "explore.schedule",
-    "Step": "explore.trace",
+    "Slow": "explorer.schedule",
+    "Step": "explorer.trace",
     "Target": "targets",
-    "Told": "explore.trace",
-    "Trace": "explore.trace",
+    "Told": "explorer.trace",
+    "Trace": "explorer.trace",
     "VirtualTime": "virtual_time",
     "Wait": "waits",
+    "explore": "exploring.decorator",
 }
 
 

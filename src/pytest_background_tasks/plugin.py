@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
     from .fixture import BackgroundTasks
-    from .own import OwnCode
     from .virtual_time import VirtualTime
     from .watch.modes import Modes
     from .watching import Watching
 
-_own_code: pytest.StashKey[OwnCode] = pytest.StashKey()
+pytest_plugins = ["pytest_background_tasks.exploring.hooks"]  # the pytest side of @explore
+
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
 _time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
@@ -107,14 +107,6 @@ def _defaults(config: pytest.Config) -> Modes:
     return Modes(modes["failed"], modes["leaked"], modes["unreferenced"], modes["deadlock"])
 
 
-def _own_code_of(config: pytest.Config) -> OwnCode:
-    from .own import OwnCode
-
-    if _own_code not in config.stash:
-        config.stash[_own_code] = OwnCode(config.rootpath, config.getini("background_tasks_packages"))
-    return config.stash[_own_code]
-
-
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Read the marks now, so that a wrong one ends the session before it has begun."""
@@ -134,9 +126,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
     if "asyncio" not in sys.modules or config.pluginmanager.has_plugin(_WATCHING):
         return
     if config.stash[_modes] != _OFF or item.get_closest_marker("background_tasks"):
+        from .session import own_code
         from .watching import Watching
 
-        watching = Watching(_own_code_of(config), _defaults(config), lambda item: item.stash.get(_tasks_of_test, None))
+        watching = Watching(own_code(config), _defaults(config), lambda item: item.stash.get(_tasks_of_test, None))
         config.pluginmanager.register(watching, _WATCHING)
 
 
@@ -188,9 +181,10 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
     """
     from .fixture import BackgroundTasks
+    from .session import own_code
 
     config = request.config
-    is_own = _own_code_of(config)
+    is_own = own_code(config)
     is_own[str(request.path)] = True  # the test's module, wherever it lies (--pyargs)
     test = inspect.unwrap(request.function) if request.function is not None else None
     code = getattr(test, "__code__", None)

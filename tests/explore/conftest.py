@@ -7,10 +7,10 @@ from typing import Any, Protocol
 import pytest
 
 from pytest_background_tasks import Schedule, Trace
-from pytest_background_tasks.explore.options import Options
-from pytest_background_tasks.explore.play import Run, play
-from pytest_background_tasks.explore.surroundings import Surroundings
-from pytest_background_tasks.explore.threads import HelperThread
+from pytest_background_tasks.explorer.options import Options
+from pytest_background_tasks.explorer.play import Run, play
+from pytest_background_tasks.explorer.surroundings import Surroundings
+from pytest_background_tasks.explorer.threads import HelperThread
 from pytest_background_tasks.own import OwnCode
 
 Scenario = Callable[[], Coroutine[Any, Any, object]]

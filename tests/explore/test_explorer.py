@@ -133,7 +133,7 @@ def test_no_deviations_at_all_is_asyncios_own_order_only() -> None:
 
 def test_time_may_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
-    monkeypatch.setattr("pytest_background_tasks.explore.explorer.monotonic", lambda: next(clock))
+    monkeypatch.setattr("pytest_background_tasks.explorer.explorer.monotonic", lambda: next(clock))
     exploration = Explorer(max_seconds=5).explore(two_clients)
     assert (exploration.verdict, exploration.runs) == ("truncated", 4)
     assert exploration.seconds == 6

@@ -195,7 +195,7 @@ def test_anyios_limiter_holds_on_a_played_loop(played: Played) -> None:
 
 
 def test_elsewhere_anyios_threads_are_as_ever() -> None:
-    from pytest_background_tasks.explore.surroundings import Surroundings
+    from pytest_background_tasks.explorer.surroundings import Surroundings
 
     async def main() -> int:
         return await anyio.to_thread.run_sync(anyio.from_thread.run_sync, len, "abc")

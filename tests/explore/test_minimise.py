@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_background_tasks import Cancel, Late, Schedule
-from pytest_background_tasks.explore.minimise import minimised
-from pytest_background_tasks.explore.schedule import Deviation
+from pytest_background_tasks.explorer.minimise import minimised
+from pytest_background_tasks.explorer.schedule import Deviation
 
 late = st.builds(Late, st.sampled_from("abc"), st.integers(0, 2), st.integers(1, 30))
 cancels = st.builds(Cancel, st.sampled_from("abc"), st.integers(0, 2), st.none() | st.integers(0, 9))

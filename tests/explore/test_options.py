@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import Explorer, Schedule
-from pytest_background_tasks.explore.options import Options
-from pytest_background_tasks.explore.trace import KINDS
+from pytest_background_tasks.explorer.options import Options
+from pytest_background_tasks.explorer.trace import KINDS
 
 
 class NeedsArguments(Exception):

@@ -9,11 +9,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pytest_background_tasks import Late, Schedule
-from pytest_background_tasks.explore.options import Options
-from pytest_background_tasks.explore.play import Scenario, play
-from pytest_background_tasks.explore.search import Search
-from pytest_background_tasks.explore.surroundings import Surroundings
-from pytest_background_tasks.explore.threads import HelperThread
+from pytest_background_tasks.explorer.options import Options
+from pytest_background_tasks.explorer.play import Scenario, play
+from pytest_background_tasks.explorer.search import Search
+from pytest_background_tasks.explorer.surroundings import Surroundings
+from pytest_background_tasks.explorer.threads import HelperThread
 from pytest_background_tasks.own import OwnCode
 
 OWN = OwnCode(Path(__file__).parent)

@@ -11,7 +11,7 @@ from unittest.mock import AsyncMock, create_autospec
 import pytest
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks.explore.surroundings import Surroundings
+from pytest_background_tasks.explorer.surroundings import Surroundings
 
 Played = Any  # the fixture
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import NotPlayable
-from pytest_background_tasks.explore import threads
-from pytest_background_tasks.explore.threads import HelperThread
+from pytest_background_tasks.explorer import threads
+from pytest_background_tasks.explorer.threads import HelperThread
 
 Played = Any  # the fixture
 

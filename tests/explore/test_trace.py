@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from pytest_background_tasks import Step, Told, Trace
-from pytest_background_tasks.explore.trace import first_difference
+from pytest_background_tasks.explorer.trace import first_difference
 
 
 def step(who: str, number: int = 0, time: float = 0.0, told: Told | None = None) -> Step:

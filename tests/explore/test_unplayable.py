@@ -76,7 +76,7 @@ def test_also_if_the_code_under_test_catches_the_error(played: Played) -> None:
 
 def test_every_abstract_call_of_a_loop_is_played_or_refused() -> None:
     """None is left that would only say NotImplementedError."""
-    from pytest_background_tasks.explore.loop import PlayedLoop
+    from pytest_background_tasks.explorer.loop import PlayedLoop
 
     for name, call in vars(asyncio.AbstractEventLoop).items():
         if callable(call) and not name.startswith("_"):

@@ -93,6 +93,14 @@ def has_lulls(loop: asyncio.AbstractEventLoop) -> bool:
     return hasattr(loop, "_selector")
 
 
+def watches_itself(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether `loop` notices by itself that nothing can go on, or goes on without end, as an explorer's loop does.
+
+    Then nobody else need watch it; and nobody can in seconds, for its time is virtual.
+    """
+    return getattr(loop, "watches_itself", False)
+
+
 class Alarm:
     """Rings at a moment of real time, whatever clock the loop runs on.
 
@@ -126,7 +134,7 @@ class Alarm:
 @contextmanager
 def alarm(loop: asyncio.AbstractEventLoop, deadline: float | None, ring: Callable[[], object]) -> Iterator[None]:
     """Inside, `ring` is called at `deadline` (``time.monotonic()``; None: never) unless `loop` is blocked then."""
-    if deadline is None:
+    if deadline is None or watches_itself(loop):
         yield
     elif has_lulls(loop):
         lull, listener = Lull.of(loop), Alarm(deadline, ring)

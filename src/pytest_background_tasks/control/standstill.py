@@ -22,7 +22,7 @@ from ..capture.capture import Capture
 from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from .deadlock import Deadlock
-from .lull import Lull, Select, has_lulls
+from .lull import Lull, Select, has_lulls, watches_itself
 from .outside import reasons_to_wait
 from .threads import is_at_work, places_of_threads
 
@@ -82,7 +82,7 @@ class Standstill:
             self._unwatch(loop)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop not in self._watched:
+        if loop not in self._watched and not watches_itself(loop):
             self._watched[loop] = self._watch_lulls(loop) if has_lulls(loop) else self._watch_clock(loop)
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -10,6 +10,7 @@ import asyncio
 from asyncio.futures import _set_result_unless_cancelled  # type: ignore[attr-defined]
 from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
+from functools import partial
 from types import BuiltinMethodType, CodeType, CoroutineType, GeneratorType
 from typing import Any
 
@@ -161,3 +162,10 @@ async def _answer_of_mock() -> None:
 
 ANSWER_OF_MOCK = _answer_of_mock.__code__
 answer_of_mock = _answer_of_mock
+
+
+def label_of(callback: Any) -> str:
+    """What a callback that is no step of a task is called in a trace."""
+    while isinstance(callback, partial):
+        callback = callback.func
+    return getattr(callback, "__qualname__", None) or type(callback).__name__

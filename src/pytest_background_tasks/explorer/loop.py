@@ -25,7 +25,7 @@ from typing import Any
 
 from ..errors import NotPlayable
 from .actors import Actor, Names
-from .arrivals import Arrival, ReadyHandle, StepCallback, ends_sleep, kind_of_step, settle, stepping_task
+from .arrivals import Arrival, ReadyHandle, StepCallback, ends_sleep, kind_of_step, label_of, settle, stepping_task
 from .options import Options
 from .plan import Plan
 from .schedule import Deviation, Schedule
@@ -46,11 +46,13 @@ class PlayedLoop(UnplayableCalls):
         helper: runs what is sent to threads.
 
     Attributes:
+        watches_itself: that it notices when nothing can go on; who else watches loops leaves it alone.
         tasks: all that were created.
         is_stuck: nothing could go on.
         is_endless: it took more steps than may be.
     """
 
+    watches_itself = True
     _ready: deque[Any]
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
@@ -304,7 +306,7 @@ class PlayedLoop(UnplayableCalls):
                 kind = handle.kind if handle.kind in arrivals else None
                 self._actor, self._who = None, who
             else:
-                who = _label(callback)
+                who = label_of(callback)
                 self._actor, self._who = None, who
             waiting = len(ready)
             try:
@@ -312,7 +314,7 @@ class PlayedLoop(UnplayableCalls):
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # as a handle's own _run, which costs a call more
-                message = f"Exception in callback {_label(callback)}"
+                message = f"Exception in callback {label_of(callback)}"
                 self.call_exception_handler({"message": message, "exception": error, "handle": handle})
             record(_new_step((who, number, got, self._now, kind, entry, len(ready) - waiting, None)))
         if len(self._steps) >= self._max_steps:
@@ -392,9 +394,3 @@ def _delivered(task: Any, actor: Actor, arguments: tuple[Any, ...]) -> str:
         if future._exception is not None:
             return type(future._exception).__name__
     return "value"
-
-
-def _label(callback: Any) -> str:
-    while isinstance(callback, partial):
-        callback = callback.func
-    return getattr(callback, "__qualname__", None) or type(callback).__name__

@@ -4,13 +4,14 @@ Private names of CPython used here: ``_callback`` of a handle.
 """
 
 import asyncio
+import inspect
 import re
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import replace
 from typing import Any
 
-from ..sites import waiting_site
+from ..sites import Site, definition, waiting_site
 from ..waits import wait_of
 from .arrivals import stepping_task
 from .loop import PlayedLoop
@@ -36,7 +37,7 @@ class TellingLoop(PlayedLoop):
         for _ in range(size):
             handle: Any = self._ready[0]
             task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
-            site = task and waiting_site(task.get_coro(), self._is_own)
+            site = task and _site(task.get_coro(), self._is_own)
             before = len(self._steps)
             super()._run_handles(1, entry)
             if len(self._steps) > before:
@@ -61,6 +62,14 @@ class TellingLoop(PlayedLoop):
         self._names.settle()
         wait = wait_of(task, self._is_own, _name)
         return "" if wait is None else str(wait)
+
+
+def _site(coroutine: Any, is_own: Any) -> Site | None:
+    """Where a task goes on; before its first step, where its function is defined."""
+    code = getattr(coroutine, "cr_code", None)
+    if code is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
+        return definition(code)
+    return waiting_site(coroutine, is_own)
 
 
 # How a name is to be shown is known only at the end, when all tasks have been started.

@@ -24,7 +24,8 @@ class Told(NamedTuple):
     """What is recorded of a step only when a run is played to be shown.
 
     Attributes:
-        site: the line at which the task goes on, ``file:line in function``; empty if it has none.
+        site: the line at which the task goes on, ``file:line in function``; for its first step, that of its function;
+            empty if it has none.
         then: what it waits for afterwards, in words; empty if it has ended.
         woken_by: index of the step that made this one ready, or None if that was nobody's step.
     """

@@ -1,1 +1,0 @@
-"""Schedules, traces, the loop that plays a schedule, and the search for one that fails. Knows nothing of pytest."""

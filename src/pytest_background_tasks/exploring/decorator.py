@@ -1,0 +1,153 @@
+"""The decorator ``@explore``."""
+
+from __future__ import annotations
+
+import inspect
+import unittest
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+
+import pytest
+
+from ..explorer.options import CancelTarget, Error, Options
+from ..explorer.schedule import Schedule
+
+_Test = TypeVar("_Test", bound=Callable[..., Any])
+_Kind = Literal["start", "yield", "sleep", "timer", "thread", "mock"]
+
+
+class Arguments(TypedDict, total=False):
+    """The keyword arguments of ``@explore``; `Explorer` documents all but ``without``."""
+
+    max_schedules: int
+    max_deviations: int
+    max_seconds: float | None
+    max_steps: int
+    arrivals: Literal["any"] | _Kind | Sequence[_Kind] | set[_Kind]
+    cancel: bool | CancelTarget | Sequence[CancelTarget]
+    raises: Error | Sequence[Error] | None
+    slow: bool
+    samples: int
+    seed: int | str | None
+    replay: str | Schedule | None
+    leaks: bool
+    without: Sequence[str]
+
+
+class Explored:
+    """What ``@explore`` has made of a test function.
+
+    Attributes:
+        test: the ``async def``.
+        outer: the function that pytest finds in its place.
+        options: keyword arguments of `Explorer`.
+        without: names of fixtures to do without.
+    """
+
+    def __init__(self, test: Callable[..., Any], outer: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        self.test = test
+        self.outer = outer
+        self.without = _names(arguments.pop("without", ()))
+        Options.of(arguments)  # raises here what is wrong, and not when the test runs
+        self.options = arguments
+
+
+@overload
+def explore(test: _Test, /) -> _Test: ...
+@overload
+def explore(**options: Unpack[Arguments]) -> Callable[[_Test], _Test]: ...
+def explore(test: Any = None, /, **options: Any) -> Any:
+    """Run an ``async def`` test many times, each time in another order that asyncio could have produced.
+
+    What comes from outside may come late: the start of a task, the end of a sleep, the answer of a thread. It starts
+    with asyncio's usual order, and goes on to others, the least unusual first, until one fails, none is left, or the
+    budget ends. Fixtures of function scope are fresh in every run. No async plugin is needed; the test carries the mark
+    ``explore``.
+
+    Args:
+        test: the test, when it is written without options: ``@explore``.
+        options: as for `Explorer`; defaults come from the command line and the ini file. And ``without``: names of
+            autouse fixtures that this test does without, because they are async.
+
+    Raises:
+        TypeError, ValueError: for a wrong option, or for what is no ``async def`` test; says what to write.
+
+    >>> @explore(max_deviations=1)
+    ... async def test_two_may_write(store):
+    ...     async with asyncio.TaskGroup() as group:
+    ...         group.create_task(store.write("a"))
+    ...         group.create_task(store.write("b"))
+    >>> [mark.name for mark in test_two_may_write.pytestmark]
+    ['explore']
+    """
+    __tracebackhide__ = True
+    if test is None:
+        return lambda test: _explored(test, options)
+    if options or not callable(test):
+        raise TypeError(f"explore({test!r}, ...): write  @explore  or  @explore(max_deviations=2)")
+    return _explored(test, options)
+
+
+def _explored(test: Any, arguments: dict[str, Any]) -> Any:
+    __tracebackhide__ = True
+    _refuse_unfit(test)
+
+    @wraps(test)
+    def outer(*args: Any, **_: Any) -> None:
+        __tracebackhide__ = True
+        raise _not_by_pytest(test, args)
+
+    outer._explored = Explored(test, outer, dict(arguments))  # type: ignore[attr-defined]
+    return pytest.mark.explore(outer)
+
+
+def _refuse_unfit(test: Any) -> None:
+    __tracebackhide__ = True
+    name = getattr(test, "__name__", repr(test))
+    if isinstance(test, (staticmethod, classmethod)):
+        raise TypeError(f"@explore stands above @{type(test).__name__} of {name}; write it below, next to the def")
+    if getattr(test, "is_hypothesis_test", False):
+        raise TypeError(
+            f"@explore cannot explore {name}, which is a test of Hypothesis\n{_instead(name, '@given(...)')}"
+        )
+    if hasattr(test, "_explored"):
+        raise TypeError(f"@explore stands twice above {name}; write it once, with all options")
+    if not inspect.iscoroutinefunction(test):
+        raise TypeError(
+            f"@explore explores an async def; {name} is none\n  write:  async def {name}(...)\n"
+            f"or, to explore only a part of a test:\n{_instead(name)}"
+        )
+
+
+def _not_by_pytest(test: Any, args: tuple[Any, ...]) -> TypeError:
+    name = test.__name__
+    if args and isinstance(args[0], unittest.TestCase):
+        return TypeError(f"@explore does not explore methods of a unittest.TestCase\n{_instead(f'{name}(self)')}")
+    return TypeError(
+        f"{name} has the decorator @explore, which only pytest can run (with this plugin on); it was called by other "
+        f"means, as another decorator does that stands above @explore, such as @given\n{_instead(name)}"
+    )
+
+
+def _instead(test: str, above: str = "") -> str:
+    """What to write where the decorator does not serve."""
+    head = test if test.endswith(")") else f"{test}(...)"
+    lines = [above] if above else []
+    lines += [
+        f"def {head}:",
+        "    async def scenario():",
+        "        ...                          # what the test did",
+        "    exploration = Explorer().explore(scenario)   # from pytest_background_tasks import Explorer",
+        "    if exploration.failure:",
+        "        raise exploration.failure.error",
+    ]
+    return "Use an Explorer inside the test:\n" + "\n".join(f"    {line}" for line in lines)
+
+
+def _names(without: Any) -> tuple[str, ...]:
+    names = (without,) if isinstance(without, str) else tuple(without)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(f"without={without!r}: {name!r} is no name of a fixture; write e.g. without=['clean_db']")
+    return names

@@ -1,0 +1,494 @@
+"""`@explore` as pytest shows it: an ordinary test, fresh fixtures, options, and what is reported."""
+
+from textwrap import dedent
+
+import pytest
+
+HEAD = """
+    import asyncio, pytest
+    from pytest_background_tasks import explore
+
+    async def twice():
+        await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
+
+"""
+
+SHOP = """
+    class Shop:
+        left = 2
+
+        async def sell(self):
+            before = self.left
+            await asyncio.sleep(0)
+            self.left = before - 1
+
+    @pytest.fixture
+    def shop():
+        return Shop()
+
+    async def look_and_sell(shop):
+        await asyncio.sleep(0)
+        await shop.sell()
+
+    @explore(arrivals="yield")
+    async def test_two_customers(shop):
+        print("a run")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(shop.sell())
+            group.create_task(look_and_sell(shop))
+        assert shop.left == 0
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Run a generated project in process, without the plugins of the environment."""
+
+    def run(source: str, *args: str, plugins: tuple[str, ...] = ()) -> pytest.RunResult:
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        pytester.makepyfile(test_it=dedent(HEAD) + dedent(source))
+        named = [word for plugin in ("pytest_background_tasks.plugin", *plugins) for word in ("-p", plugin)]
+        options = ["-o", "asyncio_default_fixture_loop_scope=function"] if "pytest_asyncio.plugin" in plugins else []
+        return pytester.runpytest_inprocess("-W", "error", *named, *options, *args)
+
+    return run
+
+
+# An ordinary test.
+
+
+def test_no_async_plugin_is_needed_and_the_mark_selects(run) -> None:
+    source = """
+        @explore
+        async def test_it():
+            await twice()
+
+        def test_other(): ...
+    """
+    run(source, "--strict-markers").assert_outcomes(passed=2)
+    run(source, "-m", "not explore").assert_outcomes(passed=1, deselected=1)
+
+
+@pytest.mark.parametrize(
+    ("plugin", "head", "args"),
+    [
+        ("pytest_asyncio.plugin", "pytestmark = pytest.mark.asyncio", ()),
+        ("pytest_asyncio.plugin", "pytestmark = pytest.mark.asyncio(loop_scope='module')", ()),
+        ("pytest_asyncio.plugin", "", ("--asyncio-mode=auto",)),
+        ("anyio.pytest_plugin", "pytestmark = pytest.mark.anyio", ()),
+        (
+            "anyio.pytest_plugin",
+            "pytestmark = [pytest.mark.anyio, pytest.mark.parametrize('anyio_backend', ['asyncio'])]",
+            (),
+        ),
+    ],
+)
+def test_no_async_plugin_gets_in_the_way(run, plugin: str, head: str, args: tuple[str, ...]) -> None:
+    source = f"""
+        {head}
+
+        @explore
+        async def test_explored():
+            await twice()
+            assert type(asyncio.get_running_loop()).__name__ == "PlayedLoop"
+    """
+    run(source, *args, plugins=(plugin,)).assert_outcomes(passed=1)
+
+
+def test_another_backend_is_skipped(run) -> None:
+    result = run(
+        """
+        pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+
+        @explore
+        async def test_it():
+            await twice()
+        """,
+        plugins=("anyio.pytest_plugin",),
+    )
+    result.assert_outcomes(passed=1, skipped=1)
+
+
+def test_parametrize_marks_and_classes_work(run) -> None:
+    """A class has a new instance in every run."""
+    run(
+        """
+        class TestIt:
+            def setup_method(self):
+                self.fresh = True
+
+            @pytest.mark.parametrize("number", [1, 2])
+            @explore
+            async def test_it(self, number):
+                assert vars(self) == {"fresh": True}
+                self.used = number
+                await twice()
+
+        class TestWithoutFixtures:
+            @explore
+            @pytest.mark.xfail(strict=True, raises=ZeroDivisionError)
+            async def test_it(self):
+                assert vars(self) == {}
+                self.used = True
+                await twice()
+                1 / 0
+
+        @pytest.mark.skip
+        @explore
+        async def test_skipped(): ...
+
+        @explore
+        async def test_skips_itself():
+            pytest.skip("no reason")
+        """
+    ).assert_outcomes(passed=2, xfailed=1, skipped=2)
+
+
+# Fixtures.
+
+
+def test_fixtures_of_function_scope_are_fresh_in_every_run(run) -> None:
+    run(
+        """
+        made, ended = [], []
+
+        @pytest.fixture(scope="module")
+        def shared():
+            made.append("shared")
+            return []
+
+        @pytest.fixture
+        def fresh(shared, tmp_path, monkeypatch):
+            made.append("fresh")
+            assert not list(tmp_path.iterdir())
+            (tmp_path / "used").touch()
+            yield []
+            ended.append("fresh")
+
+        @explore
+        async def test_it(fresh, shared, request, background_tasks):
+            assert fresh == [] and request.getfixturevalue("fresh") is fresh
+            fresh.append(1)
+            assert background_tasks.task_count == 0
+            await twice()
+
+        def test_afterwards():
+            assert made.count("shared") == 1
+            assert made.count("fresh") == len(ended) > 3
+        """
+    ).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        ("yield\n    assert len(runs) < 3, 'cannot clean up'", "*in the teardown of a fixture after run 3*"),
+        ("assert len(runs) < 3, 'no more room'\n    yield", "*in the setup of a fixture before run 3*"),
+        ("if len(runs) == 3: pytest.skip('enough')\n    yield", "*1 skipped*"),
+    ],
+)
+def test_a_fixture_may_end_the_exploration(run, body: str, line: str) -> None:
+    source = f"""
+runs = []
+
+@pytest.fixture
+def room():
+    runs.append(1)
+    {body}
+
+@explore
+async def test_it(room):
+    await twice()
+"""
+    result = run(source)
+    result.stdout.fnmatch_lines([line])
+    result.stdout.no_fnmatch_line("*explorer/*")
+
+
+def test_an_async_fixture_is_named(run) -> None:
+    """Also an autouse one, of any scope; the test can do without that."""
+    source = """
+        @pytest.fixture(autouse=True, scope="session")
+        async def clean_db():
+            yield
+
+        @explore{options}
+        async def test_it():
+            await twice()
+    """
+    result = run(source.replace("{options}", ""), plugins=("pytest_asyncio.plugin",))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E*its fixture clean_db is async (*test_it.py:* in clean_db)",
+            "*async with clean_db_of_the_test() as clean_db:",
+            "*or do without it:  @explore(without=[[]'clean_db'])",
+        ]
+    )
+    run(source.replace("{options}", "(without=['clean_db'])")).assert_outcomes(passed=1)
+    run(source.replace("{options}", ""), "--explore-without=clean_db").assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "message"),
+    [
+        ("without=['nothing']", "", "*without='nothing': test_it has no such fixture*"),
+        ("without='tmp_path'", "tmp_path", "*test_it asks for tmp_path, and without= names it*"),
+        ("", "virtual_time", "*on virtual time already*"),
+    ],
+)
+def test_fixtures_that_cannot_be(run, options: str, arguments: str, message: str) -> None:
+    result = run(
+        f"""
+        @explore({options})
+        async def test_it({arguments}): ...
+        """
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines([message])
+
+
+# background_tasks in an explored test.
+
+
+def test_background_tasks_work_inside(run) -> None:
+    """Virtual time is no time-out, and a standstill is the explorer's to find."""
+    result = run(
+        """
+        async def job():
+            await asyncio.sleep(3600)
+            return 7
+
+        @explore
+        async def test_runs(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(job())
+            assert await background_tasks.run_all_async() == [7]
+
+        @explore
+        async def test_waits_for_what_never_comes(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(job())
+            await asyncio.Event().wait()
+        """
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["E*Deadlock: nothing can go on:", "never run: job() held: *"])
+
+
+# Bad input.
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("@explore\ndef test_it(): ...", "*TypeError: @explore explores an async def; test_it is none"),
+        ("@explore(max_deviations=-1)\nasync def test_it(): ...", "*ValueError: max_deviations=-1: at least 0*"),
+        ("@explore(raises=1)\nasync def test_it(): ...", "*1 is no exception*"),
+        ("@explore(depth=1)\nasync def test_it(): ...", "*depth= is no option of an exploration*"),
+        ("@explore(replay='client@')\nasync def test_it(): ...", "*this is no schedule*"),
+        ("@explore(without=[1])\nasync def test_it(): ...", "*1 is no name of a fixture*"),
+        ("@explore\n@explore\nasync def test_it(): ...", "*stands twice above test_it*"),
+        ("class TestIt:\n    @explore\n    @staticmethod\n    async def test_it(): ...", "*above @staticmethod*"),
+        (
+            "import hypothesis as h\n@explore\n@h.given(h.strategies.none())\nasync def test_it(x): ...",
+            "*Use an Explorer inside the test:",
+        ),
+        (
+            "import hypothesis as h\n@h.given(h.strategies.none())\n@explore\nasync def test_it(x): ...",
+            "*Use an Explorer inside the test:",
+        ),
+        (
+            "import unittest\nclass TestIt(unittest.TestCase):\n    @explore\n    async def test_it(self): ...",
+            "*does not explore methods of a unittest.TestCase",
+        ),
+        (
+            "from unittest.mock import patch\n@patch('os.getcwd')\n@explore\nasync def test_it(x): ...",
+            "*another decorator stands above @explore*",
+        ),
+    ],
+)
+def test_what_cannot_be_explored_says_what_to_write(run, source: str, message: str) -> None:
+    result = run("\n" + source)
+    assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
+    result.stdout.fnmatch_lines([message])
+
+
+# Options.
+
+
+@pytest.mark.parametrize(
+    ("ini", "args", "own", "deviations"),
+    [
+        ("", (), "", 2),
+        ("explore_max_deviations = 1", (), "", 1),
+        ("explore_max_deviations = 1", ("--explore-max-deviations=3",), "", 3),
+        ("explore_max_deviations = 1", ("--explore-max-deviations=3",), "max_deviations=0", 0),
+    ],
+)
+def test_a_keyword_wins_over_the_command_line_and_that_over_the_ini(
+    run, pytester: pytest.Pytester, ini: str, args: tuple[str, ...], own: str, deviations: int
+) -> None:
+    pytester.makeini(f"[pytest]\n{ini}")
+    source = f"""
+        @explore({own})
+        async def test_it():
+            async def client():
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            await asyncio.gather(client(), client())
+    """
+    result = run(source, *args)
+    result.stdout.fnmatch_lines([f"*bounded: nothing fails with up to {deviations} deviations*"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("explore_max_schedules = many", "explore_max_schedules = many: cannot be read"),
+        ("explore_max_schedules = 0", "explore_max_schedules = 0: max_schedules=0: at least 1*"),
+        ("explore_slow = perhaps", "explore_slow = perhaps: cannot be read"),
+        ("explore_arrivals = post", "explore_arrivals = post: arrivals=('post',): 'post' is no kind of arrival*"),
+    ],
+)
+def test_a_wrong_value_is_a_usage_error(run, pytester: pytest.Pytester, line: str, message: str) -> None:
+    pytester.makeini(f"[pytest]\n{line}")
+    result = run("def test_it(): ...")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"*{message}", "  write e.g. *"])
+
+
+def test_a_replay_is_of_one_test(run) -> None:
+    source = (
+        SHOP
+        + """
+    @explore
+    async def test_other(): ...
+    """
+    )
+    result = run(source, "--explore-replay=sell@1+1", "-k", "two_customers")
+    result.assert_outcomes(failed=1, deselected=1)
+    result.stdout.fnmatch_lines(["This was a replay of one schedule; verdict: failed."])
+    result = run(source, "--explore-replay=sell@1+1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*plays one test, and 2 explored tests are selected*"])
+    result = run(source, "--explore-replay=sell@")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*expected @ and the number of a step*"])
+
+
+def test_a_random_seed_is_shown(run) -> None:
+    result = run(SHOP, "--explore-seed=random")
+    result.stdout.re_match_lines([r"explore: --explore-seed=\d+"])
+
+
+# What is reported.
+
+
+def test_a_failure_tells_what_was_different_and_how_to_see_it_again(run) -> None:
+    """The assertion comes first and whole; the output is that of one run; nothing of ours is in the traceback."""
+    result = run(SHOP)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            ">*assert shop.left == 0",
+            "E*assert 1 == 0",
+            "*- explore -*",
+            "This test passes in asyncio's usual order. It fails when this is different:",
+            "  [*] sell waits for asyncio.sleep(0) at test_it.py:* in Shop.sell; the answer * comes 1 place later*",
+            "The orders part at step *:",
+            "    usually  *",
+            "    here     *",
+            "This can happen if what was late *",
+            "    'yield'  asyncio.sleep(0); in a test it stands for I/O",
+            "If it cannot in your program:  @explore(arrivals=[[]'start', 'sleep', 'timer', 'thread', 'mock'])",
+            "Found in run *",
+            "replay:  pytest test_it.py::test_two_customers --explore-replay sell@1+1",
+        ]
+    )
+    assert result.outlines.count("a run") == 1
+    assert "pytest_background_tasks/" not in result.stdout.str()
+
+
+def test_the_replay_line_can_be_pasted_into_a_shell(run) -> None:
+    source = SHOP.replace("@explore(", '@pytest.mark.parametrize("kind", ["a b"])\n    @explore(').replace(
+        "customers(shop)", "customers(shop, kind)"
+    )
+    run(source).stdout.fnmatch_lines(
+        ["replay:  pytest 'test_it.py::test_two_customers[[]a b]' --explore-replay sell@1+1"]
+    )
+
+
+def test_a_failure_in_the_usual_order_says_so(run) -> None:
+    result = run(
+        """
+        @explore
+        async def test_it():
+            assert False, "as ever"
+        """
+    )
+    result.stdout.fnmatch_lines(["E*as ever*", "This test fails in asyncio's usual order: nothing had to come late*"])
+
+
+def test_of_many_runs_the_report_shows_the_last(run, pytester: pytest.Pytester) -> None:
+    """What is printed, logged and recorded."""
+    result = run(
+        """
+        import logging
+
+        @explore
+        async def test_it(record_property, caplog):
+            print("printed")
+            logging.getLogger().warning("logged")
+            assert len(caplog.records) == 1
+            record_property("key", "value")
+            await twice()
+        """,
+        "-rP",
+        "--junit-xml=junit.xml",
+        "-o",
+        "junit_family=legacy",
+    )
+    result.assert_outcomes(passed=1)
+    assert result.stdout.str().count("printed") == 1
+    assert result.stdout.str().count("logged") == 1
+    xml = (pytester.path / "junit.xml").read_text()
+    assert xml.count('name="key"') == 1
+    assert 'name="explore" value="' in xml
+
+
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None:
+    source = """
+        @explore
+        async def test_it():
+            await twice()
+
+        @explore(max_schedules=2)
+        async def test_short():
+            await twice()
+    """
+    args = ("-n1",) if plugins else ()
+    result = run(source, "-v", *args, plugins=plugins)
+    result.stdout.fnmatch_lines(
+        [
+            "*PASSED (exhausted, * runs, * distinct)*",
+            "*PASSED (truncated, 2 runs, * distinct)*",
+            "*- explored -*",
+            "test_it.py::test_it",
+            "    exhausted: nothing fails in any order of arrivals; *",
+            "    truncated: nothing has failed yet; *",
+        ]
+    )
+
+
+def test_of_many_explored_tests_the_summary_counts_verdicts(run) -> None:
+    result = run(
+        """
+        @pytest.mark.parametrize("number", range(12))
+        @explore
+        async def test_it(number):
+            await twice()
+        """
+    )
+    result.stdout.fnmatch_lines(["*- explored -*", "12 exhausted"])
