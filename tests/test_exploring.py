@@ -492,3 +492,30 @@ def test_of_many_explored_tests_the_summary_counts_verdicts(run) -> None:
         """
     )
     result.stdout.fnmatch_lines(["*- explored -*", "12 exhausted"])
+
+
+def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) -> None:
+    """Once a running call has started it; the failure is told although one of the tasks has not had a step yet."""
+    result = run(
+        HEAD
+        + """
+    @explore
+    async def test_an_update_is_lost(background_tasks):
+        total = [0]
+
+        async def add(waits):
+            if waits:
+                await asyncio.sleep(0)
+            before = total[0]
+            await asyncio.sleep(0)
+            total[0] = before + 1
+
+        background_tasks.start_capturing()
+        asyncio.create_task(add(False))
+        asyncio.create_task(add(True))
+        await background_tasks.run_all_async()
+        assert total == [2]
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*assert [[]1] == [[]2]", "This test passes in asyncio's usual order.*", "replay:*"])

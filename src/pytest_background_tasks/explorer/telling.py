@@ -77,4 +77,5 @@ _NAME = re.compile("\0(.*?)\0")
 
 
 def _name(task: Any) -> str:
-    return f"\0{task.actor.name}\0"
+    actor = getattr(task, "actor", None)  # a task that was not made by the loop has none before its first step
+    return task.get_name() if actor is None else f"\0{actor.name}\0"
