@@ -1,6 +1,7 @@
 """step: exactly one step of one task, and the next only when it is asked for."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -107,14 +108,19 @@ async def test_what_makes_it_ready_is_waited_for(background_tasks: BackgroundTas
 
     async def job() -> str:
         await asyncio.sleep(60)
-        await asyncio.to_thread(list)
+        await asyncio.to_thread(gate.wait)
         return "done"
 
+    gate = threading.Event()
     background_tasks.start_capturing()
     asyncio.create_task(job())
     waits = [(await background_tasks.step_async(job)).suspended_at for _ in range(2)]
-    assert [wait and wait.waits_for for wait in waits] == ["a sleep of 60 s (60 s left)", "a thread that runs list"]
+    assert [wait and wait.waits_for for wait in waits] == [
+        "a sleep of 60 s (60 s left)",
+        "a thread that runs Event.wait",
+    ]
     assert virtual_time.now == 60
+    gate.set()
     assert (await background_tasks.step_async(job)).result() == "done"
 
 
