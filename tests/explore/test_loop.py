@@ -222,6 +222,8 @@ async def guarded(program: Program, what: list[Op]) -> None:
     program.is_over = True
 
 
+# Tasks of the random programs fail and nobody looks, on asyncio's loop as on ours.
+@pytest.mark.background_tasks(failed="ignore", unreferenced="ignore")
 @settings(deadline=None, max_examples=200)
 @given(what=ops)
 def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, what: list[Op]) -> None:
@@ -231,6 +233,7 @@ def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, 
     assert ours.log == theirs.log
 
 
+@pytest.mark.background_tasks(failed="ignore", unreferenced="ignore")
 @settings(deadline=None, max_examples=100)
 @given(what=ops, late=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 6)), max_size=4))
 def test_a_schedule_is_played_the_same_way_twice(played: Played, what: list[Op], late: list[tuple[int, int]]) -> None:
