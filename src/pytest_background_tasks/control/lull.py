@@ -67,6 +67,15 @@ class Lull:
         """Do not ask it any more; after the last one the selector is as it was."""
         self._chain_up([other for other in self._listeners if other is not listener])
 
+    @contextmanager
+    def listening(self, listener: Listener) -> Iterator[None]:
+        """Ask `listener` inside."""
+        self.add(listener)
+        try:
+            yield
+        finally:
+            self.remove(listener)
+
     def _chain_up(self, listeners: list[Listener]) -> None:
         before = self._chain
         self._listeners = sorted(listeners, key=lambda listener: listener.rank)
@@ -137,12 +146,8 @@ def alarm(loop: asyncio.AbstractEventLoop, deadline: float | None, ring: Callabl
     if deadline is None or watches_itself(loop):
         yield
     elif has_lulls(loop):
-        lull, listener = Lull.of(loop), Alarm(deadline, ring)
-        lull.add(listener)
-        try:
+        with Lull.of(loop).listening(Alarm(deadline, ring)):
             yield
-        finally:
-            lull.remove(listener)
     else:  # on a loop without lulls time is real
         timer = loop.call_later(max(deadline - monotonic(), 0), ring)
         try:

@@ -94,17 +94,15 @@ def telling(under_way: UnderWay, tell: Callable[[], object]) -> Iterator[None]:
     """Inside, `tell` is called as soon as the loop of `under_way` is quiet."""
     loop: Any = under_way.loop
     if has_lulls(loop):
-        lull, listener = Lull.of(loop), Quiet(under_way, tell)
-        lull.add(listener)
-        try:
+        with Lull.of(loop).listening(Quiet(under_way, tell)):
             yield
-        finally:
-            lull.remove(listener)
     else:
         counter = _Counter(loop, tell)
-        with replaced(loop, "call_soon", lambda _: counter.call_soon):
-            yield
-        counter.close()
+        try:
+            with replaced(loop, "call_soon", lambda _: counter.call_soon):
+                yield
+        finally:
+            counter.close()
 
 
 @contextmanager
