@@ -202,7 +202,8 @@ async def test_it(room):
 """
     result = run(source)
     result.stdout.fnmatch_lines([line])
-    result.stdout.no_fnmatch_line("*explorer/*")
+    for foreign in ("*explorer/*", "*CallInfo*"):
+        result.stdout.no_fnmatch_line(foreign)
 
 
 def test_an_async_fixture_is_named(run) -> None:

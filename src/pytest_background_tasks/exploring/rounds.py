@@ -54,6 +54,7 @@ class Rounds:
             self._tear_down()
         for name in ("_instance", "_obj"):  # a new instance of the test's class
             vars(item).pop(name, None)
+        item.obj  # noqa: B018 - binds it again; pytest shows the whole traceback of an item without it
         if self._has_fixtures:
             self._set_up()
         self._forget_reports()
