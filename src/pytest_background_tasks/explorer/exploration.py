@@ -14,6 +14,8 @@ Verdict: TypeAlias = Literal["failed", "exhausted", "bounded", "truncated"]
 many deviations; ``truncated``: nothing failed before the budget ended.
 """
 
+Found: TypeAlias = Literal["search", "first", "replay"]
+
 FAULTS = ("cancellations", "errors", "slow answers")
 """What may be tried beside lateness."""
 
@@ -31,6 +33,7 @@ class Failure:
         asyncio_trace: what happens under the empty schedule.
         kinds: which kinds of arrival were made late, failed or were slow: what must stand for something from outside.
         run: in which run it was found, from 1.
+        found: by the search; among those that were to be tried first; or as the replay that was asked for.
     """
 
     error: BaseException
@@ -39,6 +42,7 @@ class Failure:
     asyncio_trace: Trace = field(repr=False)
     kinds: frozenset[str]
     run: int
+    found: Found
     _play: Callable[[], None] = field(repr=False, compare=False)
 
     def reproduce(self) -> None:
