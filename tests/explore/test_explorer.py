@@ -59,6 +59,9 @@ async def one_after_the_other() -> None:
     await asyncio.sleep(1)
 
 
+class Passing(Exception): ...
+
+
 # Verdicts.
 
 
@@ -550,6 +553,26 @@ def test_an_outcome_that_passes_through_ends_the_exploration() -> None:
     with pytest.raises(Skipped):
         Explorer().explore(scenario)
     assert next(runs) == 6
+
+
+@pytest.mark.parametrize(("errors", "expected"), [((Passing, Passing), Passing), ((Passing, LookupError), None)])
+def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(errors: Any, expected: Any) -> None:
+    """As when somebody skips a test, or quits the debugger, in a task of a group. It does not hide an error."""
+
+    async def fail(error: type[BaseException]) -> None:
+        raise error
+
+    async def scenario() -> None:
+        async with asyncio.TaskGroup() as group:
+            for error in errors:
+                group.create_task(fail(error))
+
+    explorer = Explorer(passes_through=(Passing,))
+    if expected is None:
+        assert explorer.explore(scenario).verdict == "failed"
+    else:
+        with pytest.raises(expected):
+            explorer.explore(scenario)
 
 
 # What users stumble over first.

@@ -43,15 +43,21 @@ class Failure:
     kinds: frozenset[str]
     run: int
     found: Found
-    _play: Callable[[], None] = field(repr=False, compare=False)
+    _play: Callable[..., None] = field(repr=False, compare=False)
 
-    def reproduce(self) -> None:
+    def reproduce(self, look: Callable[[BaseException], object] | None = None) -> None:
         """Run the scenario under this schedule again, for a debugger to look at.
+
+        Args:
+            look: called at the moment of the failure with the error: where it is raised, with all frames still there,
+                in the running loop, so ``asyncio.all_tasks()`` and the values of variables are those of that moment.
+                At a deadlock that is where the scenario waits. For example
+                ``lambda error: pdb.post_mortem(error.__traceback__)``.
 
         Raises:
             BaseException: what the scenario raises; that is, `error` again.
         """
-        self._play()
+        self._play(look)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import ExploreError, NotDeterministic, ReplayError
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
+from .moment import reproduce
 from .options import Options
 from .play import Run, Scenario, play
 from .schedule import Cancel, Schedule, Slow, canonical
@@ -200,9 +201,9 @@ class _Session:
         touched = {(canonical(each.task), each.step) for each in run.schedule}
         kinds = {step.kind for step in run.trace.steps if step.kind and (step.who, step.number) in touched}
 
-        reproduce = partial(_reproduce, self._scenario, run.schedule, self._options)
+        again = partial(reproduce, self._scenario, run.schedule, self._options)
         schedule = _shown(run.schedule, run.trace)
-        return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), self._runs, how, reproduce)
+        return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), self._runs, how, again)
 
     def _replay(self, schedule: Schedule) -> Exploration:
         """Play `schedule` once, with the debugger's breakpoints; asyncio's own order before it, without them."""
@@ -239,14 +240,6 @@ class _Session:
             f"cancel= matches no task in any run: {shown}\n  there are: {', '.join(names) or 'none'}\n"
             f"Write one of these, or cancel=True for all tasks that the scenario starts"
         )
-
-
-def _reproduce(scenario: Scenario, schedule: Schedule, options: Options) -> None:
-    with HelperThread() as helper, Surroundings(may_raise=bool(options.raises)) as around:
-        around.refresh()
-        run = play(scenario, schedule, options, helper)
-    if run.error is not None:
-        raise run.error
 
 
 def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterministic:

@@ -24,10 +24,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     settings.add_to(parser)
 
 
+@pytest.hookimpl(trylast=True)  # after pytest's own debugger is registered
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and register the mark."""
     settings.read(config)
     config.pluginmanager.register(Kept(config), KEPT)
+    if config.option.usepdb:
+        from .debugger import Debugger
+
+        Debugger.take_place_of_pytests(config.pluginmanager)
     config.addinivalue_line("markers", "explore: the test is run in every order that asyncio could have produced")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -21,12 +22,19 @@ from .settings import options_of
 _PACKAGE = str(Path(__file__).parent.parent)
 _PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
 
-_exploration: pytest.StashKey[Exploration] = pytest.StashKey()
+EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
+"""Of an item whose test has failed, until that is reported."""
+
+LOOK: pytest.StashKey[Callable[[BaseException], object]] = pytest.StashKey()
+"""Of an item that has failed and is called again: its failure is to be looked at."""
 
 
 def explore_item(item: Any, explored: Explored) -> None:
     """Explore a test, and raise what it fails with."""
     __tracebackhide__ = True
+    if LOOK in item.stash:
+        item.stash[EXPLORATION].failure.reproduce(item.stash[LOOK])
+        return
     options = options_of(item, explored.options)
     options.pop("without", None)
     kept: Kept = item.config.pluginmanager.getplugin(KEPT)
@@ -38,7 +46,6 @@ def explore_item(item: Any, explored: Explored) -> None:
         exploration = Explorer(**options, passes_through=_PASSES_THROUGH, is_own=is_own).explore(rounds)
     except BaseException as error:
         raise error.with_traceback(_of_user(error.__traceback__)) from error.__cause__
-    item.stash[_exploration] = exploration
     failure = exploration.failure
     item.user_properties += [
         ("explore", str(exploration)),
@@ -48,6 +55,7 @@ def explore_item(item: Any, explored: Explored) -> None:
         *([("explore_schedule", str(failure.schedule))] if failure else ()),
     ]
     if failure is not None:
+        item.stash[EXPLORATION] = exploration
         raise failure.error
 
 
@@ -64,10 +72,11 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
     if hasattr(shown, "reprtraceback"):
         # Of a deadlock there is no line of code, and "All traceback entries are hidden" is no help.
         shown.reprtraceback.extraline = None
-    exploration = item.stash.get(_exploration, None)
+    exploration = item.stash.get(EXPLORATION, None)
     if exploration is None or exploration.failure is None:
         return
-    del item.stash[_exploration]  # the item lives as long as the session
+    if not item.config.option.usepdb:  # else the debugger needs it
+        del item.stash[EXPLORATION]  # the item lives as long as the session
     text = failure_text(exploration, replay_line(item, str(exploration.failure.schedule)))
     if hasattr(shown, "addsection"):
         shown.addsection("explore", text)
