@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from xml.etree import ElementTree
 
 import pytest
@@ -180,6 +182,20 @@ def test_a_replay_still_fails_when_lines_were_added_above(run) -> None:
         source = source.replace(line, more + line)
         result = run(source, *words)
         result.stdout.fnmatch_lines(["E*assert 1 == 0", REPLAYED])
+
+
+def test_a_replay_fails_in_every_new_process(run, pytester: pytest.Pytester) -> None:
+    """Whatever the order of sets of strings there, and the addresses of objects."""
+    words = replay_line(
+        run(SHOP + TEST.replace("await sells", "await asyncio.to_thread(len, {*'abc'})\n        await sells"))
+    )
+    for seed in range(3):
+        command = [sys.executable, "-m", "pytest", "-p", "pytest_background_tasks.plugin", *words]
+        environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": str(seed), "PATH": ""}
+        output = subprocess.run(
+            command, env=environment, cwd=pytester.path, capture_output=True, text=True, check=False
+        ).stdout
+        assert REPLAYED in output.splitlines(), output
 
 
 # What is kept.
