@@ -494,3 +494,24 @@ def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) ->
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E*assert [[]1] == [[]2]", "This test passes in asyncio's usual order.*", "replay:*"])
+
+
+@pytest.mark.parametrize("cancel", ["True", "'job*'", "job"])
+def test_what_background_tasks_has_captured_can_be_cancelled_from_outside(run, cancel: str) -> None:
+    """Like a task that the test has started itself; a pattern and a function find it as well."""
+    source = f"""
+        async def job(log):
+            await asyncio.sleep(1)
+            log.append("done")
+
+        @explore(cancel={cancel})
+        async def test_it(background_tasks):
+            log = []
+            background_tasks.start_capturing()
+            asyncio.create_task(job(log))
+            await background_tasks.run_all_async()
+            assert log == ["done"]
+    """
+    result = run(source)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["replay: *--explore-replay 'job@*!cancel*'"])

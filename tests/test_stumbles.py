@@ -130,8 +130,8 @@ def test_aiosqlites_thread_is_named_and_no_deadlock(run) -> None:
             async with aiosqlite.connect(":memory:") as db:
                 await db.execute("select 1")
         """,
-        "-p",
-        "no:threadexception",  # the thread, left alone, may complain that the loop is gone
+        "-W",  # the thread, left alone, may complain that the loop is gone
+        "ignore::pytest.PytestUnhandledThreadExceptionWarning",
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
