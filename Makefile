@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 BENCHMARKS ?= capture startup watch virtual_time explore
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help test demo chat lint docs benchmark clean
+.PHONY: help test demo chat lint types docs dist benchmark clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -29,8 +29,16 @@ lint: $(VENV)/ready-to-lint ## ruff, and mypy in strict mode
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
 
+types: $(VENV)/ready-to-lint ## all that is public has complete types
+	@PATH=$(abspath $(BIN)):$$PATH pyright --verifytypes pytest_background_tasks --ignoreexternal
+
 docs: $(VENV)-docs/ready ## the documentation as a site, in build/site; a dead link or any other warning is an error
 	@$(VENV)-docs/bin/python -m sphinx -q -E -W --keep-going docs build/site
+
+dist: $(VENV)/ready-to-lint ## sdist and wheel, in dist/, checked
+	@rm -rf dist
+	@$(BIN)/python -m build -q
+	@$(BIN)/twine check --strict dist/*
 
 benchmark: $(VENV)-benchmark/ready ## what it costs, and how fast it is, beside its peers; explore needs Python 3.12
 	@for each in $(BENCHMARKS); do $(VENV)-benchmark/bin/python benchmarks/$$each.py; done
