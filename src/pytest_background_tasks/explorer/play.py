@@ -4,6 +4,7 @@ Private names of CPython used here: ``_log_destroy_pending`` and ``_log_tracebac
 """
 
 import asyncio
+import gc
 import inspect
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -64,6 +65,9 @@ def play(scenario: Scenario, schedule: Schedule, options: Options, helper: Helpe
     """
     coroutine = _coroutine(scenario)
     loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
+    # When the garbage collector comes by depends on the runs before, and it runs code: finalizers, callbacks.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         main = loop.play(coroutine)
         if loop.is_stuck or loop.is_endless:  # a thread that may still answer is the reason
@@ -77,6 +81,8 @@ def play(scenario: Scenario, schedule: Schedule, options: Options, helper: Helpe
             raise error
         return Run(schedule, loop.trace(), error, is_cut, tuple(loop.unused))
     finally:
+        if collects:
+            gc.enable()
         _leave_nothing(loop)
 
 
