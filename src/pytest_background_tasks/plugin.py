@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .watch.modes import Modes
     from .watching import Watching
 
-pytest_plugins = ["pytest_background_tasks.exploring.hooks"]  # the pytest side of @explore
+pytest_plugins: list[str] = ["pytest_background_tasks.exploring.hooks"]  # the pytest side of @explore
 
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
 _time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()

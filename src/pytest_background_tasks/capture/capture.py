@@ -49,7 +49,7 @@ class Capture:
 
     def __init__(self, is_own: OwnCode, on_hold: Callable[[HeldTask], None]) -> None:
         self.is_own = is_own
-        self.thread = threading.get_ident()
+        self.thread: int = threading.get_ident()
         self.tasks: list[HeldTask] = []
         self.targets: Targets | None = None
         self.follower: Follower | None = None

@@ -22,8 +22,8 @@ _FROM_THREAD = "run_coroutine_threadsafe.<locals>.callback"
 # is kept here, so that its id stays its own.
 _ON_BEHALF = {
     id(function.__code__): function.__code__
-    for name in ("create_task", "ensure_future", "_ensure_future")
-    if (function := getattr(asyncio.tasks, name, None)) is not None
+    for function in (getattr(asyncio.tasks, name, None) for name in ("create_task", "ensure_future", "_ensure_future"))
+    if function is not None
 }
 
 # Where the loop calls a callback from. uvloop is written in C and leaves no frame: there the caller is what runs the

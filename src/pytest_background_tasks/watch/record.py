@@ -33,7 +33,7 @@ class Fixture:
     __slots__ = ("is_over",)
 
     def __init__(self) -> None:
-        self.is_over = False
+        self.is_over: bool = False
 
 
 class Record(weakref.ref[Any]):
