@@ -1,6 +1,6 @@
 """The hooks of pytest through which tests with ``@explore`` are found, run and reported.
 
-A session without such a test loads this file and the settings, and nothing else of the explorer.
+A session without such a test loads this file, the settings and what is kept, and nothing else of the explorer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from . import settings
+from .kept import KEPT, Kept
 
 if TYPE_CHECKING:
     from .decorator import Explored
@@ -23,9 +24,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     settings.add_to(parser)
 
 
+@pytest.hookimpl(trylast=True)  # after pytest's own debugger is registered
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and register the mark."""
     settings.read(config)
+    config.pluginmanager.register(Kept(config), KEPT)
+    if config.option.usepdb:
+        from .debugger import Debugger
+
+        Debugger.take_place_of_pytests(config.pluginmanager)
     config.addinivalue_line("markers", "explore: the test is run in every order that asyncio could have produced")
 
 
@@ -63,13 +70,9 @@ def pytest_itemcollected(item: Any) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """A replay is of one test."""
     if session.config.option.explore_replay is not None:
-        explored = [item.nodeid for item in session.items if _explored(item) is not None]
-        if len(explored) != 1:
-            shown = "".join(f"\n  {name}" for name in explored[:_SHOWN])
-            raise pytest.UsageError(
-                f"--explore-replay plays one test, and {len(explored) or 'no'} explored tests are selected{shown}\n"
-                f"  write e.g.  pytest test_file.py::test_name --explore-replay 'client@1+1'"
-            )
+        from .replay import check_one
+
+        check_one(session, [item.nodeid for item in session.items if _explored(item) is not None])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -79,7 +82,9 @@ def pytest_runtest_setup(item: Any) -> None:
     explored = _explored(item)
     if explored is not None:
         from .fixtures import check
+        from .replay import check_allowed
 
+        check_allowed(item.config)
         options = settings.options_of(item, {"without": explored.without} if explored.without else {})
         check(item, options.get("without", ()), is_default=not explored.without)
 
@@ -122,9 +127,10 @@ def pytest_runtest_makereport(
 def pytest_report_teststatus(report: Any) -> Generator[None, Any, Any]:
     """With -v, the verdict stands beside PASSED."""
     result = yield
-    short = dict(getattr(report, "user_properties", ())).get("explore_short")
-    if short and report.when == "call" and result and result[2] == "PASSED":
-        return (*result[:2], f"PASSED ({short})")
+    known = dict(getattr(report, "user_properties", ()))
+    if "explore_verdict" in known and report.when == "call" and result and result[2] == "PASSED":
+        counts = f"{known['explore_runs']} runs, {known['explore_distinct']} distinct"
+        return (*result[:2], f"PASSED ({known['explore_verdict']}, {counts})")
     return result
 
 
