@@ -32,7 +32,7 @@ class Run:
 
     def __init__(self, capture: Capture, tasks: Sequence[HeldTask], starting: Sequence[HeldTask]) -> None:
         self._capture = capture
-        self.tasks = list(tasks)
+        self.tasks: list[HeldTask] = list(tasks)
         self._starting = starting
         self._limit = len(self.tasks) + STARTED_IN_TURN
         self._beyond_limit: HeldTask | None = None

@@ -75,7 +75,7 @@ class Explorer:
         """Explore `scenario`, an ``async def`` without arguments; it is called anew for every run.
 
         Returns:
-            What came of it: look at ``verdict`` and ``failure``. The last run that was played is the failing one.
+            What came of it, in ``verdict`` and ``failure``. The last run that was played is the failing one.
 
         Raises:
             NotDeterministic: it does not do the same twice.

@@ -1,11 +1,11 @@
-"""The hooks of pytest through which tests with ``@explore`` are found, run and reported.
+"""The hooks of pytest through which tests with ``@explore`` are found, and told of.
 
 A session without such a test loads this file, the settings and what is kept, and nothing else of the explorer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,6 +16,7 @@ from .kept import KEPT, Kept
 if TYPE_CHECKING:
     from .decorator import Explored
 
+_RUNNING = "explore_running"
 _SHOWN = 10  # explored tests that the terminal summary shows one by one
 
 
@@ -42,7 +43,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
     return None if seed is None else f"explore: --explore-seed={seed}"
 
 
-def _explored(item: Any) -> Explored | None:
+def explored_of(item: Any) -> Explored | None:
+    """What ``@explore`` has made of the test, if it has."""
     found: Explored | None = getattr(getattr(item, "obj", None), "_explored", None)
     return found
 
@@ -58,13 +60,17 @@ def pytest_pycollect_makeitem(collector: Any, obj: Any) -> None:
 
 def pytest_itemcollected(item: Any) -> None:
     """Explored tests are no tests of pytest-asyncio, which warns of a mark on what it takes for a ``def`` test."""
-    if _explored(item) is not None:
+    if explored_of(item) is not None:
         marks = item.iter_markers_with_node
 
         def without_asyncio(name: str | None = None) -> Iterator[tuple[Any, pytest.Mark]]:
             return ((node, mark) for node, mark in marks(name) if mark.name != "asyncio")
 
         item.iter_markers_with_node = without_asyncio
+        if not item.config.pluginmanager.has_plugin(_RUNNING):  # from now on; other sessions' tests do without
+            from . import running
+
+            item.config.pluginmanager.register(running, _RUNNING)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -72,76 +78,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.explore_replay is not None:
         from .replay import check_one
 
-        check_one(session, [item.nodeid for item in session.items if _explored(item) is not None])
+        check_one(session, [item.nodeid for item in session.items if explored_of(item) is not None])
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: Any) -> None:
-    """Refuse what cannot be explored before any fixture is set up."""
-    __tracebackhide__ = True
-    explored = _explored(item)
-    if explored is not None:
-        from .fixtures import check
-        from .replay import check_allowed
-
-        check_allowed(item.config)
-        options = settings.options_of(item, {"without": explored.without} if explored.without else {})
-        check(item, options.get("without", ()), is_default=not explored.without)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
-    """Refuse the same when it is asked for on the way, with ``getfixturevalue``."""
-    __tracebackhide__ = True
-    if fixturedef.scope == "function" and _explored(request.node) is not None:
-        from .fixtures import check_one
-
-        check_one(request.node, fixturedef.argname, fixturedef.func)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: Any) -> bool | None:
-    """Explore it; whoever else runs async tests does not see it."""
-    __tracebackhide__ = True
-    explored = _explored(pyfuncitem)
-    if explored is None:
-        return None
-    if getattr(pyfuncitem.obj, "__func__", pyfuncitem.obj) is not explored.outer:
-        raise TypeError(
-            f"another decorator stands above @explore of {pyfuncitem.name}, and would be there once for all runs; "
-            f"write @explore above it:\n    @explore\n    @other\n    async def {pyfuncitem.originalname}(...):"
-        )
-    backend = pyfuncitem.funcargs.get("anyio_backend", "asyncio")
-    if "asyncio" not in backend:
-        pytest.skip(f"@explore plays asyncio, and this is {backend}")
-    from .verdict import explore_item
-
-    explore_item(pyfuncitem, explored)
-    return True
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: Any, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Say below the traceback of a failed test how it came about."""
-    report = yield
-    if call.when != "teardown" and call.excinfo is not None and _explored(item) is not None:
-        from .verdict import add_to_report
-
-        add_to_report(item, report)
-    return report
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_report_teststatus(report: Any) -> Generator[None, Any, Any]:
+def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
     """With -v, the verdict stands beside PASSED."""
-    result = yield
-    known = dict(getattr(report, "user_properties", ()))
-    if "explore_verdict" in known and report.when == "call" and result and result[2] == "PASSED":
-        counts = f"{known['explore_runs']} runs, {known['explore_distinct']} distinct"
-        return (*result[:2], f"PASSED ({known['explore_verdict']}, {counts})")
-    return result
+    if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+        return None
+    known = dict(report.user_properties)
+    if "explore_verdict" not in known:
+        return None
+    counts = f"{known['explore_runs']} runs, {known['explore_distinct']} distinct"
+    return "passed", ".", f"PASSED ({known['explore_verdict']}, {counts})"
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
