@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 BENCHMARKS ?= capture startup watch virtual_time explore
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help test demo chat lint types docs dist benchmark clean
+.PHONY: help test demo chat lint types docs dist coverage benchmark clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -28,6 +28,12 @@ lint: $(VENV)/ready-to-lint ## ruff, and mypy in strict mode
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
+
+coverage: $(VENV)/ready ## the test suite, and which branches it covers on this Python; fewer than 98 % fail
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n auto -q $(ARGS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
 
 types: $(VENV)/ready-to-lint ## all that is public has complete types
 	@PATH=$(abspath $(BIN)):$$PATH pyright --verifytypes pytest_background_tasks --ignoreexternal
