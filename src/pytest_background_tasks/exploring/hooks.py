@@ -27,6 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and register the mark."""
     settings.read(config)
+    if config.get_verbosity() > 0:
+        config.pluginmanager.register(Verbose(), "explore_verbose")
     config.addinivalue_line("markers", "explore: the test is run in every order that asyncio could have produced")
 
 
@@ -78,13 +80,16 @@ def pytest_collection_finish(session: pytest.Session) -> None:
             )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
+class Verbose:
     """With -v, the verdict stands beside PASSED."""
-    if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
-        return None
-    short = dict(report.user_properties).get("explore_short")
-    return short and ("passed", ".", f"PASSED ({short})")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
+        """Say it if there is one."""
+        if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+            return None
+        short = dict(report.user_properties).get("explore_short")
+        return short and ("passed", ".", f"PASSED ({short})")
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
