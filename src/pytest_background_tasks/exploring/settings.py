@@ -55,6 +55,7 @@ SETTINGS = (
     Setting("seed", str, "random", "decides the order of the search; 'random' for a new one (default: the test's id)"),
 )
 REPLAY = Setting("replay", str, "client@1+1", "play only this schedule, of the one explored test that is selected")
+REPORT = Setting("report", str, ".explore", "folder for pages that show failures, 'no' for none (default: .explore)")
 
 _defaults: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
 
@@ -64,6 +65,8 @@ def add_to(parser: pytest.Parser) -> None:
     group = parser.getgroup("explore", "@explore: every order that asyncio could have produced")
     for setting in (*SETTINGS, REPLAY):
         group.addoption(setting.flag, dest=setting.ini, default=None, metavar="TEXT", help=setting.help)
+    group.addoption(REPORT.flag, dest=REPORT.ini, default=None, metavar="DIR", help=REPORT.help)
+    parser.addini(REPORT.ini, f"@explore: {REPORT.help}; from the rootdir", default=None)
     for setting in SETTINGS:
         parser.addini(setting.ini, f"@explore: {setting.help}", default=None)
 

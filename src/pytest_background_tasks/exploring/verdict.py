@@ -14,6 +14,8 @@ from ..explorer.explorer import Explorer
 from ..report.sentences import failure_text
 from ..session import own_code
 from .decorator import Explored
+from .nodeid import relative
+from .picture import picture_line
 from .rounds import Rounds
 from .settings import options_of
 
@@ -61,7 +63,10 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
     if exploration is None or exploration.failure is None:
         return
     del item.stash[_exploration]  # the item lives as long as the session
-    text = failure_text(exploration, replay_line(item, exploration), is_replay=_is_replay(item))
+    replay = replay_line(item, exploration)
+    text = failure_text(exploration, replay, is_replay=_is_replay(item))
+    if report.failed and (picture := picture_line(item, exploration.failure, text, replay)):
+        text = f"{text}\n{picture}"
     if hasattr(shown, "addsection"):
         shown.addsection("explore", text)
     else:
@@ -75,5 +80,5 @@ def _is_replay(item: Any) -> bool:
 def replay_line(item: Any, exploration: Exploration) -> str:
     """What to type to see the failure again."""
     assert exploration.failure is not None
-    test = item.config.cwd_relative_nodeid(item.nodeid)
+    test = relative(item.config, item.nodeid)
     return f"pytest {shlex.quote(test)} --explore-replay {shlex.quote(str(exploration.failure.schedule))}"
