@@ -117,7 +117,7 @@ function sentence(story, moment) {
 // Lanes over steps.
 
 const rowHeight = () => (wide.matches ? 1.75 : 2.75) * REM;
-const laneWidth = (count) => Math.max(0.5, Math.min(wide.matches ? 3 : 1.5, (wide.matches ? 18 : 9) / count));
+const laneWidth = (count) => Math.max(0.5, Math.min(wide.matches ? 3 : 1.5, (wide.matches ? 14 : 8) / count));
 
 /** The lifelines, marks and arrows of a story. */
 function drawing(story, width) {
@@ -200,12 +200,12 @@ function picture(story) {
   });
   const outcome = make("p", { class: `outcome ${story.passes ? "passes" : "fails"}` }, story.outcome.replace(/:$/, "") || "fails");
   const all = make("div", { class: "drawing" }, heads, make("div", { class: "drawing" }, list, drawn.svg), outcome);
-  const longest = Math.min(12, Math.max(...story.lanes.map((name) => name.length)) * 0.46);
+  const longest = Math.min(9, Math.max(...story.lanes.map((name) => name.length)) * 0.46);
   const hasTime = story.moments.some((moment) => moment.time > 0);
   all.style.setProperty("--lane", `${width}rem`);
   all.style.setProperty("--lanes", story.lanes.length);
   all.style.setProperty("--head", `${Math.max(1.5, longest * 0.66 + 1.25)}rem`);
-  all.style.setProperty("--gutter", hasTime ? "7.5rem" : "3.25rem");
+  all.style.setProperty("--gutter", hasTime ? "6.5rem" : "3.25rem");
   return { all, list, ...drawn };
 }
 
@@ -214,7 +214,7 @@ function picture(story) {
 function detail(story, moment) {
   const panel = $("detail");
   const name = nameOf(story, moment);
-  const heading = make("h2", {}, make("small", {}, `of ${story.name}`), `Step ${moment.index + 1}`);
+  const heading = make("h2", {}, `Step ${moment.index + 1}`);
   if (name) heading.append(" \u00b7 ", make("span", { class: "who" }, name));
   const facts = make("dl");
   const fact = (term, ...words) => facts.append(make("dt", {}, term), make("dd", {}, ...words));
@@ -301,17 +301,26 @@ function choose(moment) {
   chosen = moment;
   moment.row.setAttribute("aria-selected", "true");
   list.setAttribute("aria-activedescendant", moment.row.id);
-  moment.row.scrollIntoView({ block: "nearest" });
+  reveal(moment.row);
   const ring = svg.querySelector(".ring");
   ring.setAttribute("visibility", moment.lane === undefined ? "hidden" : "visible");
   ring.setAttribute("cx", x(moment.lane ?? 0));
   ring.setAttribute("cy", y(moment));
   const arrow = moment.lane === undefined ? null : arrowTo(moment, x, y);
-  svg.querySelector(".chosen.line").setAttribute("d", arrow ? `${arrow.line}V${y(moment)}` : "");
+  svg.querySelector(".chosen.line").setAttribute("d", arrow?.line ?? "");
   svg.querySelector(".chosen.heads").setAttribute("d", arrow?.head ?? "");
   document.querySelectorAll(".lanes span").forEach((head, lane) => head.classList.toggle("chosen", lane === moment.lane));
   detail(shown, moment);
   $("status").textContent = `Step ${moment.index + 1}: ${sentence(shown, moment)} ${moment.deviation ? `Different from usual: ${moment.deviation}` : ""}`;
+}
+
+/** Brings a row into view, and leaves the page where it is. */
+function reveal(row) {
+  const [view, at, head] = [$("scroll"), row.getBoundingClientRect(), row.closest(".drawing").previousElementSibling];
+  const { top, bottom } = view.getBoundingClientRect();
+  const above = top + head.offsetHeight + (row.dataset.note ? at.height : 0) - at.top;
+  if (above > 0) view.scrollTop -= above;
+  else if (at.bottom > bottom) view.scrollTop += at.bottom - bottom + 1;
 }
 
 /** Shows a story, and in it the step that was chosen in the other one. */

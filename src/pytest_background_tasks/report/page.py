@@ -20,6 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files as resources
 from typing import Any
 
+from ..sites import Site
 from .story import Failing, Line, Moment, Story
 
 _MOST = 2000
@@ -149,9 +150,18 @@ def _moment(index: int, story: Story, functions: _Functions) -> dict[str, Any]:
         "starts": [story.lanes.index(lane) for lane in moment.starts],
         "wokenBy": moment.woken_by,
         "time": moment.time,
-        "deviation": moment.deviation,
+        "deviation": "" if _is_told_later(index, story) else moment.deviation,
     }
     return {name: value for name, value in values.items() if value not in (None, "", [])}
+
+
+def _is_told_later(index: int, story: Story) -> bool:
+    """Whether it only lets a step go on (the end of a sleep), and that has the same to tell."""
+    moment = story.moments[index]
+    if moment.is_step or not moment.deviation:
+        return False
+    following = (each for each in story.moments[index + 1 :] if each.lane == moment.lane)
+    return getattr(next(following, None), "deviation", "") == moment.deviation
 
 
 class _Functions:
@@ -161,6 +171,7 @@ class _Functions:
         self._sources = sources
         self._ranges = {file: list(_ranges(lines)) for file, lines in sources.items()}
         self._numbers: dict[tuple[str, str, int, int], int] = {}
+        self._places: dict[Site, tuple[int, int]] = {}
         self._used: list[set[int]] = []
 
     def add(self, line: Line) -> None:
@@ -170,7 +181,11 @@ class _Functions:
 
     def place(self, line: Line) -> tuple[int, int]:
         """The number of the function in which `line` stands, and that of the line in its file."""
-        site = line.site
+        if line.site not in self._places:
+            self._places[line.site] = self._number(line.site), line.site.line
+        return self._places[line.site]
+
+    def _number(self, site: Site) -> int:
         shown = str(site).rpartition(" in ")[0].rpartition(":")[0]
         around = [each for each in self._ranges.get(site.file, ()) if each[0] <= site.line <= each[1]]
         first, last = max(around, default=(site.line - _NEAR, site.line + _NEAR))
@@ -178,7 +193,7 @@ class _Functions:
         if key not in self._numbers:
             self._numbers[key] = len(self._numbers)
             self._used.append(set())
-        return self._numbers[key], site.line
+        return self._numbers[key]
 
     def as_data(self) -> list[dict[str, Any]]:
         """For the page."""
