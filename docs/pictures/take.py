@@ -1,10 +1,11 @@
 """Takes the pictures in this folder: `make pictures`.
 
-The pages are those that pytest leaves of docs/pictures/failures.py and of the example application; the browser is the
-Chromium of the system.
+The pages are those that pytest leaves of the README's example, of docs/pictures/failures.py and of the example
+application; the browser is the Chromium of the system.
 """
 
 import io
+import re
 import shutil
 import subprocess
 import sys
@@ -15,10 +16,12 @@ from PIL import Image
 from playwright.sync_api import Browser, sync_playwright
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 SIZES = {"wide": (1280, 860), "narrow": (390, 844)}
-COLOURS = 64  # so that a picture stays small
+COLOURS = 128  # so that a picture stays small
 SCHEMES = ("light", "dark")
 PICTURES = {
+    "test_a_seat_has_one_owner": "seats",
     "test_a_memory_is_flagged_once": "auditors",
     "test_all_philosophers_dine": "philosophers",
     "test_no_token_is_lost": "token",
@@ -36,7 +39,10 @@ def leave_pages(folder: str) -> None:
     alone = ["--noconftest", "-o", "addopts=--import-mode=importlib", "-o", "pythonpath=tests/quality"]
     chat = ["--runxfail", "examples/chat/tests/test_chat_two_audits.py::test_explored_it_fails"]
     for options in ([*alone, "docs/pictures/failures.py"], chat):
-        subprocess.run([*pytest, *options], cwd=HERE.parent.parent, check=False)
+        subprocess.run([*pytest, *options], cwd=ROOT, check=False)
+    example = re.search(r"```python\n(# test_seats\.py\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    Path(folder, "test_seats.py").write_text(example[1])
+    subprocess.run([*pytest, "--rootdir=."], cwd=folder, check=False)
 
 
 def take(browser: Browser, page: Path, name: str) -> None:

@@ -54,6 +54,7 @@ SETTINGS = (
     Setting("without", _words, "clean_db", "autouse fixtures that explored tests do without (default: none)"),
     Setting("seed", str, "random", "decides the order of the search; 'random' for a new one (default: the test's id)"),
 )
+OF_RUN = ("max_steps", "arrivals", "leaks", "without")  # say what a run is, or when one has failed; a replay needs them
 REPLAY = Setting("replay", str, "client@1+1", "play only this schedule, of the one explored test that is selected")
 REPORT = Setting("report", str, ".explore", "folder for pages that show failures, 'no' for none (default: .explore)")
 
@@ -65,8 +66,13 @@ def add_to(parser: pytest.Parser) -> None:
     group = parser.getgroup("explore", "@explore: every order that asyncio could have produced")
     for setting in (*SETTINGS, REPLAY):
         group.addoption(setting.flag, dest=setting.ini, default=None, metavar="TEXT", help=setting.help)
+    group.addoption(
+        "--explore-forget",
+        action="store_true",
+        help="do not try first what failed last time, and forget it, for each test that is run",
+    )
     group.addoption(REPORT.flag, dest=REPORT.ini, default=None, metavar="DIR", help=REPORT.help)
-    parser.addini(REPORT.ini, f"@explore: {REPORT.help}; from the rootdir", default=None)
+    parser.addini(REPORT.ini, f"@explore: {REPORT.help}", default=None)
     for setting in SETTINGS:
         parser.addini(setting.ini, f"@explore: {setting.help}", default=None)
 

@@ -21,29 +21,30 @@ _OUTSIDE = {
 """What a kind of arrival is in life."""
 
 
-def failure_text(exploration: Exploration, replay: str, *, is_replay: bool) -> str:
+def failure_text(exploration: Exploration, replay: str) -> str:
     """What is shown below the assertion.
 
     Args:
         exploration: a failed one.
         replay: what to type to see the failure again.
-        is_replay: whether it was one schedule that was asked for.
     """
     failure = exploration.failure
     assert failure is not None
-    found = (
-        "This was a replay of one schedule"
-        if is_replay
-        else f"Found in run {failure.run}"
-        if not failure.schedule
-        else f"Found in run {failure.run}, made as small as possible, and played again to be sure"
-    )
     paragraphs = [
         *(_deviating(failure) if failure.schedule else [_USUAL]),
-        f"{found}; verdict: failed.",
+        f"{_found(failure)}; verdict: failed.",
         f"replay:  {replay}",
     ]
     return "\n\n".join(paragraphs)
+
+
+def _found(failure: Failure) -> str:
+    if failure.found == "replay":
+        return "This was a replay of one schedule"
+    if not failure.schedule:
+        return f"Found in run {failure.run}"
+    how = "Found" if failure.found == "search" else "This schedule failed last time and was tried first.\nFound"
+    return f"{how} in run {failure.run}, made as small as possible, and played again to be sure"
 
 
 _USUAL = """\
