@@ -107,11 +107,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     ]
     if not reports or config.get_verbosity() < 0:
         return
+    from .nodeid import relative
+
     # A search that was cut short is worth a line in any case.
     shown = reports if len(reports) <= _SHOWN else [each for each in reports if each[1].startswith("truncated")]
     terminalreporter.section("explored", sep="-")
     for name, text in shown:
-        terminalreporter.write_line(f"{config.cwd_relative_nodeid(name)}\n    {text}")
+        terminalreporter.write_line(f"{relative(config, name)}\n    {text}")
     if len(shown) < len(reports):
         counts = dict.fromkeys(("exhausted", "bounded"), 0)
         for _, text in reports:
