@@ -21,7 +21,7 @@ from .rounds import Rounds
 from .settings import options_of
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
+_PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
 
 EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
 """Of an item whose test has failed, until that is reported."""
