@@ -75,7 +75,7 @@ def play(scenario: Scenario, schedule: Schedule, options: Options, helper: Helpe
         error = None if is_cut else failure_of(loop, main, options)
         if isinstance(error, options.passes_through):
             raise error
-        return Run(schedule, loop.trace(), error, is_cut, tuple(loop.unused))
+        return Run(schedule, loop.trace(), error, is_cut, loop.unused)
     finally:
         _leave_nothing(loop)
 

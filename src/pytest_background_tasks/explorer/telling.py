@@ -30,7 +30,7 @@ class TellingLoop(PlayedLoop):
     ) -> asyncio.Handle:
         """Queue a callback, and remember who did."""
         handle = super().call_soon(callback, *args, context=context)
-        self._wakers[id(handle)] = handle, len(self._steps) if self.is_running() else None
+        self._wakers[id(handle)] = handle, len(self._rows) if self.is_running() else None
         return handle
 
     def _run_handles(self, size: int, entry: int) -> None:
@@ -38,11 +38,11 @@ class TellingLoop(PlayedLoop):
             handle: Any = self._ready[0]
             task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
             site = task and _site(task.get_coro(), self._is_own)
-            before = len(self._steps)
+            before = len(self._rows)
             super()._run_handles(1, entry)
-            if len(self._steps) > before:
+            if len(self._rows) > before:
                 told = Told("" if site is None else str(site), "" if task is None else self._then(task), waker)
-                self._steps[-1] = self._steps[-1]._replace(told=told)
+                self._rows[-1] = (*self._rows[-1][:-1], told)
 
     def trace(self) -> Trace:
         """What happened so far, with all tasks by the names that a reader sees."""
@@ -54,7 +54,7 @@ class TellingLoop(PlayedLoop):
         steps = [
             step._replace(told=step.told and step.told._replace(then=shown(step.told.then))) for step in trace.steps
         ]
-        return replace(trace, steps=tuple(steps))
+        return replace(trace, rows=tuple(steps))
 
     def _then(self, task: Any) -> str:
         if task.done():
