@@ -73,15 +73,20 @@ def await_chain(coroutine: Any) -> Iterator[FrameType]:
             yield frame
 
 
-def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:
-    """Where a suspended `coroutine` waits: the innermost line of the project's own code, else the innermost there is.
+def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...]:
+    """Where a suspended `coroutine` waits: the lines of the project's own code, outermost first.
 
-    ``None`` if it has not started, is running, or has ended.
+    If none is, the innermost there is. Empty if it has not started, is running, or has ended.
     """
     if getattr(coroutine, "cr_await", None) is None and getattr(coroutine, "gi_yieldfrom", None) is None:
-        return None
+        return ()
     frames = list(await_chain(coroutine))
-    if not frames:
-        return None
-    frame = next((frame for frame in reversed(frames) if is_own[frame.f_code.co_filename]), frames[-1])
-    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
+    own = [frame for frame in frames if is_own[frame.f_code.co_filename]]
+    return tuple(
+        Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname) for frame in own or frames[-1:]
+    )
+
+
+def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:
+    """The innermost of `waiting_sites`."""
+    return next(reversed(waiting_sites(coroutine, is_own)), None)

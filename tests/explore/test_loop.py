@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Late, Schedule
+from pytest_background_tasks import Late, Schedule, Told
 
 Played = Any  # the fixture
 
@@ -458,6 +458,7 @@ def test_tasks_that_the_loop_has_not_made_run_too(played: Played, order: Any) ->
 
 def test_what_is_told_of_a_step(played: Played) -> None:
     """Where it goes on, what it waits for next, and who woke it; nothing of that while searching."""
+    wait_definition = 0
 
     async def scenario() -> None:
         ready = asyncio.Event()
@@ -465,6 +466,8 @@ def test_what_is_told_of_a_step(played: Played) -> None:
         async def wait() -> None:
             await ready.wait()
 
+        nonlocal wait_definition
+        wait_definition = wait.__code__.co_firstlineno
         waiting = asyncio.create_task(wait())
         await asyncio.sleep(0)
         ready.set()
@@ -475,21 +478,45 @@ def test_what_is_told_of_a_step(played: Played) -> None:
     [before, after] = [step for step in steps if step.who == "wait"]
     assert before.told is not None
     assert after.told is not None
-    assert before.told.site.endswith("scenario.<locals>.wait")  # its definition: it has yet to start
-    assert before.told.then.endswith("wait, for an event")
-    assert "test_loop.py:" in after.told.site
-    assert after.told.then == ""
+    [defined] = before.told.at
+    assert defined.line == wait_definition  # it has yet to start
+    assert before.told.until == ((__file__, wait_definition + 1, defined.function),)
+    assert (before.told.waits_for, before.told.end) == ("an event", "")
+    assert after.told == Told(before.told.until, (), "", "returns", 1 + steps.index(before))
     assert steps[after.told.woken_by or 0][:2] == ("main", 1)
+
+
+@pytest.mark.parametrize(("end", "error"), [("raises KeyError", KeyError), ("is cancelled", asyncio.CancelledError)])
+def test_how_a_task_ends_is_told(played: Played, end: str, error: type[BaseException]) -> None:
+    """And the lines through which its error came."""
+
+    def fail() -> None:
+        raise error
+
+    async def job() -> None:
+        fail()
+
+    async def scenario() -> None:
+        await asyncio.wait([asyncio.create_task(job())])
+
+    told = played(scenario, tells=True).trace.steps[1].told
+    assert told is not None
+    assert told.end == end
+    lines = [
+        (each.line - function.__code__.co_firstlineno, each.function)
+        for function, each in zip((job, fail), told.until, strict=False)
+    ]
+    assert lines == ([] if end == "is cancelled" else [(1, job.__qualname__), (1, fail.__qualname__)])
 
 
 def test_what_is_told_names_tasks_as_the_trace_shows_them(played: Played) -> None:
     """Also before it is known that there will be a second of the name."""
     steps = played(family, tells=True).trace.steps
     assert steps[0].told is not None
-    assert steps[0].told.then.endswith("for the tasks client#1, client#2, job")
+    assert steps[0].told.waits_for.endswith("the tasks client#1, client#2, job")
     [first, _] = [step for step in steps if step.who == "client"]
     assert first.told is not None
-    assert first.told.then.endswith("for the tasks client#1/job#1, client#1/job#2")
+    assert first.told.waits_for.endswith("the tasks client#1/job#1, client#1/job#2")
 
 
 def test_the_task_factory_can_be_set_and_asked_for(played: Played) -> None:

@@ -5,8 +5,10 @@ import pickle
 
 import pytest
 
-from pytest_background_tasks import Step, Told, Trace
+from pytest_background_tasks import Site, Step, Told, Trace
 from pytest_background_tasks.explorer.trace import first_difference
+
+TOLD = Told((Site("app.py", 1, "f"),), (), "", "returns", None)
 
 
 def step(who: str, number: int = 0, time: float = 0.0, told: Told | None = None) -> Step:
@@ -14,7 +16,7 @@ def step(who: str, number: int = 0, time: float = 0.0, told: Told | None = None)
 
 
 def test_nothing_in_it_is_alive() -> None:
-    trace = Trace((step("a"), step("b", told=Told("app.py:1 in f", "", None))), siblings=frozenset("a"))
+    trace = Trace((step("a"), step("b", told=TOLD)), siblings=frozenset("a"))
     assert pickle.loads(pickle.dumps(trace)) == trace
     with pytest.raises(dataclasses.FrozenInstanceError):
         trace.steps = ()  # type: ignore[misc]
@@ -22,7 +24,7 @@ def test_nothing_in_it_is_alive() -> None:
 
 def test_two_runs_are_equal_if_the_same_happened_at_the_same_time() -> None:
     once = Trace((step("a"), step("b")))
-    told = Trace((step("a"), step("b", told=Told("app.py:1 in f", "", None))))
+    told = Trace((step("a"), step("b", told=TOLD)))
     assert once != told
     assert once.facts == told.facts
     assert first_difference(once, told) is None

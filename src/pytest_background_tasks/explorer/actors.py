@@ -21,10 +21,10 @@ class Actor:
     __slots__ = ("_coroutine", "_given", "answered", "creator", "error", "name", "parts", "step")
 
     def __init__(self, creator: "Actor | None", coroutine: Any = None, name: str = "") -> None:
-        self.creator = creator
-        self.name = name
-        self.step = 0
-        self.answered = -1
+        self.creator: Actor | None = creator
+        self.name: str = name
+        self.step: int = 0
+        self.answered: int = -1
         self.error: BaseException | None = None
         self.parts: dict[str, int] = {}
         self._coroutine = coroutine
@@ -76,12 +76,12 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self.scenario = Actor(None, name="main")
+        self.scenario: Actor = Actor(None, name="main")
         self.scenario.parts["main"] = 1
-        self.unknown = Actor(None)
+        self.unknown: Actor = Actor(None)
         self.siblings: set[str] = set()
         self.unnamed: list[Actor] = []
-        self.actors = {"main": self.scenario}
+        self.actors: dict[str, Actor] = {"main": self.scenario}
         self._callbacks: dict[str, Actor] = {}
 
     def new(self, creator: Actor, coroutine: Any) -> Actor:

@@ -61,8 +61,8 @@ class PlayedLoop(UnplayableCalls):
     """
 
     watches_itself = True
-    is_stuck = False
-    is_endless = False
+    is_stuck: bool = False
+    is_endless: bool = False
     _ready: deque[Any]
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:

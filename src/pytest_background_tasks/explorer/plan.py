@@ -61,7 +61,7 @@ class Plan:
         self._outside: list[tuple[int, asyncio.Handle]] = []
         self._outlasting: list[asyncio.Handle] = []
         self._cancelling: list[tuple[int, asyncio.Handle]] = []
-        self.has_cancelled = False
+        self.has_cancelled: bool = False
 
     def _prepare(self, schedule: Schedule) -> None:
         kinds: dict[type, dict[_Key, Any]] = {

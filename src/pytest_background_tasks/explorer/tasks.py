@@ -16,7 +16,7 @@ class PlayedFuture(asyncio.Future[Any]):
     __slots__ = ("number",)
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.number = number
+        self.number: int = number
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:
@@ -29,8 +29,8 @@ class PlayedTask(asyncio.Task[Any]):
     __slots__ = ("actor", "number")
 
     def __init__(self, number: int, actor: Actor, coroutine: Any, loop: Any, **kwargs: Any) -> None:
-        self.number = number
-        self.actor = actor
+        self.number: int = number
+        self.actor: Actor = actor
         super().__init__(coroutine, loop=loop, **kwargs)
 
     def __hash__(self) -> int:

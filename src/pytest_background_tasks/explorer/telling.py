@@ -1,6 +1,6 @@
 """The loop that plays a schedule to be shown: it also records at which lines tasks go on, and who made them ready.
 
-Private names of CPython used here: ``_callback`` of a handle.
+Private names of CPython used here: ``_callback`` of a handle, ``_exception`` of a task.
 """
 
 import asyncio
@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import replace
+from traceback import walk_tb
 from typing import Any
 
-from ..sites import Site, definition, waiting_site
+from ..sites import Site, definition, waiting_sites
 from ..waits import wait_of
 from .arrivals import stepping_task
 from .loop import PlayedLoop
@@ -37,39 +38,52 @@ class TellingLoop(PlayedLoop):
         for _ in range(size):
             handle: Any = self._ready[0]
             task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
-            site = task and _site(task.get_coro(), self._is_own)
+            at = () if task is None else _at(task.get_coro(), self._is_own)
             before = len(self._rows)
             super()._run_handles(1, entry)
             if len(self._rows) > before:
-                told = Told("" if site is None else str(site), "" if task is None else self._then(task), waker)
-                self._rows[-1] = (*self._rows[-1][:-1], told)
+                until, waits_for, end = ((), "", "") if task is None else self._outcome(task)
+                self._rows[-1] = (*self._rows[-1][:-1], Told(at, until, waits_for, end, waker))
 
     def trace(self) -> Trace:
         """What happened so far, with all tasks by the names that a reader sees."""
         trace = super().trace()
 
-        def shown(then: str) -> str:
-            return _NAME.sub(lambda found: trace.shown(found[1]), then)
+        def shown(words: str) -> str:
+            return _NAME.sub(lambda found: trace.shown(found[1]), words)
 
         steps = [
-            step._replace(told=step.told and step.told._replace(then=shown(step.told.then))) for step in trace.steps
+            step._replace(told=step.told and step.told._replace(waits_for=shown(step.told.waits_for)))
+            for step in trace.steps
         ]
         return replace(trace, rows=tuple(steps))
 
-    def _then(self, task: Any) -> str:
-        if task.done():
-            return ""
-        self._names.settle()
-        wait = wait_of(task, self._is_own, _name)
-        return "" if wait is None else str(wait)
+    def _outcome(self, task: Any) -> tuple[tuple[Site, ...], str, str]:
+        """Where a task waits after its step and for what; or where it has raised, and how it has ended."""
+        if not task.done():
+            self._names.settle()
+            wait = wait_of(task, self._is_own, _name)
+            return waiting_sites(task.get_coro(), self._is_own), "" if wait is None else wait.waits_for, ""
+        if task.cancelled():
+            return (), "", "is cancelled"
+        error = task._exception  # `exception()` would count as having looked at it
+        if error is None:
+            return (), "", "returns"
+        return _raised_at(error, self._is_own), "", f"raises {type(error).__qualname__}"
 
 
-def _site(coroutine: Any, is_own: Any) -> Site | None:
+def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
     """Where a task goes on; before its first step, where its function is defined."""
     code = getattr(coroutine, "cr_code", None)
     if code is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
-        return definition(code)
-    return waiting_site(coroutine, is_own)
+        return (definition(code),)
+    return waiting_sites(coroutine, is_own)
+
+
+def _raised_at(error: BaseException, is_own: Any) -> tuple[Site, ...]:
+    """The lines of the project's own code that an error came through."""
+    frames = ((frame.f_code, line) for frame, line in walk_tb(error.__traceback__))
+    return tuple(Site(code.co_filename, line, code.co_qualname) for code, line in frames if is_own[code.co_filename])
 
 
 # How a name is to be shown is known only at the end, when all tasks have been started.

@@ -7,6 +7,8 @@ from itertools import zip_longest
 from operator import itemgetter
 from typing import Any, NamedTuple
 
+from ..sites import Site
+
 KINDS = ("start", "yield", "sleep", "timer", "thread", "mock")
 """The kinds of arrival that stand for something from outside."""
 
@@ -25,14 +27,17 @@ class Told(NamedTuple):
     """What is recorded of a step only when a run is played to be shown.
 
     Attributes:
-        site: the line at which the task goes on, ``file:line in function``; for its first step, that of its function;
-            empty if it has none.
-        then: what it waits for afterwards, in words; empty if it has ended.
+        at: the line at which the task goes on; for its first step, that of its function; None for what is no task.
+        until: the line at which it then waits, or has raised; None if it has returned.
+        waits_for: what it then waits for, in words; empty if it has ended.
+        end: ``returns``, ``raises KeyError`` or ``is cancelled``; empty if it has not ended.
         woken_by: index of the step that made this one ready, or None if that was nobody's step.
     """
 
-    site: str
-    then: str
+    at: tuple[Site, ...]
+    until: tuple[Site, ...]
+    waits_for: str
+    end: str
     woken_by: int | None
 
 
@@ -86,7 +91,7 @@ class Trace:
 
     @property
     def facts(self) -> tuple[tuple[str, int, str, float], ...]:
-        """Who ran, what was delivered, at what virtual time: by this, two runs are equal or not."""
+        """Who ran, what was delivered, at what virtual time. By this, two runs are equal or not."""
         return tuple(map(_facts, self.rows))
 
     def shown(self, name: str) -> str:

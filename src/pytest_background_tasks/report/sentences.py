@@ -21,29 +21,30 @@ _OUTSIDE = {
 """What a kind of arrival is in life."""
 
 
-def failure_text(exploration: Exploration, replay: str, *, is_replay: bool) -> str:
+def failure_text(exploration: Exploration, replay: str) -> str:
     """What is shown below the assertion.
 
     Args:
         exploration: a failed one.
         replay: what to type to see the failure again.
-        is_replay: whether it was one schedule that was asked for.
     """
     failure = exploration.failure
     assert failure is not None
-    found = (
-        "This was a replay of one schedule"
-        if is_replay
-        else f"Found in run {failure.run}"
-        if not failure.schedule
-        else f"Found in run {failure.run}, made as small as possible, and played again to be sure"
-    )
     paragraphs = [
         *(_deviating(failure) if failure.schedule else [_USUAL]),
-        f"{found}; verdict: failed.",
+        f"{_found(failure)}; verdict: failed.",
         f"replay:  {replay}",
     ]
     return "\n\n".join(paragraphs)
+
+
+def _found(failure: Failure) -> str:
+    if failure.found == "replay":
+        return "This was a replay of one schedule"
+    if not failure.schedule:
+        return f"Found in run {failure.run}"
+    how = "Found" if failure.found == "search" else "This schedule failed last time and was tried first.\nFound"
+    return f"{how} in run {failure.run}, made as small as possible, and played again to be sure"
 
 
 _USUAL = """\
@@ -51,7 +52,7 @@ This test fails in asyncio's usual order: nothing had to come late, and other or
 
 
 def _deviating(failure: Failure) -> list[str]:
-    sentences = [_sentence(deviation, failure.trace) for deviation in failure.schedule.in_order()]
+    sentences = [sentence(deviation, failure.trace) for deviation in failure.schedule.in_order()]
     number = "this is different" if len(sentences) == 1 else "all of this is different"
     paragraphs = [
         f"This test passes in asyncio's usual order. It fails when {number}:\n" + "\n".join(map(_item, sentences)),
@@ -65,7 +66,8 @@ def _item(sentence: str) -> str:
     return f"  * {sentence}"
 
 
-def _sentence(deviation: Deviation, trace: Trace) -> str:
+def sentence(deviation: Deviation, trace: Trace) -> str:
+    """What a deviation means, with the line of code that it concerns."""
     who, wait = canonical(deviation.task), _wait_before(deviation, trace)
     step = next((step for step in trace.steps if step.who == who and step.number == deviation.step), None)
     if isinstance(deviation, Cancel):
@@ -79,7 +81,7 @@ def _sentence(deviation: Deviation, trace: Trace) -> str:
     if ":" in deviation.task:
         return f"a timer that {deviation.task.partition(':')[0]} has set (a time-out, a call_later) fires {late}"
     if not wait:
-        site = f" ({step.told.site})" if step and step.told and step.told.site else ""
+        site = f" ({step.told.at[-1]})" if step and step.told and step.told.at else ""
         return f"{deviation.task} starts {late}{site}"
     return f"{deviation.task} {wait}; {_ARRIVES.get((step and step.kind) or '', 'it goes on')} {late}"
 
@@ -100,9 +102,9 @@ def _wait_before(deviation: Deviation, trace: Trace) -> str:
     """Where and for what a task waits before the step that a deviation is about; empty if that is its first."""
     who = canonical(deviation.task)
     for step in trace.steps:
-        if step.who == who and step.number == deviation.step - 1 and step.told is not None and step.told.then:
-            site, _, what = step.told.then.partition(", for ")
-            return f"waits for {'asyncio.sleep(0)' if what == 'its next turn' else what} at {site}"
+        if step.who == who and step.number == deviation.step - 1 and step.told is not None and step.told.until:
+            what = "asyncio.sleep(0)" if step.told.waits_for == "its next turn" else step.told.waits_for
+            return f"waits for {what} at {step.told.until[-1]}"
     return ""
 
 
@@ -124,7 +126,7 @@ def _step(trace: Trace, index: int) -> str:
     name = trace.shown(step.who)
     if step.got == "call":
         return f"{name} is called"
-    site = step.told.site if step.told else ""
+    site = step.told.at[-1] if step.told and step.told.at else None
     verb = "starts" if step.number == 0 else _GOT.get(step.got, f"gets {step.got}")
     return f"{name} {verb}{f' at {site}' if site else ''}"
 

@@ -1,0 +1,147 @@
+"""What a trace tells a reader: who did what, at which lines, woken by whom, and what was different from usual.
+
+The table and the page are both drawn from this; it reads source files, and nothing else from outside.
+"""
+
+from __future__ import annotations
+
+import linecache
+from dataclasses import dataclass
+
+from ..explorer.exploration import Failure
+from ..explorer.schedule import Schedule, canonical
+from ..explorer.trace import Step, Trace, first_difference
+from ..sites import Site
+from .sentences import sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of source.
+
+    Attributes:
+        site: where it is.
+        text: what stands there, without its indentation; empty if the file cannot be read.
+    """
+
+    site: Site
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """One step of a run, for a reader.
+
+    Attributes:
+        lane: the task whose step it is, or whose timer or answer arrives; empty for other callbacks.
+        what: in words: ``starts``, ``goes on``, ``gets TimeoutError``, ``its timer fires``.
+        is_step: whether the task itself ran.
+        at: the lines at which it goes on, outermost first; empty for what is no task.
+        until: the lines at which it then waits or has raised, outermost first; empty if it has returned.
+        waits_for: what it then waits for, in words; empty if it has ended.
+        end: ``returns``, ``raises KeyError`` or ``is cancelled``; empty if it has not ended.
+        starts: the lanes of the tasks that it started.
+        woken_by: index of the moment that made this one ready; None if that was nobody's.
+        time: virtual seconds since the run began.
+        deviation: in which way it differs from usual, as a sentence; empty if it does not.
+    """
+
+    lane: str
+    what: str
+    is_step: bool
+    at: tuple[Line, ...]
+    until: tuple[Line, ...]
+    waits_for: str
+    end: str
+    starts: tuple[str, ...]
+    woken_by: int | None
+    time: float
+    deviation: str
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """One run, for a reader.
+
+    Attributes:
+        lanes: the tasks, in the order in which they first ran.
+        moments: in the order in which they ran; a moment's index is that of its step in the trace.
+    """
+
+    lanes: tuple[str, ...]
+    moments: tuple[Moment, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """A failure for a reader: asyncio's own order and the failing one.
+
+    Attributes:
+        usual: what happens in asyncio's order; None if it fails in that.
+        here: what happens in the failing one.
+        parting: the index of the first moment that differs; None if none does.
+    """
+
+    usual: Story | None
+    here: Story
+    parting: int | None
+
+
+def failing(failure: Failure) -> Failing:
+    """The story of a failure."""
+    here = story(failure.trace, failure.schedule)
+    if not failure.schedule:
+        return Failing(None, here, None)
+    parting = first_difference(failure.asyncio_trace, failure.trace)
+    return Failing(story(failure.asyncio_trace), here, parting)
+
+
+def story(trace: Trace, schedule: Schedule = Schedule()) -> Story:  # noqa: B008 - a frozen value
+    """The story of a run that was played to be told."""
+    tasks = {step.who for step in trace.steps if step.got != "call"}
+    lanes = dict.fromkeys(trace.shown(step.who) for step in trace.steps if step.who in tasks)
+    different = {(canonical(each.task), each.step): sentence(each, trace) for each in schedule.in_order()}
+    started: dict[int, list[str]] = {}
+    for step in trace.steps:
+        if step.who in tasks and step.number == 0 and step.told is not None and step.told.woken_by is not None:
+            started.setdefault(step.told.woken_by, []).append(trace.shown(step.who))
+    moments = (
+        _moment(trace, step, tasks, different, tuple(started.get(index, ()))) for index, step in enumerate(trace.steps)
+    )
+    return Story(tuple(lanes), tuple(moments))
+
+
+def _moment(
+    trace: Trace, step: Step, tasks: set[str], different: dict[tuple[str, int], str], starts: tuple[str, ...]
+) -> Moment:
+    owner = step.who.rpartition(":")[0] or step.who
+    told = step.told
+    is_step = step.got != "call"
+    return Moment(
+        lane=trace.shown(owner) if owner in tasks else "",
+        what=_what(step, trace),
+        is_step=is_step,
+        at=_lines(told.at) if told else (),
+        until=_lines(told.until) if told else (),
+        waits_for=told.waits_for if told else "",
+        end=told.end if told else "",
+        starts=starts,
+        woken_by=told and told.woken_by,
+        time=step.time,
+        deviation=different.get((step.who, step.number), ""),
+    )
+
+
+_GOT = {"value": "goes on", "cancelled": "is cancelled"}
+
+
+def _what(step: Step, trace: Trace) -> str:
+    if step.got != "call":
+        return "starts" if step.number == 0 and step.got == "value" else _GOT.get(step.got, f"gets {step.got}")
+    if step.kind in ("sleep", "thread"):
+        return {"sleep": "its sleep ends", "thread": "its thread answers"}[step.kind]
+    return "its timer fires" if step.kind == "timer" else f"{trace.shown(step.who)} is called"
+
+
+def _lines(sites: tuple[Site, ...]) -> tuple[Line, ...]:
+    return tuple(Line(site, linecache.getline(site.file, site.line).strip()) for site in sites)
