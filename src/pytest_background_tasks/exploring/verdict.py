@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,7 +12,8 @@ import pytest
 
 from ..explorer.exploration import Exploration
 from ..explorer.explorer import Explorer
-from ..report.sentences import failure_text
+from ..report.section import section
+from ..report.text import Row, plain
 from ..session import own_code
 from .decorator import Explored
 from .rounds import Rounds
@@ -19,6 +21,15 @@ from .settings import options_of
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
+
+_NAME = "explore"
+_MARKUP: dict[str, dict[str, bool]] = {
+    "": {},
+    "name": {"bold": True},
+    "aside": {"light": True},
+    "differs": {"yellow": True, "bold": True},
+    "fails": {"red": True},
+}
 
 _exploration: pytest.StashKey[Exploration] = pytest.StashKey()
 
@@ -61,11 +72,40 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
     if exploration is None or exploration.failure is None:
         return
     del item.stash[_exploration]  # the item lives as long as the session
-    text = failure_text(exploration, replay_line(item, exploration), is_replay=_is_replay(item))
+    rows = section(exploration, replay_line(item, exploration), _width(item.config), is_replay=_is_replay(item))
     if hasattr(shown, "addsection"):
-        shown.addsection("explore", text)
+        shown.addsection(_NAME, plain(rows))
+        _paint(shown, rows)
     else:
-        report.sections.append(("explore", text))
+        report.sections.append((_NAME, plain(rows)))
+
+
+def _width(config: pytest.Config) -> int:
+    """That of pytest's terminal; a worker of pytest-xdist has none."""
+    if config.pluginmanager.hasplugin("terminalreporter"):
+        return config.get_terminal_writer().fullwidth
+    return shutil.get_terminal_size().columns
+
+
+def _paint(shown: Any, rows: list[Row]) -> None:
+    """Let our section be coloured where a terminal shows colours; for junit and others it is plain text."""
+    write = shown.toterminal
+
+    def to_terminal(writer: Any) -> None:
+        if not writer.hasmarkup:
+            write(writer)
+            return
+        sections = shown.sections
+        shown.sections = [each for each in sections if each[0] != _NAME]
+        write(writer)
+        shown.sections = sections
+        writer.sep("-", _NAME)
+        for row in rows:
+            for span in row:
+                writer.write(span.text, **_MARKUP[span.tone])
+            writer.line()
+
+    shown.toterminal = to_terminal
 
 
 def _is_replay(item: Any) -> bool:

@@ -1,0 +1,86 @@
+"""What stands below the assertion of an explored test that failed: what was different, and how to see it again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+
+from ..errors import Deadlock, LeakedTasks, Livelock
+from ..explorer.exploration import Exploration, Failure
+from .sentences import conditions
+from .side_by_side import side_by_side
+from .story import Failing, failing
+from .table import file_of, table
+from .text import Row, Span, Tone, harmless
+
+_USUAL = """\
+This test fails in asyncio's usual order: nothing had to come late, and other orders were not tried."""
+
+
+def section(exploration: Exploration, replay: str, width: int, *, is_replay: bool) -> list[Row]:
+    """The rows of the section, of which those of the tables have at most `width` cells.
+
+    Args:
+        exploration: a failed one.
+        replay: what to type to see the failure again.
+        width: of the terminal.
+        is_replay: whether it was one schedule that was asked for.
+    """
+    failure = exploration.failure
+    assert failure is not None
+    told = failing(failure)
+    paragraphs: list[list[Row]] = [
+        *(_deviating(failure, told, width) if failure.schedule else _usual(failure, told, width)),
+        _text(f"{_found(failure, is_replay)}; verdict: failed.", width),
+        [(Span(f"replay:  {replay}"),)],
+    ]
+    return [row for rows in paragraphs for row in [*rows, ()]][:-1]
+
+
+def _found(failure: Failure, is_replay: bool) -> str:
+    if is_replay:
+        return "This was a replay of one schedule"
+    if not failure.schedule:
+        return f"Found in run {failure.run}"
+    return f"Found in run {failure.run}, made as small as possible, and played again to be sure"
+
+
+def _usual(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
+    yield _text(_USUAL, width)
+    if isinstance(failure.error, Deadlock | Livelock | LeakedTasks):  # of which no traceback tells
+        yield _table(told, width)
+
+
+def _deviating(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
+    number = "one thing is" if len(failure.schedule) == 1 else f"{len(failure.schedule)} things are"
+    yield [
+        *_text(f"This test passes in asyncio's usual order. It fails when {number} different:", width),
+        *(row for each in told.here.differences for row in _text(each.sentence, width, "  ! ", "differs")),
+    ]
+    yield _table(told, width)
+    if rows := side_by_side(told, width):
+        yield rows
+    for paragraph in conditions(failure.schedule, failure.trace):
+        yield [
+            row
+            for line in paragraph.split("\n")
+            for row in ([(Span(line),)] if line.startswith(" ") else _text(line, width))
+        ]
+
+
+def _table(told: Failing, width: int) -> list[Row]:
+    file = file_of(told.here)
+    return [*_text(f"What happened{f', with lines of {file}' if file else ''}:", width), *table(told, width)]
+
+
+def _text(text: str, width: int, sign: str = "", tone: Tone = "") -> list[Row]:
+    """Whole words in rows of at most `width` cells; a word that is longer has a row of its own."""
+    lines = wrap(
+        harmless(text),
+        max(width, 40),
+        initial_indent=sign,
+        subsequent_indent=" " * len(sign),
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return [(Span(line, tone),) for line in lines]
