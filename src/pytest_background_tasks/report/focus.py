@@ -34,11 +34,15 @@ def columns_of(failing: Failing, room: int) -> list[str]:
     }
     meanwhile = _running(story, start, late + 1)
     later = _running(story, start, len(story.moments))
+    code = _code(story, different)
     ends = {moment.lane: moment for moment in story.moments if moment.lane}
 
     def weight(lane: str) -> tuple[bool, ...]:
-        ends_badly = ends[lane].end.startswith("raises") or not ends[lane].end
-        return lane in different, lane in parting, lane in wakers, ends_badly, lane in meanwhile, lane in later
+        if lane == story.lanes[0]:  # the test itself: that it fails, and looks at last, is no news
+            ends_badly, is_later = not ends[lane].end, lane in later and bool(code & _code(story, {lane}))
+        else:
+            ends_badly, is_later = ends[lane].end.startswith("raises") or not ends[lane].end, lane in later
+        return lane in different, lane in parting, lane in wakers, ends_badly, lane in meanwhile, is_later
 
     mattering = [lane for lane in order if any(weight(lane)) and (lane in different or not _only_starts(story, lane))]
     chosen = sorted(mattering or order, key=weight, reverse=True)[:room]
@@ -58,6 +62,13 @@ def does_something(moment: Moment) -> bool:
 def _at(story: Story, index: int | None) -> list[Moment]:
     """What comes first from there on."""
     return [] if index is None else [moment for moment in story.moments[index:] if does_something(moment)][:1]
+
+
+def _code(story: Story, lanes: set[str]) -> set[tuple[str, str]]:
+    """The functions that these tasks have run."""
+    return {
+        (line.site.file, line.site.function) for moment in story.moments if moment.lane in lanes for line in moment.ran
+    }
 
 
 def _waker(story: Story, index: int | None) -> int | None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from textwrap import wrap
 
 from ..errors import Deadlock, LeakedTasks, Livelock
 from ..explorer.exploration import Exploration, Failure
+from ..sites import Site
 from .sentences import conditions
 from .side_by_side import side_by_side
-from .story import Failing, failing
+from .story import Difference, Failing, failing
 from .table import file_of, table
-from .text import Row, Span, Tone, harmless
+from .text import Row, Span, Tone, filled, fitted
 
 _USUAL = """\
 This test fails in asyncio's usual order: nothing had to come late, and other orders were not tried."""
@@ -55,7 +55,7 @@ def _deviating(failure: Failure, told: Failing, width: int) -> Iterator[list[Row
     number = "one thing is" if len(failure.schedule) == 1 else f"{len(failure.schedule)} things are"
     yield [
         *_text(f"This test passes in asyncio's usual order. It fails when {number} different:", width),
-        *(row for each in told.here.differences for row in _text(each.sentence, width, "  ! ", "differs")),
+        *(row for each in told.here.differences for row in _difference(each, width)),
     ]
     yield _table(told, width)
     if rows := side_by_side(told, width):
@@ -68,19 +68,16 @@ def _deviating(failure: Failure, told: Failing, width: int) -> Iterator[list[Row
         ]
 
 
+def _difference(difference: Difference, width: int) -> list[Row]:
+    code = [fitted([Span(f"        {difference.code}")], width)] if difference.code else []
+    return [*_text(difference.sentence, width, "  ! ", "differs"), *code]
+
+
 def _table(told: Failing, width: int) -> list[Row]:
-    file = file_of(told.here)
+    file = Site(file_of(told.here), 0, "").shown_file if file_of(told.here) else ""
     return [*_text(f"What happened{f', with lines of {file}' if file else ''}:", width), *table(told, width)]
 
 
 def _text(text: str, width: int, sign: str = "", tone: Tone = "") -> list[Row]:
-    """Whole words in rows of at most `width` cells; a word that is longer has a row of its own."""
-    lines = wrap(
-        harmless(text),
-        max(width, 40),
-        initial_indent=sign,
-        subsequent_indent=" " * len(sign),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-    return [(Span(line, tone),) for line in lines]
+    lines = filled(text, max(width, 40) - len(sign))
+    return [(Span((sign if number == 0 else " " * len(sign)) + line, tone),) for number, line in enumerate(lines)]

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from ..explorer.schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
 from ..explorer.trace import KINDS, Step, Trace
-from .source import statement, statements
+from ..sites import Site
+from .source import statements
 
 _OUTSIDE = {
     "start": "a task that the test starts: in life a request, a client, a job",
@@ -19,41 +20,51 @@ _OUTSIDE = {
 }
 """What a kind of arrival is in life."""
 
-_COMES_LATE = {"sleep": "its sleep ends late", "any": "it goes on late", None: "it goes on late"}
+_LATE = {"start": "starts late", "sleep": "wakes late from its sleep", "any": "goes on late", None: "goes on late"}
 """How the lateness of a kind of arrival is said; of others, an answer comes late."""
 
 
+_PARTS = {
+    "timer": ("a timer that {} has set (a time-out, a call_later) fires late", "its timer fires late"),
+    "thread": ("a thread's answer to {} comes late", "its thread answers late"),
+    "call": ("what {} has sent with call_soon_threadsafe comes late", "what it has sent comes late"),
+}
+"""What arrives without making a step of a task ready: as a sentence, and in a few words."""
+
+
 def sentence(deviation: Deviation, trace: Trace) -> str:
-    """What a deviation means, with the line of code that it concerns."""
-    task, step = deviation.task, _step(deviation, trace)
-    if ":" in task:
-        return (
-            f"a timer that {task.rpartition(':')[0]} has set (a time-out, a call_later) fires late{_first_line(step)}"
-        )
-    wait = _wait_before(deviation, trace)
+    """What a deviation means, and at which line of code."""
+    site = place_of(deviation, trace)
+    where = "" if site is None else f", at {site.shown_file}:{site.line}"
+    if ":" in deviation.task:
+        owner, _, part = deviation.task.rpartition(":")
+        return f"{_PARTS[part.partition('#')[0]][0].format(owner)}{where}"
+    return f"{deviation.task} {_what(deviation, _step(deviation, trace))}{where}"
+
+
+def place_of(deviation: Deviation, trace: Trace) -> Site | None:
+    """Where the task waits, is defined if it has not started, or where the code of the callback is."""
+    step = _step(deviation, trace)
+    told = step.told if step else None
+    if ":" in deviation.task:
+        lines = statements(told) if told else ()
+        return lines[0].site if lines else None
+    return _wait_before(deviation, trace) or (told.at[-1] if told and told.at else None)
+
+
+def _what(deviation: Deviation, step: Step | None) -> str:
     if isinstance(deviation, Cancel):
-        if not wait:
-            return f"{task} is cancelled from outside before it starts"
-        if deviation.after is None:
-            return f"{task} {wait}; just when that is over, it is cancelled from outside"
-        return f"{task} {wait}; before that is over, it is cancelled from outside"
+        if deviation.step == 0:
+            return "is cancelled from outside before it starts"
+        moment = "just when it would go on" if deviation.after is None else "while it waits"
+        return f"is cancelled from outside {moment}"
     if isinstance(deviation, Raise):
-        return f"{task} {wait or 'waits'}; that fails with {deviation.error}"
+        return f"gets {deviation.error} instead of an answer"
     if isinstance(deviation, Slow):
-        return f"{task} {wait or 'waits'}; that takes so long that another timer fires first"
-    if not wait:
-        where = "".join(
-            f", {each.shown_file}:{each.line}" for each in (step.told.at[-1:] if step and step.told else ())
-        )
-        return f"{task} starts late{where}"
-    kind = step.kind if step else None
-    return f"{task} {wait}; {_COMES_LATE.get(kind, 'the answer comes late')}"
-
-
-def _first_line(step: Step | None) -> str:
-    """Where the code is that a callback runs, if it is the user's."""
-    lines = statements(step.told)[:1] if step and step.told else ()
-    return "".join(f", {line.site.shown_file}:{line.site.line}, {line.text}" for line in lines)
+        return "gets its answer only after another timer has fired"
+    if deviation.step == 0:
+        return _LATE["start"]
+    return _LATE.get(step.kind if step else None, "gets its answer late")
 
 
 def mark(deviation: Deviation) -> str:
@@ -65,7 +76,7 @@ def mark(deviation: Deviation) -> str:
     if isinstance(deviation, Slow):
         return "the answer takes longer than another timer"
     if ":" in deviation.task:
-        return "its timer fires late"
+        return _PARTS[deviation.task.rpartition(":")[2].partition("#")[0]][1]
     return "starts late" if deviation.step == 0 else "goes on late"
 
 
@@ -74,16 +85,15 @@ def _step(deviation: Deviation, trace: Trace) -> Step | None:
     return next((step for step in trace.steps if (step.who, step.number) == key), None)
 
 
-def _wait_before(deviation: Deviation, trace: Trace) -> str:
-    """Where a task waits before the step that a deviation is about; empty if that is its first."""
+def _wait_before(deviation: Deviation, trace: Trace) -> Site | None:
+    """Where a task waits before the step that a deviation is about; None if that is its first."""
     key = canonical(deviation.task), deviation.step - 1
     for step in trace.steps:
         if (step.who, step.number) == key and step.got != "call" and step.told is not None and step.told.until:
             # The line that says most is the one above the helpers that do nothing but wait.
-            site = statements(step.told)[-1].site if step.told.ran else step.told.until[-1]
-            text = statement(site.file, site.line).text.partition("  #")[0]
-            return f"waits at {site.shown_file}:{site.line}{f', {text}' if text else ''}"
-    return ""
+            lines = statements(step.told)
+            return lines[-1].site if lines else step.told.until[-1]
+    return None
 
 
 def conditions(schedule: Schedule, trace: Trace) -> Iterator[str]:

@@ -51,9 +51,12 @@ def _step(moment: Moment, file: str) -> str:
 
 
 def _numbers(lines: tuple[Line, ...], file: str) -> str:
-    """``40, 31-33``: what follows upwards within a function is one range."""
+    """``31-33, 40``, of the outermost function: what follows upwards is one range."""
     ranges: list[list[Line]] = []
+    least = min(line.deep for line in lines)
     for line in lines:
+        if line.deep > least:
+            continue
         last = ranges[-1][-1] if ranges else None
         if last and last.site.function == line.site.function and last.site.line < line.site.line:
             ranges[-1].append(line)

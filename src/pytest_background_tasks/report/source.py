@@ -88,10 +88,12 @@ def _nodes(value: object) -> list[ast.AST]:
 
 
 def _kind(node: ast.AST) -> str:
-    if isinstance(node, ast.Expr | ast.Return) and isinstance(node.value, ast.Constant | ast.Await):
-        return (
-            type(node.value).__name__ if isinstance(node, ast.Expr) or isinstance(node.value, ast.Await) else "Return"
-        )
+    """Its class; of an expression or a return of which the value is all, that of the value."""
+    if isinstance(node, ast.Expr | ast.Return):
+        if node.value is None or isinstance(node.value, ast.Constant | ast.Name | ast.Attribute):
+            return "Constant"
+        if isinstance(node.value, ast.Await):
+            return "Await"
     return type(node).__name__
 
 

@@ -12,8 +12,8 @@ from ..explorer.exploration import Failure
 from ..explorer.schedule import Deviation, Schedule, canonical
 from ..explorer.trace import Step, Trace, first_difference
 from ..sites import Site
-from .sentences import mark, sentence
-from .source import Line, statements
+from .sentences import mark, place_of, sentence
+from .source import Line, statement, statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,14 @@ class Difference:
         lane: the task that it is about.
         mark: what is different, in a few words: ``goes on late``.
         sentence: the same with the line that it concerns.
+        code: what stands at that line; empty if that is nobody's or not known.
         moment: index of the moment that is different; None if that did not come before the end.
     """
 
     lane: str
     mark: str
     sentence: str
+    code: str
     moment: int | None
 
 
@@ -126,7 +128,9 @@ def _difference(deviation: Deviation, trace: Trace, tasks: set[str]) -> Differen
     moments = [index for index, step in enumerate(trace.steps) if (step.who, step.number) == (who, deviation.step)]
     # The end of a sleep, or a thread's answer, is called what the step that it makes ready is called.
     moment = max(moments, key=lambda index: trace.steps[index].got != "call", default=None)
-    return Difference(_lane(who, trace, tasks), mark(deviation), sentence(deviation, trace), moment)
+    site = place_of(deviation, trace)
+    code = "" if site is None else statement(site.file, site.line).text
+    return Difference(_lane(who, trace, tasks), mark(deviation), sentence(deviation, trace), code, moment)
 
 
 def _lane(who: str, trace: Trace, tasks: set[str]) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from .focus import columns_of, does_something, in_order, until_the_end
@@ -22,9 +23,14 @@ _GUTTER, _GAP = 2, 2  # cells before the columns, and between them
 _SHORT = 32  # rows up to which a story is shown whole
 _AROUND = 3  # steps that are kept where the orders part, and at the end of a long story
 _NEW = 20  # steps that are kept because the task does for the first time what it does there
+_CALLBACKS = 10  # that are no timers: up to so many are told one by one
 _NAME = 32  # cells of a task's name
 _LINES = 8  # lines of one step
 _NAMED = 3  # tasks named before "and 5 more"
+
+
+_SAYS_WHAT = ("is ", "gets ", "its ")
+"""How the marks begin that say also what the task gets."""
 
 
 class _Entry(NamedTuple):
@@ -40,10 +46,11 @@ def table(failing: Failing, width: int) -> list[Row]:
     columns = columns_of(failing, room_for_columns(width))
     entries = list(_Telling(failing, columns).entries())
     starts = _starts(columns, entries, width)
-    rows = [
+    header = [
         _row([_Piece(start, name_of(lane), "name") for start, lane in zip(starts, columns, strict=True)], width),
         _row([_Piece(start, "-" * (_NARROW - 1), "aside") for start in starts], width),
     ]
+    rows = header if columns else []
     for column, text, tone in entries:
         sign = [_Piece(0, "!", tone)] if tone == "differs" else []
         rows.append(_row([*sign, _Piece(_GUTTER if column is None else starts[column], text, tone)], width))
@@ -63,15 +70,14 @@ def name_of(lane: str) -> str:
 def file_of(story: Story) -> str:
     """The file of which a table shows bare numbers of lines: the one of which most were run."""
     files = Counter(line.site.file for moment in story.moments for line in moment.ran)
-    most = next((file for file, _ in files.most_common(1)), None)
-    sites = (line.site for moment in story.moments for line in moment.ran)
-    return next((site.shown_file for site in sites if site.file == most), "")
+    return next((file for file, _ in files.most_common(1)), "")
 
 
 def number_of(line: Line, file: str, digits: int = 0) -> str:
     """The number of a line, behind the name of its file if that is not the usual one."""
-    shown = line.site.shown_file
-    return f"{line.site.line:{digits}}" if shown == file else f"{shown.rpartition('/')[2]}:{line.site.line}"
+    if line.site.file == file:
+        return f"{line.site.line:{digits}}"
+    return f"{Path(line.site.file).name}:{line.site.line}"
 
 
 def _starts(columns: list[str], entries: list[_Entry], width: int) -> list[int]:
@@ -101,7 +107,8 @@ def _row(pieces: list[_Piece], width: int) -> Row:
     """Texts that begin at given cells; each ends before the next one begins."""
     spans: list[Span] = []
     cells = 0
-    for piece, end in zip(pieces, [each.start - 1 for each in pieces[1:]] + [width], strict=True):
+    ends = [each.start - 1 for each in pieces[1:]] + [width]
+    for piece, end in zip(pieces, ends, strict=False):
         shown = fitted([Span(piece.text, piece.tone)], max(end - piece.start, 1))
         spans += [Span(" " * (piece.start - cells)), *shown]
         cells = piece.start + sum(width_of(span.text) for span in shown)
@@ -116,9 +123,13 @@ class _Telling:
         self._story = until_the_end(failing.here)
         self._columns = columns
         self._lanes = in_order(failing)
-        self._marks = {each.moment: each.mark for each in self._story.differences}
+        self._marks: dict[int | None, list[str]] = {}
+        for each in self._story.differences:
+            self._marks.setdefault(each.moment, []).append(each.mark)
         self._last = {moment.lane: index for index, moment in enumerate(self._story.moments) if moment.is_step}
         self._file = file_of(self._story)
+        callbacks = [moment for moment in self._story.moments if moment.ran and not moment.lane]
+        self._tells_callbacks = len(callbacks) <= _CALLBACKS
         numbers = (line.site.line for moment in self._story.moments for line in moment.ran)
         self._digits = len(str(max(numbers, default=0)))
 
@@ -206,12 +217,9 @@ class _Telling:
     def _parts(self, index: int) -> list[tuple[str, Tone]]:
         """What is said of a moment, a row each."""
         moment = self._story.moments[index]
-        parts: list[tuple[str, Tone]] = []
-        if index in self._marks:
-            parts.append((self._marks[index], "differs"))
-        if moment.what not in ("starts", "goes on") and not self._marks.get(index, "").startswith(
-            ("is ", "gets ", "its ")
-        ):
+        marks = self._marks.get(index, [])
+        parts: list[tuple[str, Tone]] = [(mark, "differs") for mark in marks]
+        if moment.what not in ("starts", "goes on") and not any(mark.startswith(_SAYS_WHAT) for mark in marks):
             parts.append((moment.what, "aside"))
         parts += [(self._line(line, indent), "") for line, indent in _shown(moment.ran)]
         waits_on = self._last.get(moment.lane) == index and moment.waits_for != "its next turn"
@@ -234,16 +242,18 @@ class _Telling:
         elif moment.end.startswith("raises"):
             where = "".join(f" in {self._line(line).strip()}" for line in moment.ran[-1:])
             yield _Entry(None, f"{name_of(moment.lane)} {moment.end}{where}", "fails")
-        elif moment.lane and does_something(moment):
-            others[moment.lane] += 1
+        elif moment.ran and not moment.lane and self._tells_callbacks:
+            yield _Entry(None, f"{moment.what.rpartition('<locals>.')[2]}: {self._line(moment.ran[0]).strip()}")
+        elif does_something(moment):
+            others[moment.lane or "callbacks"] += 1
 
     def _parting(self, usual: Story, index: int) -> str:
         moment = next((each for each in usual.moments[index:] if each.is_step or each.what == "its timer fires"), None)
         if moment is None:
-            return "-- here the orders part: usually nothing more happens --"
+            return "-- usually nothing more happens from here on --"
         who = name_of(moment.lane) + ("" if moment.is_step else "'s")
-        where = "".join(f", with line {number_of(line, self._file)}" for line in moment.ran[:1])
-        return f"-- here the orders part: usually {who} {moment.what.removeprefix('its ')} now{where} --"
+        where = "".join(f", at {number_of(line, self._file)}" for line in moment.ran[:1])
+        return f"-- usually {who} {moment.what.removeprefix('its ')} here{where} --"
 
 
 def _counted(counts: Counter[str], before: str = "… ") -> Iterator[_Entry]:

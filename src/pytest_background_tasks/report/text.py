@@ -63,6 +63,21 @@ def cut(text: str, width: int) -> str:
     return text[:kept] + "…" if width > 0 else ""
 
 
+def filled(text: str, width: int) -> list[str]:
+    """`text` in rows of at most so many cells, broken between words only.
+
+    >>> filled("a few words", 6)
+    ['a few', 'words']
+    """
+    rows: list[str] = []
+    for word in harmless(text).split(" "):
+        if rows and width_of(rows[-1]) + 1 + width_of(word) <= width:
+            rows[-1] += f" {word}"
+        else:
+            rows.append(word)
+    return rows
+
+
 def padded(text: str, width: int) -> str:
     """`text` in exactly so many cells."""
     shown = cut(text, width)
