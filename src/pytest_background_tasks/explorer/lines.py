@@ -28,17 +28,18 @@ class Recorder:
         self._is_own = is_own
         self._others = sys.gettrace()
         self._lines: list[Ran] = []
-        self._deep = 0
+        self._bottom: FrameType | None = None
 
     def __enter__(self) -> None:
         self._lines = []
-        self._deep = -1
+        self._bottom = sys._getframe().f_back
         if sys.gettrace() is self._others:
             sys.settrace(self._on_call)
 
     def __exit__(self, *_: object) -> None:
         if sys.gettrace() == self._on_call:
             sys.settrace(self._others)
+        self._bottom = None
 
     @property
     def lines(self) -> tuple[Ran, ...]:
@@ -47,17 +48,23 @@ class Recorder:
 
     def _on_call(self, frame: FrameType, _event: str, _: object) -> Any:
         file = frame.f_code.co_filename
-        if not self._is_own[file] or file.startswith("<") or len(self._lines) >= _MOST:
-            return None
-        self._deep += 1
-        return self._on_line
+        return self._on_line if self._is_own[file] and not file.startswith("<") else None
 
     def _on_line(self, frame: FrameType, event: str, _: object) -> Any:
-        if event == "return":
-            self._deep -= 1
-        elif event == "line":
-            if len(self._lines) >= _MOST:
-                return None
+        if len(self._lines) >= _MOST:
+            return None
+        if event == "line":
             code = frame.f_code
-            self._lines.append(Ran(Site(code.co_filename, frame.f_lineno, code.co_qualname), max(self._deep, 0)))
+            self._lines.append(Ran(Site(code.co_filename, frame.f_lineno, code.co_qualname), self._depth(frame)))
         return self._on_line
+
+    def _depth(self, frame: FrameType) -> int:
+        """How many of the project's own functions `frame` is below.
+
+        Counting calls and returns would be wrong: since Python 3.12 an error that arrives in a coroutine is no call.
+        """
+        deep, caller = 0, frame.f_back
+        while caller is not None and caller is not self._bottom:
+            deep += self._is_own[caller.f_code.co_filename]
+            caller = caller.f_back
+        return deep
