@@ -20,32 +20,37 @@ def columns_of(failing: Failing, room: int) -> list[str]:
     """At most `room` tasks, in the order in which they start by asyncio's own order.
 
     First those that are different, then those that are about to run when the orders part, that woke the different ones,
-    that fail or wait at the end, that run while another is late, that run later. Nobody else; nor a task that only
-    starts others and waits for them.
+    that fail or wait at the end, that run while another is late, that run the code of the different ones later. If that
+    is but one, who else runs later. Nobody whose code is not the user's, nor who only starts others and waits for them.
     """
     story = until_the_end(failing.here)
-    order = [lane for lane in in_order(failing) if any(moment.lane == lane for moment in story.moments)]
     start = failing.parting or 0
     late = max((each.moment for each in story.differences if each.moment is not None), default=start)
     different = {each.lane for each in story.differences}
     parting = {moment.lane for each in (failing.usual, story) if each for moment in _at(each, failing.parting)}
-    wakers = {
-        story.moments[index].lane for each in story.differences if (index := _waker(story, each.moment)) is not None
-    }
-    meanwhile = _running(story, start, late + 1)
-    later = _running(story, start, len(story.moments))
-    code = _code(story, different)
-    ends = {moment.lane: moment for moment in story.moments if moment.lane}
+    wakers = {index for each in story.differences if (index := _waker(story, each.moment)) is not None}
+    meanwhile, later = _running(story, start, late + 1), _running(story, start, len(story.moments))
+    code = {lane: _code(story, lane) for lane in story.lanes}
+    shared = {function for lane in different for function in code.get(lane, ())}
+    ends = {moment.lane: moment.end for moment in story.moments}
 
     def weight(lane: str) -> tuple[bool, ...]:
-        if lane == story.lanes[0]:  # the test itself: that it fails, and looks at last, is no news
-            ends_badly, is_later = not ends[lane].end, lane in later and bool(code & _code(story, {lane}))
-        else:
-            ends_badly, is_later = ends[lane].end.startswith("raises") or not ends[lane].end, lane in later
-        return lane in different, lane in parting, lane in wakers, ends_badly, lane in meanwhile, is_later
+        return (
+            lane in different,
+            lane in parting,
+            any(story.moments[index].lane == lane for index in wakers),
+            not ends[lane]
+            or (ends[lane].startswith("raises") and lane != story.lanes[0]),  # that the test fails is known
+            lane in meanwhile,
+            lane in later and bool(code[lane] & shared),
+        )
 
-    mattering = [lane for lane in order if any(weight(lane)) and (lane in different or not _only_starts(story, lane))]
-    chosen = sorted(mattering or order, key=weight, reverse=True)[:room]
+    order = [lane for lane in in_order(failing) if lane in ends]
+    told = [lane for lane in order if lane in different or (code[lane] and not _only_starts(story, lane))]
+    chosen = [lane for lane in told if any(weight(lane))]
+    if len(chosen) < 2:
+        chosen += [lane for lane in told if lane in later and lane not in [*chosen, story.lanes[0]]]
+    chosen = sorted(chosen or told or order, key=weight, reverse=True)[:room]
     return [lane for lane in order if lane in chosen]
 
 
@@ -64,10 +69,10 @@ def _at(story: Story, index: int | None) -> list[Moment]:
     return [] if index is None else [moment for moment in story.moments[index:] if does_something(moment)][:1]
 
 
-def _code(story: Story, lanes: set[str]) -> set[tuple[str, str]]:
-    """The functions that these tasks have run."""
+def _code(story: Story, lane: str) -> set[tuple[str, str]]:
+    """The functions that a task has run."""
     return {
-        (line.site.file, line.site.function) for moment in story.moments if moment.lane in lanes for line in moment.ran
+        (line.site.file, line.site.function) for moment in story.moments if moment.lane == lane for line in moment.ran
     }
 
 

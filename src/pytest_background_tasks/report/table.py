@@ -25,7 +25,7 @@ _AROUND = 3  # steps that are kept where the orders part, and at the end of a lo
 _NEW = 20  # steps that are kept because the task does for the first time what it does there
 _CALLBACKS = 10  # that are no timers: up to so many are told one by one
 _NAME = 32  # cells of a task's name
-_LINES = 8  # lines of one step
+_FEW, _LINES = 5, 8  # lines of one step: up to so many of any file, and at all
 _NAMED = 3  # tasks named before "and 5 more"
 
 
@@ -77,7 +77,8 @@ def number_of(line: Line, file: str, digits: int = 0) -> str:
     """The number of a line, behind the name of its file if that is not the usual one."""
     if line.site.file == file:
         return f"{line.site.line:{digits}}"
-    return f"{Path(line.site.file).name}:{line.site.line}"
+    path = Path(line.site.file)
+    return f"{path.parent.name if path.stem == '__init__' else path.stem}:{line.site.line}"
 
 
 def _starts(columns: list[str], entries: list[_Entry], width: int) -> list[int]:
@@ -87,8 +88,8 @@ def _starts(columns: list[str], entries: list[_Entry], width: int) -> list[int]:
     for column, text, _ in entries:
         if column is not None:
             widths[column] = max(widths[column], width_of(harmless(text)))
-    least = [min(max(name, _NARROW), _LEAST) for name in names]
     room = width - _GUTTER - _GAP * (len(widths) - 1)
+    least = [min(max(name, _NARROW), max(_LEAST, room // (len(names) + 1))) for name in names]
     while sum(widths) > room:
         wide = [number for number in range(len(widths) - 1) if widths[number] > least[number]]
         if not wide:
@@ -221,7 +222,7 @@ class _Telling:
         parts: list[tuple[str, Tone]] = [(mark, "differs") for mark in marks]
         if moment.what not in ("starts", "goes on") and not any(mark.startswith(_SAYS_WHAT) for mark in marks):
             parts.append((moment.what, "aside"))
-        parts += [(self._line(line, indent), "") for line, indent in _shown(moment.ran)]
+        parts += [(self._line(line, indent), "") for line, indent in _shown(moment.ran, self._file)]
         waits_on = self._last.get(moment.lane) == index and moment.waits_for != "its next turn"
         if moment.is_step and moment.waits_for and (waits_on or " held by " in moment.waits_for):
             parts.append((f"waits for {moment.waits_for}", "aside"))
@@ -236,7 +237,7 @@ class _Telling:
 
     def _in_passing(self, moment: Moment, others: Counter[str]) -> Iterator[_Entry]:
         """What a task without a column does: whom it starts, how it fails; the rest is only counted."""
-        if moment.starts:
+        if moment.starts and moment.lane:
             names = sorted(moment.starts, key=lambda lane: self._lanes.index(lane) if lane in self._lanes else 0)
             yield _Entry(None, f"{name_of(moment.lane)} starts {_listed([name_of(lane) for lane in names])}", "aside")
         elif moment.end.startswith("raises"):
@@ -252,7 +253,8 @@ class _Telling:
         if moment is None:
             return "-- usually nothing more happens from here on --"
         who = name_of(moment.lane) + ("" if moment.is_step else "'s")
-        where = "".join(f", at {number_of(line, self._file)}" for line in moment.ran[:1])
+        lines = [line for line, _ in _shown(moment.ran, self._file) if line is not None]
+        where = "".join(f", at {number_of(line, self._file)}" for line in lines[:1])
         return f"-- usually {who} {moment.what.removeprefix('its ')} here{where} --"
 
 
@@ -269,11 +271,17 @@ def _listed(names: list[str]) -> str:
     return ", ".join(names[:_NAMED]) + more
 
 
-def _shown(lines: tuple[Line, ...]) -> list[tuple[Line | None, int]]:
-    """The outer lines of a step, and those in functions called as far as there is room; each with its indent."""
+def _shown(lines: tuple[Line, ...], file: str) -> list[tuple[Line | None, int]]:
+    """The outer lines of a step, and those in functions called as far as there is room; each with its indent.
+
+    First those give way that are in other files than `file` and the outer ones, then the innermost.
+    """
     if not lines:
         return []
     least = min(line.deep for line in lines)
+    if len(lines) > _FEW:
+        files = {file, *(line.site.file for line in lines if line.deep == least)}
+        lines = tuple(line for line in lines if line.site.file in files)
     for deep in range(max(line.deep for line in lines), least - 1, -1):
         shown: list[tuple[Line | None, int]] = [(line, line.deep - least) for line in lines if line.deep <= deep]
         if len(shown) <= _LINES:
