@@ -9,7 +9,7 @@ BIN = $(VENV)/bin
 BENCHMARKS ?= capture startup watch virtual_time explore
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help test demo chat lint benchmark clean
+.PHONY: help test demo chat lint types docs dist coverage benchmark clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -28,6 +28,23 @@ lint: $(VENV)/ready-to-lint ## ruff, and mypy in strict mode
 	@$(BIN)/ruff check -q .
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
+
+coverage: $(VENV)/ready ## the test suite, and which branches it covers on this Python; fewer than 98 % fail
+	@$(BIN)/coverage erase
+	@$(BIN)/coverage run -m pytest -n auto -q $(ARGS)
+	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage report
+
+types: $(VENV)/ready-to-lint ## all that is public has complete types
+	@PATH=$(abspath $(BIN)):$$PATH pyright --verifytypes pytest_background_tasks --ignoreexternal
+
+docs: $(VENV)-docs/ready ## the documentation as a site, in build/site; a dead link or any other warning is an error
+	@$(VENV)-docs/bin/python -m sphinx -q -E -W --keep-going docs build/site
+
+dist: $(VENV)/ready-to-lint ## sdist and wheel, in dist/, checked
+	@rm -rf dist
+	@$(BIN)/python -m build -q
+	@$(BIN)/twine check --strict dist/*
 
 benchmark: $(VENV)-benchmark/ready ## what it costs, and how fast it is, beside its peers; explore needs Python 3.12
 	@for each in $(BENCHMARKS); do $(VENV)-benchmark/bin/python benchmarks/$$each.py; done
@@ -51,6 +68,13 @@ $(VENV)/ready: pyproject.toml examples/chat/pyproject.toml
 
 $(VENV)/ready-to-lint: $(VENV)/ready
 	@$(PIP) install --group lint
+	@touch $@
+
+$(VENV)-docs/ready: pyproject.toml
+	@echo "Preparing $(VENV)-docs, once ..." >&2
+	@$(PYTHON) -m venv --clear $(VENV)-docs
+	@$(VENV)-docs/bin/python -m pip --disable-pip-version-check -qq install --upgrade pip
+	@$(VENV)-docs/bin/python -m pip --disable-pip-version-check -qq install --group docs -e .
 	@touch $@
 
 # Peers bring plugins of pytest, which must not load into the test suite.

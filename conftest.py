@@ -1,35 +1,80 @@
-"""Every Python block of the README and of docs/ is run as the small test project that it is."""
+"""The README and docs/ hold to the letter: their Python runs, and what they show of pytest is what it prints.
+
+A block whose first line names a file (``# shop.py``) is that file of its page's project; a console block (``$ pytest``)
+is run in the project of all files above it. Any other Python block is a project of its own.
+"""
+
+import re
+import shlex
 
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 
 pytest_plugins = ["pytester"]
+collect_ignore = ["docs/conf.py"]
 collect_ignore_glob = ["tests/typing/*", "tests/ways_in/*", "tests/watched/*"]  # to read, and to be put together
 
+FILE = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
-def run_as_project(example: Example) -> None:
-    """Run the block in a project of its own, with every warning an error; what it shows must pass."""
+
+def run_python(example: Example) -> None:
+    """Run the block as a project of its own, with every warning an error; what it shows must pass."""
+    if re.match(r"# [\w/]+\.py\n", str(example.parsed)):
+        assert "\n```console\n$ pytest" in example.document.text[example.region.end :], "nothing runs this file"
+        return
+    pytester = example.namespace["pytester"]
+    pytester.makepyfile(test_example=str(example.parsed))
+    assert run_pytest(example, "-W", "error").ret == 0, "the block does not pass"
+
+
+def run_console(example: Example) -> None:
+    """Run the command in the first line; what is shown below it is printed, but for what ``...`` stands for."""
+    command, _, shown = str(example.parsed).partition("\n")
+    if not command.startswith("$ pytest"):
+        return
+    for source, name in FILE.findall(example.document.text[: example.region.start]):
+        path = example.namespace["pytester"].path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(source)
+    example.namespace["monkeypatch"].setenv("COLUMNS", "100")
+    printed = run_pytest(example, "-p", "no:cacheprovider", *shlex.split(command)[2:]).stdout.str()
+    rest = everywhere_the_same(printed)
+    for part in re.split(r"^\.\.\.$", everywhere_the_same(shown), flags=re.MULTILINE):
+        if part.strip():
+            _, found, rest = rest.partition(part.strip("\n"))
+            assert found, f"this is not printed:\n{part}\nprinted is:\n{printed}"
+
+
+def run_pytest(example: Example, *arguments: str):
+    """Run pytest in the folder of the example, with us and the plugins that its page is about."""
     pytester, monkeypatch = example.namespace["pytester"], example.namespace["monkeypatch"]
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.chdir(pytester.path)
-    pytester.makepyfile(test_example=str(example.parsed))
-    plugins = ("-p", "pytest_background_tasks.plugin", "-p", "pytest_asyncio.plugin", "-p", "anyio.pytest_plugin")
+    monkeypatch.syspath_prepend(pytester.path)
+    plugins = ["pytest_background_tasks.plugin", "pytest_asyncio.plugin", "anyio.pytest_plugin"]
+    if "import aiohttp" in example.document.text or "from aiohttp" in example.document.text:
+        plugins.append("pytest_aiohttp.plugin")
     # pytest-asyncio 1.0, the oldest that we support, leaves a loop unclosed, which may come to light here.
-    options = (
-        "-W",
-        "error",
-        "-W",
-        "ignore:unclosed:ResourceWarning",
-        "-o",
-        "asyncio_default_fixture_loop_scope=function",
+    options = ["-W", "ignore:unclosed:ResourceWarning", "-o", "asyncio_default_fixture_loop_scope=function"]
+    return pytester.runpytest_inprocess(
+        *(word for plugin in plugins for word in ("-p", plugin)), *arguments[:2], *options, *arguments[2:]
     )
-    result = pytester.runpytest_inprocess(*plugins, *options)
-    assert result.ret == 0, "the block does not pass"
+
+
+def everywhere_the_same(text: str) -> str:
+    """Without what differs from machine to machine and from Python to Python."""
+    text = re.sub(r"\n[E ]* *[~^]+(?=\n)", "", text)  # marks under the call that fails, since 3.13
+    text = re.sub(r"\bin [\d.e-]+ ?s\b", "in N s", text)
+    text = re.sub(r"(?m)([=_-])\1{3,}", r"\1\1\1", text)
+    return re.sub(r"Task-\d+", "Task-N", text)
 
 
 pytest_collect_file = Sybil(
-    parsers=[CodeBlockParser(language="python", evaluator=run_as_project)],
-    patterns=["README.md", "docs/*.md"],
+    parsers=[
+        CodeBlockParser(language="python", evaluator=run_python),
+        CodeBlockParser(language="console", evaluator=run_console),
+    ],
+    patterns=["README.md", "docs/**/*.md", "docs/*.md"],
     excludes=["docs/design.md"],  # it shows what is yet to be built
     fixtures=["pytester", "monkeypatch"],
 ).pytest()

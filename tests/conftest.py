@@ -2,6 +2,8 @@
 
 import gc
 import sys
+from collections.abc import Callable
+from textwrap import dedent
 
 import pytest
 
@@ -28,3 +30,27 @@ class Tidy:
 @pytest.fixture
 def tidy() -> Tidy:
     return Tidy()
+
+
+EXPLORED = """
+    import asyncio, pytest
+    from pytest_background_tasks import explore
+
+    async def twice():
+        await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
+
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
+    """Run a project of explored tests in process, without the plugins of the environment."""
+
+    def run(source: str, *args: str, plugins: tuple[str, ...] = ()) -> pytest.RunResult:
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        pytester.makepyfile(test_it=dedent(EXPLORED) + dedent(source))
+        named = [word for plugin in ("pytest_background_tasks.plugin", *plugins) for word in ("-p", plugin)]
+        options = ["-o", "asyncio_default_fixture_loop_scope=function"] if "pytest_asyncio.plugin" in plugins else []
+        return pytester.runpytest_inprocess("-W", "error", *named, *options, *args)
+
+    return run

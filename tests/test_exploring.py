@@ -1,17 +1,6 @@
 """`@explore` as pytest shows it: an ordinary test, fresh fixtures, options, and what is reported."""
 
-from textwrap import dedent
-
 import pytest
-
-HEAD = """
-    import asyncio, pytest
-    from pytest_background_tasks import explore
-
-    async def twice():
-        await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
-
-"""
 
 SHOP = """
     class Shop:
@@ -38,20 +27,6 @@ SHOP = """
             group.create_task(look_and_sell(shop))
         assert shop.left == 0
 """
-
-
-@pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
-    """Run a generated project in process, without the plugins of the environment."""
-
-    def run(source: str, *args: str, plugins: tuple[str, ...] = ()) -> pytest.RunResult:
-        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        pytester.makepyfile(test_it=dedent(HEAD) + dedent(source))
-        named = [word for plugin in ("pytest_background_tasks.plugin", *plugins) for word in ("-p", plugin)]
-        options = ["-o", "asyncio_default_fixture_loop_scope=function"] if "pytest_asyncio.plugin" in plugins else []
-        return pytester.runpytest_inprocess("-W", "error", *named, *options, *args)
-
-    return run
 
 
 # An ordinary test.
@@ -359,25 +334,6 @@ def test_a_wrong_value_is_a_usage_error(run, pytester: pytest.Pytester, line: st
     result.stderr.fnmatch_lines([f"*{message}", "  write e.g. *"])
 
 
-def test_a_replay_is_of_one_test(run) -> None:
-    source = (
-        SHOP
-        + """
-    @explore
-    async def test_other(): ...
-    """
-    )
-    result = run(source, "--explore-replay=sell@1+1", "-k", "two_customers")
-    result.assert_outcomes(failed=1, deselected=1)
-    result.stdout.fnmatch_lines(["This was a replay of one schedule; verdict: failed."])
-    result = run(source, "--explore-replay=sell@1+1")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*plays one test, and 2 explored tests are selected*"])
-    result = run(source, "--explore-replay=sell@")
-    assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*expected @ and the number of a step*"])
-
-
 def test_a_random_seed_is_shown(run) -> None:
     result = run(SHOP, "--explore-seed=random")
     result.stdout.re_match_lines([r"explore: --explore-seed=\d+"])
@@ -455,15 +411,6 @@ def test_a_deadlock_in_the_usual_order_has_a_table_too(run) -> None:
     )
     result.stdout.fnmatch_lines(
         ["This test fails in asyncio's usual order*", "What happened*", "  * async with lock:", "  waits for a lock"]
-    )
-
-
-def test_the_replay_line_can_be_pasted_into_a_shell(run) -> None:
-    source = SHOP.replace("@explore(", '@pytest.mark.parametrize("kind", ["a b"])\n    @explore(').replace(
-        "customers(shop)", "customers(shop, kind)"
-    )
-    run(source).stdout.fnmatch_lines(
-        ["replay:  pytest 'test_it.py::test_two_customers[[]a b]' --explore-replay sell@1+1"]
     )
 
 
@@ -545,8 +492,7 @@ def test_of_many_explored_tests_the_summary_counts_verdicts(run) -> None:
 def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) -> None:
     """Once a running call has started it; the failure is told although one of the tasks has not had a step yet."""
     result = run(
-        HEAD
-        + """
+        """
     @explore
     async def test_an_update_is_lost(background_tasks):
         total = [0]

@@ -304,10 +304,15 @@ class TestTheRealWorld:
         async with asyncio.timeout(0.001):
             assert await answer == "done"
 
-    async def test_a_child_process_is_waited_for(self, virtual_time: VirtualTime) -> None:
-        code = "import time; time.sleep(0.1); print('done')"
+    @pytest.mark.parametrize(
+        "code", ["time.sleep(0.1); print('done')", "print('done', flush=True); os.close(1); time.sleep(0.3)"]
+    )
+    async def test_a_child_process_is_waited_for(self, virtual_time: VirtualTime, code: str) -> None:
+        """Also when it has nothing more to say."""
         async with asyncio.timeout(0.001):
-            process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", f"import os, time; {code}", stdout=subprocess.PIPE
+            )
             assert (await process.communicate())[0] == b"done\n"
         assert virtual_time.now == 0
 

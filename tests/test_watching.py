@@ -767,3 +767,21 @@ def test_a_call_of_the_exception_handler_by_the_code_itself_is_heard(run) -> Non
         """
     )
     result.assert_outcomes(passed=1, warnings=0)
+
+
+def test_a_failed_unittest_is_not_told_of_what_it_could_not_clean_up(run) -> None:
+    """pytest learns of its failure only when the call is over."""
+    result = run(
+        """
+        import unittest
+
+        class TestIt(unittest.IsolatedAsyncioTestCase):
+            async def test_it(self):
+                keep(poll())
+                await turns()
+                assert False, "before it cleans up"
+        """,
+        "--background-tasks-leaked=warn",
+        plugins=(),
+    )
+    result.assert_outcomes(failed=1, warnings=0)

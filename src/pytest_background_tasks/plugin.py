@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections import Counter
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .watch.modes import Modes
     from .watching import Watching
 
-pytest_plugins = ["pytest_background_tasks.exploring.hooks"]  # the pytest side of @explore
+pytest_plugins: list[str] = ["pytest_background_tasks.exploring.hooks"]  # the pytest side of @explore
 
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
 _time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
@@ -26,7 +26,6 @@ _grace: pytest.StashKey[float] = pytest.StashKey()
 _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 _WATCHING = "background_tasks_watching"
-_LEAKED = "background_tasks_leaked"
 _REPORTS = {
     "failed": ("warn", ("ignore", "warn", "error"), "report background tasks whose error nobody has looked at"),
     "leaked": ("ignore", ("ignore", "warn", "error"), "report background tasks that outlive their test"),
@@ -81,7 +80,6 @@ def pytest_configure(config: pytest.Config) -> None:
                 f"background_tasks_packages = mypackage another.package"
             )
     config.stash[_modes] = {kind: _mode(config, kind) for kind in _REPORTS}
-    config.pluginmanager.register(Leaks(), "background_tasks_leaks")
     config.addinivalue_line(
         "markers",
         "background_tasks(failed, leaked, unreferenced, deadlock, allow): what is reported of the background tasks of "
@@ -110,7 +108,7 @@ def _defaults(config: pytest.Config) -> Modes:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Read the marks now, so that a wrong one ends the session before it has begun."""
-    marked = [item for item in items if item.get_closest_marker("background_tasks")]
+    marked = [item for item in items if "background_tasks" in item.keywords]
     if marked:
         from .watching import modes_of_item
 
@@ -125,7 +123,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
     config = item.config
     if "asyncio" not in sys.modules or config.pluginmanager.has_plugin(_WATCHING):
         return
-    if config.stash[_modes] != _OFF or item.get_closest_marker("background_tasks"):
+    if config.stash[_modes] != _OFF or "background_tasks" in item.keywords:
         from .session import own_code
         from .watching import Watching
 
@@ -133,34 +131,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
         config.pluginmanager.register(watching, _WATCHING)
 
 
-class Leaks:
-    """Counts what leaks, by the line that creates it. The numbers travel with the reports, so also through xdist."""
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which lines leak how many tasks in how many tests."""
+    from .leaks import leaks_in, summary
 
-    def __init__(self) -> None:
-        self._by_line: dict[str, Counter[str]] = {}
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Take what one test has leaked."""
-        if report.when == "teardown":
-            for name, line in report.user_properties:
-                if name == _LEAKED:
-                    self._by_line.setdefault(str(line), Counter())[report.nodeid] += 1
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Which lines leak how many tasks in how many tests, worst first."""
-        if not self._by_line:
-            return
-        leaks = sorted(self._by_line.items(), key=lambda leak: (-leak[1].total(), leak[0]))
-        tasks = sum(tests.total() for _, tests in leaks)
-        number = len(set().union(*self._by_line.values()))
+    leaks = leaks_in(chain.from_iterable(terminalreporter.stats.values()))
+    if leaks:
         terminalreporter.section("leaked background tasks")
-        terminalreporter.line(f"{_number(tasks, 'task')} in {_number(number, 'test')}, by the line that creates them:")
-        for line, tests in leaks:
-            terminalreporter.line(f"{tests.total():6d} in {_number(len(tests), 'test')}: {line}")
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        for line in summary(leaks):
+            terminalreporter.line(line)
 
 
 def _seconds(config: pytest.Config, name: str, example: str) -> float:

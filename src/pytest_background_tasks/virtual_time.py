@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
-from time import monotonic
 from typing import Any, TypeAlias
 
 from .control.clock import VirtualClock
 from .control.lull import has_lulls
 from .control.quiet import resting
 from .control.standstill import Standstill
+from .control.timeout import deadline_of
 from .control.under_way import UnderWay
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
 from .patching import replaced
@@ -104,7 +104,7 @@ class VirtualTime:
         __tracebackhide__ = True
         clock = self._running_clock()
         until = clock.time + _seconds(seconds)
-        deadline = None if self._timeout is None else monotonic() + self._timeout
+        deadline = deadline_of(self._timeout)
         self._targets.append(until)
         try:
             with resting(self._under_way(clock.loop), deadline) as quiet:

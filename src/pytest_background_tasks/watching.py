@@ -9,12 +9,12 @@ at a task; later, an error would be one of pytest itself.
 from __future__ import annotations
 
 import ast
-import inspect
 import warnings
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .leaks import PROPERTY
 from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
 from .watch.modes import Modes, modes_of
 from .watch.record import Fixture, Watched
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _CATEGORIES = {"failed": UnhandledTaskWarning, "leaked": LeakedTaskWarning, "unreferenced": UnreferencedTaskWarning}
 
+_STANDSTILLS = "background_tasks_standstills"
 _HOMES = {"class": "cls", "module": "module"}  # where setup_class, setUpClass and setup_module keep what they make
 
 
@@ -55,54 +56,41 @@ class Watching:
         self._raised: list[BaseException] = []
         self._told: set[Kind] = set()
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, object, object]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """The test begins, before its fixtures do."""
-        __tracebackhide__ = True
         self._is_own[str(item.path)] = True
         self._modes = modes_of_item(item, self._defaults)
         self._watch.begin(Watched(item.nodeid, self._modes))
         self._raised.clear()
-        return (yield from self._noticing_errors())
+        if self._modes.deadlock == "error":
+            self._look_for_standstills(item.config.pluginmanager)
 
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Lost tasks are searched for before a fixture's teardown ends their loop."""
-        __tracebackhide__ = True
-        # On virtual time, that ends a standstill.
-        if self._modes.deadlock == "error" and "virtual_time" not in getattr(item, "fixturenames", ()):
-            result = yield from self._ending_standstills(item)
-        else:
-            result = yield from self._noticing_errors()
-        self._watch.search()
-        return result
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        """Setup or call is over. Lost tasks are searched for before a fixture's teardown ends their loop."""
+        if call.when == "call":
+            self._watch.search()
+        if call.excinfo is not None and call.when != "teardown":
+            self._raised.append(call.excinfo.value)
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_fixture_setup(
-        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
-    ) -> Generator[None, object, object]:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
         """What a fixture makes that outlives the test is not the test's."""
-        __tracebackhide__ = True
         if fixturedef.scope == "function":
-            return (yield)
-        fixture = Fixture()
+            return
+        fixture = Fixture(lambda: fixturedef.cached_result is not None)
         self._fixtures[fixturedef] = fixture, getattr(request, _HOMES.get(fixturedef.scope, ""), None)
-        with self._watch.making(fixture):
-            return (yield)
-
-    @pytest.hookimpl
-    def pytest_fixture_post_finalizer(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """From now on a fixture keeps nothing."""
-        if fixturedef in self._fixtures:
-            self._fixtures.pop(fixturedef)[0].is_over = True
+        request.addfinalizer(lambda: self._end(fixturedef))  # the first to be added is the last to be called
+        self._watch.make(fixture)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
         """The test is over."""
         __tracebackhide__ = True
         try:
-            result = yield from self._noticing_errors()
+            result = yield
         except BaseException as error:
+            self._raised.append(error)
             for other in self._issue(item):
                 error.add_note(f"{type(other).__name__}: {other}")
             raise
@@ -121,32 +109,16 @@ class Watching:
         """The fixture `tasks` is about to end what it still holds."""
         self._watch.finish_captured(tasks._capture.tasks)
 
-    def _ending_standstills(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Watch every loop on which the test creates a task, its own included. Only what is proved ends it."""
-        __tracebackhide__ = True
-        from .capture.capture import Capture
-        from .control.standstill import Standstill
+    def _look_for_standstills(self, plugins: pytest.PytestPluginManager) -> None:
+        if not plugins.has_plugin(_STANDSTILLS):
+            from .standstills import Standstills
 
-        tasks = self._fixture_of(item)
-        capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
-        test = inspect.unwrap(getattr(item, "function", None) or (lambda: None))
-        standstill = Standstill(capture, getattr(test, "__code__", None), limit=None)
-        try:
-            with self._watch.telling_loops(lambda loop: standstill.watch_always(loop, str)):
-                result = yield from self._noticing_errors()
-        finally:
-            standstill.close()
-        if standstill.lost_error is not None:
-            raise standstill.lost_error
-        return result
+            wanted = Standstills(self._watch, self._is_own, self._fixture_of, lambda: self._modes.deadlock == "error")
+            plugins.register(wanted, _STANDSTILLS)
 
-    def _noticing_errors(self) -> Generator[None, object, object]:
-        __tracebackhide__ = True
-        try:
-            return (yield)
-        except BaseException as error:
-            self._raised.append(error)
-            raise
+    def _end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
+        """From now on the fixture keeps nothing."""
+        self._fixtures.pop(fixturedef)[0].is_over = True
 
     def _issue(self, item: pytest.Item) -> list[Exception]:
         """Tell what was found. Returns what is to be raised for it."""
@@ -154,7 +126,7 @@ class Watching:
         for report in self._watch.finish(self._keepers):
             if self._is_news(report, item) and (mode := report.mode) != "ignore":
                 if report.kind == "leaked":
-                    item.user_properties.append(("background_tasks_leaked", report.summary))
+                    item.user_properties.append((PROPERTY, report.summary))
                 errors += self._tell(report, mode, item)
         self._raised.clear()
         return errors
@@ -206,9 +178,11 @@ def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
     Raises:
         pytest.UsageError: if one of its marks is wrong.
     """
+    if "background_tasks" not in item.keywords:  # of itself or of what it is in; asked for every test
+        return defaults
     marks = [(mark.args, mark.kwargs) for mark in item.iter_markers("background_tasks")]
     try:
-        return modes_of(defaults, marks) if marks else defaults
+        return modes_of(defaults, marks)
     except ValueError as error:
         raise pytest.UsageError(f"{item.nodeid}: {error}") from None
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import itertools
+import pdb
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -55,6 +57,9 @@ async def two_clients() -> None:
 async def one_after_the_other() -> None:
     await io()
     await asyncio.sleep(1)
+
+
+class Passing(Exception): ...
 
 
 # Verdicts.
@@ -337,6 +342,126 @@ def test_the_cancellation_of_a_replay_need_not_be_asked_for() -> None:
     assert Explorer(replay=Schedule([Cancel("client#2", 1)])).explore(gathers).cut == 1
 
 
+def test_a_replay_is_played_once_and_asyncios_own_order_before_it() -> None:
+    """So what it leaves behind is its own."""
+    runs: list[list[str]] = []
+
+    async def scenario() -> None:
+        runs.append(order := [])
+
+        async def client(name: str) -> None:
+            await io()
+            order.append(name)
+
+        await asyncio.gather(client("a"), client("b"))
+        assert order == ["a", "b"]
+
+    failure = Explorer(replay="client@1+1").explore(scenario).failure
+    assert failure is not None
+    assert runs == [["a", "b"], ["b", "a"]]
+    assert (failure.found, failure.run) == ("replay", 1)
+
+
+def test_a_replay_of_what_fails_anyway_says_so() -> None:
+    """A story of what came late would be a wrong one."""
+
+    async def scenario() -> None:
+        await two_clients()
+        raise LookupError
+
+    failure = Explorer(replay="client@1+1").explore(scenario).failure
+    assert failure is not None
+    assert failure.schedule == Schedule()
+
+
+def test_nobody_is_stopped_at_a_breakpoint_in_asyncios_own_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who replays a schedule wants to see that."""
+    stops: list[int] = []
+    monkeypatch.setattr("sys.breakpointhook", lambda: stops.append(0))
+    monkeypatch.setattr("pdb.set_trace", lambda: stops.append(1))
+    monkeypatch.setattr("pytest.set_trace", lambda: stops.append(2))
+
+    async def scenario() -> None:
+        breakpoint()
+        pdb.set_trace()
+        pytest.set_trace()
+        await sells_too_often()
+
+    assert Explorer(replay="sell@0+1").explore(scenario).verdict == "failed"
+    assert stops == [0, 1, 2]
+
+
+# What has failed before.
+
+
+def test_what_has_failed_before_is_tried_first() -> None:
+    """Right after asyncio's own order, and made as small as any other."""
+    for seed in range(5):
+        failure = Explorer(first=["look_and_sell@0+1, sell@0+4"], seed=seed).explore(sells_too_often).failure
+        assert failure is not None
+        assert (failure.found, failure.run, str(failure.schedule)) == ("first", 2, "sell@0+1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nobody@0+1",
+        "client@9+1",
+        "client@0!ConnectionError",
+        "client@1!cancel",
+        "client@1!slow",
+        "client@1+1",
+        "client@1+1, nobody@0+1",
+    ],
+)
+def test_what_passes_now_or_cannot_be_played_counts_for_nothing(text: str) -> None:
+    """Not in the numbers either: the exploration is the one that would have been without it."""
+
+    async def scenario() -> None:
+        async def client() -> None:
+            await io()
+            await io()
+
+        await asyncio.gather(client(), client(), return_exceptions=True)
+
+    plain = Explorer(seed=1).explore(scenario)
+    again = Explorer(seed=1, first=[text]).explore(scenario)
+    assert again == replace(plain, seconds=again.seconds)
+
+
+@pytest.mark.parametrize(
+    ("text", "options"),
+    [
+        ("client@1!cancel", {"cancel": "client"}),
+        ("client@1!LookupError", {"raises": LookupError}),
+        ("client:timer+2", {"arrivals": ["timer"]}),
+        ("client@1!slow", {"slow": True}),
+    ],
+)
+def test_what_has_failed_before_must_still_be_asked_for(text: str, options: dict[str, Any]) -> None:
+    """Who has found that a failure is impossible, and said so, is not shown it again."""
+
+    async def scenario() -> None:
+        async def client() -> None:
+            asyncio.get_running_loop().call_later(2, moments.append, "timer")
+            await asyncio.sleep(1)
+            moments.append("client")
+
+        async def other() -> None:
+            await asyncio.sleep(2)
+            moments.append("other")
+
+        moments: list[str] = []
+        await asyncio.gather(client(), other(), return_exceptions=True)
+        assert moments == ["client", "timer", "other"]
+
+    fixed = {"arrivals": ["sleep"], "max_deviations": 0, "first": [text]}
+    failure = Explorer(**{**fixed, **options}).explore(scenario).failure
+    assert failure is not None
+    assert (failure.found, str(failure.schedule)) == ("first", text)
+    assert Explorer(**fixed).explore(scenario).failure is None
+
+
 def test_replay_text_that_cannot_be_read() -> None:
     with pytest.raises(ScheduleSyntaxError):
         Explorer(replay="client@1")
@@ -428,6 +553,26 @@ def test_an_outcome_that_passes_through_ends_the_exploration() -> None:
     with pytest.raises(Skipped):
         Explorer().explore(scenario)
     assert next(runs) == 6
+
+
+@pytest.mark.parametrize(("errors", "expected"), [((Passing, Passing), Passing), ((Passing, LookupError), None)])
+def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(errors: Any, expected: Any) -> None:
+    """As when somebody skips a test, or quits the debugger, in a task of a group. It does not hide an error."""
+
+    async def fail(error: type[BaseException]) -> None:
+        raise error
+
+    async def scenario() -> None:
+        async with asyncio.TaskGroup() as group:
+            for error in errors:
+                group.create_task(fail(error))
+
+    explorer = Explorer(passes_through=(Passing,))
+    if expected is None:
+        assert explorer.explore(scenario).verdict == "failed"
+    else:
+        with pytest.raises(expected):
+            explorer.explore(scenario)
 
 
 # What users stumble over first.

@@ -321,6 +321,36 @@ def test_memory_stays_flat(played: Played) -> None:
         tracemalloc.stop()
 
 
+def test_the_garbage_collector_comes_between_runs_only(played: Played) -> None:
+    """What it finalises would else do so at a moment that depends on the runs before."""
+    seen: list[str] = []
+
+    async def scenario() -> None:
+        seen.append("begins")
+        for _ in range(100):
+            cycle: list[Any] = []
+            cycle.append(cycle)
+            await asyncio.sleep(0)
+        seen.append("ends")
+
+    before = gc.get_threshold()
+    gc.set_threshold(1)
+    gc.callbacks.append(lambda *_: seen.append("collects"))
+    try:
+        played(scenario)
+        assert gc.isenabled()
+    finally:
+        gc.callbacks.pop()
+        gc.set_threshold(*before)
+    assert "begins ends" in " ".join(seen)
+    gc.disable()
+    try:
+        played(scenario)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
 def test_hooks_of_the_thread_are_put_back(played: Played) -> None:
     before = sys.get_asyncgen_hooks()
     played(untidy)

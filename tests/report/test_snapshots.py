@@ -56,7 +56,7 @@ def test_it_reads_as_it_was_read_last(
     exploration = Explorer(**options, is_own=OwnCode(ROOT)).explore(scenario)
     assert exploration.failure is not None
     shown = f"{exploration.failure.error!r}\n\n" + "\n\n".join(
-        f"{width:-^{width}}\n{plain(section(exploration, 'pytest ...', width, is_replay='replay' in options))}"
+        f"{width:-^{width}}\n{plain(section(exploration, 'pytest ...', width))}"
         for width in ((80, 120) if name in ("twenty", "5_dining_philosophers") else (80,))
     )
     file = SNAPSHOTS / f"{name}.txt"

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 from ..own import OwnCode
 from ..targets import Match
 from .captured import CapturedTask
-from .creator import creator_of, is_of_project
+from .creator import creator_of, is_of_project, name_to_come
 from .entrances import open_entrances
 from .held import HeldTask, Origin
 
@@ -49,7 +49,7 @@ class Capture:
 
     def __init__(self, is_own: OwnCode, on_hold: Callable[[HeldTask], None]) -> None:
         self.is_own = is_own
-        self.thread = threading.get_ident()
+        self.thread: int = threading.get_ident()
         self.tasks: list[HeldTask] = []
         self.targets: Targets | None = None
         self.follower: Follower | None = None
@@ -108,8 +108,9 @@ class Capture:
         if targets is not None and not creator.runs_loop and not loop.is_closed():
             is_background = not creator.waits and is_of_project(creator, coroutine, self.is_own)
             if targets.only or is_background:
-                if creator.name is not None:
-                    kwargs = {"name": creator.name, **kwargs}
+                name = name_to_come(frame)
+                if name is not None:
+                    kwargs = {"name": name, **kwargs}
                 task = HeldTask(coroutine, loop, creator[:2], kwargs, self._context_for(kwargs))
                 if self._hold(task, targets, is_background):
                     return task

@@ -22,8 +22,8 @@ _FROM_THREAD = "run_coroutine_threadsafe.<locals>.callback"
 # is kept here, so that its id stays its own.
 _ON_BEHALF = {
     id(function.__code__): function.__code__
-    for name in ("create_task", "ensure_future", "_ensure_future")
-    if (function := getattr(asyncio.tasks, name, None)) is not None
+    for function in (getattr(asyncio.tasks, name, None) for name in ("create_task", "ensure_future", "_ensure_future"))
+    if function is not None
 }
 
 # Where the loop calls a callback from. uvloop is written in C and leaves no frame: there the caller is what runs the
@@ -41,14 +41,12 @@ class Creator(NamedTuple):
         code: its code, or None if the loop was handed the call (``loop.call_soon(asyncio.create_task, job())``,
             ``run_coroutine_threadsafe``), so that no line of it is left to be seen.
         instruction: the offset in the code, ``f_lasti``.
-        name: the name that ``create_task`` gives to the task only afterwards (before 3.13).
         waits: whether it waits for what it starts.
         runs_loop: whether it is about to run the loop for this task alone.
     """
 
     code: CodeType | None
     instruction: int
-    name: str | None = None
     waits: bool = False
     runs_loop: bool = False
 
@@ -70,14 +68,10 @@ def is_of_project(creator: Creator, coroutine: Any, is_own: Mapping[str, bool]) 
 
 
 def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop) -> Creator:
-    """Who creates the task that `frame` asks `loop` for."""
-    name = None
-    by_ensure_future = False
-    code = frame.f_code
+    """Who creates the task that `frame` asks `loop` for. Called for every task of a session, so it does little."""
+    code, asked_by = frame.f_code, None
     while id(code) in _ON_BEHALF:
-        if _NAME_IS_SET_LATER and code is _CREATE_TASK:
-            name = frame.f_locals["name"]
-        by_ensure_future = code is _ENSURE_FUTURE
+        asked_by = code
         frame = frame.f_back  # type: ignore[assignment]
         code = frame.f_code
     module = frame.f_globals.get("__name__", "")
@@ -86,12 +80,22 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop) -> Creator:
         if code.co_qualname == _FROM_THREAD or (
             is_running and module in _LOOP_MODULES and asyncio.current_task(loop) is None
         ):
-            return Creator(None, 0, name)
-        return Creator(code, frame.f_lasti, name, waits=True, runs_loop=not is_running)
+            return Creator(None, 0)
+        return Creator(code, frame.f_lasti, waits=True, runs_loop=not is_running)
     if not isinstance(loop, asyncio.BaseEventLoop) and not _RUNNING_METHODS.isdisjoint(code.co_names):
         if asyncio._get_running_loop() is None:
-            if by_ensure_future:  # run_until_complete makes a task of its coroutine
-                return Creator(code, frame.f_lasti, name, waits=True, runs_loop=True)
+            if asked_by is _ENSURE_FUTURE:  # run_until_complete makes a task of its coroutine
+                return Creator(code, frame.f_lasti, waits=True, runs_loop=True)
         elif asyncio.current_task(loop) is None:
-            return Creator(None, 0, name)
-    return Creator(code, frame.f_lasti, name)
+            return Creator(None, 0)
+    return Creator(code, frame.f_lasti)
+
+
+def name_to_come(frame: FrameType) -> str | None:
+    """The name that ``create_task`` gives to the task that `frame` asks for only afterwards: before 3.13."""
+    while _NAME_IS_SET_LATER and id(frame.f_code) in _ON_BEHALF:
+        if frame.f_code is _CREATE_TASK:
+            name: str | None = frame.f_locals["name"]
+            return name
+        frame = frame.f_back  # type: ignore[assignment]
+    return None

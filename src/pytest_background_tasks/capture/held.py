@@ -97,8 +97,8 @@ class HeldTask(asyncio.Task[Any]):
         self._started_as = started_as
         self._successor: asyncio.Task[Any] | None = None
         self._arguments: dict[str, Any] | None = None
-        self.is_left = False
-        self.is_never_to_start = False
+        self.is_left: bool = False
+        self.is_never_to_start: bool = False
         self.let_go: Callable[[], object] | None = None
         self._polls = 0
         shadowed = vars(loop).get("call_soon")

@@ -14,6 +14,7 @@ from ..capture.held import HeldTask
 from .lull import alarm
 from .nested import inside, no_running_loop
 from .run import Run
+from .timeout import deadline_of
 
 _GLANCE = 0.05  # seconds between two looks at a loop in another thread, which may be closed without a word
 
@@ -22,10 +23,9 @@ async def run_async(run: Run, timeout: float | None) -> None:
     """Run `run` to its end, or for `timeout` seconds of real time."""
     __tracebackhide__ = True
     home = asyncio.get_running_loop()
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = deadline_of(timeout)
     with run:
-        for task in run.starting:
-            run.start(task, home)
+        run.begin(home)
         for task in run.tasks:  # grows while they run
             while _can_still_end(task, deadline):
                 if task.runner.get_loop() is home:
@@ -40,10 +40,9 @@ def run_sync(run: Run, timeout: float | None) -> None:
     """The same, from a synchronous call: in a running loop or in none."""
     __tracebackhide__ = True
     home = asyncio._get_running_loop()
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = deadline_of(timeout)
     with run, nullcontext() if home is None else inside(home) as drive:
-        for task in run.starting:
-            run.start(task, home)
+        run.begin(home)
         for task in run.tasks:  # grows while they run
             while _can_still_end(task, deadline):
                 if drive is not None and task.runner.get_loop() is home:

@@ -50,7 +50,7 @@ class Lull:
         self._listeners: list[Listener] = []
         self._chain: Any = None
         self._has_alarm = False
-        self.turns = 0
+        self.turns: int = 0
         self.is_nobody_there: Callable[[], bool] | None = None
 
     @classmethod

@@ -17,6 +17,7 @@ from .nested import inside
 from .quiet import quiet
 from .run import Run
 from .threads import thread_calls
+from .timeout import deadline_of
 from .under_way import UnderWay
 
 Watching: TypeAlias = Callable[[asyncio.AbstractEventLoop], UnderWay]
@@ -26,10 +27,9 @@ async def rest_async(run: Run, watching: Watching, timeout: float | None) -> boo
     """Start what `run` starts, and wait until all is quiet; False if `timeout` seconds of real time came first."""
     __tracebackhide__ = True
     home = asyncio.get_running_loop()
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = deadline_of(timeout)
     with run:
-        for task in run.starting:
-            run.start(task, home)
+        run.begin(home)
         before: object = None
         while before != (before := _places(run)):
             for loop in _loops(run, home):
@@ -42,10 +42,9 @@ def rest_sync(run: Run, watching: Watching, timeout: float | None) -> bool:
     """The same from a synchronous call, in a running loop or in none."""
     __tracebackhide__ = True
     home = asyncio._get_running_loop()
-    deadline = None if timeout is None else monotonic() + timeout
+    deadline = deadline_of(timeout)
     with run, nullcontext() if home is None else inside(home) as drive:
-        for task in run.starting:
-            run.start(task, home)
+        run.begin(home)
         before: object = None
         while before != (before := _places(run)):
             for loop in _loops(run, home):

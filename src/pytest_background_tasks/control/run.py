@@ -32,10 +32,15 @@ class Run:
 
     def __init__(self, capture: Capture, tasks: Sequence[HeldTask], starting: Sequence[HeldTask]) -> None:
         self._capture = capture
-        self.tasks = list(tasks)
-        self.starting = starting
+        self.tasks: list[HeldTask] = list(tasks)
+        self._starting = starting
         self._limit = len(self.tasks) + STARTED_IN_TURN
         self._beyond_limit: HeldTask | None = None
+
+    def begin(self, home: asyncio.AbstractEventLoop | None) -> None:
+        """Start what is to be started, in its order."""
+        for task in self._starting:
+            self.start(task, home)
 
     def start(self, task: HeldTask, home: asyncio.AbstractEventLoop | None) -> None:
         """Start a held task: on its own loop, or if that is closed on `home` (None: on the loop of a `def` test)."""

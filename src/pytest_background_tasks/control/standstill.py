@@ -24,7 +24,7 @@ from ..errors import BackgroundTasksDeadlock
 from .deadlock import Deadlock
 from .lull import Lull, Select, has_lulls, watches_itself
 from .outside import reasons_to_wait
-from .threads import is_at_work, places_of_threads
+from .threads import Place, is_at_work, places_of_threads
 
 _GLANCE = 0.02  # seconds between two looks at what may come from outside
 _LONG_GLANCE = 1.0  # the same beside a timer: on a foreign virtual clock each look moves the time on
@@ -46,7 +46,7 @@ class Standstill:
         self._capture = capture
         self._deadlock = Deadlock(capture, test_code)
         self._limit = limit
-        self.old_threads = places_of_threads()
+        self.old_threads: dict[int, Place] = places_of_threads()
         self._advice: dict[asyncio.AbstractEventLoop, Callable[[], str]] = {}
         self._watched: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
         self._last_watched: asyncio.AbstractEventLoop | None = None

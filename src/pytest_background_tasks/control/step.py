@@ -10,7 +10,6 @@ Private names of CPython used here: ``_fut_waiter`` of a task, ``_scheduled`` of
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from time import monotonic
 from typing import Any
 
 from ..capture.held import HeldTask
@@ -23,6 +22,7 @@ from .nested import stepped_aside
 from .quiet import telling
 from .rest import Watching
 from .run import noted, outcome, story
+from .timeout import deadline_of
 
 
 class Stepper:
@@ -99,7 +99,7 @@ class Stepper:
                 end(lambda: self._never(task))
 
         brake.when_ready(task.runner, end)
-        deadline = None if timeout is None else monotonic() + timeout
+        deadline = deadline_of(timeout)
         with alarm(loop, deadline, lambda: end(lambda: self._too_late(task, timeout))):
             if has_lulls(loop):
                 with telling(self._watching(loop), look):

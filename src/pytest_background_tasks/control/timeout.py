@@ -1,5 +1,6 @@
 """How long a running call may take."""
 
+from time import monotonic
 from typing import Final, TypeAlias
 
 
@@ -27,3 +28,8 @@ def seconds_of(timeout: Timeout, default: float | None) -> float | None:
         f"timeout={timeout!r}: a time-out is a positive number of seconds, or None to wait for ever; "
         f"write e.g. timeout=5"
     )
+
+
+def deadline_of(seconds: float | None) -> float | None:
+    """The moment, on the monotonic clock, at which this many seconds from now are over; None: never."""
+    return None if seconds is None else monotonic() + seconds

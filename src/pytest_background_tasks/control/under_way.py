@@ -61,7 +61,7 @@ class UnderWay:
         if True in answers:
             return True
         answers += [self._of_file(key) for key in registered(self.loop)]
-        return True in answers or (None in answers and self._is_in_grace())
+        return True in answers or (None in answers and (self._is_in_grace() or _waits_for_child(self.loop)))
 
     def _is_in_grace(self) -> bool:
         now = monotonic()
@@ -85,7 +85,7 @@ class UnderWay:
             return True
         sock = socket_of(key.fd)
         if sock is None:
-            return True if _waits_for_child(self.loop) else None
+            return None
         with sock:
             return False if is_listening(sock) else self._was_just_used(sock)
 

@@ -1,5 +1,6 @@
 """Who runs, by names that do not depend on the order of the run: each task is named after who started it."""
 
+from types import CodeType
 from typing import Any
 
 from .schedule import quoted
@@ -19,12 +20,12 @@ class Actor:
     __slots__ = ("_given", "answered", "code", "creator", "error", "function", "name", "parts", "step")
 
     def __init__(self, creator: "Actor | None", coroutine: Any = None, name: str = "") -> None:
-        self.creator = creator
-        self.code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+        self.creator: Actor | None = creator
+        self.code: CodeType | None = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
         self.function: str = getattr(coroutine, "__qualname__", type(coroutine).__name__)
-        self.name = name
-        self.step = 0
-        self.answered = -1
+        self.name: str = name
+        self.step: int = 0
+        self.answered: int = -1
         self.error: BaseException | None = None
         self.parts: dict[str, int] = {}
         self._given = ""
@@ -59,9 +60,9 @@ class Names:
     """
 
     def __init__(self) -> None:
-        self.scenario = Actor(None, name="main")
+        self.scenario: Actor = Actor(None, name="main")
         self.scenario.parts["main"] = 1
-        self.unknown = Actor(None)
+        self.unknown: Actor = Actor(None)
         self.siblings: set[str] = set()
         self.unnamed: list[Actor] = []
         self._callbacks: dict[str, Actor] = {}

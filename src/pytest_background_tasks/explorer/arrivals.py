@@ -16,7 +16,7 @@ from typing import Any
 
 from .actors import Actor
 
-ends_sleep = _set_result_unless_cancelled
+ends_sleep: Callable[..., None] = _set_result_unless_cancelled
 
 
 class ReadyHandle(asyncio.Handle):
@@ -66,9 +66,9 @@ class Arrival(asyncio.TimerHandle):
         *rest: Any,
     ) -> None:
         super().__init__(when, *rest)
-        self.who = who
-        self.number = number
-        self.kind = kind
+        self.who: str = who
+        self.number: int = number
+        self.kind: str | None = kind
 
     def fail(self, error: BaseException) -> None:
         """Answer with `error` instead, if it is an answer to somebody who waits."""
@@ -107,7 +107,7 @@ def _callback_of_a_start() -> type:
     return type(seen[0])
 
 
-StepCallback = _callback_of_a_start()
+StepCallback: type = _callback_of_a_start()
 
 
 def stepping_task(callback: Any) -> Any:

@@ -14,6 +14,8 @@ Verdict: TypeAlias = Literal["failed", "exhausted", "bounded", "truncated"]
 many deviations; ``truncated``: nothing failed before the budget ended.
 """
 
+Found: TypeAlias = Literal["search", "first", "replay"]
+
 FAULTS = ("cancellations", "errors", "slow answers")
 """What may be tried beside lateness."""
 
@@ -31,6 +33,7 @@ class Failure:
         asyncio_trace: what happens under the empty schedule.
         kinds: which kinds of arrival were made late, failed or were slow: what must stand for something from outside.
         run: in which run it was found, from 1.
+        found: by the search; among those that were to be tried first; or as the replay that was asked for.
     """
 
     error: BaseException
@@ -39,15 +42,22 @@ class Failure:
     asyncio_trace: Trace = field(repr=False)
     kinds: frozenset[str]
     run: int
-    _play: Callable[[], None] = field(repr=False, compare=False)
+    found: Found
+    _play: Callable[..., None] = field(repr=False, compare=False)
 
-    def reproduce(self) -> None:
+    def reproduce(self, look: Callable[[BaseException], object] | None = None) -> None:
         """Run the scenario under this schedule again, for a debugger to look at.
+
+        Args:
+            look: called at the moment of the failure with the error: where it is raised, with all frames still there,
+                in the running loop, so ``asyncio.all_tasks()`` and the values of variables are those of that moment.
+                At a deadlock that is where the scenario waits. For example
+                ``lambda error: pdb.post_mortem(error.__traceback__)``.
 
         Raises:
             BaseException: what the scenario raises; that is, `error` again.
         """
-        self._play()
+        self._play(look)
 
 
 @dataclass(frozen=True)

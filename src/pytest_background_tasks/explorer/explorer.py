@@ -2,19 +2,21 @@
 
 import asyncio
 import inspect
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
 from typing import Any
 
 from ..errors import ExploreError, NotDeterministic, ReplayError
-from .exploration import Exploration, Failure, Verdict
+from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
+from .moment import reproduce
 from .options import Options
 from .play import Run, Scenario, play
-from .schedule import Cancel, Schedule, canonical
+from .schedule import Cancel, Schedule, Slow, canonical
 from .search import Search
-from .surroundings import Surroundings
+from .surroundings import Surroundings, breakpoints_off
 from .threads import HelperThread
 from .trace import ANSWERS, Step, Trace, first_difference
 
@@ -39,6 +41,8 @@ class Explorer:
         samples: how many random walks to take when all schedules of ``max_deviations`` were played.
         seed: decides the order of the search.
         replay: a schedule, or its text: play only this.
+        first: schedules that have failed before: tried right after asyncio's own order. Those that pass now, or cannot
+            be played any more, count for nothing.
         leaks: whether tasks that are pending at the end are a failure.
         passes_through: exceptions that are no failure, but end the exploration and are raised.
         is_own: tells by file name which code is the project's own; default: what lies under the current folder.
@@ -71,7 +75,7 @@ class Explorer:
         """Explore `scenario`, an ``async def`` without arguments; it is called anew for every run.
 
         Returns:
-            What came of it: look at ``verdict`` and ``failure``. The last run that was played is the failing one.
+            What came of it, in ``verdict`` and ``failure``. The last run that was played is the failing one.
 
         Raises:
             NotDeterministic: it does not do the same twice.
@@ -116,6 +120,8 @@ class _Session:
                 return self._failed(run)
             if not schedule:
                 self._check_deterministic(run)
+                if (again := self._failing_again()) is not None:
+                    return self._failed(again, "first")
         self._check_cancel_matches()
         return self._result(self._verdict())
 
@@ -161,32 +167,54 @@ class _Session:
 
     # A failure.
 
-    def _failed(self, found: Run, *, minimise: bool = True) -> Exploration:
+    def _failing_again(self) -> Run | None:
+        """Of the schedules that have failed before, the first that still does."""
+        for schedule in self._options.first:
+            with suppress(ReplayError):  # it raises what is in raises= no more
+                run = self._play(schedule)  # type: ignore[arg-type]
+                if run.error is not None and not run.unused and self._may_be(run):
+                    self._runs += 1
+                    return run
+        return None
+
+    def _may_be(self, run: Run) -> bool:
+        """Whether the options (still) ask for the faults of a schedule."""
+        return all(
+            canonical(each.task) in run.trace.cancellable if isinstance(each, Cancel) else self._options.slow
+            for each in run.schedule
+            if isinstance(each, (Cancel, Slow))
+        )
+
+    def _failed(self, found: Run, how: Found = "search") -> Exploration:
         def fails(schedule: Schedule) -> bool:
             return self._play(schedule).way == found.way
 
-        schedule = minimised(found.schedule, fails) if minimise else found.schedule
+        schedule = minimised(found.schedule, fails)
         usual = self._play(Schedule(), tells=True) if schedule else None
         confirmed = self._play(schedule, tells=True)  # the last one: what it leaves behind is what is looked at
         if confirmed.error is None or confirmed.way != found.way:
             raise _not_deterministic(found.trace, confirmed.trace, "when the failing run was played again")
-        return self._result("failed", self._failure(confirmed, usual or confirmed))
+        return self._result("failed", self._failure(confirmed, usual or confirmed, how))
 
-    def _failure(self, run: Run, usual: Run) -> Failure:
+    def _failure(self, run: Run, usual: Run, how: Found) -> Failure:
         assert run.error is not None
         touched = {(canonical(each.task), each.step) for each in run.schedule}
         kinds = {step.kind for step in run.trace.steps if step.kind and (step.who, step.number) in touched}
 
-        reproduce = partial(_reproduce, self._scenario, run.schedule, self._options)
+        again = partial(reproduce, self._scenario, run.schedule, self._options)
         schedule = _shown(run.schedule, run.trace)
-        return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), self._runs, reproduce)
+        return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), self._runs, how, again)
 
     def _replay(self, schedule: Schedule) -> Exploration:
-        run = self._play(schedule)
+        """Play `schedule` once, with the debugger's breakpoints; asyncio's own order before it, without them."""
+        with breakpoints_off() if schedule else nullcontext():
+            usual = self._play(Schedule(), tells=True)
+        run = usual if usual.error is not None or not schedule else self._play(schedule, tells=True)
         if run.unused:
             raise _nothing_to_deviate(run)
         self._count(run)
-        return self._result("truncated") if run.error is None else self._failed(run, minimise=False)
+        failure = None if run.error is None else self._failure(run, usual, "replay")
+        return self._result("failed" if failure else "truncated", failure)
 
     # What cannot be explored.
 
@@ -212,14 +240,6 @@ class _Session:
             f"cancel= matches no task in any run: {shown}\n  there are: {', '.join(names) or 'none'}\n"
             f"Write one of these, or cancel=True for all tasks that the scenario starts"
         )
-
-
-def _reproduce(scenario: Scenario, schedule: Schedule, options: Options) -> None:
-    with HelperThread() as helper, Surroundings(may_raise=bool(options.raises)) as around:
-        around.refresh()
-        run = play(scenario, schedule, options, helper)
-    if run.error is not None:
-        raise run.error
 
 
 def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterministic:

@@ -79,8 +79,8 @@ class PlayedLoop(UnplayableCalls):
         self._steps: list[Step] = []
         self._disturbed: set[int] = set()
         self.tasks: list[asyncio.Task[Any]] = []
-        self.is_stuck = False
-        self.is_endless = False
+        self.is_stuck: bool = False
+        self.is_endless: bool = False
 
     def play(self, coroutine: Any) -> PlayedTask:
         """Run `coroutine`, the scenario, until it ends or cannot go on; returns its task."""

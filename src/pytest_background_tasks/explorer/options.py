@@ -33,6 +33,7 @@ class Options:
     samples: int = 0
     seed: int | str | None = None
     replay: str | Schedule | None = None
+    first: Sequence[str | Schedule] = ()
     leaks: bool = False
     passes_through: tuple[type[BaseException], ...] = ()
     is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
@@ -46,7 +47,8 @@ class Options:
         set_(self, "arrivals", _arrivals(self.arrivals))
         set_(self, "cancel", _cancel(self.cancel))
         set_(self, "raises", _errors(self.raises))
-        set_(self, "replay", _replay(self.replay))
+        set_(self, "replay", None if self.replay is None else _schedule(self.replay))
+        set_(self, "first", _schedules(self.first))
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Options":
@@ -117,7 +119,7 @@ def _arrivals(arrivals: str | Iterable[str]) -> frozenset[str]:
 def _cancel(cancel: Any) -> bool | tuple[CancelTarget, ...]:
     if isinstance(cancel, bool):
         return cancel
-    targets = tuple(cancel) if isinstance(cancel, (list, tuple, set, frozenset)) else (cancel,)
+    targets = _several(cancel)
     for target in targets:
         if not isinstance(target, str) and not inspect.iscoroutinefunction(inspect.unwrap(target)):
             raise TypeError(
@@ -127,16 +129,26 @@ def _cancel(cancel: Any) -> bool | tuple[CancelTarget, ...]:
     return targets
 
 
-def _replay(replay: object) -> Schedule | None:
-    if replay is None or isinstance(replay, Schedule):
-        return replay
-    if isinstance(replay, str):
-        return Schedule.parse(replay)
-    raise TypeError(f"replay={replay!r} is no schedule; write e.g. replay='client@1+1'")
+def _schedules(first: Any) -> tuple[Schedule, ...]:
+    if not isinstance(first, (list, tuple)):
+        raise TypeError(f"first={first!r} is no list of schedules; write e.g. first=['client@1+1']")
+    return tuple(_schedule(each) for each in first)
+
+
+def _several(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
+
+
+def _schedule(schedule: object) -> Schedule:
+    if isinstance(schedule, Schedule):
+        return schedule
+    if isinstance(schedule, str):
+        return Schedule.parse(schedule)
+    raise TypeError(f"replay={schedule!r} is no schedule; write e.g. replay='client@1+1'")
 
 
 def _errors(raises: Any) -> dict[str, Error]:
-    errors = () if raises is None else tuple(raises) if isinstance(raises, (list, tuple, set, frozenset)) else (raises,)
+    errors = () if raises is None else _several(raises)
     for error in errors:
         is_class = isinstance(error, type) and issubclass(error, BaseException)
         if not is_class and not isinstance(error, BaseException):

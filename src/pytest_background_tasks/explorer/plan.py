@@ -60,7 +60,7 @@ class Plan:
         self._outlasting: list[asyncio.Handle] = []
         self._cancelling: list[tuple[int, asyncio.Handle]] = []
         self.disturbed: set[int] = set()
-        self.has_cancelled = False
+        self.has_cancelled: bool = False
 
     def _prepare(self, schedule: Schedule) -> None:
         kinds: dict[type, dict[_Key, Any]] = {

@@ -4,6 +4,7 @@ Private names of CPython used here: ``_log_destroy_pending`` and ``_log_tracebac
 """
 
 import asyncio
+import gc
 import inspect
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -45,10 +46,18 @@ class Run(NamedTuple):
     @property
     def way(self) -> tuple[str, ...]:
         """In which way it failed; two failures of one way are one bug, as far as one can tell. Empty: not at all."""
-        return () if self.error is None else tuple(sorted(_leaves(self.error)))
+        return () if self.error is None else tuple(sorted(type(leaf).__qualname__ for leaf in leaves(self.error)))
 
 
-def play(scenario: Scenario, schedule: Schedule, options: Options, helper: HelperThread, *, tells: bool = False) -> Run:
+def play(
+    scenario: Scenario,
+    schedule: Schedule,
+    options: Options,
+    helper: HelperThread,
+    *,
+    tells: bool = False,
+    failed: Callable[[PlayedLoop, BaseException], object] | None = None,
+) -> Run:
     """Play `schedule`.
 
     Args:
@@ -57,6 +66,7 @@ def play(scenario: Scenario, schedule: Schedule, options: Options, helper: Helpe
         options: see `Options`.
         helper: runs what is sent to threads.
         tells: whether to record what is only needed to show the run.
+        failed: called if it fails, before anything of it is cleaned up.
 
     Raises:
         NotPlayable: the scenario does what no schedule can order.
@@ -64,6 +74,9 @@ def play(scenario: Scenario, schedule: Schedule, options: Options, helper: Helpe
     """
     coroutine = _coroutine(scenario)
     loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
+    # When the garbage collector comes by depends on the runs before, and it runs code: finalizers, callbacks.
+    collects = gc.isenabled()
+    gc.disable()
     try:
         main = loop.play(coroutine)
         if loop.is_stuck or loop.is_endless:  # a thread that may still answer is the reason
@@ -73,10 +86,14 @@ def play(scenario: Scenario, schedule: Schedule, options: Options, helper: Helpe
             raise loop.refusal
         is_cut = main.done() and main.cancelled() and loop.has_cancelled
         error = None if is_cut else failure_of(loop, main, options)
-        if isinstance(error, options.passes_through):
-            raise error
+        if error is not None and all(isinstance(leaf, options.passes_through) for leaf in leaves(error)):
+            raise leaves(error)[0]
+        if error is not None and failed is not None:
+            failed(loop, error)
         return Run(schedule, loop.trace(), error, is_cut, tuple(loop.unused))
     finally:
+        if collects:
+            gc.enable()
         _leave_nothing(loop)
 
 
@@ -91,10 +108,13 @@ def _coroutine(scenario: Scenario) -> Coroutine[Any, Any, object]:
     return coroutine
 
 
-def _leaves(error: BaseException) -> list[str]:
-    if isinstance(error, BaseExceptionGroup):
-        return [leaf for inner in error.exceptions for leaf in _leaves(inner)]
-    return [type(error).__qualname__]
+def leaves(error: BaseException) -> list[BaseException]:
+    """The errors in a group, and in the groups in it; of what is no group, itself."""
+    return (
+        [leaf for inner in error.exceptions for leaf in leaves(inner)]
+        if isinstance(error, BaseExceptionGroup)
+        else [error]
+    )
 
 
 def _leave_nothing(loop: PlayedLoop) -> None:

@@ -45,8 +45,8 @@ class Search:
         self._first: Trace | None = None
         self._last: Trace | None = None
         self._has_more = False
-        self.deviations = 0
-        self.distinct = 0
+        self.deviations: int = 0
+        self.distinct: int = 0
 
     @property
     def is_bounded(self) -> bool:

@@ -22,6 +22,8 @@ from typing import Any
 from .arrivals import answer_of_mock
 from .loop import PlayedLoop
 
+_DEBUGGERS = ("pdb", "pytest", "ipdb", "pudb")  # modules with a set_trace
+
 
 class Surroundings:
     """What is in place while a scenario is explored.
@@ -64,6 +66,20 @@ class Surroundings:
             self._stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             self._stack.callback(gc.collect)  # those in cycles say so when they are found
+
+
+@contextmanager
+def breakpoints_off() -> Iterator[None]:
+    """Until left, ``breakpoint()`` and ``set_trace()`` do nothing: for a run that nobody has asked to see."""
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(sys, "breakpointhook", _nothing))
+        for name in _DEBUGGERS:
+            if hasattr(sys.modules.get(name), "set_trace"):
+                stack.enter_context(_replaced(sys.modules[name], "set_trace", _nothing))
+        yield
+
+
+def _nothing(*_: object, **__: object) -> None: ...
 
 
 @contextmanager

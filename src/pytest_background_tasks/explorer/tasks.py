@@ -16,7 +16,7 @@ class PlayedFuture(asyncio.Future[Any]):
     __slots__ = ("number",)
 
     def __init__(self, number: int, loop: asyncio.AbstractEventLoop) -> None:
-        self.number = number
+        self.number: int = number
         super().__init__(loop=loop)
 
     def __hash__(self) -> int:
@@ -31,8 +31,8 @@ class PlayedTask(asyncio.Task[Any]):
     def __init__(
         self, number: int, actor: Actor, coroutine: Any, loop: asyncio.AbstractEventLoop, **kwargs: Any
     ) -> None:
-        self.number = number
-        self.actor = actor
+        self.number: int = number
+        self.actor: Actor = actor
         if kwargs.get("name") is not None:
             actor.call(kwargs["name"])
         super().__init__(coroutine, loop=loop, **kwargs)

@@ -95,7 +95,7 @@ class Trace:
 
     @property
     def facts(self) -> tuple[tuple[str, int, str, float], ...]:
-        """Who ran, what was delivered, at what virtual time: by this, two runs are equal or not."""
+        """Who ran, what was delivered, at what virtual time. By this, two runs are equal or not."""
         return tuple(map(_facts, self.steps))
 
     def shown(self, name: str) -> str:

@@ -48,7 +48,7 @@ class Explored:
     def __init__(self, test: Callable[..., Any], outer: Callable[..., Any], arguments: dict[str, Any]) -> None:
         self.test = test
         self.outer = outer
-        self.without = _names(arguments.pop("without", ()))
+        self.without: tuple[str, ...] = _names(arguments.pop("without", ()))
         Options.of(arguments)  # raises here what is wrong, and not when the test runs
         self.options = arguments
 

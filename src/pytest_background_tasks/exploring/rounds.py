@@ -31,7 +31,7 @@ class Rounds:
         manager = item.config.pluginmanager
         self._capture = manager.getplugin("capturemanager")
         self._logging = manager.getplugin("logging-plugin")
-        self.number = 0
+        self.number: int = 0
 
     def __call__(self) -> Coroutine[Any, Any, object]:
         """Prepare a run."""

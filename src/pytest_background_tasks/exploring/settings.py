@@ -54,6 +54,7 @@ SETTINGS = (
     Setting("without", _words, "clean_db", "autouse fixtures that explored tests do without (default: none)"),
     Setting("seed", str, "random", "decides the order of the search; 'random' for a new one (default: the test's id)"),
 )
+OF_RUN = ("max_steps", "arrivals", "leaks", "without")  # say what a run is, or when one has failed; a replay needs them
 REPLAY = Setting("replay", str, "client@1+1", "play only this schedule, of the one explored test that is selected")
 
 _defaults: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
@@ -64,6 +65,11 @@ def add_to(parser: pytest.Parser) -> None:
     group = parser.getgroup("explore", "@explore: every order that asyncio could have produced")
     for setting in (*SETTINGS, REPLAY):
         group.addoption(setting.flag, dest=setting.ini, default=None, metavar="TEXT", help=setting.help)
+    group.addoption(
+        "--explore-forget",
+        action="store_true",
+        help="do not try first what failed last time, and forget it, for each test that is run",
+    )
     for setting in SETTINGS:
         parser.addini(setting.ini, f"@explore: {setting.help}", default=None)
 

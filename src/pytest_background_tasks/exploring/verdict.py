@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -16,6 +16,8 @@ from ..report.section import section
 from ..report.text import Row, plain
 from ..session import own_code
 from .decorator import Explored
+from .kept import KEPT, Kept
+from .replay import replay_line
 from .rounds import Rounds
 from .settings import options_of
 
@@ -31,14 +33,23 @@ _MARKUP: dict[str, dict[str, bool]] = {
     "fails": {"red": True},
 }
 
-_exploration: pytest.StashKey[Exploration] = pytest.StashKey()
+EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
+"""Of an item whose test has failed, until that is reported."""
+
+LOOK: pytest.StashKey[Callable[[BaseException], object]] = pytest.StashKey()
+"""Of an item that has failed and is called again: its failure is to be looked at."""
 
 
 def explore_item(item: Any, explored: Explored) -> None:
     """Explore a test, and raise what it fails with."""
     __tracebackhide__ = True
+    if LOOK in item.stash:
+        item.stash[EXPLORATION].failure.reproduce(item.stash[LOOK])
+        return
     options = options_of(item, explored.options)
     options.pop("without", None)
+    kept: Kept = item.config.pluginmanager.getplugin(KEPT)
+    options["first"] = [*kept.schedules_of(item.nodeid), *options.get("first", ())]
     is_own = own_code(item.config)
     is_own[explored.test.__code__.co_filename] = True  # the test's module, wherever it lies (--pyargs)
     rounds = Rounds(item, explored.test)
@@ -46,13 +57,17 @@ def explore_item(item: Any, explored: Explored) -> None:
         exploration = Explorer(**options, passes_through=_PASSES_THROUGH, is_own=is_own).explore(rounds)
     except BaseException as error:
         raise error.with_traceback(_of_user(error.__traceback__)) from error.__cause__
-    item.stash[_exploration] = exploration
-    if exploration.failure is not None:
-        raise exploration.failure.error
+    failure = exploration.failure
     item.user_properties += [
         ("explore", str(exploration)),
-        ("explore_short", f"{exploration.verdict}, {exploration.runs} runs, {exploration.distinct} distinct"),
+        ("explore_verdict", exploration.verdict),
+        ("explore_runs", exploration.runs),
+        ("explore_distinct", exploration.distinct),
+        *([("explore_schedule", str(failure.schedule))] if failure else ()),
     ]
+    if failure is not None:
+        item.stash[EXPLORATION] = exploration
+        raise failure.error
 
 
 def _of_user(traceback: TracebackType | None) -> TracebackType | None:
@@ -68,11 +83,12 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
     if hasattr(shown, "reprtraceback"):
         # Of a deadlock there is no line of code, and "All traceback entries are hidden" is no help.
         shown.reprtraceback.extraline = None
-    exploration = item.stash.get(_exploration, None)
+    exploration = item.stash.get(EXPLORATION, None)
     if exploration is None or exploration.failure is None:
         return
-    del item.stash[_exploration]  # the item lives as long as the session
-    rows = section(exploration, replay_line(item, exploration), _width(item.config), is_replay=_is_replay(item))
+    if not item.config.option.usepdb:  # else the debugger needs it
+        del item.stash[EXPLORATION]  # the item lives as long as the session
+    rows = section(exploration, replay_line(item, str(exploration.failure.schedule)), _width(item.config))
     if hasattr(shown, "addsection"):
         shown.addsection(_NAME, plain(rows))
         _paint(shown, rows)
@@ -106,14 +122,3 @@ def _paint(shown: Any, rows: list[Row]) -> None:
             writer.line()
 
     shown.toterminal = to_terminal
-
-
-def _is_replay(item: Any) -> bool:
-    return bool(options_of(item, item.obj._explored.options).get("replay") is not None)
-
-
-def replay_line(item: Any, exploration: Exploration) -> str:
-    """What to type to see the failure again."""
-    assert exploration.failure is not None
-    test = item.config.cwd_relative_nodeid(item.nodeid)
-    return f"pytest {shlex.quote(test)} --explore-replay {shlex.quote(str(exploration.failure.schedule))}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..errors import Deadlock, LeakedTasks, Livelock
 from ..explorer.exploration import Exploration, Failure
-from ..sites import Site
+from ..sites import shown_file
 from .sentences import conditions
 from .side_by_side import side_by_side
 from .story import Difference, Failing, failing
@@ -17,32 +17,32 @@ _USUAL = """\
 This test fails in asyncio's usual order: nothing had to come late, and other orders were not tried."""
 
 
-def section(exploration: Exploration, replay: str, width: int, *, is_replay: bool) -> list[Row]:
+def section(exploration: Exploration, replay: str, width: int) -> list[Row]:
     """The rows of the section, of which those of the tables have at most `width` cells.
 
     Args:
         exploration: a failed one.
         replay: what to type to see the failure again.
         width: of the terminal.
-        is_replay: whether it was one schedule that was asked for.
     """
     failure = exploration.failure
     assert failure is not None
     told = failing(failure)
     paragraphs: list[list[Row]] = [
         *(_deviating(failure, told, width) if failure.schedule else _usual(failure, told, width)),
-        _text(f"{_found(failure, is_replay)}; verdict: failed.", width),
+        [row for line in f"{_found(failure)}; verdict: failed.".split("\n") for row in _text(line, width)],
         [(Span(f"replay:  {replay}"),)],
     ]
     return [row for rows in paragraphs for row in [*rows, ()]][:-1]
 
 
-def _found(failure: Failure, is_replay: bool) -> str:
-    if is_replay:
+def _found(failure: Failure) -> str:
+    if failure.found == "replay":
         return "This was a replay of one schedule"
     if not failure.schedule:
         return f"Found in run {failure.run}"
-    return f"Found in run {failure.run}, made as small as possible, and played again to be sure"
+    how = "Found" if failure.found == "search" else "This schedule failed last time and was tried first.\nFound"
+    return f"{how} in run {failure.run}, made as small as possible, and played again to be sure"
 
 
 def _usual(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
@@ -74,8 +74,9 @@ def _difference(difference: Difference, width: int) -> list[Row]:
 
 
 def _table(told: Failing, width: int) -> list[Row]:
-    file = Site(file_of(told.here), 0, "").shown_file if file_of(told.here) else ""
-    return [*_text(f"What happened{f', with lines of {file}' if file else ''}:", width), *table(told, width)]
+    file = file_of(told.here)
+    title = f"What happened, with lines of {shown_file(file)}:" if file else "What happened:"
+    return [*_text(title, width), *table(told, width)]
 
 
 def _text(text: str, width: int, sign: str = "", tone: Tone = "") -> list[Row]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ..explorer.schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
 from ..explorer.trace import KINDS, Step, Trace
-from ..sites import Site
+from ..sites import Site, shown_file
 from .source import statements
 
 _OUTSIDE = {
@@ -35,7 +35,7 @@ _PARTS = {
 def sentence(deviation: Deviation, trace: Trace) -> str:
     """What a deviation means, and at which line of code."""
     site = place_of(deviation, trace)
-    where = "" if site is None else f", at {site.shown_file}:{site.line}"
+    where = "" if site is None else f", at {shown_file(site.file)}:{site.line}"
     if ":" in deviation.task:
         owner, _, part = deviation.task.rpartition(":")
         return f"{_PARTS[part.partition('#')[0]][0].format(owner)}{where}"

@@ -171,4 +171,6 @@ def _place(line: Line) -> tuple[str, int]:
 
 def _passes_on(caller: Line, line: Line, until: list[tuple[str, int]]) -> bool:
     """Whether a function has done nothing but wait: the line that has called it says as much."""
+    if statement(line.site.file, line.site.line).kind != "Await":
+        return False
     return caller.deep + 1 == line.deep and [_place(caller), _place(line)] == until[-2:]

@@ -137,7 +137,9 @@ class _Telling:
     def entries(self) -> Iterator[_Entry]:
         repeats = self._repeats()
         kept = self._kept(repeats)
-        times = Counter(repeats.values())
+        again: dict[int, list[int]] = {}
+        for index, first in repeats.items():
+            again.setdefault(first, []).append(index)
         folded: Counter[str] = Counter()
         others: Counter[str] = Counter()
         now = 0.0
@@ -150,7 +152,13 @@ class _Telling:
                 if moment.time != now:
                     now = moment.time
                     yield _Entry(None, f"after {now:g} s:", "aside")
-                yield from self._told(index, moment, times[index])
+                yield from self._told(index, moment)
+                if index in again:
+                    now = self._story.moments[again[index][-1]].time
+                    until = f", until {now:g} s" if now != moment.time else ""
+                    yield _Entry(
+                        self._columns.index(moment.lane), f"({len(again[index])} more of these{until})", "aside"
+                    )
             elif moment.lane not in self._columns:
                 yield from self._in_passing(moment, others)
             elif does_something(moment) and index not in repeats:
@@ -170,7 +178,7 @@ class _Telling:
         first, told = -1, None
         for index, moment in enumerate(self._story.moments):
             if moment.lane in self._columns and does_something(moment):
-                mine = None if index in self._marks else (moment.lane, moment.time, self._parts(index))
+                mine = None if index in self._marks else (moment.lane, self._parts(index))
                 if mine is not None and mine == told and index != self._failing.parting:
                     repeats[index] = first
                 else:
@@ -207,13 +215,11 @@ class _Telling:
             seen |= lines
         return new
 
-    def _told(self, index: int, moment: Moment, repeats: int) -> Iterator[_Entry]:
+    def _told(self, index: int, moment: Moment) -> Iterator[_Entry]:
         column = self._columns.index(moment.lane) if moment.lane in self._columns else None
         who = f"{name_of(moment.lane)}: " if column is None and moment.lane else ""
         for text, tone in self._parts(index):
             yield _Entry(column, who + text, tone)
-        if repeats:
-            yield _Entry(column, f"({repeats} more of these)", "aside")
 
     def _parts(self, index: int) -> list[tuple[str, Tone]]:
         """What is said of a moment, a row each."""

@@ -8,7 +8,7 @@ Private names of CPython used here: ``_log_traceback`` and ``_exception`` of a t
 
 import asyncio
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import CodeType
 from typing import Any, NamedTuple
@@ -28,12 +28,17 @@ class Watched(NamedTuple):
 
 
 class Fixture:
-    """A fixture that outlives the test, while it lives. What it made, or keeps, is not the test's to clean up."""
+    """A fixture that outlives the test, while it lives. What it made, or keeps, is not the test's to clean up.
 
-    __slots__ = ("is_over",)
+    Args:
+        is_set_up: tells whether it is set up by now.
+    """
 
-    def __init__(self) -> None:
-        self.is_over = False
+    __slots__ = ("is_over", "is_set_up")
+
+    def __init__(self, is_set_up: Callable[[], bool]) -> None:
+        self.is_set_up = is_set_up
+        self.is_over: bool = False
 
 
 class Record(weakref.ref[Any]):
@@ -82,8 +87,10 @@ class Record(weakref.ref[Any]):
 
     def hang_on(self, task: Any) -> None:
         """Let it be found from its task. A task factory may make something that takes no attributes."""
-        with suppress(AttributeError):
+        try:  # noqa: SIM105  # done for every task, and suppress() costs more than all else in here
             setattr(task, _ATTRIBUTE, self)
+        except AttributeError:
+            pass
 
     def seen(self, task: "asyncio.Task[Any]", is_own: Mapping[str, bool]) -> "Seen":
         """The task as it is now, as a value."""

@@ -75,14 +75,9 @@ class Watch:
         if uvloop is not None:
             self._patch(uvloop.Loop)
 
-    @contextmanager
-    def making(self, fixture: Fixture) -> Iterator[None]:
-        """Inside, `fixture` is set up: what is created is its own."""
+    def make(self, fixture: Fixture) -> None:
+        """`fixture` is about to be set up: what is created until it is is its own."""
         self._making.append(fixture)
-        try:
-            yield
-        finally:
-            self._making.remove(fixture)
 
     @contextmanager
     def telling_loops(self, tell: Callable[[asyncio.AbstractEventLoop], None]) -> Iterator[None]:
@@ -187,9 +182,12 @@ class Watch:
 
     def _fixture_at_work(self, loop: asyncio.AbstractEventLoop) -> Fixture | None:
         """The fixture that is being made, or whose task is running: a server's tasks start tasks of the server."""
-        if self._making:
-            return self._making[-1]
-        creating = self._record_of(asyncio.current_task(loop))
+        making = self._making
+        while making and making[-1].is_set_up():
+            making.pop()
+        if making:
+            return making[-1]
+        creating = record_of(asyncio.current_task(loop))
         return creating.fixture if creating is not None else None
 
     def _judge(self, record: Record, task: Any, keepers: Keepers) -> None:

@@ -1,0 +1,22 @@
+"""How Sphinx makes a site of these pages; they are plain Markdown, and read as well where they lie."""
+
+from importlib.metadata import version as version_of
+
+project = "pytest-background-tasks"
+author = copyright = "the pytest-background-tasks contributors"  # noqa: A001 - Sphinx's word
+version = release = version_of(project)
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+html_theme = "furo"
+html_title = project
+html_copy_source = False
+
+myst_enable_extensions = ["deflist"]
+myst_heading_anchors = 3  # [text](page.md#heading) works as on a code host
+
+add_module_names = False  # where a class is defined is not where it is imported from
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say it, in words
+default_role = "literal"  # docstrings quote names as Markdown does
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"asyncio\..*")]  # Python's own pages would have to be fetched

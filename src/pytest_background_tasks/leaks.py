@@ -1,0 +1,45 @@
+"""What a whole session has leaked, by the line that creates it, so that a large suite can be cleaned up step by step.
+
+Each leak is a property of the report on its test's teardown; with that it travels through xdist, and into junit xml.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+PROPERTY = "background_tasks_leaked"
+
+
+class Leak(NamedTuple):
+    """What leaks from one line, and how many tasks in which tests."""
+
+    line: str
+    tests: Counter[str]
+
+
+def leaks_in(reports: Iterable[Any]) -> list[Leak]:
+    """What these reports tell of, worst first."""
+    by_line: dict[str, Counter[str]] = {}
+    for report in reports:
+        if getattr(report, "when", None) == "teardown":
+            for name, line in report.user_properties:
+                if name == PROPERTY:
+                    by_line.setdefault(str(line), Counter())[report.nodeid] += 1
+    return [Leak(*leak) for leak in sorted(by_line.items(), key=lambda leak: (-leak[1].total(), leak[0]))]
+
+
+def summary(leaks: list[Leak]) -> Iterator[str]:
+    """The lines of pytest's terminal summary."""
+    tasks = sum(leak.tests.total() for leak in leaks)
+    tests = len(set().union(*(leak.tests for leak in leaks)))
+    yield f"{_number(tasks, 'task')} in {_number(tests, 'test')}, by the line that creates them:"
+    for line, counts in leaks:
+        yield f"{counts.total():6d} in {_number(len(counts), 'test')}: {line}"
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

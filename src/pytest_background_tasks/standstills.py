@@ -1,0 +1,64 @@
+"""pytest's side of ``background_tasks_deadlock = error``: a test that can never go on is ended.
+
+Registered at the first test that asks for it, so that other sessions do not pay for it.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .capture.capture import Capture
+from .control.standstill import Standstill
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from .fixture import BackgroundTasks
+    from .own import OwnCode
+    from .watch.watch import Watch
+
+
+class Standstills:
+    """Looks after every loop on which a test creates a task, its own included. Only what is proved ends it.
+
+    Args:
+        watch: that sees the loops.
+        is_own: which code is the project's own.
+        fixture_of: finds what a test has got from the fixture ``background_tasks``.
+        is_wanted: whether the test that is under way asks for it.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        is_own: OwnCode,
+        fixture_of: Callable[[pytest.Item], BackgroundTasks | None],
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self._watch = watch
+        self._is_own = is_own
+        self._fixture_of = fixture_of
+        self._is_wanted = is_wanted
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail the test, also if the code under test has caught the error that said so."""
+        __tracebackhide__ = True
+        # On virtual time, that ends a standstill.
+        if not self._is_wanted() or "virtual_time" in getattr(item, "fixturenames", ()):
+            return (yield)
+        tasks = self._fixture_of(item)
+        capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
+        test = inspect.unwrap(getattr(item, "function", None) or (lambda: None))
+        standstill = Standstill(capture, getattr(test, "__code__", None), limit=None)
+        try:
+            with self._watch.telling_loops(lambda loop: standstill.watch_always(loop, str)):
+                result = yield
+        finally:
+            standstill.close()
+        if standstill.lost_error is not None:
+            raise standstill.lost_error
+        return result

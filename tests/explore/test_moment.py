@@ -1,0 +1,204 @@
+"""A failure can be looked at when it happens: nothing is unwound yet, and the loop is running."""
+
+import asyncio
+import linecache
+import sys
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from pytest_background_tasks import Deadlock, Explorer, LeakedTasks, Livelock
+from pytest_background_tasks.explorer.exploration import Failure
+
+
+def failure_of(scenario: Callable[[], Coroutine[Any, Any, object]], **options: Any) -> Failure:
+    failure = Explorer(**options).explore(scenario).failure
+    assert failure is not None
+    return failure
+
+
+class Seen:
+    """What there was to see at the moment of the failure."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.times = 0
+        with pytest.raises(BaseException, match=".*") as raised:
+            failure.reproduce(self._look)
+        assert repr(raised.value) == repr(failure.error)
+
+    def _look(self, error: BaseException) -> None:
+        self.times += 1
+        self.error = error
+        self.frames: list[FrameType] = []
+        traceback = error.__traceback__
+        while traceback is not None:
+            self.frames.append(traceback.tb_frame)
+            traceback = traceback.tb_next
+        self.lines = [linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() for frame in self.frames]
+        self.variables = {name: repr(value) for name, value in self.frames[-1].f_locals.items()} if self.frames else {}
+        self.stacks = [task.get_stack() for task in asyncio.all_tasks()]
+        self.tasks = {task.get_coro().__name__ for task in asyncio.all_tasks()}  # type: ignore[union-attr]
+
+
+async def job() -> None:
+    await asyncio.sleep(1)
+
+
+async def overtaken() -> None:
+    """Fails in a task of a group if the answer of the first is late."""
+    done: list[str] = []
+
+    async def client(name: str) -> None:
+        await asyncio.sleep(0)
+        await book(name)
+
+    async def book(name: str) -> None:
+        try:
+            if name == "second":
+                assert done, "overtaken"
+            done.append(name)
+        finally:
+            done.append("unwound")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(job())
+        group.create_task(client("first"))
+        group.create_task(client("second"))
+
+
+def test_it_is_where_the_error_is_raised_and_nothing_is_unwound() -> None:
+    """Neither the task, whose frames are all there, nor the group around it, which would cancel the others."""
+    seen = Seen(failure_of(overtaken))
+    assert seen.times == 1
+    assert str(seen.error).startswith("overtaken")
+    assert seen.lines == ["await book(name)", 'assert done, "overtaken"']
+    assert seen.variables["done"] == "[]"
+    assert seen.tasks == {"overtaken", "job", "client"}
+
+
+def test_an_error_that_was_caught_is_passed_over() -> None:
+    """Even if it is of the same kind and from the same line. Kinds are told by name: each run may have its own."""
+
+    async def scenario() -> None:
+        class Wrong(Exception): ...
+
+        async def check(number: int) -> None:
+            raise Wrong(number)
+
+        for number in range(3):
+            try:
+                await check(number)
+            except Wrong:
+                if number == 2:
+                    raise
+
+    assert Seen(failure_of(scenario)).variables["number"] == "2"
+
+
+def test_an_error_of_a_thread_is_looked_at_where_its_answer_is_awaited() -> None:
+    def work() -> None:
+        raise LookupError
+
+    async def scenario() -> None:
+        await asyncio.to_thread(work)
+
+    seen = Seen(failure_of(scenario))
+    assert (seen.lines[0], seen.lines[-1]) == ("await asyncio.to_thread(work)", "raise LookupError")
+
+
+def test_an_error_that_nobody_has_looked_at() -> None:
+    async def scenario() -> None:
+        async def background() -> None:
+            raise LookupError
+
+        task = asyncio.create_task(background())
+        await asyncio.sleep(1)
+        assert task.done()
+
+    seen = Seen(failure_of(scenario))
+    assert seen.lines == ["raise LookupError"]
+    assert seen.tasks == {"scenario", "background"}
+
+
+def test_at_a_deadlock_it_is_where_the_scenario_waits() -> None:
+    """In its own code, not inside asyncio; the loop is there as if it were running."""
+
+    async def scenario() -> None:
+        async def client(event: asyncio.Event) -> None:
+            await event.wait()
+
+        first = asyncio.create_task(client(asyncio.Event()))
+        await first
+
+    seen = Seen(failure_of(scenario))
+    assert isinstance(seen.error, Deadlock)
+    assert seen.lines == ["await first"]
+    assert len(seen.stacks) == 2
+    assert all(seen.stacks)
+    assert seen.tasks == {"scenario", "client"}
+
+
+def test_at_a_livelock_and_a_leak_it_is_where_a_task_waits() -> None:
+    async def spin() -> None:
+        while True:
+            await asyncio.sleep(0)
+
+    seen = Seen(failure_of(spin, max_steps=50))
+    assert isinstance(seen.error, Livelock)
+    assert seen.lines == ["await asyncio.sleep(0)"]
+
+    async def leak() -> None:
+        leaking = asyncio.create_task(job())
+        await asyncio.sleep(0)
+        assert not leaking.done()
+
+    seen = Seen(failure_of(leak, leaks=True))
+    assert isinstance(seen.error, LeakedTasks)
+    assert seen.lines == ["await asyncio.sleep(1)"]
+
+
+def test_what_looking_raises_is_no_business_of_the_program() -> None:
+    """It comes out in the end, as when somebody quits the debugger."""
+    caught = []
+
+    async def scenario() -> None:
+        try:
+            await overtaken()
+        except* Exception as error:
+            caught.append(error.exceptions[0])
+            raise
+
+    def look(error: BaseException) -> None:
+        raise SystemExit("quit")
+
+    failure = failure_of(scenario)
+    caught.clear()
+    with pytest.raises(SystemExit, match="quit"):
+        failure.reproduce(look)
+    assert {type(error) for error in caught} == {AssertionError}
+
+
+def test_nobody_is_stopped_at_a_breakpoint_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what traces the process goes on tracing it: coverage, for one."""
+    stops: list[None] = []
+    monkeypatch.setattr("sys.breakpointhook", lambda: stops.append(None))
+
+    async def scenario() -> None:
+        breakpoint()
+        await overtaken()
+
+    failure = failure_of(scenario)
+    stops.clear()
+
+    def tracer(*_: object) -> None: ...
+
+    before = sys.gettrace()
+    sys.settrace(tracer)
+    try:
+        assert Seen(failure).times == 1
+        assert sys.gettrace() is tracer
+    finally:
+        sys.settrace(before)
+    assert stops == []

@@ -1,0 +1,133 @@
+"""``--pdb`` and breakpoints in explored tests, typed into the real debugger."""
+
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+pytest.importorskip("pexpect")
+
+HEAD = """
+    import asyncio, pytest
+    from pytest_background_tasks import explore
+
+"""
+OVERTAKEN = """
+    @pytest.fixture
+    def done():
+        return []
+
+    async def client(name, done):
+        await asyncio.sleep(0)
+        await book(name, done)
+
+    async def book(name, done):
+        BREAKPOINT
+        if name == "second":
+            assert done, "overtaken"
+        done.append(name)
+
+    @explore
+    async def test_it(done, caplog):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(asyncio.sleep(1))
+            group.create_task(client("first", done))
+            group.create_task(client("second", done))
+        assert not caplog.records
+
+    def test_afterwards(): ...
+"""
+
+
+@pytest.fixture
+def spawn(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Start pytest on a generated project, to type into."""
+
+    def spawn(source: str, *args: str) -> Any:
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        monkeypatch.setenv("PYTHON_COLORS", "0")
+        pytester.makepyfile(test_it=dedent(HEAD) + dedent(source))
+        return pytester.spawn_pytest(" ".join(["-p", "pytest_background_tasks.plugin", *args]))
+
+    return spawn
+
+
+def ask(child: Any, question: str, answer: str) -> None:
+    child.sendline(question)
+    child.expect_exact(answer)
+    child.expect_exact("(Pdb) ")
+
+
+def test_pdb_enters_where_it_fails_in_the_running_loop(spawn) -> None:
+    """The frames lead from the task's first line to the one that raises; after that the session goes on."""
+    child = spawn(OVERTAKEN.replace("BREAKPOINT", "pass"), "--pdb")
+    child.expect_exact("replay:")
+    child.expect_exact('-> assert done, "overtaken"')
+    child.expect_exact("(Pdb) ")
+    ask(child, "p name, done", "('second', [])")
+    ask(child, "p len(asyncio.all_tasks())", "4")
+    ask(child, "up", "await book(name, done)")
+    child.sendline("c")
+    child.expect_exact("1 failed, 1 passed")
+    child.wait()
+
+
+def test_pdb_at_a_deadlock_shows_where_the_test_waits(spawn) -> None:
+    child = spawn(
+        """
+        @explore
+        async def test_it():
+            event = asyncio.Event()
+            await event.wait()
+        """,
+        "--pdb",
+    )
+    child.expect_exact("-> await event.wait()")
+    child.expect_exact("(Pdb) ")
+    ask(child, "p event.is_set()", "False")
+    child.sendline("q")
+    child.expect_exact("Quitting debugger")
+    child.wait()
+
+
+def test_pdb_enters_other_tests_as_ever(spawn) -> None:
+    child = spawn(
+        """
+        def test_it():
+            number = 7
+            assert not number
+        """,
+        "--pdb",
+    )
+    child.expect_exact("-> assert not number")
+    child.expect_exact("(Pdb) ")
+    ask(child, "p number", "7")
+    child.sendline("c")
+    child.expect_exact("1 failed")
+    child.wait()
+
+
+@pytest.mark.parametrize("stop", ["breakpoint()", "pytest.set_trace()"])
+def test_a_breakpoint_stops_in_the_replayed_order_only(spawn, stop: str) -> None:
+    child = spawn(
+        OVERTAKEN.replace("BREAKPOINT", f"if name == 'second': {stop}"),
+        "--explore-replay=client@1+1",
+        "test_it.py::test_it",
+    )
+    child.expect_exact("(Pdb) ")
+    ask(child, "p name", "'second'")
+    ask(child, "p len(asyncio.all_tasks())", "4")
+    child.sendline("c")
+    child.expect_exact("This was a replay of one schedule")
+    child.expect_exact("1 failed")
+    child.wait()
+
+
+def test_who_quits_at_a_breakpoint_is_not_asked_again(spawn) -> None:
+    """In none of the runs that would follow: a group of tasks hides that somebody has quit, but not from us."""
+    child = spawn(OVERTAKEN.replace("BREAKPOINT", "if name == 'second': breakpoint()"))
+    child.expect_exact("(Pdb) ")
+    child.sendline("q")
+    child.expect_exact("Quitting debugger")
+    child.expect_exact("no tests ran")
+    child.wait()

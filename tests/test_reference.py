@@ -1,0 +1,138 @@
+"""The reference is complete: whatever a user can name stands in it, as the code has it."""
+
+import inspect
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pytest_background_tasks
+from pytest_background_tasks import plugin
+from pytest_background_tasks.exploring.decorator import Arguments
+
+DOCS = Path(__file__).parents[1] / "docs"
+PUBLIC = {name: getattr(pytest_background_tasks, name) for name in pytest_background_tasks.__all__}
+
+
+class Options:
+    """Stands for pytest's parser: keeps what it is told of options, by their names in the ini file."""
+
+    def __init__(self) -> None:
+        self.ini: dict[str, str] = {}
+        self.command_line: dict[str, str] = {}
+        for module in (plugin, *map(import_module, plugin.pytest_plugins)):
+            module.pytest_addoption(self)
+
+    def addini(self, name: str, help: str, type: str = "string", default: Any = None) -> None:  # noqa: A002 - pytest's words
+        is_told = not default or "default" in help
+        self.ini[name] = help.removeprefix("@explore: ") + ("" if is_told else f" (default: {default})")
+
+    def getgroup(self, name: str, description: str = "") -> "Options":
+        return self
+
+    def addoption(self, flag: str, *, help: str, **_: Any) -> None:  # noqa: A002
+        self.command_line[flag.removeprefix("--").replace("-", "_")] = help
+
+
+def table(*titles: str, rows: Iterable[tuple[str, ...]]) -> str:
+    cells = [titles, ("---",) * len(titles), *(tuple(cell.replace("|", r"\|") for cell in row) for row in rows)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)
+
+
+def first_sentence(thing: object) -> str:
+    return re.sub(r"`+", "`", " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split()))
+
+
+def table_of_options() -> str:
+    options = Options()
+    rows = [
+        (
+            f"`{name}`" if name in options.ini else "",
+            f"`--{name.replace('_', '-')}`" if name in options.command_line else "",
+            options.ini.get(name) or options.command_line[name],
+        )
+        for name in sorted({*options.ini, *options.command_line})
+    ]
+    return table("ini file", "command line", "", rows=rows)
+
+
+def table_of_marks(config: pytest.Config) -> str:
+    marks = sorted(line for line in config.getini("markers") if re.match(r"(background_tasks|explore)\b", line))
+    return table("mark", "", rows=[(f"`{mark}`", what.strip()) for mark, _, what in (m.partition(":") for m in marks)])
+
+
+def is_error(thing: object) -> bool:
+    return isinstance(thing, type) and issubclass(thing, Exception)
+
+
+def table_of_names() -> str:
+    rows = [
+        (f"`{name}`", "which captured tasks a call means" if name == "Target" else first_sentence(thing))
+        for name, thing in PUBLIC.items()
+        if not is_error(thing)
+    ]
+    return table("name", "", rows=rows)
+
+
+def table_of_errors(kind: type[Exception], but: type[Exception] | None = None) -> str:
+    """Each with the first sentence of its docstring; below it, in the docstring, is the cure."""
+    rows = [
+        (f"`{name}`", first_sentence(thing))
+        for name, thing in PUBLIC.items()
+        if is_error(thing) and issubclass(thing, kind) and not (but and issubclass(thing, but))
+    ]
+    return table("name", "", rows=rows)
+
+
+def test_page(request: pytest.FixtureRequest) -> None:
+    """docs/reference.md has all options, marks, names, errors and warnings, in the code's own words."""
+    page = (DOCS / "reference.md").read_text()
+    for part in (
+        table_of_options(),
+        table_of_marks(request.config),
+        table_of_names(),
+        table_of_errors(Exception, but=Warning),
+        table_of_errors(Warning),
+    ):
+        assert part in page, f"write into reference.md:\n{part}"
+
+
+def test_every_fixture_is_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the reference, which says where it is described."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    shown = pytester.runpytest_inprocess("-p", "pytest_background_tasks.plugin", "--fixtures").stdout.str()
+    fixtures = re.findall(r"^(\w+) -- .*pytest_background_tasks", shown, re.MULTILINE)
+    assert len(fixtures) >= 2
+    page = (DOCS / "reference.md").read_text()
+    assert [name for name in fixtures if f"| [`{name}`](" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "names"),
+    [
+        ("fixture.md", ("BackgroundTasks", "CapturedTask", "Wait", "Site")),
+        ("virtual-time.md", ("VirtualTime",)),
+    ],
+)
+def test_every_member_is_described(page: str, names: tuple[str, ...]) -> None:
+    """What a test holds in its hand has no member that its page does not name."""
+    text = (DOCS / page).read_text()
+    for name in names:
+        members = {member for member in dir(PUBLIC[name]) if not member.startswith("_")} - set(dir(tuple))
+        assert members, name
+        assert {member for member in members if not re.search(rf"`[^`]*\b{member}\b", text)} == set(), name
+
+
+def test_every_keyword_of_explore_is_described() -> None:
+    """In the table of options of its page."""
+    text = (DOCS / "explore.md").read_text()
+    assert [name for name in Arguments.__annotations__ if f"| `{name}` |" not in text] == []
+
+
+def test_every_public_name_has_its_docstring_in_the_documentation() -> None:
+    """By autodoc, on the page that is made of docstrings; an alias has none."""
+    shown = re.findall(r"^\.\. auto\w+:: (\w+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
+    assert sorted(shown) == sorted({*PUBLIC} - {"Target"})

@@ -1,0 +1,296 @@
+"""A failing schedule outlives its session: as a line to paste, in pytest's cache, and as properties of the report."""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_background_tasks.exploring.replay import quoted
+
+SHOP = """
+    class Shop:
+        left = 2
+
+        async def sell(self):
+            before = self.left
+            await asyncio.sleep(0)
+            self.left = before - 1
+
+    async def look_and_sell(shop):
+        await asyncio.sleep(0)
+        await shop.sell()
+
+    async def sells_too_often():
+        shop = Shop()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(shop.sell())
+            group.create_task(look_and_sell(shop))
+        assert shop.left == 0
+
+"""
+TEST = """
+    @explore(arrivals="yield")
+    async def test_it():
+        await sells_too_often()
+"""
+REPAIRED = SHOP.replace("self.left = before - 1", "self.left -= 1")
+OTHER = """
+    @explore
+    async def test_other():
+        await twice()
+"""
+REPLAYED = "This was a replay of one schedule; verdict: failed."
+AGAIN = "This schedule failed last time and was tried first."
+
+
+def replay_line(result: pytest.RunResult) -> list[str]:
+    """The words after ``pytest`` in the line that a failure shows."""
+    line = next(line for line in result.outlines if line.startswith("replay:"))
+    return shlex.split(line.removeprefix("replay:  pytest "))
+
+
+# The line.
+
+
+def test_the_line_can_be_pasted(run, pytester: pytest.Pytester) -> None:
+    """In a POSIX shell, whatever the test and its parameters are called."""
+    source = SHOP + TEST.replace("@explore", """@pytest.mark.parametrize("kind", ["a b", "$x'"])\n    @explore""")
+    source = source.replace("test_it()", "test_it(kind)")
+    words = replay_line(run(source, "test_it.py::test_it[$x']"))
+    assert words == ["test_it.py::test_it[$x']", "--explore-replay", "sell@1+1"]
+    run(source, *words).stdout.fnmatch_lines([REPLAYED])
+
+
+def test_the_line_has_the_options_of_this_command_line_that_say_what_a_run_is(run) -> None:
+    """Without them, the schedule would be one of another program."""
+    source = """
+        @explore
+        async def test_it():
+            async def put():
+                await asyncio.sleep(0)
+                order.append("put")
+
+            async def get():
+                await asyncio.wait([first])
+                order.append("get")
+
+            order = []
+            first = asyncio.create_task(asyncio.sleep(0))
+            await asyncio.gather(put(), get())
+            assert order == ["put", "get"]
+    """
+    words = replay_line(run(source, "--explore-arrivals=any", "--explore-samples=3"))
+    assert "--explore-arrivals" in words
+    assert "--explore-samples" not in words
+    run(source, *words).stdout.fnmatch_lines([REPLAYED])
+
+
+@given(st.text(st.characters(exclude_characters="\0")))
+def test_a_word_survives_a_posix_shell(text: str) -> None:
+    assert shlex.split(quoted(text, is_windows=False)) == [text]
+
+
+def read_by_a_program_on_windows(line: str) -> list[str]:
+    """The rules of the C runtime: https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments."""
+    words, word, is_quoted, has_word = [], "", False, False
+    for backslashes, other in re.findall(r"(\\*)([^\\]|\Z)", line, re.DOTALL):
+        if other == '"':
+            word += "\\" * (len(backslashes) // 2)
+            if len(backslashes) % 2:
+                word += '"'
+            else:
+                is_quoted = not is_quoted
+            has_word = True
+            continue
+        word += backslashes
+        has_word = has_word or bool(backslashes)
+        if other in " \t" and other and not is_quoted:
+            words += [word] if has_word else []
+            word, has_word = "", False
+        else:
+            word, has_word = word + other, has_word or bool(other)
+    return words + ([word] if has_word else [])
+
+
+@given(st.lists(st.text(st.sampled_from("ab \\\"'&%!@+;()")), min_size=1))
+def test_a_word_survives_on_windows(texts: list[str]) -> None:
+    """And a shell sees nothing in it that it would take for its own: all such signs stand between double quotes."""
+    words = [quoted(text, is_windows=True) for text in texts]
+    assert read_by_a_program_on_windows(" ".join(words)) == texts
+    for word in words:
+        assert word[0] == word[-1] == '"' or not re.search(r"""[\s'"&%!;()]""", word)
+
+
+# Which test is replayed.
+
+
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_a_replay_is_of_one_test(run, plugins: tuple[str, ...]) -> None:
+    args = ("--explore-replay=sell@1+1", *(("-n2",) if plugins else ()))
+    result = run(SHOP + TEST + OTHER, *args, "-k", "not other", plugins=plugins)
+    assert result.parseoutcomes()["failed"] == 1
+    result.stdout.fnmatch_lines([REPLAYED])
+    result = run(SHOP + TEST + OTHER, *args, plugins=plugins)
+    assert result.ret != pytest.ExitCode.OK
+    said = result.stdout if plugins else result.stderr
+    said.fnmatch_lines(
+        [
+            "*--explore-replay plays one test, and 2 explored tests are selected",
+            "*  test_it.py::test_it",
+            "*  test_it.py::test_other",
+            "*  write e.g.  pytest test_it.py::test_it --explore-replay client@1+1",
+        ]
+    )
+    assert "INTERNALERROR" not in result.stdout.str()
+
+
+def test_a_replay_of_no_test_is_refused(run) -> None:
+    result = run("def test_it(): ...", "--explore-replay=sell@1+1")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*plays one test, and no explored tests are selected", "  write e.g. *"])
+
+
+def test_a_module_that_cannot_be_imported_says_so_itself(run) -> None:
+    result = run("1 / 0", "--explore-replay=sell@1+1")
+    result.stdout.fnmatch_lines(["E*ZeroDivisionError*"])
+    assert "--explore-replay plays" not in result.stderr.str()
+
+
+def test_text_that_is_no_schedule_is_refused(run) -> None:
+    result = run(SHOP + TEST, "--explore-replay=sell@")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*expected @ and the number of a step*", "*sell@", "*    ^"])
+
+
+def test_a_replay_may_stand_in_the_test(run) -> None:
+    result = run(SHOP + TEST.replace("arrivals", "replay='sell@1+1', arrivals"))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([REPLAYED])
+
+
+def test_a_replay_still_fails_when_lines_were_added_above(run) -> None:
+    """A schedule names tasks and steps, not lines."""
+    source = SHOP + TEST
+    words = replay_line(run(source))
+    for line, more in [("class Shop", "UNRELATED = 1\n\n    "), ("before = self", "print('unrelated')\n            ")]:
+        source = source.replace(line, more + line)
+        result = run(source, *words)
+        result.stdout.fnmatch_lines(["E*assert 1 == 0", REPLAYED])
+
+
+def test_a_replay_fails_in_every_new_process(run, pytester: pytest.Pytester) -> None:
+    """Whatever the order of sets of strings there, and the addresses of objects."""
+    words = replay_line(
+        run(SHOP + TEST.replace("await sells", "await asyncio.to_thread(len, {*'abc'})\n        await sells"))
+    )
+    for seed in range(3):
+        command = [sys.executable, "-m", "pytest", "-p", "pytest_background_tasks.plugin", *words]
+        environment = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": str(seed), "PATH": ""}
+        output = subprocess.run(
+            command, env=environment, cwd=pytester.path, capture_output=True, text=True, check=False
+        ).stdout
+        assert REPLAYED in output.splitlines(), output
+
+
+# What is kept.
+
+
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_what_failed_last_time_is_tried_first(run, plugins: tuple[str, ...]) -> None:
+    """Under pytest-xdist, the workers read what the controller has written."""
+    args = ("-n2",) if plugins else ()
+    source = SHOP + TEST.replace('arrivals="yield"', "") + OTHER
+    assert AGAIN not in run(source, *args, "--explore-seed=5", plugins=plugins).outlines
+    for _ in range(2):
+        result = run(source, *args, "--explore-seed=6", plugins=plugins)
+        result.stdout.fnmatch_lines([AGAIN, "Found in run 2, made as small as possible, and played again to be sure*"])
+
+
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_a_test_that_passes_forgets_it(run, plugins: tuple[str, ...]) -> None:
+    """And what it fails with after that is found as if for the first time."""
+    args = ("-n2",) if plugins else ()
+    run(SHOP + TEST, *args, plugins=plugins)
+    result = run(REPAIRED + TEST, *args, plugins=plugins)
+    assert result.parseoutcomes()["passed"] == 1
+    result = run(SHOP + TEST, *args, plugins=plugins)
+    assert result.parseoutcomes()["failed"] == 1
+    assert AGAIN not in result.outlines
+
+
+def test_what_cannot_be_played_any_more_is_forgotten_without_a_word(run) -> None:
+    """The exploration that follows finds what fails now."""
+    run(SHOP + TEST)
+    renamed = (SHOP + TEST).replace("sell(", "vend(")
+    result = run(renamed)
+    assert result.parseoutcomes()["failed"] == 1
+    assert AGAIN not in result.outlines
+    run(renamed).stdout.fnmatch_lines([AGAIN])
+
+
+@pytest.mark.parametrize("body", ["assert False, 'as ever'", "pytest.skip('now')"])
+def test_what_says_nothing_about_it_leaves_it_alone(run, body: str) -> None:
+    """A failure in asyncio's own order, a skip: it is still kept for the time after that."""
+    run(SHOP + TEST)
+    run(SHOP + TEST.replace("await sells", f"{body}\n        await sells"))
+    run(SHOP + TEST).stdout.fnmatch_lines([AGAIN])
+
+
+def test_a_typed_replay_leaves_it_alone(run) -> None:
+    run(SHOP + TEST)
+    run(SHOP + TEST, "--explore-replay=look_and_sell@1+1").assert_outcomes(passed=1)
+    run(SHOP + TEST).stdout.fnmatch_lines([AGAIN])
+
+
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_it_can_be_forgotten(run, plugins: tuple[str, ...]) -> None:
+    """For the tests that are run, however they end."""
+    args = ("--explore-forget", *(("-n2",) if plugins else ()))
+    run(SHOP + TEST)
+    result = run(SHOP + TEST, *args, plugins=plugins)
+    assert result.parseoutcomes()["failed"] == 1
+    assert AGAIN not in result.outlines
+    run(SHOP + TEST).stdout.fnmatch_lines([AGAIN])
+    run(SHOP + TEST.replace("await", "assert False; await"), *args, plugins=plugins)
+    assert AGAIN not in run(SHOP + TEST).outlines
+
+
+def test_without_the_cache_nothing_is_kept(run, pytester: pytest.Pytester) -> None:
+    for _ in range(2):
+        assert AGAIN not in run(SHOP + TEST, "-p", "no:cacheprovider").outlines
+    assert not (pytester.path / ".pytest_cache").exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schedule": 1}', '{"schedule": "sell@"}', '{"schedule": "sell@1'])
+def test_whatever_lies_in_the_cache_does_no_harm(run, pytester: pytest.Pytester, text: str) -> None:
+    run(SHOP + TEST)
+    (kept,) = (pytester.path / ".pytest_cache/v/explore").iterdir()
+    assert json.loads(kept.read_text()) == {"test": "test_it.py::test_it", "schedule": "sell@1+1"}
+    kept.write_text(text)
+    result = run(SHOP + TEST)
+    result.assert_outcomes(failed=1)
+    assert AGAIN not in result.outlines
+
+
+# Properties.
+
+
+@pytest.mark.parametrize("plugins", [(), ("xdist",)])
+def test_the_report_carries_the_numbers(run, pytester: pytest.Pytester, plugins: tuple[str, ...]) -> None:
+    """Of a test that failed as well: into junit's XML, and through pytest-xdist."""
+    args = ("-n2",) if plugins else ()
+    run(SHOP + TEST + OTHER, *args, "--junit-xml=junit.xml", "-o", "junit_family=legacy", plugins=plugins)
+    cases = {case.get("name"): case for case in ElementTree.parse(pytester.path / "junit.xml").iter("testcase")}
+    for name, verdict, schedule in (("test_it", "failed", "sell@1+1"), ("test_other", "exhausted", None)):
+        properties = {each.get("name"): each.get("value") for each in cases[name].iter("property")}
+        numbers = f"{properties['explore_runs']} runs, {properties['explore_distinct']} distinct"
+        assert properties["explore_verdict"] == verdict
+        assert properties["explore"].startswith(f"{verdict}: ")
+        assert numbers in properties["explore"]
+        assert properties.get("explore_schedule") == schedule
