@@ -22,22 +22,3 @@ def test_each_of_our_cells_beside_our_peers_is_a_test() -> None:
     assert len(rows) > 20
     rows = [(feature, ours) for feature, ours in rows if not ours.startswith("this plugin")]
     assert [feature for feature, ours in rows if ours != "no" and not LINK.fullmatch(ours)] == []
-
-
-def without_lock(example: str) -> str:
-    """The example of docs/explore.md as somebody writes it who has not thought of a lock."""
-    head, body, rest = re.split(r" +async with self\.lock:.*\n((?: {12}.*\n)+)", example)
-    return head + re.sub(r"(?m)^ {4}", "", body) + rest
-
-
-def test_the_failure_that_the_page_explains_is_the_real_one(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    text = (DOCS / "explore.md").read_text(encoding="utf-8")
-    example, shown = re.findall(r"```(?:python|text)\n(.*?)```", text, re.DOTALL)[:2]
-    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    monkeypatch.setenv("COLUMNS", "80")
-    pytester.makepyfile(test_shop=without_lock(example))
-    result = pytester.runpytest_inprocess("-p", "pytest_background_tasks.plugin")
-    result.assert_outcomes(failed=1)
-    assert shown in result.stdout.str()

@@ -136,7 +136,7 @@ def kind_of_step(
 def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
     """Whether a bare yield stands for something from outside: by who does it.
 
-    ``asyncio.sleep(0)``, and anyio's, counts for whoever calls it.
+    ``asyncio.sleep(0)``, and anyio's ``sleep(0)`` and ``checkpoint()``, count for whoever calls them.
     """
     code: CodeType | None = None
     while True:
@@ -146,7 +146,7 @@ def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
             next_code, coroutine = coroutine.gi_code, coroutine.gi_yieldfrom
         else:
             break
-        if next_code.co_name not in ("sleep", "__sleep0") or is_own[next_code.co_filename]:
+        if next_code.co_name not in ("sleep", "__sleep0", "checkpoint") or is_own[next_code.co_filename]:
             code = next_code
     if code is None:
         return None

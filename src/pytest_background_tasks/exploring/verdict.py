@@ -13,16 +13,17 @@ import pytest
 from ..explorer.exploration import Exploration
 from ..explorer.explorer import Explorer
 from ..report.section import section
-from ..report.text import Row, plain
+from ..report.text import Row, Span, plain
 from ..session import own_code
 from .decorator import Explored
 from .kept import KEPT, Kept
+from .picture import picture_line
 from .replay import replay_line
 from .rounds import Rounds
 from .settings import options_of
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
+_PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
 
 _NAME = "explore"
 _MARKUP: dict[str, dict[str, bool]] = {
@@ -88,7 +89,10 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
         return
     if not item.config.option.usepdb:  # else the debugger needs it
         del item.stash[EXPLORATION]  # the item lives as long as the session
-    rows = section(exploration, replay_line(item, str(exploration.failure.schedule)), _width(item.config))
+    replay = replay_line(item, str(exploration.failure.schedule))
+    rows = section(exploration, replay, _width(item.config))
+    if report.failed and (picture := picture_line(item, exploration.failure, plain(rows), replay)):
+        rows.append((Span(picture),))
     if hasattr(shown, "addsection"):
         shown.addsection(_NAME, plain(rows))
         _paint(shown, rows)

@@ -60,7 +60,7 @@ def _deviating(failure: Failure, told: Failing, width: int) -> Iterator[list[Row
     yield _table(told, width)
     if rows := side_by_side(told, width):
         yield rows
-    for paragraph in conditions(failure.schedule, failure.trace):
+    for paragraph in conditions(failure.schedule, failure.trace, failure.arrivals):
         yield [
             row
             for line in paragraph.split("\n")

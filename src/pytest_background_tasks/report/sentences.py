@@ -96,16 +96,20 @@ def _wait_before(deviation: Deviation, trace: Trace) -> Site | None:
     return None
 
 
-def conditions(schedule: Schedule, trace: Trace) -> Iterator[str]:
-    """What must be so in life for these deviations to happen, a paragraph for each kind of deviation."""
+def conditions(schedule: Schedule, trace: Trace, arrivals: frozenset[str]) -> Iterator[str]:
+    """What must be so in life for these deviations to happen, a paragraph for each kind of deviation.
+
+    Args:
+        schedule: the deviations.
+        trace: of the run that had them.
+        arrivals: the kinds that might have been late.
+    """
     kinds = {step.kind for each in schedule if isinstance(each, Late) and (step := _step(each, trace))}
     if known := [kind for kind in _OUTSIDE if kind in kinds]:
         lines = "\n".join(f"    {kind!r:9}{_OUTSIDE[kind]}" for kind in known)
-        others = ", ".join(repr(kind) for kind in KINDS if kind not in kinds)
-        yield (
-            f"This can happen if what was late stands for something from outside:\n{lines}\n"
-            f"If it cannot in your program, leave it out:\n    @explore(arrivals=[{others}])"
-        )
+        others = ", ".join(repr(kind) for kind in KINDS if kind in arrivals and kind not in kinds)
+        instead = f"\nIf it cannot in your program, leave it out:\n    @explore(arrivals=[{others}])" if others else ""
+        yield f"This can happen if what was late stands for something from outside:\n{lines}{instead}"
     for kind, paragraph in _FAULTS.items():
         if any(isinstance(each, kind) for each in schedule):
             yield paragraph
