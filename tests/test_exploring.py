@@ -379,20 +379,67 @@ def test_a_failure_tells_what_was_different_and_how_to_see_it_again(run) -> None
             ">*assert shop.left == 0",
             "E*assert 1 == 0",
             "*- explore -*",
-            "This test passes in asyncio's usual order. It fails when this is different:",
-            "  [*] sell waits for asyncio.sleep(0) at test_it.py:* in Shop.sell; the answer * comes 1 place later*",
-            "The orders part at step *:",
-            "    usually  *",
-            "    here     *",
+            "This test passes in asyncio's usual order. It fails when one thing is different:",
+            "  ! sell gets its answer late, at test_it.py:13",
+            "        await asyncio.sleep(0)",
+            "What happened, with lines of test_it.py:",
+            "  sell * look_and_sell",
+            "  -- usually sell goes on here, at 14 --",
+            "! goes on late",
+            "  14 self.left = before - 1",
+            "Side by side from there on, *",
             "This can happen if what was late *",
             "    'yield'  asyncio.sleep(0); in a test it stands for I/O",
-            "If it cannot in your program:  @explore(arrivals=[[]'sleep'])",  # of those that the test has
+            "    @explore(arrivals=[[]'sleep'])",  # of those that the test has
             "Found in run *",
             "replay:  pytest test_it.py::test_two_customers --explore-replay sell@1+1",
         ]
     )
     assert result.outlines.count("a run") == 1
     assert "pytest_background_tasks/" not in result.stdout.str()
+
+
+def test_the_table_is_as_wide_as_the_terminal(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = SHOP.replace("before - 1", "before - 1  # " + "x" * 200)
+    for columns in (80, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        result = run(source)
+        shown = [line for line in result.outlines if "…" in line]
+        assert {len(line) for line in shown} == {columns}
+
+
+def test_the_table_has_pytests_colours(run, pytester: pytest.Pytester) -> None:
+    """Where the terminal has some; elsewhere, as in junit's file, it is plain."""
+    result = run(SHOP, "--color=yes", "--junit-xml=junit.xml")
+    text = result.stdout.str()
+    assert "\x1b[33m\x1b[1mgoes on late\x1b[0m" in text
+    assert text.count("usually sell goes on here") == 1
+    assert text.index("test_it.py\x1b[0m:30: AssertionError") < text.index("goes on late")
+    xml = (pytester.path / "junit.xml").read_text()
+    assert "! goes on late" in xml
+    assert "x1B" not in xml
+
+
+def test_a_worker_of_xdist_hands_the_table_over(run) -> None:
+    result = run(SHOP, "-n1", "--color=yes", plugins=("xdist",))
+    result.stdout.fnmatch_lines(["! goes on late", "replay:*"])
+
+
+def test_a_deadlock_in_the_usual_order_has_a_table_too(run) -> None:
+    """Of it there is no traceback that would tell."""
+    result = run(
+        """
+        @explore
+        async def test_it():
+            lock = asyncio.Lock()
+            async with lock:
+                async with lock:
+                    pass
+        """
+    )
+    result.stdout.fnmatch_lines(
+        ["This test fails in asyncio's usual order*", "What happened*", "  * async with lock:", "  waits for a lock"]
+    )
 
 
 def test_a_failure_in_the_usual_order_says_so(run) -> None:

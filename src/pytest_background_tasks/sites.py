@@ -26,9 +26,14 @@ class Site(NamedTuple):
     function: str
 
     def __str__(self) -> str:
-        path = Path(self.file)
-        here = Path.cwd()
-        return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{self.line} in {self.function}"
+        return f"{shown_file(self.file)}:{self.line} in {self.function}"
+
+
+def shown_file(file: str) -> str:
+    """A file as a reader wants it: relative to the current folder where it lies below it."""
+    path = Path(file)
+    here = Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def site_at(code: CodeType, instruction: int) -> Site:

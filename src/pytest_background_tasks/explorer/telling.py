@@ -1,4 +1,4 @@
-"""The loop that plays a schedule to be shown: it also records at which lines tasks go on, and who made them ready.
+"""The loop that plays a schedule to be shown: it also records which lines are run, and who made a step ready.
 
 Private names of CPython used here: ``_callback`` of a handle, ``_exception`` of a task.
 """
@@ -15,6 +15,7 @@ from typing import Any
 from ..sites import Site, definition, waiting_sites
 from ..waits import wait_of
 from .arrivals import stepping_task
+from .lines import Recorder
 from .loop import PlayedLoop
 from .trace import Told, Trace
 
@@ -25,6 +26,7 @@ class TellingLoop(PlayedLoop):
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._wakers: dict[int, tuple[asyncio.Handle, int | None]] = {}
+        self._recorder = Recorder(self._is_own)
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -40,10 +42,12 @@ class TellingLoop(PlayedLoop):
             task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
             at = () if task is None else _at(task.get_coro(), self._is_own)
             before = len(self._rows)
-            super()._run_handles(1, entry)
+            with self._recorder:
+                super()._run_handles(1, entry)
             if len(self._rows) > before:
                 until, waits_for, end = ((), "", "") if task is None else self._outcome(task)
-                self._rows[-1] = (*self._rows[-1][:-1], Told(at, until, waits_for, end, waker))
+                told = Told(at, until, waits_for, end, waker, self._recorder.lines)
+                self._rows[-1] = (*self._rows[-1][:-1], told)
 
     def trace(self) -> Trace:
         """What happened so far, with all tasks by the names that a reader sees."""
@@ -73,11 +77,11 @@ class TellingLoop(PlayedLoop):
 
 
 def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
-    """Where a task goes on; before its first step, where its function is defined."""
+    """Where a task goes on in the project's own code; before its first step, where its function is defined."""
     code = getattr(coroutine, "cr_code", None)
     if code is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
         return (definition(code),)
-    return waiting_sites(coroutine, is_own)
+    return tuple(site for site in waiting_sites(coroutine, is_own) if is_own[site.file])
 
 
 def _raised_at(error: BaseException, is_own: Any) -> tuple[Site, ...]:

@@ -23,15 +23,24 @@ So ``entry // PLACES`` is the iteration, and the entry places, where what is lat
 """
 
 
+class Ran(NamedTuple):
+    """A line that was run: its `site`, and how many functions `deep` below the one in which the step began."""
+
+    site: Site
+    deep: int
+
+
 class Told(NamedTuple):
     """What is recorded of a step only when a run is played to be shown.
 
     Attributes:
-        at: the line at which the task goes on; for its first step, that of its function; None for what is no task.
-        until: the line at which it then waits, or has raised; None if it has returned.
+        at: the lines of the project's own code at which the task goes on, outermost first; for its first step, that of
+            its function.
+        until: the lines at which it then waits, or has raised, outermost first; empty if it has returned.
         waits_for: what it then waits for, in words; empty if it has ended.
         end: ``returns``, ``raises KeyError`` or ``is cancelled``; empty if it has not ended.
         woken_by: index of the step that made this one ready, or None if that was nobody's step.
+        ran: the lines of the project's own code that were run, in order.
     """
 
     at: tuple[Site, ...]
@@ -39,6 +48,7 @@ class Told(NamedTuple):
     waits_for: str
     end: str
     woken_by: int | None
+    ran: tuple[Ran, ...] = ()
 
 
 class Step(NamedTuple):

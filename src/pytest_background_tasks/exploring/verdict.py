@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -11,7 +12,8 @@ import pytest
 
 from ..explorer.exploration import Exploration
 from ..explorer.explorer import Explorer
-from ..report.sentences import failure_text
+from ..report.section import section
+from ..report.text import Row, Span, plain
 from ..session import own_code
 from .decorator import Explored
 from .kept import KEPT, Kept
@@ -22,6 +24,15 @@ from .settings import options_of
 
 _PACKAGE = str(Path(__file__).parent.parent)
 _PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
+
+_NAME = "explore"
+_MARKUP: dict[str, dict[str, bool]] = {
+    "": {},
+    "name": {"bold": True},
+    "aside": {"light": True},
+    "differs": {"yellow": True, "bold": True},
+    "fails": {"red": True},
+}
 
 EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
 """Of an item whose test has failed, until that is reported."""
@@ -79,10 +90,39 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
     if not item.config.option.usepdb:  # else the debugger needs it
         del item.stash[EXPLORATION]  # the item lives as long as the session
     replay = replay_line(item, str(exploration.failure.schedule))
-    text = failure_text(exploration, replay)
-    if report.failed and (picture := picture_line(item, exploration.failure, text, replay)):
-        text = f"{text}\n{picture}"
+    rows = section(exploration, replay, _width(item.config))
+    if report.failed and (picture := picture_line(item, exploration.failure, plain(rows), replay)):
+        rows.append((Span(picture),))
     if hasattr(shown, "addsection"):
-        shown.addsection("explore", text)
+        shown.addsection(_NAME, plain(rows))
+        _paint(shown, rows)
     else:
-        report.sections.append(("explore", text))
+        report.sections.append((_NAME, plain(rows)))
+
+
+def _width(config: pytest.Config) -> int:
+    """That of pytest's terminal; a worker of pytest-xdist has none."""
+    if config.pluginmanager.hasplugin("terminalreporter"):
+        return config.get_terminal_writer().fullwidth
+    return shutil.get_terminal_size().columns
+
+
+def _paint(shown: Any, rows: list[Row]) -> None:
+    """Let our section be coloured where a terminal shows colours; for junit and others it is plain text."""
+    write = shown.toterminal
+
+    def to_terminal(writer: Any) -> None:
+        if not writer.hasmarkup:
+            write(writer)
+            return
+        sections = shown.sections
+        shown.sections = [each for each in sections if each[0] != _NAME]
+        write(writer)
+        shown.sections = sections
+        writer.sep("-", _NAME)
+        for row in rows:
+            for span in row:
+                writer.write(span.text, **_MARKUP[span.tone])
+            writer.line()
+
+    shown.toterminal = to_terminal

@@ -21,7 +21,8 @@ from importlib.resources import files as resources
 from typing import Any
 
 from ..sites import Site
-from .story import Failing, Line, Moment, Story
+from .source import Line
+from .story import Failing, Moment, Story
 
 _MOST = 2000
 """How many moments of one run are drawn; of more (a livelock) the page has the first, the last, and what differs."""

@@ -1,146 +1,125 @@
-"""A failure in sentences: what was different from asyncio's usual order, where in the code, and how to see it again."""
+"""What was different from asyncio's usual order, in sentences: what, where in the code, and whether that can happen."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
 
-from ..explorer.exploration import Exploration, Failure
-from ..explorer.schedule import Cancel, Deviation, Late, Raise, canonical
-from ..explorer.trace import KINDS, Step, Trace, first_difference
+from ..explorer.schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
+from ..explorer.trace import KINDS, Step, Trace
+from ..sites import Site, shown_file
+from .source import statements
 
 _OUTSIDE = {
-    "start": "a task that the test starts; in life it is a request, a client or a job of its own",
+    "start": "a task that the test starts: in life a request, a client, a job",
     "yield": "asyncio.sleep(0); in a test it stands for I/O",
     "sleep": "the end of a sleep, which is never punctual",
     "timer": "a time-out or another timer, which is never punctual",
     "thread": "the answer of a thread",
     "mock": "the answer of an AsyncMock, which stands for a real call",
-    "any": "a step of a task; arrivals='any' lets each of them be late, not only what comes from outside",
+    "any": "any step of a task, as arrivals='any' has it, also what does not come from outside",
 }
 """What a kind of arrival is in life."""
 
-
-def failure_text(exploration: Exploration, replay: str) -> str:
-    """What is shown below the assertion.
-
-    Args:
-        exploration: a failed one.
-        replay: what to type to see the failure again.
-    """
-    failure = exploration.failure
-    assert failure is not None
-    paragraphs = [
-        *(_deviating(failure) if failure.schedule else [_USUAL]),
-        f"{_found(failure)}; verdict: failed.",
-        f"replay:  {replay}",
-    ]
-    return "\n\n".join(paragraphs)
+_LATE = {"start": "starts late", "sleep": "wakes late from its sleep", "any": "goes on late", None: "goes on late"}
+"""How the lateness of a kind of arrival is said; of others, an answer comes late."""
 
 
-def _found(failure: Failure) -> str:
-    if failure.found == "replay":
-        return "This was a replay of one schedule"
-    if not failure.schedule:
-        return f"Found in run {failure.run}"
-    how = "Found" if failure.found == "search" else "This schedule failed last time and was tried first.\nFound"
-    return f"{how} in run {failure.run}, made as small as possible, and played again to be sure"
-
-
-_USUAL = """\
-This test fails in asyncio's usual order: nothing had to come late, and other orders were not tried."""
-
-
-def _deviating(failure: Failure) -> list[str]:
-    sentences = [sentence(deviation, failure.trace) for deviation in failure.schedule.in_order()]
-    number = "this is different" if len(sentences) == 1 else "all of this is different"
-    paragraphs = [
-        f"This test passes in asyncio's usual order. It fails when {number}:\n" + "\n".join(map(_item, sentences)),
-        _parting(failure),
-        _kinds(failure),
-    ]
-    return [paragraph for paragraph in paragraphs if paragraph]
-
-
-def _item(sentence: str) -> str:
-    return f"  * {sentence}"
+_PARTS = {
+    "timer": ("a timer that {} has set (a time-out, a call_later) fires late", "its timer fires late"),
+    "thread": ("a thread's answer to {} comes late", "its thread answers late"),
+    "call": ("what {} has sent with call_soon_threadsafe comes late", "what it has sent comes late"),
+}
+"""What arrives without making a step of a task ready: as a sentence, and in a few words."""
 
 
 def sentence(deviation: Deviation, trace: Trace) -> str:
-    """What a deviation means, with the line of code that it concerns."""
-    who, wait = canonical(deviation.task), _wait_before(deviation, trace)
-    step = next((step for step in trace.steps if step.who == who and step.number == deviation.step), None)
-    if isinstance(deviation, Cancel):
-        moment = "just when that arrives" if deviation.after is None else "from outside"
-        return f"{deviation.task} {wait or 'is about to start'}, and is cancelled {moment}"
-    if isinstance(deviation, Raise):
-        return f"{deviation.task} {wait}; that fails with {deviation.error}"
-    if not isinstance(deviation, Late):
-        return f"{deviation.task} {wait}; that takes longer than the next timer"
-    late = f"{deviation.by} {'place' if deviation.by == 1 else 'places'} later than usual"
+    """What a deviation means, and at which line of code."""
+    site = place_of(deviation, trace)
+    where = "" if site is None else f", at {shown_file(site.file)}:{site.line}"
     if ":" in deviation.task:
-        return f"a timer that {deviation.task.partition(':')[0]} has set (a time-out, a call_later) fires {late}"
-    if not wait:
-        site = f" ({step.told.at[-1]})" if step and step.told and step.told.at else ""
-        return f"{deviation.task} starts {late}{site}"
-    return f"{deviation.task} {wait}; {_ARRIVES.get((step and step.kind) or '', 'it goes on')} {late}"
+        owner, _, part = deviation.task.rpartition(":")
+        return f"{_PARTS[part.partition('#')[0]][0].format(owner)}{where}"
+    return f"{deviation.task} {_what(deviation, _step(deviation, trace))}{where}"
 
 
-_ARRIVES: dict[str | None, str] = {
-    "sleep": "it ends",
-    "thread": "the answer comes",
-    "mock": "the answer comes",
-    "yield": "the answer that this stands for comes",
-}
+def place_of(deviation: Deviation, trace: Trace) -> Site | None:
+    """Where the task waits, is defined if it has not started, or where the code of the callback is."""
+    step = _step(deviation, trace)
+    told = step.told if step else None
+    if ":" in deviation.task:
+        lines = statements(told) if told else ()
+        return lines[0].site if lines else None
+    return _wait_before(deviation, trace) or (told.at[-1] if told and told.at else None)
 
 
-def _arrives(step: Step | None) -> str:
-    return _ARRIVES.get(step.kind if step else None, "it goes on")
+def _what(deviation: Deviation, step: Step | None) -> str:
+    if isinstance(deviation, Cancel):
+        if deviation.step == 0:
+            return "is cancelled from outside before it starts"
+        moment = "just when it would go on" if deviation.after is None else "while it waits"
+        return f"is cancelled from outside {moment}"
+    if isinstance(deviation, Raise):
+        return f"gets {deviation.error} instead of an answer"
+    if isinstance(deviation, Slow):
+        return "gets its answer only after another timer has fired"
+    if deviation.step == 0:
+        return _LATE["start"]
+    return _LATE.get(step.kind if step else None, "gets its answer late")
 
 
-def _wait_before(deviation: Deviation, trace: Trace) -> str:
-    """Where and for what a task waits before the step that a deviation is about; empty if that is its first."""
-    who = canonical(deviation.task)
+def mark(deviation: Deviation) -> str:
+    """What a deviation does to its task, in a few words."""
+    if isinstance(deviation, Cancel):
+        return "is cancelled from outside"
+    if isinstance(deviation, Raise):
+        return f"gets {deviation.error} from outside"
+    if isinstance(deviation, Slow):
+        return "the answer takes longer than another timer"
+    if ":" in deviation.task:
+        return _PARTS[deviation.task.rpartition(":")[2].partition("#")[0]][1]
+    return "starts late" if deviation.step == 0 else "goes on late"
+
+
+def _step(deviation: Deviation, trace: Trace) -> Step | None:
+    key = canonical(deviation.task), deviation.step
+    return next((step for step in trace.steps if (step.who, step.number) == key), None)
+
+
+def _wait_before(deviation: Deviation, trace: Trace) -> Site | None:
+    """Where a task waits before the step that a deviation is about; None if that is its first."""
+    key = canonical(deviation.task), deviation.step - 1
     for step in trace.steps:
-        if step.who == who and step.number == deviation.step - 1 and step.told is not None and step.told.until:
-            what = "asyncio.sleep(0)" if step.told.waits_for == "its next turn" else step.told.waits_for
-            return f"waits for {what} at {step.told.until[-1]}"
-    return ""
+        if (step.who, step.number) == key and step.got != "call" and step.told is not None and step.told.until:
+            # The line that says most is the one above the helpers that do nothing but wait.
+            lines = statements(step.told)
+            return lines[-1].site if lines else step.told.until[-1]
+    return None
 
 
-def _parting(failure: Failure) -> str:
-    """The first step at which the orders part."""
-    usual, here = failure.asyncio_trace, failure.trace
-    index = first_difference(usual, here)
-    if index is None:
-        return ""
-    return (
-        f"The orders part at step {index + 1}:\n    usually  {_step(usual, index)}\n    here     {_step(here, index)}"
-    )
+def conditions(schedule: Schedule, trace: Trace, arrivals: frozenset[str]) -> Iterator[str]:
+    """What must be so in life for these deviations to happen, a paragraph for each kind of deviation.
+
+    Args:
+        schedule: the deviations.
+        trace: of the run that had them.
+        arrivals: the kinds that might have been late.
+    """
+    kinds = {step.kind for each in schedule if isinstance(each, Late) and (step := _step(each, trace))}
+    if known := [kind for kind in _OUTSIDE if kind in kinds]:
+        lines = "\n".join(f"    {kind!r:9}{_OUTSIDE[kind]}" for kind in known)
+        others = ", ".join(repr(kind) for kind in KINDS if kind in arrivals and kind not in kinds)
+        instead = f"\nIf it cannot in your program, leave it out:\n    @explore(arrivals=[{others}])" if others else ""
+        yield f"This can happen if what was late stands for something from outside:\n{lines}{instead}"
+    for kind, paragraph in _FAULTS.items():
+        if any(isinstance(each, kind) for each in schedule):
+            yield paragraph
 
 
-def _step(trace: Trace, index: int) -> str:
-    if index >= len(trace.steps):
-        return "nothing more happens"
-    step: Step = trace.steps[index]
-    name = trace.shown(step.who)
-    if step.got == "call":
-        return f"{name} is called"
-    site = step.told.at[-1] if step.told and step.told.at else None
-    verb = "starts" if step.number == 0 else _GOT.get(step.got, f"gets {step.got}")
-    return f"{name} {verb}{f' at {site}' if site else ''}"
-
-
-_GOT = {"value": "goes on", "cancelled": "is cancelled"}
-
-
-def _kinds(failure: Failure) -> str:
-    kinds: Sequence[Any] = [kind for kind in _OUTSIDE if kind in failure.kinds]
-    if not kinds:
-        return ""
-    lines = "\n".join(f"    {kind!r:8} {_OUTSIDE[kind]}" for kind in kinds)
-    others = ", ".join(repr(kind) for kind in KINDS if kind in failure.arrivals and kind not in kinds)
-    return (
-        f"This can happen if what was late (or failed) stands for something from outside:\n{lines}\n"
-        f"If it cannot in your program:  @explore(arrivals=[{others}])"
-    )
+_FAULTS: dict[type, str] = {
+    Cancel: (
+        "This can happen if somebody can cancel that task: a time-out around it, a client that goes away, a shutdown.\n"
+        "If nobody can in your program, cancel= of @explore names others."
+    ),
+    Raise: "This can happen if what was awaited there can fail so. If not, leave the error out of raises=.",
+    Slow: "This can happen if the answer can take that long. If not, leave out slow=.",
+}

@@ -9,23 +9,11 @@ import linecache
 from dataclasses import dataclass
 
 from ..explorer.exploration import Failure
-from ..explorer.schedule import Schedule, canonical
+from ..explorer.schedule import Deviation, Schedule, canonical
 from ..explorer.trace import Step, Trace, first_difference
 from ..sites import Site
-from .sentences import sentence
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """A line of source.
-
-    Attributes:
-        site: where it is.
-        text: what stands there, without its indentation; empty if the file cannot be read.
-    """
-
-    site: Site
-    text: str
+from .sentences import mark, place_of, sentence
+from .source import Line, statement, statements
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +32,7 @@ class Moment:
         woken_by: index of the moment that made this one ready; None if that was nobody's.
         time: virtual seconds since the run began.
         deviation: in which way it differs from usual, as a sentence; empty if it does not.
+        ran: the statements that were run, in order, without those that say nothing.
     """
 
     lane: str
@@ -57,6 +46,26 @@ class Moment:
     woken_by: int | None
     time: float
     deviation: str
+    ran: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A deviation, for a reader.
+
+    Attributes:
+        lane: the task that it is about.
+        mark: what is different, in a few words: ``goes on late``.
+        sentence: the same with the line that it concerns.
+        code: what stands at that line; empty if that is nobody's or not known.
+        moment: index of the moment that is different; None if that did not come before the end.
+    """
+
+    lane: str
+    mark: str
+    sentence: str
+    code: str
+    moment: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +75,12 @@ class Story:
     Attributes:
         lanes: the tasks, in the order in which they first ran.
         moments: in the order in which they ran; a moment's index is that of its step in the trace.
+        differences: from asyncio's usual order.
     """
 
     lanes: tuple[str, ...]
     moments: tuple[Moment, ...]
+    differences: tuple[Difference, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +119,32 @@ def story(trace: Trace, schedule: Schedule = Schedule()) -> Story:  # noqa: B008
     moments = (
         _moment(trace, step, tasks, different, tuple(started.get(index, ()))) for index, step in enumerate(trace.steps)
     )
-    return Story(tuple(lanes), tuple(moments))
+    differences = tuple(_difference(each, trace, tasks) for each in schedule.in_order())
+    return Story(tuple(lanes), tuple(moments), differences)
+
+
+def _difference(deviation: Deviation, trace: Trace, tasks: set[str]) -> Difference:
+    who = canonical(deviation.task)
+    moments = [index for index, step in enumerate(trace.steps) if (step.who, step.number) == (who, deviation.step)]
+    # The end of a sleep, or a thread's answer, is called what the step that it makes ready is called.
+    moment = max(moments, key=lambda index: trace.steps[index].got != "call", default=None)
+    site = place_of(deviation, trace)
+    code = "" if site is None else statement(site.file, site.line).text
+    return Difference(_lane(who, trace, tasks), mark(deviation), sentence(deviation, trace), code, moment)
+
+
+def _lane(who: str, trace: Trace, tasks: set[str]) -> str:
+    owner = who.rpartition(":")[0] or who
+    return trace.shown(owner) if owner in tasks else ""
 
 
 def _moment(
     trace: Trace, step: Step, tasks: set[str], different: dict[tuple[str, int], str], starts: tuple[str, ...]
 ) -> Moment:
-    owner = step.who.rpartition(":")[0] or step.who
     told = step.told
     is_step = step.got != "call"
     return Moment(
-        lane=trace.shown(owner) if owner in tasks else "",
+        lane=_lane(step.who, trace, tasks),
         what=_what(step, trace),
         is_step=is_step,
         at=_lines(told.at) if told else (),
@@ -129,6 +155,7 @@ def _moment(
         woken_by=told and told.woken_by,
         time=step.time,
         deviation=different.get((step.who, step.number), ""),
+        ran=statements(told, step.got) if told else (),
     )
 
 

@@ -1,0 +1,296 @@
+"""A failure as a table: a column per task that matters, from top to bottom what ran, with the user's own lines.
+
+A row belongs to one column, so its text may run on over those to the right: hardly anything is cut. A short story is
+shown whole; of a long one, what each column did last before the orders part and before each deviation, what comes after
+that, and the end. What else the columns do is counted where it happens, what the other tasks do at the bottom.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from .focus import columns_of, does_something, in_order, until_the_end
+from .source import Line
+from .story import Failing, Moment, Story
+from .text import Row, Span, Tone, cut, fitted, harmless, width_of
+
+_LEAST = 22  # cells for a column, on average
+_NARROW = 16  # cells of a column that gives way to the last one, which nothing can run on over
+_GUTTER, _GAP = 2, 2  # cells before the columns, and between them
+_SHORT = 32  # rows up to which a story is shown whole
+_AROUND = 3  # steps that are kept where the orders part, and at the end of a long story
+_NEW = 20  # steps that are kept because the task does for the first time what it does there
+_CALLBACKS = 10  # that are no timers: up to so many are told one by one
+_NAME = 32  # cells of a task's name
+_FEW, _LINES = 5, 8  # lines of one step: up to so many of any file, and at all
+_NAMED = 3  # tasks named before "and 5 more"
+
+
+_SAYS_WHAT = ("is ", "gets ", "its ")
+"""How the marks begin that say also what the task gets."""
+
+
+class _Entry(NamedTuple):
+    """A row before it has its place: in a column, or across all of them."""
+
+    column: int | None
+    text: str
+    tone: Tone = ""
+
+
+def table(failing: Failing, width: int) -> list[Row]:
+    """The failing order in rows of at most `width` cells."""
+    columns = columns_of(failing, room_for_columns(width))
+    entries = list(_Telling(failing, columns).entries())
+    starts = _starts(columns, entries, width)
+    header = [
+        _row([_Piece(start, name_of(lane), "name") for start, lane in zip(starts, columns, strict=True)], width),
+        _row([_Piece(start, "-" * (_NARROW - 1), "aside") for start in starts], width),
+    ]
+    rows = header if columns else []
+    for column, text, tone in entries:
+        sign = [_Piece(0, "!", tone)] if tone == "differs" else []
+        rows.append(_row([*sign, _Piece(_GUTTER if column is None else starts[column], text, tone)], width))
+    return rows
+
+
+def room_for_columns(width: int) -> int:
+    """How many columns there may be."""
+    return max((width - _GUTTER + _GAP) // (_LEAST + _GAP), 1)
+
+
+def name_of(lane: str) -> str:
+    """A task's name, of a length that leaves room for something beside it."""
+    return cut(harmless(lane), _NAME)
+
+
+def file_of(story: Story) -> str:
+    """The file of which a table shows bare numbers of lines: the one of which most were run."""
+    files = Counter(line.site.file for moment in story.moments for line in moment.ran)
+    return next((file for file, _ in files.most_common(1)), "")
+
+
+def number_of(line: Line, file: str, digits: int = 0) -> str:
+    """The number of a line, behind the name of its file if that is not the usual one."""
+    if line.site.file == file:
+        return f"{line.site.line:{digits}}"
+    path = Path(line.site.file)
+    return f"{path.parent.name if path.stem == '__init__' else path.stem}:{line.site.line}"
+
+
+def _starts(columns: list[str], entries: list[_Entry], width: int) -> list[int]:
+    """The cell at which each column begins: all that it needs before that if there is room."""
+    names = [width_of(name_of(lane)) for lane in columns]
+    widths = list(names)
+    for column, text, _ in entries:
+        if column is not None:
+            widths[column] = max(widths[column], width_of(harmless(text)))
+    room = width - _GUTTER - _GAP * (len(widths) - 1)
+    least = [min(max(name, _NARROW), max(_LEAST, room // (len(names) + 1))) for name in names]
+    while sum(widths) > room:
+        wide = [number for number in range(len(widths) - 1) if widths[number] > least[number]]
+        if not wide:
+            break
+        widths[max(wide, key=lambda number: widths[number])] -= 1
+    return [_GUTTER + sum(widths[:number]) + _GAP * number for number in range(len(widths))]
+
+
+class _Piece(NamedTuple):
+    start: int
+    text: str
+    tone: Tone
+
+
+def _row(pieces: list[_Piece], width: int) -> Row:
+    """Texts that begin at given cells; each ends before the next one begins."""
+    spans: list[Span] = []
+    cells = 0
+    ends = [each.start - 1 for each in pieces[1:]] + [width]
+    for piece, end in zip(pieces, ends, strict=False):
+        shown = fitted([Span(piece.text, piece.tone)], max(end - piece.start, 1))
+        spans += [Span(" " * (piece.start - cells)), *shown]
+        cells = piece.start + sum(width_of(span.text) for span in shown)
+    return fitted(spans, width)
+
+
+class _Telling:
+    """The rows of a table in the order in which they come."""
+
+    def __init__(self, failing: Failing, columns: list[str]) -> None:
+        self._failing = failing
+        self._story = until_the_end(failing.here)
+        self._columns = columns
+        self._lanes = in_order(failing)
+        self._marks: dict[int | None, list[str]] = {}
+        for each in self._story.differences:
+            self._marks.setdefault(each.moment, []).append(each.mark)
+        self._last = {moment.lane: index for index, moment in enumerate(self._story.moments) if moment.is_step}
+        self._file = file_of(self._story)
+        callbacks = [moment for moment in self._story.moments if moment.ran and not moment.lane]
+        self._tells_callbacks = len(callbacks) <= _CALLBACKS
+        numbers = (line.site.line for moment in self._story.moments for line in moment.ran)
+        self._digits = len(str(max(numbers, default=0)))
+
+    def entries(self) -> Iterator[_Entry]:
+        repeats = self._repeats()
+        kept = self._kept(repeats)
+        again: dict[int, list[int]] = {}
+        for index, first in repeats.items():
+            again.setdefault(first, []).append(index)
+        folded: Counter[str] = Counter()
+        others: Counter[str] = Counter()
+        now = 0.0
+        for index, moment in enumerate(self._story.moments):
+            if index == self._failing.parting and self._failing.usual is not None:
+                yield from _counted(folded)
+                yield _Entry(None, self._parting(self._failing.usual, index), "aside")
+            if index in kept:
+                yield from _counted(folded)
+                if moment.time != now:
+                    now = moment.time
+                    yield _Entry(None, f"after {now:g} s:", "aside")
+                yield from self._told(index, moment)
+                if index in again:
+                    now = self._story.moments[again[index][-1]].time
+                    until = f", until {now:g} s" if now != moment.time else ""
+                    yield _Entry(
+                        self._columns.index(moment.lane), f"({len(again[index])} more of these{until})", "aside"
+                    )
+            elif moment.lane not in self._columns:
+                yield from self._in_passing(moment, others)
+            elif does_something(moment) and index not in repeats:
+                folded[moment.lane] += 1
+        yield from _counted(folded)
+        yield from self._never_came()
+        yield from _counted(others, "not shown: ")
+
+    def _never_came(self) -> Iterator[_Entry]:
+        for each in self._story.differences:
+            if each.moment is None:
+                yield _Entry(None, f"{name_of(each.lane)}: {each.mark}, after all of this", "differs")
+
+    def _repeats(self) -> dict[int, int]:
+        """Steps that do the same as one before them, with nothing told in between; each with the first of them."""
+        repeats: dict[int, int] = {}
+        first, told = -1, None
+        for index, moment in enumerate(self._story.moments):
+            if moment.lane in self._columns and does_something(moment):
+                mine = None if index in self._marks else (moment.lane, self._parts(index))
+                if mine is not None and mine == told and index != self._failing.parting:
+                    repeats[index] = first
+                else:
+                    first, told = index, mine
+        return repeats
+
+    def _kept(self, repeats: dict[int, int]) -> set[int]:
+        """The moments that are shown."""
+        different = {each.moment for each in self._story.differences if each.moment is not None}
+        told = [
+            index
+            for index, moment in enumerate(self._story.moments)
+            if index in different or (moment.lane in self._columns and does_something(moment) and index not in repeats)
+        ]
+        if sum(len(self._parts(index)) for index in told) <= _SHORT:
+            return set(told)
+        borders = sorted({self._failing.parting or 0, *different})
+        new = sorted(self._new(told), key=lambda index: abs(index - borders[0]))[:_NEW]
+        kept = {*different, *new, *told[-_AROUND:], *[index for index in told if index >= borders[0]][:_AROUND]}
+        for lane in self._columns:
+            mine = [index for index in told if self._story.moments[index].lane == lane]
+            for border in borders[:_AROUND]:
+                kept.update([index for index in mine if index < border][-1:])
+        return kept
+
+    def _new(self, told: list[int]) -> list[int]:
+        """The steps in which a task runs a line that it has not run before."""
+        seen: set[tuple[str, Line]] = set()
+        new = []
+        for index in told:
+            lines = {(self._story.moments[index].lane, line) for line in self._story.moments[index].ran}
+            if lines - seen:
+                new.append(index)
+            seen |= lines
+        return new
+
+    def _told(self, index: int, moment: Moment) -> Iterator[_Entry]:
+        column = self._columns.index(moment.lane) if moment.lane in self._columns else None
+        who = f"{name_of(moment.lane)}: " if column is None and moment.lane else ""
+        for text, tone in self._parts(index):
+            yield _Entry(column, who + text, tone)
+
+    def _parts(self, index: int) -> list[tuple[str, Tone]]:
+        """What is said of a moment, a row each."""
+        moment = self._story.moments[index]
+        marks = self._marks.get(index, [])
+        parts: list[tuple[str, Tone]] = [(mark, "differs") for mark in marks]
+        if moment.what not in ("starts", "goes on") and not any(mark.startswith(_SAYS_WHAT) for mark in marks):
+            parts.append((moment.what, "aside"))
+        parts += [(self._line(line, indent), "") for line, indent in _shown(moment.ran, self._file)]
+        waits_on = self._last.get(moment.lane) == index and moment.waits_for != "its next turn"
+        if moment.is_step and moment.waits_for and (waits_on or " held by " in moment.waits_for):
+            parts.append((f"waits for {moment.waits_for}", "aside"))
+        if moment.end.startswith("raises"):
+            parts.append((moment.end, "fails"))
+        return parts or [(moment.end or moment.what, "aside")]
+
+    def _line(self, line: Line | None, indent: int = 0) -> str:
+        if line is None:
+            return f"{'':{self._digits}} …"
+        return f"{number_of(line, self._file, self._digits)} {'  ' * indent}{line.text}"
+
+    def _in_passing(self, moment: Moment, others: Counter[str]) -> Iterator[_Entry]:
+        """What a task without a column does: whom it starts, how it fails; the rest is only counted."""
+        if moment.starts and moment.lane:
+            names = sorted(moment.starts, key=lambda lane: self._lanes.index(lane) if lane in self._lanes else 0)
+            yield _Entry(None, f"{name_of(moment.lane)} starts {_listed([name_of(lane) for lane in names])}", "aside")
+        elif moment.end.startswith("raises"):
+            where = "".join(f" in {self._line(line).strip()}" for line in moment.ran[-1:])
+            yield _Entry(None, f"{name_of(moment.lane)} {moment.end}{where}", "fails")
+        elif moment.ran and not moment.lane and self._tells_callbacks:
+            yield _Entry(None, f"{moment.what.rpartition('<locals>.')[2]}: {self._line(moment.ran[0]).strip()}")
+        elif does_something(moment):
+            others[moment.lane or "callbacks"] += 1
+
+    def _parting(self, usual: Story, index: int) -> str:
+        moment = next((each for each in usual.moments[index:] if each.is_step or each.what == "its timer fires"), None)
+        if moment is None:
+            return "-- usually nothing more happens from here on --"
+        who = name_of(moment.lane) + ("" if moment.is_step else "'s")
+        lines = [line for line, _ in _shown(moment.ran, self._file) if line is not None]
+        where = "".join(f", at {number_of(line, self._file)}" for line in lines[:1])
+        return f"-- usually {who} {moment.what.removeprefix('its ')} here{where} --"
+
+
+def _counted(counts: Counter[str], before: str = "… ") -> Iterator[_Entry]:
+    """The counts in a row, and none from now on."""
+    if counts:
+        steps = [f"{count} {'step' if count == 1 else 'steps'} of {name_of(lane)}" for lane, count in counts.items()]
+        yield _Entry(None, f"{before}{_listed(steps)}", "aside")
+    counts.clear()
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def _shown(lines: tuple[Line, ...], file: str) -> list[tuple[Line | None, int]]:
+    """The outer lines of a step, and those in functions called as far as there is room; each with its indent.
+
+    First those give way that are in other files than `file` and the outer ones, then the innermost.
+    """
+    if not lines:
+        return []
+    least = min(line.deep for line in lines)
+    if len(lines) > _FEW:
+        files = {file, *(line.site.file for line in lines if line.deep == least)}
+        lines = tuple(line for line in lines if line.site.file in files)
+    for deep in range(max(line.deep for line in lines), least - 1, -1):
+        shown: list[tuple[Line | None, int]] = [(line, line.deep - least) for line in lines if line.deep <= deep]
+        if len(shown) <= _LINES:
+            return shown
+    half = _LINES // 2
+    return [*shown[: half - 1], (None, 0), *shown[-half:]]

@@ -1,0 +1,135 @@
+"""What was run, as statements: what a reader of an interleaving looks for, and no more."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pytest_background_tasks import Explorer, Schedule
+from pytest_background_tasks.own import OwnCode
+from pytest_background_tasks.report.source import statement
+from pytest_background_tasks.report.story import Story, story
+
+
+def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> Story:
+    """The story of a run in asyncio's own order; the scenario must fail for it to be told."""
+    failure = Explorer(replay=Schedule(), is_own=OwnCode(Path(__file__).parent)).explore(scenario).failure
+    assert failure is not None
+    return story(failure.trace)
+
+
+def ran(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> list[list[str]]:
+    """The statements of each step."""
+    return [[line.text for line in moment.ran] for moment in told(scenario).moments if moment.is_step]
+
+
+async def io() -> int:
+    await asyncio.sleep(0)
+    return 1
+
+
+def test_what_gets_an_answer_and_does_something_with_it_is_told_again() -> None:
+    async def scenario() -> None:
+        state = SimpleNamespace()
+        await io()
+        state.value = await io()
+        raise KeyError
+
+    assert ran(scenario) == [
+        ["state = SimpleNamespace()", "await io()"],
+        ["state.value = await io()"],
+        ["… state.value = await io()", "raise KeyError"],
+    ]
+
+
+def test_what_says_nothing_is_left_out() -> None:
+    """Definitions, the end of a block, plain returns, a loop that goes round, a function that does nothing but wait."""
+
+    async def scenario() -> None:
+        """A docstring."""
+        import sys  # noqa: F401
+
+        def plain() -> int:
+            return one
+
+        one = 1
+        try:
+            for _ in range(2):
+                pass
+        finally:
+            async with asyncio.Lock():
+                plain()
+        await io()
+        raise KeyError
+
+    assert ran(scenario) == [
+        ["one = 1", "for _ in range(2):", "async with asyncio.Lock():", "plain()", "await io()"],
+        ["raise KeyError"],
+    ]
+
+
+def test_a_statement_of_several_lines_is_one() -> None:
+    async def scenario() -> None:
+        values = [
+            str(number)
+            for number in range(3)
+        ]  # fmt: skip
+        if (
+            values
+            and len(values) > 1
+        ):  # fmt: skip
+            raise KeyError
+
+    assert ran(scenario) == [["values = [ …", "if ( …", "raise KeyError"]]
+
+
+def test_a_cancelled_wait_has_no_answer() -> None:
+    async def scenario() -> None:
+        async def job() -> None:
+            answer = await io()
+            hash(answer)
+
+        task = asyncio.create_task(job())
+        await asyncio.sleep(0)
+        task.cancel()
+        await task
+
+    assert ran(scenario)[1] == ["answer = await io()"]
+    assert ["… answer = await io()"] not in ran(scenario)
+
+
+def test_the_text_of_an_object_in_an_assertion_is_no_step_of_the_story() -> None:
+    class Shown:
+        def __repr__(self) -> str:
+            text = "shown"
+            return text.upper()
+
+    async def scenario() -> None:
+        shown = Shown()
+        raise KeyError(repr(shown))
+
+    assert ran(scenario) == [["shown = Shown()", "raise KeyError(repr(shown))"]]
+
+
+def test_what_cannot_be_parsed_is_told_line_by_line(tmp_path: Path) -> None:
+    file = tmp_path / "broken.py"
+    file.write_text("def f(:\n    here\n")
+    assert statement(str(file), 2)[2:] == ("here", "")
+    assert statement(str(tmp_path / "none.py"), 2)[2:] == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("wait()            # for it", "wait()  # for it"),
+        ("a; b", "a; b"),
+        ("x = '''\n1'''", "x = ''' …"),
+    ],
+)
+def test_the_text_of_a_statement(tmp_path: Path, text: str, shown: str) -> None:
+    file = tmp_path / "source.py"
+    file.write_text(text)
+    assert statement(str(file), 1).text == shown

@@ -1,0 +1,135 @@
+"""Whatever the story: no row is wider than the terminal, nothing in it does harm, and every deviation is to be seen."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_background_tasks.report.side_by_side import side_by_side
+from pytest_background_tasks.report.source import Line
+from pytest_background_tasks.report.story import Difference, Failing, Moment, Story
+from pytest_background_tasks.report.table import table
+from pytest_background_tasks.report.text import Row, plain, width_of
+from pytest_background_tasks.sites import Site
+
+HOSTILE = [
+    "add#1",
+    "任务一号",
+    "\x1b[31mred",
+    "a\nb",
+    "x" * 300,
+    "\u202eevil",
+    "e\u0301",
+    "\ud800",
+    "\U0001f468\u200d\U0001f469",
+]
+NAMES = [f"job#{number}" for number in range(20)]
+words = st.text(max_size=10) | st.sampled_from(HOSTILE)
+sites = st.builds(Site, st.sampled_from(["/app/a.py", "/app/任务.py"]), st.integers(1, 99999), st.sampled_from("fg"))
+lines = st.builds(Line, site=sites, text=words, deep=st.integers(0, 4))
+marks = st.sampled_from(["goes on late", "is cancelled from outside", "gets KeyError from outside"])
+
+
+@st.composite
+def stories(draw: st.DrawFn, names: list[str]) -> Story:
+    lane = st.sampled_from(["", *names])
+    moment = st.builds(
+        Moment,
+        lane=lane,
+        what=st.sampled_from(["starts", "goes on", "gets KeyError", "its timer fires", "f is called"]),
+        is_step=st.booleans(),
+        at=st.just(()),
+        until=st.just(()),
+        waits_for=st.sampled_from(["", "a lock held by b", "its next turn", "the tasks a, b"]),
+        end=st.sampled_from(["", "", "", "returns", "raises KeyError", "is cancelled"]),
+        starts=st.sampled_from([(), (), tuple(names)]),
+        woken_by=st.none(),
+        time=st.sampled_from([0.0, 0.5]),
+        deviation=st.just(""),
+        ran=st.lists(lines, max_size=2).map(tuple) | st.lists(lines, min_size=9, max_size=9).map(tuple),
+    )
+    moments = draw(st.lists(moment, max_size=8)) * draw(st.sampled_from([1, 1, 10]))
+    index = st.none() | st.integers(0, len(moments) - 1) if moments else st.none()
+    difference = st.builds(Difference, lane=lane, mark=marks, sentence=words, code=words, moment=index)
+    return Story(tuple(names), tuple(moments), tuple(draw(st.lists(difference, max_size=4))))
+
+
+@st.composite
+def failings(draw: st.DrawFn) -> Failing:
+    names = draw(st.lists(words.filter(bool), min_size=1, max_size=4, unique=True)) + draw(st.sampled_from([[], NAMES]))
+    here = draw(stories(names))
+    usual = draw(st.none() | stories(names).map(lambda story: replace(story, differences=())))
+    longest = max(len(here.moments), len(usual.moments) if usual else 0)
+    parting = None if usual is None else draw(st.none() | st.integers(0, longest))
+    return Failing(usual, here, parting)
+
+
+def fits(rows: list[Row], width: int) -> bool:
+    texts = plain(rows).split("\n")
+    return len(texts) == max(len(rows), 1) and all(width_of(text) <= width and text == text.rstrip() for text in texts)
+
+
+@settings(deadline=None, max_examples=50)
+@given(failings(), st.integers(20, 200))
+def test_no_row_is_wider_than_the_terminal_and_nothing_in_it_does_harm(failing: Failing, width: int) -> None:
+    """It neither moves the cursor, nor turns the direction of the text, nor colours it."""
+    for rows in table(failing, width), side_by_side(failing, width):
+        assert fits(rows, width), plain(rows)
+        assert plain(rows).replace("\n", "").isprintable()
+
+
+@settings(deadline=None, max_examples=50)
+@given(failings(), st.integers(20, 200))
+def test_every_deviation_is_to_be_seen(failing: Failing, width: int) -> None:
+    marked = [row for row in plain(table(failing, width)).split("\n") if row.startswith("!")]
+    assert len(marked) >= len(failing.here.differences)
+
+
+def moment(lane: str, *numbers: int, end: str = "", **rest: object) -> Moment:
+    ran = tuple(Line(Site("/a.py", number, lane), f"line {number}") for number in numbers)
+    return replace(Moment(lane, "goes on", True, (), (), "", end, (), None, 0.0, "", ran), **rest)  # type: ignore[arg-type]
+
+
+def shown(*moments: Moment, width: int = 80, parting: int | None = None) -> list[str]:
+    names = tuple(dict.fromkeys(each.lane for each in moments))
+    usual = None if parting is None else Story(names, moments)
+    failing = Failing(usual, Story(names, moments), parting)
+    return [row.strip() for row in plain(table(failing, width)).split("\n")][2:]
+
+
+def test_a_long_story_is_told_from_where_something_is_new() -> None:
+    """What repeats itself is counted."""
+    working = [moment(lane, 1 + number % 2) for number in range(500) for lane in ("main", "other")]
+    rows = shown(*working, moment("other", 7), *working)
+    assert "7 line 7" in rows
+    assert "… 498 steps of main, 498 steps of other" in rows
+    assert len(rows) < 30
+
+
+def test_what_happens_when_the_test_has_ended_is_not_told() -> None:
+    assert shown(moment("main", 1), moment("main", 2, end="returns"), moment("main", 3)) == ["1 line 1", "2 line 2"]
+
+
+def test_lines_of_functions_that_a_step_calls_give_way_if_there_are_many() -> None:
+    deep = tuple(Line(Site("/a.py", 50 + number, "g"), "deep", 1) for number in range(20))
+    outer = tuple(Line(Site("/a.py", number, "f"), "outer") for number in (1, 2))
+    step = moment("main")
+    assert shown(replace(step, ran=(outer[0], *deep[:3], outer[1]))) == [
+        "1 outer",
+        "50   deep",
+        "51   deep",
+        "52   deep",
+        "2 outer",
+    ]
+    assert shown(replace(step, ran=(outer[0], *deep, outer[1]))) == ["1 outer", "2 outer"]
+
+
+def test_time_is_told_when_it_moves() -> None:
+    rows = shown(moment("main", 1), moment("main", 2, time=3600.0), moment("main", 3, time=3600.0))
+    assert rows == ["1 line 1", "after 3600 s:", "2 line 2", "3 line 3"]
+
+
+def test_what_is_no_column_is_counted() -> None:
+    moments = [moment(f"task {number}", number) for number in range(1, 21)]
+    rows = shown(*moments, width=80, parting=0)
+    assert rows[-1] == "not shown: 1 step of task 4, 1 step of task 5, 1 step of task 6 and 14 more"
