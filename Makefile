@@ -6,10 +6,10 @@ VENV ?= .venv
 ARGS ?=
 
 BIN = $(VENV)/bin
-BENCHMARKS ?= capture startup watch virtual_time explore
+BENCHMARKS ?= capture startup watch virtual_time explore page
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
-.PHONY: help test demo chat lint types docs dist coverage benchmark clean
+.PHONY: help test demo chat lint types docs dist coverage benchmark browser pictures clean
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 18
@@ -49,8 +49,14 @@ dist: $(VENV)/ready-to-lint ## sdist and wheel, in dist/, checked
 benchmark: $(VENV)-benchmark/ready ## what it costs, and how fast it is, beside its peers; explore needs Python 3.12
 	@for each in $(BENCHMARKS); do $(VENV)-benchmark/bin/python benchmarks/$$each.py; done
 
+browser: $(VENV)/ready-to-browse ## the tests of the page, in Chromium; install that first (Debian: apt install chromium)
+	@$(BIN)/python -m pytest tests/report/test_browser.py $(ARGS)
+
+pictures: $(VENV)/ready-to-browse ## take the pictures in docs/pictures anew
+	@$(BIN)/python docs/pictures/take.py
+
 clean: ## remove what these commands have made
-	@rm -rf .venv .venv-* build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-* build dist .explore .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The old pip of a fresh environment knows no dependency groups, so it is upgraded first.
@@ -68,6 +74,10 @@ $(VENV)/ready: pyproject.toml examples/chat/pyproject.toml
 
 $(VENV)/ready-to-lint: $(VENV)/ready
 	@$(PIP) install --group lint
+	@touch $@
+
+$(VENV)/ready-to-browse: $(VENV)/ready
+	@$(PIP) install --group browser
 	@touch $@
 
 $(VENV)-docs/ready: pyproject.toml

@@ -12,7 +12,8 @@ from sybil.parsers.markdown import CodeBlockParser
 
 pytest_plugins = ["pytester"]
 collect_ignore = ["docs/conf.py"]
-collect_ignore_glob = ["tests/typing/*", "tests/ways_in/*", "tests/watched/*"]  # to read, and to be put together
+# To read, to be put together, and to fail.
+collect_ignore_glob = ["tests/typing/*", "tests/ways_in/*", "tests/watched/*", "docs/pictures/*"]
 
 FILE = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
@@ -24,7 +25,7 @@ def run_python(example: Example) -> None:
         return
     pytester = example.namespace["pytester"]
     pytester.makepyfile(test_example=str(example.parsed))
-    assert run_pytest(example, "-W", "error").ret == 0, "the block does not pass"
+    assert run_pytest(example, "error").ret == 0, "the block does not pass"
 
 
 def run_console(example: Example) -> None:
@@ -32,20 +33,21 @@ def run_console(example: Example) -> None:
     command, _, shown = str(example.parsed).partition("\n")
     if not command.startswith("$ pytest"):
         return
+    project = example.namespace["pytester"].path
     for source, name in FILE.findall(example.document.text[: example.region.start]):
-        path = example.namespace["pytester"].path / name
+        path = project / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)
     example.namespace["monkeypatch"].setenv("COLUMNS", "100")
-    printed = run_pytest(example, "-p", "no:cacheprovider", *shlex.split(command)[2:]).stdout.str()
-    rest = everywhere_the_same(printed)
+    printed = run_pytest(example, "default", "-p", "no:cacheprovider", *shlex.split(command)[2:]).stdout.str()
+    rest = everywhere_the_same(printed.replace(str(project), "/srv"))
     for part in re.split(r"^\.\.\.$", everywhere_the_same(shown), flags=re.MULTILINE):
         if part.strip():
             _, found, rest = rest.partition(part.strip("\n"))
             assert found, f"this is not printed:\n{part}\nprinted is:\n{printed}"
 
 
-def run_pytest(example: Example, *arguments: str):
+def run_pytest(example: Example, warnings: str, *arguments: str):
     """Run pytest in the folder of the example, with us and the plugins that its page is about."""
     pytester, monkeypatch = example.namespace["pytester"], example.namespace["monkeypatch"]
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -55,10 +57,10 @@ def run_pytest(example: Example, *arguments: str):
     if "import aiohttp" in example.document.text or "from aiohttp" in example.document.text:
         plugins.append("pytest_aiohttp.plugin")
     # pytest-asyncio 1.0, the oldest that we support, leaves a loop unclosed, which may come to light here.
-    options = ["-W", "ignore:unclosed:ResourceWarning", "-o", "asyncio_default_fixture_loop_scope=function"]
-    return pytester.runpytest_inprocess(
-        *(word for plugin in plugins for word in ("-p", plugin)), *arguments[:2], *options, *arguments[2:]
-    )
+    options = ["-W", warnings, "-W", "ignore:unclosed:ResourceWarning"]
+    options += ["-o", "asyncio_default_fixture_loop_scope=function"]
+    options += [word for plugin in plugins for word in ("-p", plugin)]
+    return pytester.runpytest_inprocess(*options, *arguments)
 
 
 def everywhere_the_same(text: str) -> str:

@@ -3,24 +3,29 @@
 Other plugins import asyncio for themselves and would hide what ours costs, so pytest loads none but ours.
 """
 
-import os
 import platform
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from itertools import repeat
+from pathlib import Path
 
-REPETITIONS = 60
+from sessions import (
+    CAN_COUNT_INSTRUCTIONS,
+    ENVIRONMENT,
+    NOTHING,
+    Middle,
+    cpu_milliseconds,
+    in_pairs,
+    instructions,
+    prepare,
+)
+
+PAIRS = 150
 GOAL_MILLISECONDS = 5.0
-WITH = ["-p", "pytest_background_tasks.plugin"]
-# To load a plugin by name pytest reads the metadata of all that is installed, which it otherwise does once for all
-# plugins. So the other side loads one too, a module of Python that is there already.
-WITHOUT = ["-p", "no:background_tasks", "-p", "atexit"]
-ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling the plugin is what only the first session does
-NO_TESTS_COLLECTED = 5
+COLLECT = ["--co"]
+WITH = [*COLLECT, "-p", "pytest_background_tasks.plugin"]
+WITHOUT = [*COLLECT, "-p", "no:background_tasks", "-p", NOTHING]
+OURS = "pytest_background_tasks"
 
 LOADED = """
 import sys, pytest
@@ -29,46 +34,44 @@ print(*sys.modules)
 """
 
 
-def milliseconds(options: list[str], folder: str) -> float:
-    """How long pytest takes in an empty folder, as a process of its own."""
-    command = [sys.executable, "-m", "pytest", "--co", "-q", "-p", "no:cacheprovider", *options]
-    start = time.perf_counter()
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, check=False)
-    assert done.returncode == NO_TESTS_COLLECTED
-    return (time.perf_counter() - start) * 1000
-
-
-def modules(options: list[str], folder: str) -> set[str]:
+def modules(options: list[str], folder: Path) -> set[str]:
     """What is loaded at the end of such a session."""
-    command = [sys.executable, "-c", LOADED, "--co", "-q", "-p", "no:cacheprovider", *options]
+    command = [sys.executable, "-c", LOADED, "-q", "-p", "no:cacheprovider", *options]
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split())
 
 
-def quartiles(numbers: list[float]) -> str:
-    low, middle, high = statistics.quantiles(numbers, n=4)
-    return f"{middle:6.1f} ms  ({low:.1f} to {high:.1f})"
-
-
 def main() -> None:
     print(f"Start of pytest, on {platform.python_implementation()} {platform.python_version()}")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
         # From Python 3.14 on pytest itself loads asyncio, through pdb; so what counts is the difference.
         added = modules(WITH, folder) - modules(WITHOUT, folder)
-        assert added == {"pytest_background_tasks", "pytest_background_tasks.plugin"}, added
-        milliseconds(WITH, folder)  # the first session
-        pairs = [(milliseconds(WITHOUT, folder), milliseconds(WITH, folder)) for _ in repeat(None, REPETITIONS)]
-    without, with_plugin = zip(*pairs, strict=True)
-    more = [loaded - plain for plain, loaded in pairs]  # of neighbours: the machine is never quiet for long
-    middle = statistics.median(more)
-    verdict = "met" if middle <= GOAL_MILLISECONDS else "NOT MET"
-    print(f"\n  pytest --co in an empty folder, median (and quartiles) of {REPETITIONS}")
-    print(f"    without the plugin:                 {quartiles(without)}")
-    print(f"    with it, unused:                    {quartiles(with_plugin)}")
-    print(f"    more:                               {quartiles(more)}")
-    ratio = 1 + middle / statistics.median(without)
-    print(f"    ratio {ratio:.3f}; goal at most {GOAL_MILLISECONDS} ms more: {verdict}")
-    print(f"    loaded for it: {', '.join(sorted(added))}; not asyncio, not the fixture's module")
+        foreign = {module for module in added if module.partition(".")[0] != OURS}
+        sides = [lambda: cpu_milliseconds(WITHOUT, folder), lambda: cpu_milliseconds(WITH, folder)]
+        without, with_plugin = in_pairs(sides, PAIRS)
+        counts = [instructions(options, folder) for options in (WITHOUT, WITH)] if CAN_COUNT_INSTRUCTIONS else []
+    more = Middle.of([loaded - plain for plain, loaded in zip(without, with_plugin, strict=True)])
+    print(f"\n  pytest --co in an empty folder, CPU ms, median (and 95 % interval) of {PAIRS} pairs")
+    for title, value in (
+        ("without the plugin", Middle.of(without)),
+        ("with it, unused", Middle.of(with_plugin)),
+        ("more", more),
+    ):
+        print(f"    {title:22} {value.value:6.1f}   ({value.low:.1f} to {value.high:.1f})")
+    print(f"    goal: at most {GOAL_MILLISECONDS} ms more: {more.verdict(GOAL_MILLISECONDS)}")
+    if counts:
+        plain, loaded = counts
+        print(f"    instructions: {plain / 1e6:.0f} and {loaded / 1e6:.0f} million, {loaded / plain:.3f} times")
+    print(f"    loaded for it: {', '.join(sorted(added - foreign))}")
+    print(
+        f"    and of Python: {', '.join(sorted(foreign)) or 'nothing'}; not asyncio: {verdict('asyncio' not in added)}"
+    )
+
+
+def verdict(is_met: bool) -> str:
+    return "met" if is_met else "NOT MET"
 
 
 if __name__ == "__main__":

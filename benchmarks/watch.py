@@ -1,28 +1,26 @@
 """What it costs to watch every test of a suite: `python benchmarks/watch.py` (`--quick` for a look).
 
-A suite of trivial async tests runs in a process of its own, without the plugin, with it and all its reports on `warn`,
-and (fewer tests, and once: it waits at the end of each) with pyleak's marker on every test, if pyleak is installed. A
-second suite starts background tasks. Then: what is left of the tasks of many tests on one loop.
+A suite of trivial async tests runs without the plugin, with it and all its reports on `warn`, and (fewer tests, and
+once: it waits at the end of each) with pyleak's marker on every test, if pyleak is installed. A second suite starts
+background tasks. Then: what is left of the tasks of many tests on one loop.
 """
 
 import argparse
 import importlib.util
-import os
 import platform
-import resource
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
+
+from sessions import CAN_COUNT_INSTRUCTIONS, NOTHING, Middle, cpu_milliseconds, in_pairs, instructions, prepare, run
 
 TESTS = 2_000
 PYLEAK_TESTS = 100
 TASKS = 20  # a test, of the suite that starts some
-REPETITIONS = 9
+PAIRS = 15
 GOAL_RATIO = 1.05
 MEMORY_TESTS = 100_000
 GOAL_BYTES = 1_000_000
@@ -55,11 +53,10 @@ WITH_TASKS = """
 REPORTS = ["--background-tasks-failed=warn", "--background-tasks-leaked=warn", "--background-tasks-unreferenced=warn"]
 ASYNCIO = ["-p", "pytest_asyncio.plugin", "--asyncio-mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
 SIDES = {
-    "without": ["-p", "atexit"],  # a plugin too, of Python itself: see startup.py
+    "without": ["-p", NOTHING],
     "with the plugin": ["-p", "pytest_background_tasks.plugin", *REPORTS],
     "with pyleak's marker": ["-p", "pyleak.pytest_plugin"],
 }
-ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 MEMORY = """
     import asyncio, gc, sys, tracemalloc
@@ -93,43 +90,36 @@ MEMORY = """
 """
 
 
-def cpu_seconds() -> float:
-    """What child processes have used: other work on the machine counts less than on a clock."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
-def seconds(source: str, side: str, tests: int, clock: Callable[[], float] = cpu_seconds) -> float:
-    """How long pytest takes for a suite, as a process of its own."""
+def written(source: str, side: str, tests: int, folder: Path) -> list[str]:
+    """Write a suite. Returns the options with which pytest runs it."""
     mark = "pytestmark = pytest.mark.no_leaks(tasks=True)" if "pyleak" in side else ""
-    with tempfile.TemporaryDirectory() as folder:
-        suite = Path(folder) / "test_suite.py"
-        suite.write_text(dedent(source).format(mark=mark, tests=tests, tasks=TASKS))
-        options = ["-q", "-p", "no:cacheprovider", *ASYNCIO, *SIDES[side]]
-        start = clock()
-        subprocess.run(
-            [sys.executable, "-m", "pytest", *options, str(suite)],
-            cwd=folder,
-            env=ENVIRONMENT,
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        return clock() - start
+    suite = folder / f"test_{len(list(folder.iterdir()))}.py"
+    suite.write_text(dedent(source).format(mark=mark, tests=tests, tasks=TASKS))
+    return [*ASYNCIO, *SIDES[side], str(suite)]
 
 
-def compare(title: str, source: str, tests: int, repetitions: int) -> float:
-    """Run both sides by turns; print each one's median. Returns the median ratio of ours."""
-    sides = list(SIDES)[:2]
-    seconds(source, sides[1], 10)  # compiles the plugin
-    rounds = [{side: seconds(source, side, tests) for side in sides} for _ in range(repetitions)]
-    print(f"\n  {title}, median (and range) of {repetitions}, CPU s and beside the run without it just before")
-    for side in sides:
-        times = [round_[side] for round_ in rounds]
-        ratios = sorted(round_[side] / round_["without"] for round_ in rounds)
-        middle = statistics.median(ratios)
-        spread = f"{ratios[0]:.3f} to {ratios[-1]:.3f}"
-        print(f"    {side:22} {statistics.median(times):6.2f}   {middle:.3f} ({spread})")
-    return statistics.median(round_["with the plugin"] / round_["without"] for round_ in rounds)
+def compare(title: str, source: str, tests: int, pairs: int, folder: Path) -> Middle:
+    """Run both sides by turns; print what they take. Returns the ratio of ours."""
+    sides = [written(source, side, tests, folder) for side in list(SIDES)[:2]]
+    plain, ours = in_pairs(
+        [lambda: cpu_milliseconds(sides[0], folder), lambda: cpu_milliseconds(sides[1], folder)], pairs
+    )
+    ratio = Middle.of([with_plugin / without for without, with_plugin in zip(plain, ours, strict=True)])
+    print(f"\n  {title}: CPU s, median (and 95 % interval) of {pairs} pairs")
+    for side, times in zip(SIDES, (plain, ours), strict=False):
+        print(f"    {side:22} {Middle.of(times).value / 1000:6.2f}")
+    print(f"    ratio                   {ratio.value:.3f} ({ratio.low:.3f} to {ratio.high:.3f})")
+    if CAN_COUNT_INSTRUCTIONS:
+        without, with_plugin = (instructions(options, folder) for options in sides)
+        print(f"    in instructions         {with_plugin / without:.3f}")
+    return ratio
+
+
+def seconds(options: list[str], folder: Path) -> float:
+    """How long a session takes, by the clock: pyleak waits."""
+    start = time.perf_counter()
+    run(options, folder)
+    return time.perf_counter() - start
 
 
 def verdict(is_met: bool) -> str:
@@ -140,16 +130,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer tests and rounds")
     quick = parser.parse_args().quick
-    tests, repetitions = (400, 3) if quick else (TESTS, REPETITIONS)
+    tests, pairs = (400, 5) if quick else (TESTS, PAIRS)
     print(f"Watching, on {platform.python_implementation()} {platform.python_version()}")
-    ratio = compare(f"{tests:,} trivial async tests", TRIVIAL, tests, repetitions)
-    print(f"    goal: at most {GOAL_RATIO}: {verdict(ratio <= GOAL_RATIO)}")
-    compare(f"{tests:,} async tests with {TASKS} background tasks each", WITH_TASKS, tests, repetitions)
-    if importlib.util.find_spec("pyleak"):
-        milliseconds = [seconds(TRIVIAL, side, PYLEAK_TESTS, time.perf_counter) / PYLEAK_TESTS * 1000 for side in SIDES]
-        print(f"\n  {PYLEAK_TESTS} trivial async tests, once, in ms a test, start included")
-        for side, value in zip(SIDES, milliseconds, strict=True):
-            print(f"    {side:22} {value:6.1f}")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        prepare(folder)
+        ratio = compare(f"{tests:,} trivial async tests", TRIVIAL, tests, pairs, folder)
+        print(f"    goal: at most {GOAL_RATIO}: {ratio.verdict(GOAL_RATIO)}")
+        compare(f"{tests:,} async tests with {TASKS} background tasks each", WITH_TASKS, tests, pairs, folder)
+        if importlib.util.find_spec("pyleak"):
+            print(f"\n  {PYLEAK_TESTS} trivial async tests, once, by the clock, ms a test, start included")
+            for side in SIDES:
+                taken = seconds(written(TRIVIAL, side, PYLEAK_TESTS, folder), folder)
+                print(f"    {side:22} {taken / PYLEAK_TESTS * 1000:6.1f}")
     number = 5_000 if quick else MEMORY_TESTS
     command = [sys.executable, "-c", dedent(MEMORY), str(number)]
     more = int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)

@@ -19,7 +19,7 @@ SHOP = """
         await asyncio.sleep(0)
         await shop.sell()
 
-    @explore(arrivals="yield")
+    @explore(arrivals=["yield", "sleep"])
     async def test_two_customers(shop):
         print("a run")
         async with asyncio.TaskGroup() as group:
@@ -224,6 +224,34 @@ def test_fixtures_that_cannot_be(run, options: str, arguments: str, message: str
     result.stdout.fnmatch_lines([message])
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("virtual_time", "*on virtual time already*"), ("clean_db", "*its fixture clean_db is async*")],
+)
+@pytest.mark.parametrize("by", ["test", "fixture"])
+def test_nor_can_they_be_asked_for_on_the_way(run, name: str, message: str, by: str) -> None:
+    """With getfixturevalue: pytest does not know of them before."""
+    result = run(
+        f"""
+        @pytest.fixture
+        async def clean_db():
+            yield
+
+        @pytest.fixture
+        def store(request):
+            if "{by}" == "fixture":
+                request.getfixturevalue("{name}")
+
+        @explore
+        async def test_it(request, store):
+            request.getfixturevalue("{name}")
+        """,
+        plugins=("pytest_asyncio.plugin",),
+    )
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines([f"E*UsageError: test_it is explored{message}"])
+
+
 # background_tasks in an explored test.
 
 
@@ -358,7 +386,7 @@ def test_a_failure_tells_what_was_different_and_how_to_see_it_again(run) -> None
             "    here     *",
             "This can happen if what was late *",
             "    'yield'  asyncio.sleep(0); in a test it stands for I/O",
-            "If it cannot in your program:  @explore(arrivals=[[]'start', 'sleep', 'timer', 'thread', 'mock'])",
+            "If it cannot in your program:  @explore(arrivals=[[]'sleep'])",  # of those that the test has
             "Found in run *",
             "replay:  pytest test_it.py::test_two_customers --explore-replay sell@1+1",
         ]
@@ -466,3 +494,24 @@ def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) ->
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E*assert [[]1] == [[]2]", "This test passes in asyncio's usual order.*", "replay:*"])
+
+
+@pytest.mark.parametrize("cancel", ["True", "'job*'", "job"])
+def test_what_background_tasks_has_captured_can_be_cancelled_from_outside(run, cancel: str) -> None:
+    """Like a task that the test has started itself; a pattern and a function find it as well."""
+    source = f"""
+        async def job(log):
+            await asyncio.sleep(1)
+            log.append("done")
+
+        @explore(cancel={cancel})
+        async def test_it(background_tasks):
+            log = []
+            background_tasks.start_capturing()
+            asyncio.create_task(job(log))
+            await background_tasks.run_all_async()
+            assert log == ["done"]
+    """
+    result = run(source)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["replay: *--explore-replay 'job@*!cancel*'"])

@@ -7,9 +7,10 @@ import asyncio
 import re
 import runpy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import aiohttp.test_utils
@@ -25,21 +26,32 @@ PRELOADED = [aiohttp.test_utils, starlette.testclient]  # else each project impo
 SINS: dict[str, Any] = runpy.run_path(str(PARTS / "sins.py"))["SINS"]
 
 
+NO_MODULE = {
+    "failed_in_later_test": "its loop is gone when the test is over",
+    "failed_in_module": "it has no loop for the module",
+}
+NO_TEARDOWN = {**NO_MODULE, "failed_in_teardown": "its loop is gone when the call is over"}
+FAILS_MODULE = {"failed_in_module": "the anyio plugin lets the fixture fail, and with it every test of the module"}
+
+
 class Runner(NamedTuple):
     """What runs the tests of a project.
 
     Attributes:
         options: of pytest.
         tests: the part of `watched/` that is its test module.
-        addition: what is appended to it.
-        fails: sins with which the runner lets the test fail by itself.
+        above: what is written above it.
+        settings: what it asks for beside.
+        lacks: the sins that cannot be committed under it, and why.
+        fails: the tests that the runner lets fail by itself, with the error; then nothing is told of it.
         is_wide: whether its loop goes on when the test is over.
-
     """
 
     options: tuple[str, ...]
     tests: str
-    addition: str = ""
+    above: str = ""
+    settings: Mapping[str, object] = MappingProxyType({})
+    lacks: Mapping[str, str] = MappingProxyType({})
     fails: tuple[str, ...] = ()
     is_wide: bool = False
 
@@ -51,39 +63,62 @@ class Runner(NamedTuple):
     @property
     def expected(self) -> list[tuple[str, str, str, int]]:
         """What is told: in which test, of what kind, by which line."""
-        sins = {name: sin for name, sin in SINS.items() if name not in self.fails}
-        told = [(f"sin {name}", sin.report, "sins.py", sin.line) for name, sin in sins.items()]
-        if self.is_wide or not self.cancels:  # it outlives its test, and fails when the last test is over, if ever
-            name, sin = "sin failed_while_cancelled", SINS["failed_while_cancelled"]
-            told.remove((name, sin.report, "sins.py", sin.line))
-            told += [(name, SINS["leaked"].report, "sins.py", sin.line)]
-            if self.cancels:
-                told += [("virtue run_beside", sin.report, "sins.py", sin.line)]
+        told = []
+        for name, sin in SINS.items():
+            if name in self.lacks:
+                continue
+            kinds = [(f"sin {name}", sin.report)]
+            if sin.place == "module":  # it is told of the test for which it is set up
+                kinds = [(FIRST, sin.report)]
+            elif name == "failed_in_later_test":
+                kinds += [(LAST, UNHANDLED)]
+            elif name == "failed_while_cancelled" and (self.is_wide or not self.cancels):
+                # It outlives its test, and fails when the last one is over, if ever.
+                kinds = [(f"sin {name}", LEAKED), *([(LAST, UNHANDLED)] if self.cancels else [])]
+            told += [(test, kind, "sins.py", sin.line) for test, kind in kinds if not self._is_seen(test, kind, name)]
         return sorted(told)
 
+    def _is_seen(self, test: str, kind: str, sin: str) -> bool:
+        return test in self.fails and kind == UNHANDLED and sin != "failed_while_cancelled"
 
+
+UNHANDLED, LEAKED = "UnhandledTaskWarning", "LeakedTaskWarning"
+FIRST, LAST = "sin failed", "virtue rung"
 REPORTS = ("--background-tasks-leaked=warn", "--background-tasks-deadlock=error")
-PYTEST_ASYNCIO = ("-p", "pytest_asyncio.plugin", "-o", "asyncio_default_fixture_loop_scope=function")
-AUTO = (*PYTEST_ASYNCIO, "--asyncio-mode=auto")
-OF_ANYIO = "pytestmark = pytest.mark.anyio\n@pytest.fixture{}\ndef anyio_backend(): return 'asyncio'\n"
-WIDE_ANYIO = OF_ANYIO.format("(scope='module')") + (
-    "@pytest.fixture(scope='module', autouse=True)\nasync def keep_loop(anyio_backend): yield\n"
+PYTEST_ASYNCIO = ("-p", "pytest_asyncio.plugin", "--asyncio-mode=auto", "-o")
+FUNCTION = (*PYTEST_ASYNCIO, "asyncio_default_fixture_loop_scope=function")
+MODULE = (*PYTEST_ASYNCIO, "asyncio_default_fixture_loop_scope=module")
+AIOHTTP = ("-p", "pytest_aiohttp.plugin")
+ANYIO = ("-p", "anyio.pytest_plugin")
+OF_MODULE = "import pytest\npytestmark = pytest.mark.asyncio(loop_scope='module')\n"
+OF_ANYIO = (
+    "import pytest\npytestmark = pytest.mark.anyio\n"
+    "@pytest.fixture(scope={!r})\ndef anyio_backend(): return 'asyncio'\n"
 )
-SEEN_BY_ANYIO = ("failed", "failed_in_callback", "failed_in_timer")
+SEEN_BY_ANYIO = tuple(
+    f"sin failed{where}" for where in ("", "_in_teardown", "_in_fixture", "_in_callback", "_in_timer")
+)
 RUNNERS = {
-    "pytest-asyncio": Runner(AUTO, "in_async"),
-    "pytest-asyncio, a loop for the module": Runner(
-        AUTO, "in_async", "pytestmark = pytest.mark.asyncio(loop_scope='module')\n", is_wide=True
+    "pytest-asyncio": Runner(FUNCTION, "in_async", lacks=NO_MODULE),
+    "pytest-asyncio, module": Runner(MODULE, "in_async", OF_MODULE, is_wide=True),
+    "anyio": Runner(ANYIO, "in_async", OF_ANYIO.format("function"), lacks=NO_MODULE, fails=SEEN_BY_ANYIO),
+    "anyio, module": Runner(
+        ANYIO,
+        "in_async",
+        OF_ANYIO.format("module"),
+        lacks=FAILS_MODULE,
+        fails=(*SEEN_BY_ANYIO, LAST),
+        is_wide=True,
     ),
-    "anyio": Runner(("-p", "anyio.pytest_plugin"), "in_async", OF_ANYIO.format(""), SEEN_BY_ANYIO),
-    "anyio, a loop for the module": Runner(
-        ("-p", "anyio.pytest_plugin"), "in_async", WIDE_ANYIO, SEEN_BY_ANYIO, is_wide=True
-    ),
-    "pytest-aiohttp": Runner((*AUTO, "-p", "pytest_aiohttp.plugin"), "in_aiohttp"),
-    "unittest": Runner((), "in_unittest"),
-    "asyncio.run": Runner((), "in_def"),
-    "TestClient": Runner((), "in_test_client"),
-    "with TestClient": Runner((), "in_test_client", "IS_ENTERED = True\n"),
+    "pytest-aiohttp": Runner((*FUNCTION, *AIOHTTP), "in_aiohttp", lacks=NO_MODULE),
+    "pytest-aiohttp, module": Runner((*MODULE, *AIOHTTP), "in_aiohttp", OF_MODULE, is_wide=True),
+    "unittest": Runner((), "in_unittest", lacks=NO_MODULE),
+    "asyncio.run": Runner((), "in_def", settings={"SCOPE": "call"}, lacks=NO_TEARDOWN),
+    "asyncio.Runner": Runner((), "in_def", settings={"SCOPE": "function"}, lacks=NO_MODULE),
+    "asyncio.Runner, module": Runner((), "in_def", settings={"SCOPE": "module"}, is_wide=True),
+    "TestClient": Runner((), "in_test_client", settings={"IS_ENTERED": False}, lacks=NO_TEARDOWN),
+    "with TestClient": Runner((), "in_test_client", settings={"IS_ENTERED": True}, lacks=NO_MODULE),
+    "with TestClient, module": Runner((), "in_test_client", settings={"IS_ENTERED": True}, is_wide=True),
 }
 
 
@@ -141,13 +176,15 @@ def test_watched(
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     parts = {name: (PARTS / f"{name}.py").read_text() for name in ("sins", "virtues", runner.tests)}
     tests = parts.pop(runner.tests)
-    pytester.makepyfile(**parts, test_watched=f"import pytest\n{tests}\n{runner.addition}")
+    settings = {"IS_WIDE": runner.is_wide, "LACKS": dict(runner.lacks), **runner.settings}
+    cell = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
+    pytester.makepyfile(**parts, cell=cell, test_watched=f"{runner.above}\n{tests}")
     recorder = Recorder()
     options = ("-p", "pytest_background_tasks.plugin", *REPORTS, "-W", "always")
     pytester.runpytest_inprocess(*options, *runner.options, plugins=[recorder, tidy])
     assert sorted(told[:4] for told in recorder.told) == runner.expected
     for told in recorder.told:
-        sin = next(sin for sin in SINS.values() if sin.line == told.line)
-        assert told.category != "UnhandledTaskWarning" or sin.error in told.text
-        assert ("sin" in told.test) or "test_sin[failed_while_cancelled" in told.text
-    assert sorted(recorder.failed) == sorted(f"sin {name}" for name in runner.fails)
+        name, sin = next((name, sin) for name, sin in SINS.items() if sin.line == told.line)
+        assert told.category != UNHANDLED or sin.error in told.text
+        assert told.test in {f"sin {name}", FIRST} or re.search(rf"by .*test_sin\[{name}.*, which has ended", told.text)
+    assert sorted(recorder.failed) == sorted(runner.fails)

@@ -245,6 +245,24 @@ def test_the_summary_counts_by_line_worst_first(run) -> None:
     run(source).stdout.no_fnmatch_line("*leaked background tasks*")
 
 
+def test_a_test_that_is_run_again_leaks_once(run, pytester: pytest.Pytester) -> None:
+    """As pytest-rerunfailures runs it: the same item, several times. Its worst run counts."""
+    pytester.makeconftest(
+        """
+        from _pytest.runner import runtestprotocol
+
+        def pytest_runtest_protocol(item):
+            for _ in range(3):
+                runtestprotocol(item)
+            return True
+        """
+    )
+    result = run(LEAKING, "--background-tasks-leaked=error", "--junitxml=report.xml")
+    result.stdout.fnmatch_lines(["1 task in 1 test, by the line that creates them:"])
+    reports = list(ElementTree.parse(pytester.path / "report.xml").getroot().iter("property"))
+    assert len({report.attrib["value"] for report in reports}) == 1
+
+
 def test_reports_arrive_under_xdist(run) -> None:
     result = run(FAILING, "-n2", plugins=(*PYTEST_ASYNCIO, "-p", "xdist"))
     result.assert_outcomes(passed=1, warnings=1)

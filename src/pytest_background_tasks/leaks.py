@@ -22,13 +22,14 @@ class Leak(NamedTuple):
 
 
 def leaks_in(reports: Iterable[Any]) -> list[Leak]:
-    """What these reports tell of, worst first."""
+    """What these reports tell of, worst first. Of a test that was run several times, its worst run counts."""
     by_line: dict[str, Counter[str]] = {}
     for report in reports:
         if getattr(report, "when", None) == "teardown":
-            for name, line in report.user_properties:
-                if name == PROPERTY:
-                    by_line.setdefault(str(line), Counter())[report.nodeid] += 1
+            lines = Counter(str(line) for name, line in report.user_properties if name == PROPERTY)
+            for line, count in lines.items():
+                tests = by_line.setdefault(line, Counter())
+                tests[report.nodeid] = max(tests[report.nodeid], count)
     return [Leak(*leak) for leak in sorted(by_line.items(), key=lambda leak: (-leak[1].total(), leak[0]))]
 
 

@@ -123,10 +123,12 @@ class Watching:
     def _issue(self, item: pytest.Item) -> list[Exception]:
         """Tell what was found. Returns what is to be raised for it."""
         errors: list[Exception] = []
+        properties = item.user_properties
+        properties[:] = [each for each in properties if each[0] != PROPERTY]  # of an earlier run (rerunfailures)
         for report in self._watch.finish(self._keepers):
             if self._is_news(report, item) and (mode := report.mode) != "ignore":
                 if report.kind == "leaked":
-                    item.user_properties.append((PROPERTY, report.summary))
+                    properties.append((PROPERTY, report.summary))
                 errors += self._tell(report, mode, item)
         self._raised.clear()
         return errors

@@ -17,6 +17,7 @@ from pytest_background_tasks import (
     Deadlock,
     ExploreError,
     Explorer,
+    Late,
     NotDeterministic,
     NotPlayable,
     ReplayError,
@@ -467,6 +468,11 @@ def test_replay_text_that_cannot_be_read() -> None:
         Explorer(replay="client@1")
 
 
+def test_a_replay_of_what_cannot_be_a_schedule() -> None:
+    with pytest.raises(ScheduleSyntaxError, match="this step has its lateness already, a@1[+]1"):
+        Explorer(replay=Schedule([Late("a", 1, 1), Late("a", 1, 2)]))
+
+
 def test_a_replay_of_a_task_that_is_not_there() -> None:
     with pytest.raises(ReplayError) as raised:
         Explorer(replay="seller@1+1").explore(sells_too_often)
@@ -639,6 +645,17 @@ async def by_anyio(*jobs: Any) -> None:
     async with anyio.create_task_group() as group:
         for job in jobs:
             group.start_soon(job)
+
+
+def test_a_task_without_a_name_of_its_own_has_asyncios() -> None:
+    """Some versions of Python set the name None where a loop has a task factory."""
+
+    async def scenario() -> None:
+        task = asyncio.create_task(io())
+        assert task.get_name().startswith("Task-")
+        await task
+
+    assert Explorer().explore(scenario).failure is None
 
 
 @pytest.mark.parametrize("start", [by_gather, by_create_task, by_group, by_anyio])

@@ -239,8 +239,9 @@ def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, 
 def test_a_schedule_is_played_the_same_way_twice(played: Played, what: list[Op], late: list[tuple[int, int]]) -> None:
     """Also when it is played to be told."""
     arrivals = list(played(lambda: guarded(Program(), what)).trace.arrivals())
-    chosen = [(arrivals[index % len(arrivals)][1], by) for index, by in late if arrivals]
-    text = str(Schedule(Late(step.who, step.number, by) for step, by in chosen))
+    steps = [(arrivals[index % len(arrivals)][1], by) for index, by in late if arrivals]
+    chosen = {(step.who, step.number): by for step, by in steps}
+    text = str(Schedule(Late(who, number, by) for (who, number), by in chosen.items()))
     once, again, told = (played(lambda: guarded(Program(), what), text, tells=tells) for tells in (False, False, True))
     assert once.trace == again.trace
     assert once.trace.facts == told.trace.facts

@@ -26,7 +26,10 @@ deviations: st.SearchStrategy[Deviation] = (
     | st.builds(Raise, names, steps, errors)
     | st.builds(Slow, names, steps)
 )
-schedules = st.builds(Schedule, st.lists(deviations, max_size=4))
+schedules = st.builds(
+    Schedule,
+    st.lists(deviations, max_size=4, unique_by=lambda each: (type(each), canonical(each.task), each.step)),
+)
 
 
 @given(schedules)
@@ -87,6 +90,11 @@ def test_no_text_is_asyncios_own_order() -> None:
         ("audit@1+1 b@1+1", "expected a comma, or the end", 10),
         ("audit@1+1,", "expected one deviation more after the comma", 10),
         ("audit@1+1, b", "expected @ and the number of a step", 12),
+        ("a@1+1, b@1+1, a@1+2", "this step has its lateness already, a@1+1", 14),
+        ("a@1+1, a#1@1+1", "this step has its lateness already, a@1+1", 7),
+        ("a@1!cancel, a@1!cancel+1", "this step has its cancellation already, a@1!cancel", 12),
+        ("a@1!OSError, a@1!KeyError", "this step has its error already, a@1!OSError", 13),
+        ("a@1!slow, a@1!slow", "this step has its slow answer already, a@1!slow", 10),
     ],
 )
 def test_an_error_points_at_the_place(text: str, complaint: str, place: int) -> None:

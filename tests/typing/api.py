@@ -13,8 +13,11 @@ from pytest_background_tasks import (
     BackgroundTasksTimeout,
     BackgroundTaskWarning,
     CapturedTask,
+    Exploration,
+    Explorer,
     LeakedTaskWarning,
     NoSuchBackgroundTask,
+    Schedule,
     Site,
     Target,
     TooManyBackgroundTasks,
@@ -22,6 +25,7 @@ from pytest_background_tasks import (
     UnreferencedTaskWarning,
     VirtualTime,
     Wait,
+    explore,
 )
 
 
@@ -85,6 +89,46 @@ def look(captured: CapturedTask) -> None:
     assert_type(captured.exception(), BaseException | None)
     target: Target = captured
     del coroutine, target
+
+
+@explore
+async def test_plain(store: list[str]) -> None: ...
+
+
+@explore(
+    max_schedules=50,
+    max_seconds=1.5,
+    arrivals=["start", "mock"],
+    cancel=["client*", job],
+    raises=[OSError, ValueError("x")],
+    seed="any",
+    replay=Schedule(),
+    without=["clean_db"],
+)
+async def test_with_options(store: list[str]) -> int:
+    return len(store)
+
+
+async def a_test_keeps_its_type() -> None:
+    assert_type(await test_plain([]), None)
+    assert_type(await test_with_options([]), int)
+    await test_plain(1)  # type: ignore[arg-type]
+
+
+explore(max_deviation=1)  # type: ignore[call-overload]
+explore(arrivals="post")  # type: ignore[arg-type]
+explore(raises=7)  # type: ignore[call-overload]
+explore(test_plain, max_deviations=1)  # type: ignore[call-overload]
+
+
+def explorer() -> None:
+    exploration = Explorer(max_deviations=1).explore(lambda: job("ada"))
+    assert_type(exploration, Exploration)
+    if exploration.failure:
+        assert_type(exploration.failure.error, BaseException)
+        assert_type(exploration.failure.schedule, Schedule)
+        exploration.failure.reproduce()
+        exploration.failure.reproduce(lambda error: error.__traceback__)
 
 
 errors: list[type[BackgroundTasksError]] = [

@@ -14,6 +14,27 @@ kept: set[asyncio.Task[None]] = set()
 """Tasks that somebody holds for longer than a test."""
 
 
+class Bells:
+    """Wake what waits for a moment after its test: those of the loop that runs now."""
+
+    def __init__(self) -> None:
+        self._hung: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+
+    async def heard(self) -> None:
+        bell = asyncio.Event()
+        self._hung.append((asyncio.get_running_loop(), bell))
+        await bell.wait()
+
+    async def ring(self) -> None:
+        for loop, bell in self._hung:
+            if loop is asyncio.get_running_loop():
+                bell.set()
+        await turns()
+
+
+teardown, later_test = Bells(), Bells()
+
+
 async def fail() -> None:
     raise ConnectionError("no server")
 
@@ -27,6 +48,11 @@ async def fail_when_cancelled() -> None:
         await wait_for_ever()
     finally:
         raise ConnectionError("cannot close")
+
+
+async def fail_at(bells: Bells) -> None:
+    await bells.heard()
+    await fail()
 
 
 async def turns() -> None:
@@ -46,6 +72,26 @@ async def failed_and_kept() -> None:
 
 async def failed_while_cancelled() -> None:
     kept.add(asyncio.ensure_future(fail_when_cancelled()))  # here
+    await turns()
+
+
+async def failed_in_teardown() -> None:
+    create_task(fail_at(teardown))  # here
+    await turns()
+
+
+async def failed_in_later_test() -> None:
+    create_task(fail_at(later_test))  # here
+    await turns()
+
+
+async def failed_in_fixture() -> None:
+    create_task(fail())  # here
+    await turns()
+
+
+async def failed_in_module() -> None:
+    create_task(fail())  # here
     await turns()
 
 
@@ -99,6 +145,7 @@ class Sin(NamedTuple):
     commit: Callable[[], Coroutine[Any, Any, None]]
     report: str
     error: str | None = None
+    place: str = "test"  # or its fixture, or a fixture of the module
 
     @property
     def line(self) -> int:
@@ -113,6 +160,10 @@ SINS = {
     "failed": Sin(failed, UNHANDLED, "no server"),
     "failed_and_kept": Sin(failed_and_kept, UNHANDLED, "no server"),
     "failed_while_cancelled": Sin(failed_while_cancelled, UNHANDLED, "cannot close"),
+    "failed_in_teardown": Sin(failed_in_teardown, UNHANDLED, "no server"),
+    "failed_in_later_test": Sin(failed_in_later_test, LEAKED, "no server"),  # pending when its test is over
+    "failed_in_fixture": Sin(failed_in_fixture, UNHANDLED, "no server", "fixture"),
+    "failed_in_module": Sin(failed_in_module, UNHANDLED, "no server", "module"),
     "failed_in_callback": Sin(failed_in_callback, UNHANDLED, "no server"),
     "failed_in_timer": Sin(failed_in_timer, UNHANDLED, "no server"),
     "leaked": Sin(leaked, LEAKED),
@@ -121,3 +172,14 @@ SINS = {
     "leaked_by_task": Sin(leaked_by_task, LEAKED),
     "unreferenced": Sin(unreferenced, UNREFERENCED),
 }
+
+
+def sins_but(lacking: dict[str, str]) -> list[str]:
+    """The sins that a test is made of, but those that cannot be committed under its runner."""
+    return [name for name, sin in SINS.items() if sin.place != "module" and name not in lacking]
+
+
+async def commit(name: str, place: str) -> None:
+    """Commit the sin, if this is its place."""
+    if name in SINS and SINS[name].place == place:
+        await SINS[name].commit()

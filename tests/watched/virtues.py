@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from sins import fail, turns, wait_for_ever
+from sins import fail, later_test, turns, wait_for_ever
 
 
 async def awaited_later() -> None:
@@ -170,6 +170,11 @@ async def run_beside() -> None:
     await asyncio.to_thread(thread.join)
 
 
+async def rung() -> None:
+    """The last of all: what earlier tests have left behind fails now."""
+    await later_test.ring()
+
+
 VIRTUES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     function.__name__: function
     for function in (
@@ -190,5 +195,6 @@ VIRTUES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         queue_of_workers,
         served,
         run_beside,
+        rung,
     )
 }

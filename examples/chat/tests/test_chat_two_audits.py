@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 
 import pytest
 
@@ -35,21 +36,30 @@ async def test_explored_it_fails(store):
     await judged_twice_at_once(store)
 
 
-def test_one_late_answer_is_enough(tmp_path):
-    number = iter(range(1000))
+@pytest.fixture
+def with_a_store(tmp_path):
+    """Makes a scenario of a function that works on a store: each run has a new one."""
+    number = count()
 
-    async def scenario():
-        with use(store=Store(tmp_path / f"{next(number)}.db")) as parts:
-            await judged_twice_at_once(parts.store)
+    def with_a_store(function):
+        async def scenario():
+            with use(store=Store(tmp_path / f"{next(number)}.db")) as parts:
+                await function(parts.store)
 
+        return scenario
+
+    return with_a_store
+
+
+def test_one_late_answer_is_enough(with_a_store):
+    scenario = with_a_store(judged_twice_at_once)
     assert Explorer(max_deviations=0).explore(scenario).failure is None
     failure = Explorer(arrivals="thread").explore(scenario).failure
     assert len(failure.schedule) == 1
     assert failure.kinds == {"thread"}
 
 
-@explore(max_deviations=1)
-async def test_repaired_it_passes_in_every_order(store):
+async def judged_one_after_the_other(store):
     lock = asyncio.Lock()
 
     async def audit():
@@ -63,3 +73,14 @@ async def test_repaired_it_passes_in_every_order(store):
     await store.add("ada", "Is it?", "perhaps")
     await asyncio.gather(audit(), audit_after_a_look())
     assert len(await store.judgements()) == 1
+
+
+@explore(max_deviations=1)
+async def test_repaired_it_passes_in_every_order(store):
+    await judged_one_after_the_other(store)
+
+
+def test_every_order_was_tried(with_a_store):
+    exploration = Explorer(max_deviations=1).explore(with_a_store(judged_one_after_the_other))
+    assert exploration.failure is None
+    assert exploration.verdict in ("exhausted", "bounded")

@@ -152,7 +152,7 @@ def kind_of_step(
 def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
     """Whether a bare yield stands for something from outside: by who does it.
 
-    ``asyncio.sleep(0)``, and anyio's, counts for whoever calls it.
+    ``asyncio.sleep(0)``, and anyio's ``sleep(0)`` and ``checkpoint()``, count for whoever calls them.
     """
     who: CodeType | None = None
     while True:
@@ -172,7 +172,7 @@ def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
     return "yield" if is_own[who.co_filename] else None
 
 
-_PASSED_OVER = ("sleep", "__sleep0")
+_PASSED_OVER = ("sleep", "__sleep0", "checkpoint")
 
 
 async def _answer_of_mock() -> None:

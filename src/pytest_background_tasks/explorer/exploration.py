@@ -32,6 +32,7 @@ class Failure:
         trace: what happened.
         asyncio_trace: what happens under the empty schedule.
         kinds: which kinds of arrival were made late, failed or were slow: what must stand for something from outside.
+        arrivals: which kinds might have been late.
         run: in which run it was found, from 1.
         found: by the search; among those that were to be tried first; or as the replay that was asked for.
     """
@@ -41,6 +42,7 @@ class Failure:
     trace: Trace = field(repr=False)
     asyncio_trace: Trace = field(repr=False)
     kinds: frozenset[str]
+    arrivals: frozenset[str]
     run: int
     found: Found
     _play: Callable[..., None] = field(repr=False, compare=False)

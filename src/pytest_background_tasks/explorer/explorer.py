@@ -203,7 +203,8 @@ class _Session:
 
         again = partial(reproduce, self._scenario, run.schedule, self._options)
         schedule = _shown(run.schedule, run.trace)
-        return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), self._runs, how, again)
+        arrivals: frozenset[str] = self._options.arrivals  # type: ignore[assignment]
+        return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), arrivals, self._runs, how, again)
 
     def _replay(self, schedule: Schedule) -> Exploration:
         """Play `schedule` once, with the debugger's breakpoints; asyncio's own order before it, without them."""

@@ -121,13 +121,13 @@ class PlayedLoop(UnplayableCalls):
         return self._plan is not None and self._plan.has_cancelled
 
     def _cancellable(self) -> list[str]:
-        scenario = self._names.scenario
-        actors = [task.actor for task in self.tasks if isinstance(task, PlayedTask)]
+        # Of a task that this loop has not made, such as a captured one, nobody knows who started it: the scenario's.
+        scenario, starters = self._names.scenario, (self._names.scenario, self._names.unknown)
         is_target = self._options.is_target
         return [
             actor.name
-            for actor in actors
-            if actor is not scenario and is_target(actor.name, actor.function, actor.code, actor.creator is scenario)
+            for actor in (self._actor_of(task) for task in tuple(self.tasks))
+            if actor is not scenario and is_target(actor.name, actor.function, actor.code, actor.creator in starters)
         ]
 
     # What the program asks of a loop.

@@ -140,10 +140,8 @@ def _several(value: Any) -> tuple[Any, ...]:
 
 
 def _schedule(schedule: object) -> Schedule:
-    if isinstance(schedule, Schedule):
-        return schedule
-    if isinstance(schedule, str):
-        return Schedule.parse(schedule)
+    if isinstance(schedule, (str, Schedule)):
+        return Schedule.parse(str(schedule))  # a schedule as well: somebody may have made one that cannot be
     raise TypeError(f"replay={schedule!r} is no schedule; write e.g. replay='client@1+1'")
 
 

@@ -26,7 +26,13 @@ class _At:
     def __post_init__(self) -> None:
         if not _is_name(self.task):
             object.__setattr__(self, "task", quoted(self.task))
-        _check(self.step >= 0, f"step={self.step}: steps are numbered from 0")
+        complaint = f"step={self.step}: steps are numbered from 0" if self.step < 0 else self._complaint()
+        if complaint:
+            raise ValueError(complaint)
+
+    def _complaint(self) -> str:
+        """What is wrong with the rest of it; empty if nothing is."""
+        return ""
 
     @property
     def _place(self) -> str:
@@ -49,9 +55,8 @@ class Late(_At):
 
     by: int = 1
 
-    def __post_init__(self) -> None:
-        _At.__post_init__(self)
-        _check(self.by >= 1, f"by={self.by}: to be late is to enter 1 place later, or more")
+    def _complaint(self) -> str:
+        return "" if self.by >= 1 else f"by={self.by}: to be late is to enter 1 place later, or more"
 
     def __str__(self) -> str:
         return f"{self._place}+{self.by}"
@@ -72,9 +77,8 @@ class Cancel(_At):
 
     after: int | None = None
 
-    def __post_init__(self) -> None:
-        _At.__post_init__(self)
-        _check(self.after is None or self.after >= 0, f"after={self.after}: places are counted from 0")
+    def _complaint(self) -> str:
+        return "" if self.after is None or self.after >= 0 else f"after={self.after}: places are counted from 0"
 
     def __str__(self) -> str:
         return f"{self._place}!cancel{'' if self.after is None else f'+{self.after}'}"
@@ -95,10 +99,10 @@ class Raise(_At):
 
     error: str
 
-    def __post_init__(self) -> None:
-        _At.__post_init__(self)
-        right = self.error.isidentifier() and self.error not in ("cancel", "slow")
-        _check(right, f"error={self.error!r}: the name of an exception's class, such as 'ConnectionError'")
+    def _complaint(self) -> str:
+        if self.error.isidentifier() and self.error not in ("cancel", "slow"):
+            return ""
+        return f"error={self.error!r}: the name of an exception's class, such as 'ConnectionError'"
 
     def __str__(self) -> str:
         return f"{self._place}!{self.error}"
@@ -121,6 +125,8 @@ class Slow(_At):
 
 
 Deviation: TypeAlias = Late | Cancel | Raise | Slow
+
+_KINDS = {Late: "lateness", Cancel: "cancellation", Raise: "error", Slow: "slow answer"}
 
 
 class Schedule(frozenset[Deviation]):
@@ -167,11 +173,6 @@ class Schedule(frozenset[Deviation]):
         return Schedule(rest if new is None else rest | {new})
 
 
-def _check(holds: bool, complaint: str) -> None:
-    if not holds:
-        raise ValueError(complaint)
-
-
 # A name is a path of parts, each a word or a JSON string, with a number where its creator started several of that name.
 _PART = r'(?:[\w.<>-]+|"(?:[^"\\]|\\.)*")(?:\#\d+)?'
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*(?::{_PART})?")
@@ -209,8 +210,13 @@ def canonical(name: str) -> str:
 
 def _parsed(text: str) -> Iterator[Deviation]:
     place = _skip_space(text, 0)
+    before: dict[tuple[type, str, int], Deviation] = {}
     while place < len(text):
+        start = place
         deviation, place = _parse_one(text, place)
+        other = before.setdefault((type(deviation), canonical(deviation.task), deviation.step), deviation)
+        if other is not deviation:
+            raise _error(text, start, f"this step has its {_KINDS[type(deviation)]} already, {other}")
         yield deviation
         place = _skip_space(text, place)
         if place < len(text):

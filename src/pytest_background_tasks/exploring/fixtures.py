@@ -30,11 +30,27 @@ def check(item: Any, without: tuple[str, ...], *, is_default: bool) -> None:
             there = ", ".join(sorted(set(item.fixturenames) - {"request"})) or "none"
             raise pytest.UsageError(f"without={name!r}: {item.name} has no such fixture; it has: {there}")
     item.fixturenames = [name for name in item.fixturenames if name not in without]
-    if "virtual_time" in item.fixturenames:
-        raise pytest.UsageError(_NO_VIRTUAL_TIME.format(item.name))
     for name, function in _functions(item):
-        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-            raise pytest.UsageError(_no_async(item, name, function))
+        check_one(item, name, function)
+
+
+def check_one(item: Any, name: str, function: Any) -> None:
+    """Refuse a fixture that cannot be in an explored test.
+
+    Args:
+        item: the test.
+        name: the fixture's.
+        function: what makes it, maybe wrapped by a plugin for async fixtures.
+
+    Raises:
+        pytest.UsageError: names it, and says what to write instead.
+    """
+    __tracebackhide__ = True
+    function = inspect.unwrap(function)
+    if name == "virtual_time":
+        raise pytest.UsageError(_NO_VIRTUAL_TIME.format(item.name))
+    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+        raise pytest.UsageError(_no_async(item, name, function))
 
 
 _NO_VIRTUAL_TIME = """\
@@ -52,10 +68,10 @@ def has_own(item: Any) -> bool:
 
 
 def _functions(item: Any) -> Iterator[tuple[str, Any]]:
-    """The functions of all fixtures that the test has, without what async plugins have wrapped around them."""
+    """The functions of all fixtures that the test has."""
     for name in item.fixturenames:
         for fixture in reversed(item._fixtureinfo.name2fixturedefs.get(name, ())):
-            yield name, inspect.unwrap(fixture.func)
+            yield name, fixture.func
             if name not in fixture.argnames:  # else it extends the one that it overrides
                 break
 

@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
         from .debugger import Debugger
 
         Debugger.take_place_of_pytests(config.pluginmanager)
+    if config.get_verbosity() > 0:
+        config.pluginmanager.register(Verbose(), "explore_verbose")
     config.addinivalue_line("markers", "explore: the test is run in every order that asyncio could have produced")
 
 
@@ -81,16 +83,19 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         check_one(session, [item.nodeid for item in session.items if explored_of(item) is not None])
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_report_teststatus(report: Any) -> tuple[str, str, str] | None:
+class Verbose:
     """With -v, the verdict stands beside PASSED."""
-    if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
-        return None
-    known = dict(report.user_properties)
-    if "explore_verdict" not in known:
-        return None
-    counts = f"{known['explore_runs']} runs, {known['explore_distinct']} distinct"
-    return "passed", ".", f"PASSED ({known['explore_verdict']}, {counts})"
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
+        """Say it if there is one."""
+        if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+            return None
+        known = dict(report.user_properties)
+        if "explore_verdict" not in known:
+            return None
+        counts = f"{known['explore_runs']} runs, {known['explore_distinct']} distinct"
+        return "passed", ".", f"PASSED ({known['explore_verdict']}, {counts})"
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -102,11 +107,13 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     ]
     if not reports or config.get_verbosity() < 0:
         return
+    from .nodeid import relative
+
     # A search that was cut short is worth a line in any case.
     shown = reports if len(reports) <= _SHOWN else [each for each in reports if each[1].startswith("truncated")]
     terminalreporter.section("explored", sep="-")
     for name, text in shown:
-        terminalreporter.write_line(f"{config.cwd_relative_nodeid(name)}\n    {text}")
+        terminalreporter.write_line(f"{relative(config, name)}\n    {text}")
     if len(shown) < len(reports):
         counts = dict.fromkeys(("exhausted", "bounded"), 0)
         for _, text in reports:

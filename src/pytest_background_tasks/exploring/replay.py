@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from .nodeid import relative
 from .settings import OF_RUN, SETTINGS
 
 _SHOWN = 10  # explored tests that are named where there should be one
@@ -54,7 +55,7 @@ def replay_line(item: Any, schedule: str) -> str:
     """
     given = [(setting.flag, getattr(item.config.option, setting.ini)) for setting in SETTINGS if setting.name in OF_RUN]
     options = [(flag, text) for flag, text in given if text is not None]
-    words = ["pytest", quoted(item.config.cwd_relative_nodeid(item.nodeid))]
+    words = ["pytest", quoted(relative(item.config, item.nodeid))]
     for flag, text in [*options, ("--explore-replay", schedule)]:
         # What begins like an option is none only behind an equals sign.
         words += [f"{flag}={quoted(text)}"] if text.startswith("-") else [flag, quoted(text)]

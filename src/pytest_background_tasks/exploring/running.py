@@ -29,6 +29,16 @@ def pytest_runtest_setup(item: Any) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
+    """Refuse the same when it is asked for on the way, with ``getfixturevalue``."""
+    __tracebackhide__ = True
+    if fixturedef.scope == "function" and explored_of(request.node) is not None:
+        from .fixtures import check_one
+
+        check_one(request.node, fixturedef.argname, fixturedef.func)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: Any) -> bool | None:
     """Explore it; whoever else runs async tests does not see it."""
     __tracebackhide__ = True

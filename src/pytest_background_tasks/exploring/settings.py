@@ -56,6 +56,7 @@ SETTINGS = (
 )
 OF_RUN = ("max_steps", "arrivals", "leaks", "without")  # say what a run is, or when one has failed; a replay needs them
 REPLAY = Setting("replay", str, "client@1+1", "play only this schedule, of the one explored test that is selected")
+REPORT = Setting("report", str, ".explore", "folder for pages that show failures, 'no' for none (default: .explore)")
 
 _defaults: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
 
@@ -70,6 +71,8 @@ def add_to(parser: pytest.Parser) -> None:
         action="store_true",
         help="do not try first what failed last time, and forget it, for each test that is run",
     )
+    group.addoption(REPORT.flag, dest=REPORT.ini, default=None, metavar="DIR", help=REPORT.help)
+    parser.addini(REPORT.ini, f"@explore: {REPORT.help}", default=None)
     for setting in SETTINGS:
         parser.addini(setting.ini, f"@explore: {setting.help}", default=None)
 

@@ -15,12 +15,13 @@ from ..report.sentences import failure_text
 from ..session import own_code
 from .decorator import Explored
 from .kept import KEPT, Kept
+from .picture import picture_line
 from .replay import replay_line
 from .rounds import Rounds
 from .settings import options_of
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception)
+_PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
 
 EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
 """Of an item whose test has failed, until that is reported."""
@@ -77,7 +78,10 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
         return
     if not item.config.option.usepdb:  # else the debugger needs it
         del item.stash[EXPLORATION]  # the item lives as long as the session
-    text = failure_text(exploration, replay_line(item, str(exploration.failure.schedule)))
+    replay = replay_line(item, str(exploration.failure.schedule))
+    text = failure_text(exploration, replay)
+    if report.failed and (picture := picture_line(item, exploration.failure, text, replay)):
+        text = f"{text}\n{picture}"
     if hasattr(shown, "addsection"):
         shown.addsection("explore", text)
     else:

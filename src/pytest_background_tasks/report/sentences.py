@@ -139,7 +139,7 @@ def _kinds(failure: Failure) -> str:
     if not kinds:
         return ""
     lines = "\n".join(f"    {kind!r:8} {_OUTSIDE[kind]}" for kind in kinds)
-    others = ", ".join(repr(kind) for kind in KINDS if kind not in kinds)
+    others = ", ".join(repr(kind) for kind in KINDS if kind in failure.arrivals and kind not in kinds)
     return (
         f"This can happen if what was late (or failed) stands for something from outside:\n{lines}\n"
         f"If it cannot in your program:  @explore(arrivals=[{others}])"

@@ -37,7 +37,7 @@ class Fixture:
     __slots__ = ("is_over", "is_set_up")
 
     def __init__(self, is_set_up: Callable[[], bool]) -> None:
-        self.is_set_up = is_set_up
+        self.is_set_up: Callable[[], bool] = is_set_up
         self.is_over: bool = False
 
 

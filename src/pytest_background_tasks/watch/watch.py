@@ -174,7 +174,7 @@ class Watch:
 
     def _in_order(self) -> list[Record]:
         # Copied in one go: another thread may add to it, and the garbage collector may take from it.
-        return sorted(self._records.copy(), key=attrgetter("number"))
+        return sorted(self._records.copy(), key=attrgetter("number")) if self._records else []
 
     def _record_of(self, task: object) -> Record | None:
         record = record_of(task)

@@ -1,0 +1,90 @@
+"""A session of pytest as a process of its own, and what it costs. Shared by `startup.py` and `watch.py`.
+
+A difference of a few per cent is smaller than what other work on the machine does to a clock. So we count the CPU time
+of the process, in pairs of neighbours, and give the median of the pairs with the interval that it lies in with 95 %
+confidence; and where valgrind is installed, the instructions, which hardly depend on the machine.
+"""
+
+import math
+import os
+import re
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": "0"}
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling the plugin is what only the first session does
+COMMAND = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+NO_TESTS_COLLECTED = 5
+
+# To load a plugin by name pytest reads the metadata of all that is installed, which it otherwise does once for all
+# plugins. So the side without ours loads one too, an empty one.
+NOTHING = "nothing"
+
+
+def prepare(folder: Path) -> None:
+    """Make the empty plugin."""
+    (folder / f"{NOTHING}.py").touch()
+
+
+def run(options: Sequence[str], folder: Path, command: Sequence[str] = COMMAND) -> subprocess.CompletedProcess[str]:
+    """Run pytest in `folder`; the tests, if there are any, must pass."""
+    done = subprocess.run(
+        [*command, *options], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode in {0, NO_TESTS_COLLECTED}, done.stdout + done.stderr
+    return done
+
+
+def cpu_milliseconds(options: Sequence[str], folder: Path) -> float:
+    """The CPU time of a session."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run(options, folder)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) * 1000
+
+
+def instructions(options: Sequence[str], folder: Path) -> int:
+    """How many instructions a session executes."""
+    valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
+    told = run(options, folder, [*valgrind, *COMMAND]).stderr
+    return int(re.search(r"I\s+refs:\s+([\d,]+)", told)[1].replace(",", ""))
+
+
+CAN_COUNT_INSTRUCTIONS = shutil.which("valgrind") is not None
+
+
+class Middle(NamedTuple):
+    """A median, and the interval that the true one lies in with 95 % confidence, whatever the distribution."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> "Middle":
+        ordered = sorted(numbers)
+        place = max(0, math.floor((len(ordered) - 1.96 * math.sqrt(len(ordered))) / 2))
+        return cls(statistics.median(ordered), ordered[place], ordered[-1 - place])
+
+    def verdict(self, goal: float) -> str:
+        if self.low <= goal < self.high:
+            return f"{'met' if self.value <= goal else 'NOT MET'}, as far as can be seen"
+        return "met" if self.high <= goal else "NOT MET"
+
+
+def in_pairs(sides: Sequence[Callable[[], float]], number: int) -> list[list[float]]:
+    """Measure both sides `number` times, each time one beside the other, now this one first, now that one."""
+    for measure in sides:
+        measure()  # the first session compiles
+    columns: list[list[float]] = [[] for _ in sides]
+    for turn in range(number):
+        for place in range(len(sides)):
+            index = (place + turn) % len(sides)
+            columns[index].append(sides[index]())
+    return columns

@@ -1,0 +1,227 @@
+"""A failure as one HTML file that a browser opens from disk: who ran when, at which lines, and what was different.
+
+How it works. The page is a template, a style sheet and a script, which lie beside this file, and the story as JSON. The
+script draws from that; it asks nothing of any network, and the page's own policy forbids it to. What comes from the
+program under test (names, source, messages) is data everywhere: escaped where it stands in the HTML or the JSON, and
+put on the page by the script as text, never as markup.
+
+What is embedded: of the source, the functions that the failure's tasks were in; of values, what the error message says.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib.resources import files as resources
+from typing import Any
+
+from ..sites import Site
+from .story import Failing, Line, Moment, Story
+
+_MOST = 2000
+"""How many moments of one run are drawn; of more (a livelock) the page has the first, the last, and what differs."""
+
+_NEAR = 8
+"""How many lines around one that matters are shown of a long function."""
+
+_LONG = 60
+"""From how many lines on a function is long."""
+
+_WIDE = 400
+"""How many characters of one line are shown."""
+
+
+def page(
+    failing: Failing, *, title: str, error: str, text: str, replay: str, sources: Mapping[str, Sequence[str]]
+) -> str:
+    """The page, in ASCII.
+
+    Args:
+        failing: what is drawn.
+        title: what the page is called: the test.
+        error: the error with its message; its first line also stands where the drawing ends.
+        text: what the terminal says of the failure.
+        replay: what to type to see it again.
+        sources: the lines of the files in `files_of`; of a file that is missing no source is shown.
+    """
+    shown = _data(failing, error, sources)
+    style, script = _resource("page.css"), _resource("page.js")
+    parts = {
+        "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
+        "base-uri 'none'; form-action 'none'",
+        "title": html.escape(title),
+        "heading": re.sub("(::|/)", r"\1<wbr>", html.escape(title)),
+        "error": html.escape(error),
+        "text": html.escape(text),
+        "replay": html.escape(replay),
+        "data": _as_json(shown),
+        "style": style,
+        "script": script,
+    }
+    whole = _resource("page.html")
+    for name, part in parts.items():  # what was escaped has no `<`, so it cannot look like one of these places
+        whole = whole.replace(f"<!--{name}-->", part)
+    return whole.encode("ascii", "xmlcharrefreplace").decode("ascii")
+
+
+def files_of(failing: Failing) -> list[str]:
+    """The files of which the page shows source."""
+    stories = [story for story in (failing.usual, failing.here) if story is not None]
+    return sorted({line.site.file for story in stories for line in _lines_of(story.moments)})
+
+
+def _lines_of(moments: Iterable[Moment]) -> Iterator[Line]:
+    for moment in moments:
+        yield from moment.at
+        yield from moment.until
+
+
+def _resource(name: str) -> str:
+    return resources(__package__).joinpath(name).read_text(encoding="ascii")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _as_json(value: object) -> str:
+    text = json.dumps(value, separators=(",", ":"))  # ASCII only, so no U+2028 and no lone surrogate either
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _data(failing: Failing, error: str, sources: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    outcome = error.splitlines()[0] if error else ""
+    stories = [("failing order", outcome, False, failing.here)]
+    if failing.usual is not None:
+        stories.insert(0, ("asyncio's order", "passes", True, failing.usual))
+    kept = [_kept(story, failing.parting) for *_, story in stories]
+    functions = _Functions(sources)
+    for (*_, story), indices in zip(stories, kept, strict=True):
+        for line in _lines_of(story.moments[index] for index in indices):
+            functions.add(line)
+    return {
+        "parting": failing.parting,
+        "stories": [
+            {
+                "name": name,
+                "outcome": outcome,
+                "passes": passes,
+                "lanes": story.lanes,
+                "moments": [_moment(index, story, functions) for index in indices],
+            }
+            for (name, outcome, passes, story), indices in zip(stories, kept, strict=True)
+        ],
+        "functions": functions.as_data(),
+    }
+
+
+def _kept(story: Story, parting: int | None) -> list[int]:
+    """The indices of the moments that are drawn."""
+    own = [index for index, moment in enumerate(story.moments) if not _is_ours(moment)]
+    if len(own) <= _MOST:
+        return own
+    third = _MOST // 3
+    apart = [index for index in own if index == parting or story.moments[index].deviation]
+    around = {near for index in apart[:3] for near in range(index - third // 6, index + third // 6)}
+    return [index for place, index in enumerate(own) if place < third or place >= len(own) - third or index in around]
+
+
+def _is_ours(moment: Moment) -> bool:
+    """Whether it is what the explorer's loop does when the test has ended."""
+    return moment.what.startswith("PlayedLoop.")
+
+
+def _moment(index: int, story: Story, functions: _Functions) -> dict[str, Any]:
+    moment = story.moments[index]
+    values = {
+        "index": index,
+        "lane": story.lanes.index(moment.lane) if moment.lane else None,
+        "what": moment.what,
+        "isStep": moment.is_step,
+        "at": [functions.place(line) for line in moment.at],
+        "until": [functions.place(line) for line in moment.until],
+        "waitsFor": moment.waits_for,
+        "end": moment.end,
+        "starts": [story.lanes.index(lane) for lane in moment.starts],
+        "wokenBy": moment.woken_by,
+        "time": moment.time,
+        "deviation": "" if _is_told_later(index, story) else moment.deviation,
+    }
+    return {name: value for name, value in values.items() if value not in (None, "", [])}
+
+
+def _is_told_later(index: int, story: Story) -> bool:
+    """Whether it only lets a step go on (the end of a sleep), and that has the same to tell."""
+    moment = story.moments[index]
+    if moment.is_step or not moment.deviation:
+        return False
+    following = (each for each in story.moments[index + 1 :] if each.lane == moment.lane)
+    return getattr(next(following, None), "deviation", "") == moment.deviation
+
+
+class _Functions:
+    """The functions that lines stand in, with as much of their source as is shown."""
+
+    def __init__(self, sources: Mapping[str, Sequence[str]]) -> None:
+        self._sources = sources
+        self._ranges = {file: list(_ranges(lines)) for file, lines in sources.items()}
+        self._numbers: dict[tuple[str, str, int, int], int] = {}
+        self._places: dict[Site, tuple[int, int]] = {}
+        self._used: list[set[int]] = []
+
+    def add(self, line: Line) -> None:
+        """Make sure that the source around `line` is shown."""
+        number, at = self.place(line)
+        self._used[number].add(at)
+
+    def place(self, line: Line) -> tuple[int, int]:
+        """The number of the function in which `line` stands, and that of the line in its file."""
+        if line.site not in self._places:
+            self._places[line.site] = self._number(line.site), line.site.line
+        return self._places[line.site]
+
+    def _number(self, site: Site) -> int:
+        shown = str(site).rpartition(" in ")[0].rpartition(":")[0]
+        around = [each for each in self._ranges.get(site.file, ()) if each[0] <= site.line <= each[1]]
+        first, last = max(around, default=(site.line - _NEAR, site.line + _NEAR))
+        key = (site.file, f"{shown}\n{site.function}", first, last)
+        if key not in self._numbers:
+            self._numbers[key] = len(self._numbers)
+            self._used.append(set())
+        return self._numbers[key]
+
+    def as_data(self) -> list[dict[str, Any]]:
+        """For the page."""
+        found = []
+        for (file, names, first, last), number in self._numbers.items():
+            shown, _, function = names.partition("\n")
+            lines = self._sources.get(file, ())
+            numbers = range(max(first, 1), min(last, len(lines)) + 1)
+            if len(numbers) > _LONG:
+                near = {other for line in self._used[number] for other in range(line - _NEAR, line + _NEAR + 1)}
+                numbers = [each for each in numbers if each in near or each == first]  # type: ignore[assignment]
+            source = [(each, _cut(lines[each - 1])) for each in numbers]
+            found.append({"name": function, "file": shown, "lines": source})
+        return found
+
+
+def _cut(line: str) -> str:
+    line = line.rstrip().expandtabs()
+    return line if len(line) <= _WIDE else f"{line[:_WIDE]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def _ranges(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """First and last line of each function, its decorators included."""
+    try:
+        tree = ast.parse("".join(line if line.endswith("\n") else f"{line}\n" for line in lines))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # no Python, or none for this parser
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = min(each.lineno for each in (node, *node.decorator_list))
+            yield first, node.end_lineno or first

@@ -1,0 +1,61 @@
+"""Stories to draw."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias
+
+import pytest
+
+from pytest_background_tasks import Explorer
+from pytest_background_tasks.report.story import Failing, failing
+
+Scenario: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+Explored: TypeAlias = Callable[..., Failing]
+
+
+@pytest.fixture(scope="session")
+def explored() -> Explored:
+    """The story of how a scenario fails; explored in a thread, for Playwright has a loop in this one."""
+
+    def explored(scenario: Scenario, **options: Any) -> Failing:
+        with ThreadPoolExecutor(1) as thread:
+            failure = thread.submit(Explorer(**options).explore, scenario).result().failure
+        assert failure is not None
+        return failing(failure)
+
+    return explored
+
+
+async def look_up() -> None:
+    await asyncio.sleep(0)
+
+
+async def lost_update() -> None:
+    """Two add one, the second one turn later; if the first is late, one is lost. A third waits for a lock."""
+    total, lock = 0, asyncio.Lock()
+
+    async def add(turns: int) -> None:
+        nonlocal total
+        for _ in range(turns):
+            await look_up()
+        before = total
+        await look_up()
+        total = before + 1
+
+    async def hold(seconds: float) -> None:
+        async with lock:
+            await asyncio.sleep(seconds)
+
+    async with asyncio.TaskGroup() as group:
+        for turns in range(2):
+            group.create_task(add(turns))
+        for _ in range(2):
+            group.create_task(hold(1.5))
+    assert total == 2
+
+
+@pytest.fixture(scope="session")
+def lost(explored: Explored) -> Failing:
+    """An update that is lost when one answer is late."""
+    return explored(lost_update, arrivals=["yield", "sleep"])

@@ -1,0 +1,402 @@
+"""The page in a real browser: what a reader sees, hears and can do.
+
+Needs Chromium and Playwright (`make browser`); without them these tests are skipped. Playwright drives the browser from
+a loop of its own in this thread, which ends with this module.
+"""
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import pytest
+
+from pytest_background_tasks.report.page import files_of, page
+from pytest_background_tasks.report.story import Failing, Story
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="the page is not tested: no Playwright here (make browser)"
+)
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="the page is not tested: no Chromium here (make browser)")
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+Open: TypeAlias = Callable[..., Any]
+
+WIDE, PHONE, NARROWEST = (1280, 860), (390, 844), (320, 640)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, tmp_path: Path, lost: Failing) -> Iterator[Open]:
+    """Opens a page from disk; at the end, nothing but that file was asked for, and no script has failed."""
+    contexts, requests, complaints = [], [], []
+    file = tmp_path / "page.html"
+
+    def open_page(failing: Failing = lost, *, size: tuple[int, int] = WIDE, sources: Any = None, **options: Any) -> Any:
+        words = options.pop("words", {})
+        if sources is None:
+            sources = {name: Path(name).read_text(encoding="utf-8").splitlines() for name in files_of(failing)}
+        texts = {"title": "test_it.py::test_it", "error": "AssertionError: assert 1 == 2", "text": "All of it."}
+        html = page(failing, **{**texts, "replay": "pytest --explore-replay 'add#1@1+1'", **words}, sources=sources)
+        file.write_text(html, encoding="ascii")
+        context = browser.new_context(viewport={"width": size[0], "height": size[1]}, **options)
+        contexts.append(context)
+        context.on("request", lambda request: requests.append(request.url))
+        opened = context.new_page()
+        opened.on("pageerror", lambda error: complaints.append(str(error)))
+        opened.on("console", lambda message: complaints.append(message.text))
+        opened.goto(file.as_uri())
+        return opened
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert set(requests) <= {file.as_uri()}
+    assert complaints == []
+
+
+def chosen(page: Any) -> int:
+    """The number of the step that is chosen."""
+    [row] = page.get_by_role("option", selected=True).all()
+    assert page.get_by_role("listbox").get_attribute("aria-activedescendant") == row.get_attribute("id")
+    return int(row.get_attribute("id").removeprefix("step-")) + 1
+
+
+def heading(page: Any) -> str:
+    """What the panel beside the run shows."""
+    return str(page.locator("#detail h2").inner_text())
+
+
+def order(page: Any) -> str:
+    """Which of the two orders is shown."""
+    return str(page.locator("#orders button[aria-pressed=true]").inner_text())
+
+
+# What a reader does.
+
+
+def test_it_opens_at_what_is_different(open_page: Open) -> None:
+    """In the failing order; the sentence above leads back to it."""
+    page = open_page()
+    assert (order(page), chosen(page)) == ("failing order", 7)
+    assert "Different from usual: add#1 waits for asyncio.sleep(0)" in page.locator("#detail").inner_text()
+    page.keyboard.press("Home")
+    page.get_by_role("button", name="asyncio's order").click()
+    page.locator("#differences").get_by_role("button", name="step 7").click()
+    assert (order(page), chosen(page)) == ("failing order", 7)
+
+
+def test_the_arrow_keys_step_through_it(open_page: Open) -> None:
+    """Down and up to the step before and after; right and left to those of the same task."""
+    page = open_page()
+    steps = []
+    for key in ("Home", "ArrowUp", "ArrowDown", "ArrowRight", "ArrowRight", "ArrowLeft", "End", "ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+        steps.append(chosen(page))
+    assert steps == [1, 1, 2, 7, 7, 2, 18, 18, 17]
+
+
+def test_keys_lead_to_the_differences_and_to_the_other_order(open_page: Open) -> None:
+    page = open_page()
+    page.keyboard.press("d")
+    assert chosen(page) == 6, "where the orders part"
+    page.keyboard.press("d")
+    assert chosen(page) == 7
+    page.keyboard.press("o")
+    assert (order(page), chosen(page)) == ("asyncio's order", 6), "the same step of the same task"
+    page.keyboard.press("o")
+    assert (order(page), chosen(page)) == ("failing order", 7)
+
+
+def test_buttons_do_what_the_keys_do(open_page: Open) -> None:
+    page = open_page()
+    for name, step in (("Previous", 6), ("Next", 7), ("Next", 8), ("Difference", 6)):
+        page.get_by_role("button", name=name).click()
+        assert chosen(page) == step
+
+
+def test_the_chosen_step_is_in_view(open_page: Open, explored) -> None:
+    page = open_page(explored(many_steps, max_deviations=0), size=PHONE)
+    for key in ("End", "Home"):
+        page.keyboard.press(key)
+        page.wait_for_function("""() => {
+            const row = document.querySelector("[aria-selected=true]").getBoundingClientRect();
+            const view = document.getElementById("scroll").getBoundingClientRect();
+            return row.top >= view.top && row.bottom <= view.bottom + 1;
+        }""")
+
+
+def test_hovering_shows_a_step_and_chooses_none(open_page: Open) -> None:
+    """Nor does it make a screen reader speak."""
+    page = open_page()
+    said = page.get_by_role("status").inner_text()
+    page.locator("#step-4").hover()
+    assert heading(page) == "Step 5 \N{MIDDLE DOT} hold#2"
+    assert chosen(page) == 7
+    assert page.get_by_role("status").inner_text() == said
+    page.locator("h1").hover()
+    assert heading(page) == "Step 7 \N{MIDDLE DOT} add#1"
+
+
+def test_a_tap_chooses(open_page: Open) -> None:
+    page = open_page(size=PHONE, has_touch=True, is_mobile=True)
+    page.locator("#step-4").tap()
+    assert chosen(page) == 5
+    assert heading(page) == "Step 5 \N{MIDDLE DOT} hold#2"
+
+
+def test_a_step_shows_its_lines_what_it_waits_for_and_who_woke_it(open_page: Open) -> None:
+    page = open_page()
+    detail = page.locator("#detail")
+    page.locator("#step-4").click()
+    assert "Then waits for\na lock held by hold#1" in detail.inner_text()
+    page.keyboard.press("ArrowRight")
+    assert heading(page) == "Step 13 \N{MIDDLE DOT} hold#2"
+    assert "Virtual time\n1.5 s" in detail.inner_text()
+    lines = [line.inner_text().split("\n") for line in detail.locator(".source .at, .source .until").all()]
+    assert [(text.strip(), said.strip()) for _, text, said in lines] == [
+        ("async with lock:", "goes on here"),
+        ("await asyncio.sleep(seconds)", "then waits here"),
+    ]
+    detail.get_by_role("button", name="step 12, hold#1").click()
+    assert chosen(page) == 12
+
+
+def test_what_has_raised_is_marked_and_others_are_where_they_are(open_page: Open) -> None:
+    page = open_page()
+    page.keyboard.press("End")
+    assert "assert total == 2" in page.locator(".source .raised").inner_text()
+    assert "raises AssertionError" in page.locator(".source .raised").inner_text()
+    page.keyboard.press("Home")
+    assert page.locator(".others").inner_text().count("has not run yet") == 4
+    page.locator("#step-4").click()
+    assert "waits for a sleep of 1.5 s" in page.locator(".others").inner_text()
+
+
+def test_an_arrow_leads_from_the_waker(open_page: Open) -> None:
+    page = open_page()
+    arrow = page.locator("svg .chosen.line")
+    page.locator("#step-12").click()
+    assert arrow.get_attribute("d") != ""
+    page.locator("#step-5").click()
+    assert arrow.get_attribute("d") == "", "add#2 only gave way"
+
+
+# What it costs, and what it must not do.
+
+
+async def many_steps() -> None:
+    import asyncio
+
+    async def work() -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(work() for _ in range(10)))
+    raise ValueError
+
+
+def test_a_thousand_steps_are_all_there(open_page: Open, explored) -> None:
+    """How long that takes is measured in benchmarks/page.py."""
+    story = explored(many_steps, max_deviations=0)
+    page = open_page(story)
+    assert page.get_by_role("option").count() == len(story.here.moments) - 1 > 1000
+    [drawn] = page.evaluate("performance.getEntriesByName('draw').map((each) => each.duration)")
+    assert drawn > 0
+
+
+def test_steps_that_are_left_out_are_counted(open_page: Open, lost: Failing) -> None:
+    long = replace(lost.here, moments=lost.here.moments[:5] * 1000)
+    page = open_page(replace(lost, usual=None, here=long, parting=None))
+    assert page.locator("[data-note]").get_attribute("data-note").endswith(" steps are left out here")
+    page.keyboard.press("End")
+    assert chosen(page) == 5000
+
+
+HOSTILE = [
+    "<script>window.hacked = 1</script>",
+    "</script><script>window.hacked = 1</script>",
+    "<img src=x onerror=window.hacked=1>",
+    "--><!--data--><!--script-->",
+    "\u2028window.hacked = 1\u2029",
+    "__proto__",
+    "constructor",
+    "\ud800 \x00 \x1b[31m",
+    "'\"`${window.hacked = 1}",
+]
+
+
+@pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
+def test_hostile_text_is_text(open_page: Open, lost: Failing, name: str) -> None:
+    """As the name of a task, in what it waits for, in a message, as a line of source."""
+
+    def hostile(story: Story) -> Story:
+        lanes = tuple(f"{name}{number}" for number, _ in enumerate(story.lanes))
+        called = dict(zip(story.lanes, lanes, strict=True))
+        moments = (
+            replace(
+                moment,
+                lane=called.get(moment.lane, ""),
+                starts=tuple(map(called.__getitem__, moment.starts)),
+                waits_for=moment.waits_for and name,
+                deviation=moment.deviation and name,
+            )
+            for moment in story.moments
+        )
+        return Story(lanes, tuple(moments))
+
+    assert lost.usual is not None
+    failing = Failing(hostile(lost.usual), hostile(lost.here), lost.parting)
+    words = dict.fromkeys(("title", "error", "text", "replay"), name)
+    page = open_page(failing, sources={file: [name] * 99 for file in files_of(lost)}, words=words)
+    for key in ("o", "o", *["ArrowDown"] * 4):
+        page.keyboard.press(key)
+    assert page.evaluate("window.hacked") is None
+    assert page.evaluate("document.querySelectorAll('script, img').length") == 2
+    shown = page.evaluate("[...document.querySelectorAll('li .who')].map((each) => each.textContent)")
+    assert shown[0] == f"{name}0"
+    assert page.evaluate("Object.keys({}).length + Object.prototype.toString.call('')") == "0[object String]"
+
+
+def test_the_policy_lets_no_other_script_run_and_no_request_out(browser: Any, tmp_path: Path, lost: Failing) -> None:
+    """Even if text got onto the page as markup, it could do nothing."""
+    file = tmp_path / "page.html"
+    words = {"title": "", "error": "", "text": "", "replay": "", "sources": {}}
+    file.write_text(page(lost, **words).replace("<main", "<script>window.hacked = 1</script><img src='x.png'><main"))
+    context = browser.new_context()
+    requests: list[str] = []
+    failures: list[str] = []
+    context.on("request", lambda request: requests.append(request.url))
+    context.on("requestfailed", lambda request: failures.append(request.url))
+    opened = context.new_page()
+    opened.goto(file.as_uri())
+    assert opened.evaluate("window.hacked") is None
+    assert opened.evaluate("fetch('page.html').then(() => 'out', () => 'refused')") == "refused"
+    assert set(requests) - set(failures) == {file.as_uri()}
+    context.close()
+
+
+# Who reads it, and where.
+
+
+def luminance(page: Any) -> float:
+    """How light the paper is, from 0 to 765."""
+    colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return sum(map(float, re.findall(r"[\d.]+", colour)[:3]))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_light_or_dark_as_the_system_is_until_it_is_told(open_page: Open, scheme: str) -> None:
+    page = open_page(color_scheme=scheme)
+    is_light = luminance(page) > 600
+    assert is_light == (scheme == "light")
+    page.get_by_role("button", name="Dark" if is_light else "Light").click()
+    assert (luminance(page) > 600) == (not is_light)
+    page.get_by_role("button", name="Light" if is_light else "Dark").click()
+    assert (luminance(page) > 600) == is_light
+
+
+@pytest.mark.parametrize(("scheme", "size"), [("light", WIDE), ("dark", PHONE)], ids=["light, wide", "dark, phone"])
+def test_it_breaks_no_rule_of_accessibility(open_page: Open, scheme: str, size: tuple[int, int]) -> None:
+    """As far as axe can tell: names, roles, contrast."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe here (make browser)")
+    page = open_page(color_scheme=scheme, size=size)
+    for key in ("End", "d"):
+        page.keyboard.press(key)
+        results = axe.Axe().run(page)
+        assert results.violations_count == 0, results.generate_report()
+
+
+def test_a_screen_reader_hears_the_step_that_is_chosen(open_page: Open) -> None:
+    page = open_page()
+    status = page.get_by_role("status")
+    assert status.inner_text().startswith("Step 7: add#1 goes on at ")
+    assert "Different from usual: add#1 waits for" in status.inner_text()
+    page.keyboard.press("Home")
+    assert status.inner_text().startswith(
+        "Step 1: main starts, starts add#1 and add#2 and hold#1 and hold#2, then waits"
+    )
+
+
+def test_everything_has_a_name(open_page: Open) -> None:
+    snapshot = open_page().locator("body").aria_snapshot()
+    for expected in (
+        '- heading "test_it.py::test_it" [level=1]',
+        '- region "The run"',
+        '- group "Order shown"',
+        '- button "failing order" [pressed]',
+        '- listbox "Steps of failing order"',
+        '- option "Step 7 add#1 not as usual returns" [selected]',
+        '- region "The chosen step"',
+        '- button "Next"',
+    ):
+        assert expected in snapshot, snapshot
+
+
+def test_all_of_it_can_be_reached_with_the_tab_key_and_focus_is_seen(open_page: Open) -> None:
+    page = open_page()
+    reached = []
+    while "BODY" not in reached:
+        page.keyboard.press("Tab")
+        name, outline = page.evaluate("""() => {
+            const element = document.activeElement;
+            if (element === document.body) return ["BODY", "around the window"];
+            return [element.id || element.textContent, getComputedStyle(element).outlineStyle];
+        }""")
+        assert outline != "none", name
+        reached.append(name)
+    assert reached[:4] == ["theme", "step 7", "All that the terminal says", "asyncio's order"]
+    assert {"previous", "next", "difference", "detail"} <= set(reached)
+
+
+@pytest.mark.parametrize("size", [WIDE, PHONE, NARROWEST], ids=["wide", "phone", "narrowest"])
+def test_nothing_sticks_out_at_the_side(open_page: Open, size: tuple[int, int]) -> None:
+    page = open_page(size=size)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+
+
+def test_a_window_that_becomes_narrow_is_drawn_anew(open_page: Open) -> None:
+    page = open_page()
+    before = page.locator("svg").bounding_box()
+    page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
+    page.wait_for_function(
+        "(width) => document.querySelector('svg').getBoundingClientRect().width < width", arg=before["width"]
+    )
+    assert chosen(page) == 7
+    row, ring = page.locator("#step-6").bounding_box(), page.locator("svg .ring").bounding_box()
+    assert row["y"] <= ring["y"] + ring["height"] / 2 <= row["y"] + row["height"], "the drawing fits the rows"
+
+
+def test_it_prints_all_steps_and_no_buttons_on_white(open_page: Open) -> None:
+    page = open_page(color_scheme="dark")
+    page.emulate_media(media="print")
+    assert luminance(page) > 700
+    assert not page.get_by_role("button", name="Next").is_visible()
+    assert page.locator("#scroll").evaluate("(element) => element.scrollHeight <= element.clientHeight + 1")
+    assert page.locator("#step-0").is_visible()
+    assert page.pdf().startswith(b"%PDF")
+
+
+def test_without_javascript_the_text_is_there(open_page: Open) -> None:
+    page = open_page(java_script_enabled=False)
+    body = page.locator("body").inner_text()
+    assert "AssertionError: assert 1 == 2" in body
+    assert "needs JavaScript" in body

@@ -1,0 +1,123 @@
+"""The page as text: what is in it, and what is not."""
+
+import asyncio
+import base64
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_background_tasks.report.page import files_of, page
+from pytest_background_tasks.report.story import Failing
+
+
+def made(failing: Failing, **changes: Any) -> str:
+    """A page, with what a test does not care about left out."""
+    words = {"title": "test_it", "error": "AssertionError", "text": "", "replay": "", "sources": {}}
+    return page(failing, **{**words, **changes})
+
+
+def data_of(html: str) -> Any:
+    """What the page's script draws."""
+    [text] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', html, re.DOTALL)
+    return json.loads(text)
+
+
+def test_it_is_one_file_that_needs_no_other(lost: Failing) -> None:
+    """Nothing in it names a place to load something from."""
+    html = made(lost)
+    assert html.isascii()
+    assert not re.findall(
+        r"""(?:src|href|url|import)\s*[=(]|@import|//[\w.]+\.\w+/""", html.replace("http://www.w3.org/2000/svg", "")
+    )
+
+
+def test_its_policy_allows_its_own_script_and_style_and_nothing_else(lost: Failing) -> None:
+    html = made(lost)
+    [policy] = re.findall('http-equiv="Content-Security-Policy" content="(.*?)"', html)
+    [style] = re.findall("<style>(.*?)</style>", html, re.DOTALL)
+    [script] = re.findall("<script>(.*?)</script>", html, re.DOTALL)
+
+    def digest(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+    assert policy == (
+        f"default-src 'none'; style-src 'sha256-{digest(style)}'; script-src 'sha256-{digest(script)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+async def one_step() -> None:
+    assert asyncio is None
+
+
+@pytest.fixture(scope="session")
+def short(explored) -> Failing:
+    """A failure in the usual order, in one step."""
+    failing: Failing = explored(one_step)
+    return failing
+
+
+@given(text=st.text())
+def test_no_text_leaves_its_place(short: Failing, text: str) -> None:
+    """Whatever the program's names, messages and source are, the page is made of the same elements."""
+    story = short
+    moment = story.here.moments[0]
+    named = replace(
+        story.here, lanes=(text or "-",), moments=(replace(moment, lane=text or "-", what=text, waits_for=text),)
+    )
+    file = moment.at[0].site.file
+    words = {"title": text, "error": text, "text": text, "replay": text, "sources": {file: [text] * 99}}
+    html = made(replace(story, here=named), **words).replace("<wbr>", "")  # a long name may break at its colons
+    assert re.findall("<[/!]?[a-z-]+", html) == re.findall("<[/!]?[a-z-]+", made(story))
+    assert data_of(html)["stories"][0]["moments"][0]["what"] == text if text else True
+
+
+def test_of_source_it_holds_the_functions_that_were_run_only(lost: Failing) -> None:
+    [file] = files_of(lost)
+    lines = Path(file).read_text(encoding="utf-8").splitlines()
+    functions = data_of(made(lost, sources={file: lines}))["functions"]
+    shown = {text for function in functions for _, text in function["lines"]}
+    assert {function["name"].rpartition(".")[2] for function in functions} == {"lost_update", "add", "hold", "look_up"}
+    assert "        before = total" in shown
+    assert not [text for text in shown if "Explorer" in text]
+
+
+def test_a_long_function_is_shown_near_the_lines_that_matter(lost: Failing) -> None:
+    """So is code that cannot be read as Python."""
+    [file] = files_of(lost)
+    for source in (["async def lost_update():\n", *["    pass\n"] * 400], ["no Python ((\n"] * 400):
+        functions = data_of(made(lost, sources={file: source}))["functions"]
+        assert 0 < max(len(function["lines"]) for function in functions) < 100
+
+
+def test_without_its_source_a_run_is_drawn_all_the_same(lost: Failing) -> None:
+    data = data_of(made(lost))
+    assert [story["name"] for story in data["stories"]] == ["asyncio's order", "failing order"]
+    assert all(function["lines"] == [] for function in data["functions"])
+
+
+def test_a_failure_in_the_usual_order_has_one_story(short: Failing) -> None:
+    [story] = data_of(made(short))["stories"]
+    assert story["name"] == "failing order"
+
+
+def test_what_the_explorer_itself_does_at_the_end_is_not_shown(lost: Failing) -> None:
+    assert "PlayedLoop" not in made(lost)
+
+
+def test_of_a_livelock_it_has_the_first_steps_the_last_and_what_differs(lost: Failing) -> None:
+    """A page of 20,000 steps would open slowly, and say no more."""
+    moments = lost.here.moments[:5] * 4000
+    odd = replace(moments[9000], deviation="late")
+    story = replace(lost.here, moments=(*moments[:9000], odd, *moments[9001:]))
+    shown = [moment["index"] for moment in data_of(made(replace(lost, here=story)))["stories"][1]["moments"]]
+    assert len(shown) <= 2000
+    assert shown == sorted(set(shown))
+    assert {0, 1, 8999, 9000, 9001, 19_998, 19_999} <= set(shown)

@@ -1,0 +1,193 @@
+"""The page of a failed test: where it lies, and what is said of it."""
+
+import re
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+from pytest_background_tasks.exploring.picture import file_name
+
+FAILING = """
+    import asyncio, pytest
+    from pytest_background_tasks import explore
+
+    async def add(total, times):
+        for _ in range(times):
+            await asyncio.sleep(0)
+        before = total[0]
+        await asyncio.sleep(0)
+        total[0] = before + 1
+
+    async def both():
+        total = [0]
+        await asyncio.gather(add(total, 0), add(total, 1))
+        assert total == [2]
+
+    @explore
+    async def test_add():
+        await both()
+"""
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+    """Run a generated project in process, without the plugins of the environment."""
+
+    def run(*args: str) -> pytest.RunResult:
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        return pytester.runpytest_inprocess("-p", "pytest_background_tasks.plugin", "-W", "error", *args)
+
+    return run
+
+
+def pictures(result: pytest.RunResult) -> list[str]:
+    return re.findall("^picture: (.*)$", result.stdout.str(), re.MULTILINE)
+
+
+def test_the_failure_ends_with_the_path_of_its_page(run, pytester: pytest.Pytester) -> None:
+    """Below the replay line, relative to where pytest was started; the folder is one that git ignores."""
+    pytester.makepyfile(test_it=dedent(FAILING))
+    result = run()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["replay:  pytest test_it.py::test_add *", "picture: .explore/test_add-*.html"])
+    [picture] = pictures(result)
+    page = (pytester.path / picture).read_text(encoding="ascii")
+    assert "<title>test_it.py::test_add</title>" in page
+    assert "AssertionError: assert [1] == [2]" in page
+    assert "pytest test_it.py::test_add --explore-replay &#x27;add#1@1+1&#x27;" in page
+    assert (pytester.path / ".explore/.gitignore").read_text().endswith("\n*\n")
+
+
+def test_a_page_is_made_of_what_fails_and_not_of_what_is_expected_to(run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_it=dedent(FAILING.replace("@explore", "@pytest.mark.xfail(strict=True)\n    @explore"))
+        + dedent("""
+            @explore
+            async def test_passes(): ...
+        """)
+    )
+    run().assert_outcomes(xfailed=1, passed=1)
+    assert not (pytester.path / ".explore").exists()
+
+
+def test_a_failure_in_the_usual_order_has_a_page_too(run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_it="from pytest_background_tasks import explore\n@explore\nasync def test_it():\n    1 / 0"
+    )
+    [picture] = pictures(run())
+    assert "ZeroDivisionError: division by zero" in (pytester.path / picture).read_text()
+
+
+def test_the_errors_of_a_group_and_what_is_noted_stand_on_the_page(run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        test_it=dedent("""
+            import asyncio
+            from pytest_background_tasks import explore
+
+            async def job():
+                error = KeyError("lost")
+                error.add_note("and noted")
+                raise error
+
+            @explore
+            async def test_it():
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(job())
+        """)
+    )
+    [picture] = pictures(run())
+    page = (pytester.path / picture).read_text()
+    said = (
+        "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)\n  KeyError: &#x27;lost&#x27;\n  and noted<"
+    )
+    assert said in page
+
+
+@pytest.mark.parametrize("off", ["no", ""])
+def test_it_can_be_turned_off(run, pytester: pytest.Pytester, off: str) -> None:
+    pytester.makepyfile(test_it=dedent(FAILING))
+    result = run(f"--explore-report={off}")
+    pytester.makeini(f"[pytest]\nexplore_report = {off}")
+    for each in (result, run()):
+        each.assert_outcomes(failed=1)
+        assert pictures(each) == []
+    assert not (pytester.path / ".explore").exists()
+
+
+def test_the_folder_can_be_chosen(run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the command line from where one is, which wins; in the ini file from the rootdir."""
+    pytester.makepyfile(test_it=dedent(FAILING))
+    pytester.makeini("[pytest]\nexplore_report = out/pages")
+    monkeypatch.chdir(pytester.mkdir("below"))
+    result = run("..", "--rootdir=..")
+    result.stdout.fnmatch_lines("replay:  pytest ../test_it.py::test_add *")
+    [by_ini] = pictures(result)
+    assert re.fullmatch(re.escape(str(pytester.path / "out/pages")) + r"/test_add-\w+\.html", by_ini)
+    [by_command_line] = pictures(run("..", "--rootdir=..", "--explore-report=here"))
+    assert by_command_line.startswith("here/")
+    assert Path(by_ini).exists()
+    assert Path(by_command_line).exists()
+
+
+def test_started_in_another_folder_the_summary_names_tests_from_there(
+    run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(test_it="from pytest_background_tasks import explore\n@explore\nasync def test_it(): ...")
+    monkeypatch.chdir(pytester.mkdir("below"))
+    run("..", "--rootdir=..").stdout.fnmatch_lines("../test_it.py::test_it")
+
+
+def test_a_folder_that_was_there_is_not_hidden_from_git(run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=dedent(FAILING))
+    run("--explore-report=.")
+    assert list(pytester.path.glob("test_add-*.html"))
+    assert not (pytester.path / ".gitignore").exists()
+
+
+def test_where_nothing_can_be_written_the_failure_says_so_and_is_shown(run, pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_it=dedent(FAILING))
+    pytester.path.joinpath("taken").touch()
+    result = run("--explore-report=taken")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *assert [[]1] == [[]2]",
+            "replay:  pytest *",
+            "picture: none, for taken/test_add-*.html cannot be written: Not a directory",
+        ]
+    )
+
+
+def test_no_two_tests_share_a_page(run, pytester: pytest.Pytester) -> None:
+    """Not in other folders, classes, parameters, nor where only letters that are replaced differ; under xdist too."""
+    source = dedent(FAILING.rpartition("@explore")[0]) + dedent("""
+        ids = ["a/b", "a-b", "../../up", "A/B", "</script>", "con", "\\u2028", "x" * 300]
+
+        @pytest.mark.parametrize("text", ids)
+        @explore
+        async def test_add(text):
+            await both()
+
+        class TestIt:
+            @explore
+            async def test_add(self):
+                await both()
+    """)
+    for folder in ("one", "two"):
+        pytester.mkdir(folder).joinpath("test_it.py").write_text(source)
+    result = run("--import-mode=importlib", "-p", "xdist.plugin", "-n2")
+    result.assert_outcomes(failed=18)
+    made = pictures(result)
+    assert len({each.lower() for each in made}) == 18
+    assert {each.name for each in (pytester.path / ".explore").iterdir()} == {
+        ".gitignore",
+        *(Path(each).name for each in made),
+    }
+
+
+@pytest.mark.parametrize(
+    "nodeid", ["test_a.py::test_it[../..]", "test_a.py::test_it[\ud800]", "a.py::::", "test[[", "t.py::test_ü", ""]
+)
+def test_the_name_of_a_file_is_safe_for_any_id(nodeid: str) -> None:
+    assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*-[0-9a-f]{8}\.html", file_name(nodeid))

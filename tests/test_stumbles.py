@@ -1,0 +1,162 @@
+"""What users stumble over first with ``@explore``, as pytest shows it."""
+
+import re
+
+import pytest
+
+
+def test_runs_that_a_cancellation_ends_are_counted_not_failures(run) -> None:
+    """gather() hands the cancellation of a client on to the test; there is nothing wrong with that."""
+    result = run(
+        """
+        @explore(cancel="client*")
+        async def test_it():
+            async def client():
+                await asyncio.sleep(1)
+
+            await asyncio.gather(client(), client())
+        """
+    )
+    result.assert_outcomes(passed=1)
+    result.stdout.re_match_lines(
+        [r".* [1-9]\d* cut short by the cancellation \(gather\(\.\.\., return_exceptions=True"]
+    )
+
+
+def test_a_task_that_has_not_started_yet_says_that_its_start_was_late(run) -> None:
+    """And the test passes without the kind of arrival that the text names."""
+    source = """
+        @explore(arrivals=[ARRIVALS])
+        async def test_it():
+            started = []
+
+            async def server():
+                started.append(True)
+
+            asyncio.create_task(server())
+            await asyncio.sleep(0)
+            assert started
+    """
+    result = run(source.replace("ARRIVALS", "'start', 'yield', 'timer'"))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*server starts *late*", "*'start' *a task that the test starts*"])
+    assert "@explore(arrivals=['yield', 'timer'])" in result.stdout.str()
+    run(source.replace("ARRIVALS", "'yield', 'timer'")).assert_outcomes(passed=1)
+
+
+def test_two_waiters_of_one_event_see_the_same(run) -> None:
+    """What one set() wakes comes in asyncio's order: nothing from outside can come between."""
+    run(
+        """
+        @explore(max_deviations=3)
+        async def test_it():
+            event, seen, number = asyncio.Event(), [], 0
+
+            async def wait():
+                await event.wait()
+                seen.append(number)
+
+            async def count():
+                nonlocal number
+                for number in range(3):
+                    await asyncio.sleep(0)
+                    if number == 1:
+                        event.set()
+
+            await asyncio.gather(wait(), wait(), count())
+            assert len(set(seen)) == 1
+        """
+    ).assert_outcomes(passed=1)
+
+
+def test_a_cache_that_is_filled_in_the_first_run_is_named_as_such(run) -> None:
+    result = run(
+        """
+        cache = {}
+
+        @explore
+        async def test_it():
+            if "settings" not in cache:
+                await asyncio.sleep(0)
+                cache["settings"] = 1
+            await asyncio.sleep(0)
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E*NotDeterministic*a cache that it filled?*"])
+
+
+@pytest.mark.parametrize("args", [(), ("-n1",)])
+def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...]) -> None:
+    """On standard output, standard error and in the log: that of the failing run, whichever it was."""
+    result = run(
+        """
+        import logging, sys
+
+        @explore(max_deviations=4)
+        async def test_it():
+            order = []
+
+            async def client(name):
+                for step in range(3):
+                    await asyncio.sleep(0)
+                    order.append(name)
+
+            await asyncio.gather(*map(client, "abc"))
+            print("printed", "".join(order))
+            print("complained", "".join(order), file=sys.stderr)
+            logging.warning("logged %s", "".join(order))
+            assert order != list("cbacbacba")
+        """,
+        *args,
+        plugins=("xdist",) if args else (),
+    )
+    result.assert_outcomes(failed=1)
+    runs = int(next(line for line in result.outlines if line.startswith("Found in run ")).split()[3].strip(","))
+    assert runs > 100
+    for word in ("printed", "complained", "logged"):
+        lines = [line for line in result.outlines if re.search(f"{word} [abc]+$", line)]
+        assert [line.rpartition(" ")[2] for line in lines] == ["cbacbacba"]
+
+
+def test_aiosqlites_thread_is_named_and_no_deadlock(run) -> None:
+    pytest.importorskip("aiosqlite")
+    result = run(
+        """
+        import aiosqlite
+
+        @explore
+        async def test_it():
+            async with aiosqlite.connect(":memory:") as db:
+                await db.execute("select 1")
+        """,
+        "-W",  # the thread, left alone, may complain that the loop is gone
+        "ignore::pytest.PytestUnhandledThreadExceptionWarning",
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["E*NotPlayable: the scenario uses a thread that it has not sent to an executor: *worker*"]
+    )
+    result.stdout.no_fnmatch_line("*Deadlock*")
+
+
+def test_numpys_random_numbers_are_the_same_in_every_run(run) -> None:
+    pytest.importorskip("numpy")
+    result = run(
+        """
+        import random, uuid
+        import numpy
+
+        seen = set()
+
+        @explore
+        async def test_it():
+            await twice()
+            seen.add((numpy.random.random(), random.random()))
+            uuid.uuid4()
+
+        def test_afterwards():
+            assert len(seen) == 1
+        """
+    )
+    result.assert_outcomes(passed=2)
