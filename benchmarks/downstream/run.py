@@ -56,7 +56,7 @@ PROJECTS = (
             "truststore",
             "uvloop",
         ),
-        ("-k", "(asyncio and not ipv6) or control", "-m", "not network"),
+        ("-k", "(asyncio and not ipv6) or test_control", "-m", "not network"),
     ),
 )
 WITHOUT = ("-p", "no:background_tasks")

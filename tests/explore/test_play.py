@@ -305,7 +305,8 @@ def test_memory_stays_flat(played: Played) -> None:
         asyncio.create_task(job(), name="left over")
         await asyncio.gather(job(), asyncio.to_thread(len, ""))
 
-    where = [tracemalloc.Filter(True, f"*/{package}/*") for package in ("explore", "asyncio", "contextvars")]
+    packages = ("explorer", "explore", "asyncio", "contextvars")
+    where = [tracemalloc.Filter(True, f"*/{package}/*") for package in packages]
 
     def run(times: int) -> int:
         for _ in range(times):

@@ -1,5 +1,6 @@
 """Who runs, by names that do not depend on the order of the run: each task is named after who started it."""
 
+from functools import lru_cache
 from types import CodeType
 from typing import Any
 
@@ -17,18 +18,27 @@ class Actor:
         error: what its wait is to fail with when it goes on.
     """
 
-    __slots__ = ("_given", "answered", "code", "creator", "error", "function", "name", "parts", "step")
+    __slots__ = ("_coroutine", "_given", "answered", "creator", "error", "name", "parts", "step")
 
     def __init__(self, creator: "Actor | None", coroutine: Any = None, name: str = "") -> None:
         self.creator: Actor | None = creator
-        self.code: CodeType | None = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
-        self.function: str = getattr(coroutine, "__qualname__", type(coroutine).__name__)
         self.name: str = name
         self.step: int = 0
         self.answered: int = -1
         self.error: BaseException | None = None
         self.parts: dict[str, int] = {}
+        self._coroutine = coroutine
         self._given = ""
+
+    @property
+    def code(self) -> CodeType | None:
+        """The code of its function, None if it has none that Python can show."""
+        return getattr(self._coroutine, "cr_code", None) or getattr(self._coroutine, "gi_code", None)
+
+    @property
+    def function(self) -> str:
+        """The qualified name of its function."""
+        return getattr(self._coroutine, "__qualname__", type(self._coroutine).__name__)
 
     def call(self, name: object) -> None:
         """The program has named it."""
@@ -37,14 +47,19 @@ class Actor:
     @property
     def stem(self) -> str:
         """The last part of its name: its own name if it was given one, else its function's."""
-        if self._given and not self._is_of_anyio:
-            return quoted(self._given)
-        return quoted((self._given or self.function).rpartition(".")[2])
+        if not self._given:
+            return _last_part(self.function)
+        return _last_part(self._given) if self._is_of_anyio else quoted(self._given)
 
     @property
     def _is_of_anyio(self) -> bool:
         """Whether anyio started it, which names each task by the dotted path of its function."""
         return self.code is not None and "anyio" in self.code.co_filename
+
+
+@lru_cache(4096)
+def _last_part(path: str) -> str:
+    return quoted(path.rpartition(".")[2])
 
 
 class Names:
@@ -57,6 +72,7 @@ class Names:
         unknown: whoever started what this loop has not made.
         siblings: names of which one creator has started several.
         unnamed: those who have no name yet.
+        actors: all others, by name.
     """
 
     def __init__(self) -> None:
@@ -65,6 +81,7 @@ class Names:
         self.unknown: Actor = Actor(None)
         self.siblings: set[str] = set()
         self.unnamed: list[Actor] = []
+        self.actors: dict[str, Actor] = {"main": self.scenario}
         self._callbacks: dict[str, Actor] = {}
 
     def new(self, creator: Actor, coroutine: Any) -> Actor:
@@ -81,6 +98,7 @@ class Names:
                 actor.name = self._numbered(self.scenario, actor.stem)
             else:
                 actor.name = self._numbered(creator, f"{creator.name}/{actor.stem}")
+            self.actors[actor.name] = actor
         self.unnamed.clear()
 
     def part(self, actor: Actor, kind: str) -> str:

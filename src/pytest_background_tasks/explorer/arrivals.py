@@ -2,8 +2,9 @@
 
 An arrival is what makes a task ready because of something outside the program's own logic; only that may come late.
 
-Private names of CPython used here: the attributes of a handle, the names of the callbacks by which a task goes on, and
-``_set_result_unless_cancelled``, by which `asyncio.sleep` ends.
+Private names of CPython used here: the attributes of a handle, the names of the callbacks by which a task goes on,
+``_set_result_unless_cancelled``, by which `asyncio.sleep` ends, ``_exception`` of a future, and ``_must_cancel`` of a
+task.
 """
 
 import asyncio
@@ -118,15 +119,30 @@ def stepping_task(callback: Any) -> Any:
     return None
 
 
+def delivered(task: Any, actor: Actor, arguments: tuple[Any, ...]) -> str:
+    """What a task gets when it goes on."""
+    if task._must_cancel:
+        return "cancelled"
+    if actor.error is not None:
+        return type(actor.error).__name__
+    for future in arguments:
+        if future.cancelled():
+            return "cancelled"
+        if future._exception is not None:
+            return type(future._exception).__name__
+    return "value"
+
+
 def kind_of_step(
-    actor: Actor, task: Any, callback: object, arrivals: frozenset[str], is_own: Mapping[str, bool], scenario: Actor
+    actor: Actor, task: Any, is_plain: bool, arrivals: frozenset[str], is_own: Mapping[str, bool], scenario: Actor
 ) -> str | None:
-    """The kind of arrival that makes this step of a task ready, None if it is none of those asked for."""
-    kind: str | None = None
-    if type(callback) is StepCallback:
-        if actor.step == 0:
-            kind = "start" if actor.creator is scenario else None
-        else:
+    """The kind of arrival that makes this step of a task ready, None if it is none of those asked for.
+
+    `is_plain`: it is a start, or goes on after a bare yield.
+    """
+    if is_plain:
+        kind = "start" if actor.creator is scenario else None
+        if actor.step:
             kind = kind_of_yield(task.get_coro(), is_own)
         if kind in arrivals:
             return kind
@@ -138,21 +154,25 @@ def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
 
     ``asyncio.sleep(0)``, and anyio's ``sleep(0)`` and ``checkpoint()``, count for whoever calls them.
     """
-    code: CodeType | None = None
+    who: CodeType | None = None
     while True:
-        if type(coroutine) is CoroutineType:
-            next_code, coroutine = coroutine.cr_code, coroutine.cr_await
-        elif type(coroutine) is GeneratorType:
-            next_code, coroutine = coroutine.gi_code, coroutine.gi_yieldfrom
+        kind = type(coroutine)
+        if kind is CoroutineType:
+            code, coroutine = coroutine.cr_code, coroutine.cr_await
+        elif kind is GeneratorType:
+            code, coroutine = coroutine.gi_code, coroutine.gi_yieldfrom
         else:
             break
-        if next_code.co_name not in ("sleep", "__sleep0", "checkpoint") or is_own[next_code.co_filename]:
-            code = next_code
-    if code is None:
+        if code.co_name not in _PASSED_OVER or is_own[code.co_filename]:
+            who = code
+    if who is None:
         return None
-    if code is ANSWER_OF_MOCK:
+    if who is ANSWER_OF_MOCK:
         return "mock"
-    return "yield" if is_own[code.co_filename] else None
+    return "yield" if is_own[who.co_filename] else None
+
+
+_PASSED_OVER = ("sleep", "__sleep0", "checkpoint")
 
 
 async def _answer_of_mock() -> None:

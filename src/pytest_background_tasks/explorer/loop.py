@@ -10,7 +10,7 @@ between.
 
 Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_stopping``,
 ``_closed``, ``_check_closed``, ``_debug``, ``_asyncgens``, ``_task_factory`` of a loop; ``_callback``, ``_args``,
-``_context`` and ``_cancelled`` of a handle; ``_exception`` of a future, and ``_must_cancel`` of a task.
+``_context`` and ``_cancelled`` of a handle; ``_must_cancel`` of a task.
 """
 
 import asyncio
@@ -25,16 +25,24 @@ from typing import Any
 
 from ..errors import NotPlayable
 from .actors import Actor, Names
-from .arrivals import Arrival, ReadyHandle, StepCallback, ends_sleep, kind_of_step, label_of, settle, stepping_task
+from .arrivals import (
+    Arrival,
+    ReadyHandle,
+    StepCallback,
+    delivered,
+    ends_sleep,
+    kind_of_step,
+    label_of,
+    settle,
+    stepping_task,
+)
 from .options import Options
 from .plan import Plan
 from .schedule import Deviation, Schedule
 from .tasks import PlayedFuture, PlayedTask
 from .threads import HelperThread
-from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
+from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 from .unplayable import UnplayableCalls, foreign_thread
-
-_new_step = partial(tuple.__new__, Step)
 
 
 class PlayedLoop(UnplayableCalls):
@@ -53,19 +61,20 @@ class PlayedLoop(UnplayableCalls):
     """
 
     watches_itself = True
+    is_stuck: bool = False
+    is_endless: bool = False
     _ready: deque[Any]
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
-        super().__init__()
+        super().__init__()  # CPython keeps 30 attributes in line; with more, each would be looked up in a dict
         self._options = options
         self._arrivals: frozenset[str] = options.arrivals  # type: ignore[assignment]
-        self._max_steps = options.max_steps
         self._helper = helper
         self._is_own = options.is_own
         self._home = threading.get_ident()
-        self._plan = Plan(schedule, self, options.error)
-        self._deviates = bool(schedule)
         self._names = Names()
+        self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
+        self._deviating = self._plan  # None when nothing can deviate any more
         self._actor: Actor | None = None  # who runs, if it is a task
         self._who = ""  # and if it is a callback
         self._task_factory: Any = _make_task
@@ -76,11 +85,9 @@ class PlayedLoop(UnplayableCalls):
         self._iteration = 0
         self._timers: list[tuple[float, int, Arrival]] = []
         self._arrived: list[Arrival] = []
-        self._steps: list[Step] = []
+        self._rows: list[tuple[Any, ...]] = []
         self._disturbed: set[int] = set()
         self.tasks: list[asyncio.Task[Any]] = []
-        self.is_stuck: bool = False
-        self.is_endless: bool = False
 
     def play(self, coroutine: Any) -> PlayedTask:
         """Run `coroutine`, the scenario, until it ends or cannot go on; returns its task."""
@@ -96,18 +103,22 @@ class PlayedLoop(UnplayableCalls):
     def trace(self) -> Trace:
         """What happened so far."""
         cancellable = frozenset(self._cancellable()) if self._options.cancel else frozenset()
-        disturbed = frozenset(self._disturbed | self._plan.disturbed)
-        return Trace(tuple(self._steps), cancellable, frozenset(self._names.siblings), disturbed)
+        return Trace(tuple(self._rows), cancellable, frozenset(self._names.siblings), frozenset(self._disturbed))
+
+    def close(self) -> None:
+        """As asyncio's; at once garbage, which need not wait for the collector."""
+        self._plan = self._deviating = None  # it knows the loop
+        super().close()
 
     @property
-    def unused(self) -> list[Deviation]:
+    def unused(self) -> tuple[Deviation, ...]:
         """The deviations of the schedule whose step never came."""
-        return self._plan.unused
+        return () if self._plan is None else self._plan.unused
 
     @property
     def has_cancelled(self) -> bool:
         """Whether the schedule's cancellation took place."""
-        return self._plan.has_cancelled
+        return self._plan is not None and self._plan.has_cancelled
 
     def _cancellable(self) -> list[str]:
         # Of a task that this loop has not made, such as a captured one, nobody knows who started it: the scenario's.
@@ -206,31 +217,29 @@ class PlayedLoop(UnplayableCalls):
     def _run_once(self) -> None:
         if self._names.unnamed:
             self._names.settle()
-        if self._deviates:
-            for zone, size in enumerate(self._let_in_deviating()):
+        plan = self._deviating
+        if plan is not None and not plan.is_idle():
+            for zone, size in enumerate(self._let_in_deviating(plan)):
                 if size:
                     self._run_handles(size, self._iteration * PLACES + zone)
         else:
-            queued, arriving = len(self._ready), self._let_in()
+            queued = len(self._ready)
+            if not queued and not self._arrived:
+                self._jump()
+            if self._timers or self._arrived:
+                self._let_arrive()
+            arriving, entry = len(self._ready) - queued, self._iteration * PLACES
             if queued:
-                self._run_handles(queued, self._iteration * PLACES + QUEUE)
+                self._run_handles(queued, entry + QUEUE)
             if arriving:
-                self._run_handles(arriving, self._iteration * PLACES + ARRIVING)
+                self._run_handles(arriving, entry + ARRIVING)
         self._iteration += 1
 
-    def _let_in(self) -> int:
-        """Queue what arrives at the start of this iteration; returns how many handles that is."""
-        queued = len(self._ready)
-        if not queued and not self._arrived:
-            self._jump()
-        if self._timers or self._arrived:
-            self._let_arrive()
-        return len(self._ready) - queued
-
-    def _let_in_deviating(self) -> tuple[int, ...]:
-        """The same while something may be late; returns how many handles are in each zone of entry."""
-        ready, plan = self._ready, self._plan
-        plan.take_out(ready, self._iteration)
+    def _let_in_deviating(self, plan: Plan) -> tuple[int, ...]:
+        """Queue what enters in this iteration while something may be late; returns how many handles in each zone."""
+        ready = self._ready
+        if plan.take_out(ready, self._iteration):
+            self._disturbed.add(self._iteration)
         if plan.may_cancel:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
         if not ready and not self._arrived and not self._is_timer_due():
@@ -243,26 +252,26 @@ class PlayedLoop(UnplayableCalls):
         queued = len(ready)
         ready.extend(plan.entering(entry + BEFORE))
         before = len(ready)
-        self._let_arrive()
+        if self._timers or self._arrived:
+            self._let_arrive()
         arrived = len(ready)
         ready.extend(plan.entering(entry + AFTER))
         if plan.may_cancel:
             plan.cancel_at_wakeup(ready)
-        self._deviates = not plan.is_over
+        if plan.is_over:
+            self._deviating = None
         return queued, before - queued, arrived - before, len(ready) - arrived
 
     def _let_arrive(self) -> None:
         """Queue what threads have answered, and the timers that are due."""
-        if not self._arrived and not self._is_timer_due():
-            return
         arriving, self._arrived = self._arrived, []
         while self._is_timer_due():
             arriving.append(heappop(self._timers)[2])
-        if self._deviates:
+        if (plan := self._deviating) is not None:
             entry = self._iteration * PLACES + ARRIVING
-            arriving = [handle for handle in arriving if not self._plan.keeps(handle, entry)]
+            arriving = [handle for handle in arriving if not plan.keeps(handle, entry)]
             if any(handle.kind != "thread" for handle in arriving):
-                self._plan.a_timer_fired(self._iteration + 1)
+                plan.a_timer_fired(self._iteration + 1)
         self._ready.extend(arriving)
 
     def _is_timer_due(self) -> bool:
@@ -277,16 +286,18 @@ class PlayedLoop(UnplayableCalls):
             return
         if self._timers:
             self._now = self._timers[0][0]
-        elif not (self._deviates and self._plan.let_go_on(self._iteration)):
+        elif self._deviating is None or not self._deviating.let_go_on(self._iteration):
             self.is_stuck = self._stopping = True
 
     def _run_handles(self, size: int, entry: int) -> None:
         """Run the first `size` handles of the queue, which entered at `entry`."""
-        ready, record = self._ready, self._steps.append
+        ready, record, now = self._ready, self._rows.append, self._now
         arrivals, is_own, scenario = self._arrivals, self._is_own, self._names.scenario
         is_any = "any" in arrivals
+        waiting = len(ready)
         for _ in range(size):
             handle = ready.popleft()
+            waiting -= 1
             if handle._cancelled:
                 self._disturbed.add(entry // PLACES)
                 continue
@@ -297,9 +308,9 @@ class PlayedLoop(UnplayableCalls):
                 actor = self._actor = task.actor if type(task) is PlayedTask else self._actor_of(task)
                 who, number = actor.name, actor.step
                 is_plain = not arguments and actor.error is None and not task._must_cancel
-                got = "value" if is_plain else _delivered(task, actor, arguments)
+                got = "value" if is_plain else delivered(task, actor, arguments)
                 if is_step or is_any:
-                    kind = kind_of_step(actor, task, callback, arrivals, is_own, scenario)
+                    kind = kind_of_step(actor, task, is_step, arrivals, is_own, scenario)
                 actor.step = number + 1
             elif type(handle) is Arrival:
                 who, number = handle.who, handle.number
@@ -308,16 +319,19 @@ class PlayedLoop(UnplayableCalls):
             else:
                 who = label_of(callback)
                 self._actor, self._who = None, who
-            waiting = len(ready)
             try:
-                handle._context.run(callback, *arguments)
+                if arguments:
+                    handle._context.run(callback, *arguments)
+                else:
+                    handle._context.run(callback)
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # as a handle's own _run, which costs a call more
                 message = f"Exception in callback {label_of(callback)}"
                 self.call_exception_handler({"message": message, "exception": error, "handle": handle})
-            record(_new_step((who, number, got, self._now, kind, entry, len(ready) - waiting, None)))
-        if len(self._steps) >= self._max_steps:
+            queued, waiting = len(ready) - waiting, len(ready)
+            record((who, number, got, now, kind, entry, queued, None))
+        if len(self._rows) >= self._options.max_steps:
             self.is_endless = self._stopping = True
 
     # Who runs.
@@ -360,14 +374,16 @@ class PlayedLoop(UnplayableCalls):
         if type(handle) is Arrival:
             return handle.kind if handle.kind in self._arrivals else None
         task = stepping_task(handle._callback)
-        return kind_of_step(
-            self._actor_of(task), task, handle._callback, self._arrivals, self._is_own, self._names.scenario
-        )
+        is_step = type(handle._callback) is StepCallback
+        return kind_of_step(self._actor_of(task), task, is_step, self._arrivals, self._is_own, self._names.scenario)
 
 
 def _make_task(loop: PlayedLoop, coroutine: Any, **kwargs: Any) -> PlayedTask:
     actor = loop._names.new(loop._running(), coroutine)
-    actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step is part of its creator's
+    if kwargs:
+        actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step is part of its creator's
+        if (name := kwargs.get("name")) is not None:
+            actor.call(name)
     task = PlayedTask(next(loop._task_numbers), actor, coroutine, loop, **kwargs)
     loop.tasks.append(task)
     return task
@@ -380,17 +396,3 @@ def _make_eager_task(loop: PlayedLoop, coroutine: Any, **kwargs: Any) -> PlayedT
 _FACTORIES: dict[Any, Any] = {None: _make_task}
 if hasattr(asyncio, "eager_task_factory"):
     _FACTORIES[asyncio.eager_task_factory] = _make_eager_task
-
-
-def _delivered(task: Any, actor: Actor, arguments: tuple[Any, ...]) -> str:
-    """What a task gets when it goes on."""
-    if task._must_cancel:
-        return "cancelled"
-    if actor.error is not None:
-        return type(actor.error).__name__
-    for future in arguments:
-        if future.cancelled():
-            return "cancelled"
-        if future._exception is not None:
-            return type(future._exception).__name__
-    return "value"

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
+from .actors import Actor
 from .arrivals import Arrival, stepping_task
 from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
 from .trace import BEFORE, PLACES
@@ -34,10 +35,10 @@ class Plan:
     Args:
         schedule: what is to be played.
         judge: the loop, which knows whose handles are and which may be late.
+        actors: the tasks that have a name, by it.
         make_error: gives an exception for the name of its class.
 
     Attributes:
-        disturbed: iterations from whose queue something was taken out.
         has_cancelled: whether the cancellation took place.
     """
 
@@ -45,21 +46,21 @@ class Plan:
         self,
         schedule: Schedule,
         judge: Judge,
+        actors: Mapping[str, Actor],
         make_error: Callable[[str], BaseException],
     ) -> None:
         self._judge = judge
+        self._actors = actors
         self._make_error = make_error
         self._late: dict[_Key, Late] = {}
         self._slow: dict[_Key, Slow] = {}
         self._raise: dict[_Key, Raise] = {}
         self._cancel: dict[_Key, Cancel] = {}
         self._keys: set[_Key] = set()
-        if schedule:
-            self._prepare(schedule)
+        self._prepare(schedule)
         self._outside: list[tuple[int, asyncio.Handle]] = []
         self._outlasting: list[asyncio.Handle] = []
         self._cancelling: list[tuple[int, asyncio.Handle]] = []
-        self.disturbed: set[int] = set()
         self.has_cancelled: bool = False
 
     def _prepare(self, schedule: Schedule) -> None:
@@ -73,33 +74,45 @@ class Plan:
             kinds[type(deviation)][canonical(deviation.task), deviation.step] = deviation
         self._keys.update(self._late, self._slow, self._raise)
 
+    def is_idle(self) -> bool:
+        """Whether nothing deviates in this iteration, unless it is something that arrives."""
+        is_under_way = self._outside or self._outlasting or self._cancelling or self._cancel
+        return not is_under_way and not self._may_be_ready()
+
     @property
     def is_over(self) -> bool:
         """Whether nothing can deviate any more."""
-        waits = self._late or self._slow or self._raise or self._cancel
-        return not (waits or self._outside or self._outlasting or self._cancelling)
+        return not (self._outside or self._outlasting or self._cancelling or self._has_unused())
 
     @property
-    def unused(self) -> list[Deviation]:
+    def unused(self) -> tuple[Deviation, ...]:
         """The deviations whose step never came."""
+        if not self._has_unused():
+            return ()
         kinds: Iterable[Mapping[_Key, Deviation]] = (self._late, self._slow, self._raise, self._cancel)
-        return sorted((deviation for kind in kinds for deviation in kind.values()), key=str)
+        return tuple(sorted((deviation for kind in kinds for deviation in kind.values()), key=str))
 
-    def take_out(self, queue: "deque[Any]", iteration: int) -> None:
-        """Take out of the queue what is to come later than the queue's own turn in `iteration`."""
-        if not self._keys:
-            return
-        keys, key_of = self._keys, self._judge.key_of
-        for handle in queue:
-            if key_of(handle) in keys:
-                break
-        else:
-            return
+    def _has_unused(self) -> bool:
+        return bool(self._late or self._slow or self._raise or self._cancel)
+
+    def take_out(self, queue: "deque[Any]", iteration: int) -> bool:
+        """Take out of the queue what is to come later than the queue's own turn in `iteration`; whether that is any."""
+        if not self._may_be_ready():
+            return False
         staying = [handle for handle in queue if not self.keeps(handle, iteration * PLACES)]
-        if len(staying) != len(queue):
-            self.disturbed.add(iteration)
-            queue.clear()
-            queue.extend(staying)
+        if len(staying) == len(queue):
+            return False
+        queue.clear()
+        queue.extend(staying)
+        return True
+
+    def _may_be_ready(self) -> bool:
+        """Whether one of the steps in question may have come; costs little, and mostly none has."""
+        for name, step in self._keys:
+            actor = self._actors.get(name)
+            if actor is None or actor.step == step:
+                return True
+        return False
 
     def keeps(self, handle: asyncio.Handle, entry: int) -> bool:
         """Whether `handle`, which would enter at `entry` by itself, does not; it enters later then."""

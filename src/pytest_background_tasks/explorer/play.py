@@ -90,7 +90,7 @@ def play(
             raise leaves(error)[0]
         if error is not None and failed is not None:
             failed(loop, error)
-        return Run(schedule, loop.trace(), error, is_cut, tuple(loop.unused))
+        return Run(schedule, loop.trace(), error, is_cut, loop.unused)
     finally:
         if collects:
             gc.enable()

@@ -165,11 +165,12 @@ class Schedule(frozenset[Deviation]):
 
     def with_(self, deviation: Deviation) -> "Schedule":
         """This schedule and one deviation more."""
-        return Schedule([*self, deviation])
+        return Schedule(self | {deviation})
 
     def replacing(self, old: Deviation, new: Deviation | None = None) -> "Schedule":
         """This schedule with `new` in place of `old`, or without `old`."""
-        return Schedule([*(self - {old}), *(() if new is None else (new,))])
+        rest = self - {old}
+        return Schedule(rest if new is None else rest | {new})
 
 
 # A name is a path of parts, each a word or a JSON string, with a number where its creator started several of that name.

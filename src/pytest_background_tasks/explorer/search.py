@@ -130,12 +130,13 @@ _late = lru_cache(10_000)(Late)  # the same few come up again and again
 
 def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
     """`schedule` with one of its late arrivals later, as far as that changes something."""
-    for index, step in enumerate(trace.steps):
-        if step.entry % PLACES in (BEFORE, AFTER) and (place := next_place(trace, index)) is not None:
-            for each in schedule:
-                if isinstance(each, Late) and (each.task, each.step) == (step.who, step.number):
-                    by = each.by + (place - step.entry) // 2
-                    yield schedule.replacing(each, _late(step.who, step.number, by))
+    late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
+    for index, (who, number, _, _, _, entry, _, _) in enumerate(trace.rows):
+        if entry % PLACES in (BEFORE, AFTER) and (who, number) in late:
+            place = next_place(trace, index)
+            if place is not None:
+                each = late[who, number]
+                yield schedule.replacing(each, _late(who, number, each.by + (place - entry) // 2))
 
 
 def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:
@@ -168,21 +169,19 @@ def next_place(trace: Trace, index: int) -> int | None:
     What it made ready itself does not count: that would be later as well. Nor does what happens at a later time, for
     time stands still for lateness. None if nothing is left.
     """
-    steps = trace.steps
-    step = steps[index]
-    iteration = step.entry // PLACES
+    _, _, _, now, _, entered, made_ready, _ = trace.rows[index]
+    iteration = entered // PLACES
     queued = 0
-    for follower in steps[index + 1 :]:
-        if follower.time != step.time:
+    for _, _, _, time, _, entry, _, _ in trace.rows[index + 1 :]:
+        if time != now:
             return None
-        entry = follower.entry
         if entry // PLACES == iteration or entry % PLACES not in (QUEUE, ARRIVING):
             return _place_after(entry)
         if entry // PLACES == iteration + 1:
             if entry % PLACES == ARRIVING:
                 return _place_after(entry)
             queued += 1
-            if queued > step.queued or iteration + 1 in trace.disturbed:
+            if queued > made_ready or iteration + 1 in trace.disturbed:
                 return _place_after(entry)
     return None
 

@@ -28,13 +28,9 @@ class PlayedTask(asyncio.Task[Any]):
 
     __slots__ = ("actor", "number")
 
-    def __init__(
-        self, number: int, actor: Actor, coroutine: Any, loop: asyncio.AbstractEventLoop, **kwargs: Any
-    ) -> None:
+    def __init__(self, number: int, actor: Actor, coroutine: Any, loop: Any, **kwargs: Any) -> None:
         self.number: int = number
         self.actor: Actor = actor
-        if kwargs.get("name") is not None:
-            actor.call(kwargs["name"])
         super().__init__(coroutine, loop=loop, **kwargs)
 
     def __hash__(self) -> int:

@@ -33,7 +33,7 @@ class TellingLoop(PlayedLoop):
     ) -> asyncio.Handle:
         """Queue a callback, and remember who did."""
         handle = super().call_soon(callback, *args, context=context)
-        self._wakers[id(handle)] = handle, len(self._steps) if self.is_running() else None
+        self._wakers[id(handle)] = handle, len(self._rows) if self.is_running() else None
         return handle
 
     def _run_handles(self, size: int, entry: int) -> None:
@@ -41,14 +41,13 @@ class TellingLoop(PlayedLoop):
             handle: Any = self._ready[0]
             task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
             at = () if task is None else _at(task.get_coro(), self._is_own)
-            before = len(self._steps)
+            before = len(self._rows)
             with self._recorder:
                 super()._run_handles(1, entry)
-            if len(self._steps) > before:
+            if len(self._rows) > before:
                 until, waits_for, end = ((), "", "") if task is None else self._outcome(task)
-                self._steps[-1] = self._steps[-1]._replace(
-                    told=Told(at, until, waits_for, end, waker, self._recorder.lines)
-                )
+                told = Told(at, until, waits_for, end, waker, self._recorder.lines)
+                self._rows[-1] = (*self._rows[-1][:-1], told)
 
     def trace(self) -> Trace:
         """What happened so far, with all tasks by the names that a reader sees."""
@@ -61,7 +60,7 @@ class TellingLoop(PlayedLoop):
             step._replace(told=step.told and step.told._replace(waits_for=shown(step.told.waits_for)))
             for step in trace.steps
         ]
-        return replace(trace, steps=tuple(steps))
+        return replace(trace, rows=tuple(steps))
 
     def _outcome(self, task: Any) -> tuple[tuple[Site, ...], str, str]:
         """Where a task waits after its step and for what; or where it has raised, and how it has ended."""

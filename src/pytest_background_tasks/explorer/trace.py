@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import zip_longest
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..sites import Site
 
@@ -82,21 +83,26 @@ class Trace:
     """What happened in one run.
 
     Attributes:
-        steps: in the order in which they ran.
+        rows: `steps` as plain tuples; of most runs nobody asks for more.
         cancellable: names of the tasks that may be cancelled from outside.
         siblings: names of which a creator started several; `shown` gives the first of them its number.
         disturbed: iterations of whose queue something was taken out, because it was late or its handle was cancelled.
     """
 
-    steps: tuple[Step, ...]
+    rows: tuple[tuple[Any, ...], ...]
     cancellable: frozenset[str] = frozenset()
     siblings: frozenset[str] = frozenset()
     disturbed: frozenset[int] = frozenset()
 
+    @cached_property
+    def steps(self) -> tuple[Step, ...]:
+        """In the order in which they ran."""
+        return tuple(map(Step._make, self.rows))
+
     @property
     def facts(self) -> tuple[tuple[str, int, str, float], ...]:
         """Who ran, what was delivered, at what virtual time. By this, two runs are equal or not."""
-        return tuple(map(_facts, self.steps))
+        return tuple(map(_facts, self.rows))
 
     def shown(self, name: str) -> str:
         """`name` as a reader wants it: ``client#1`` if the same creator started another ``client``.

@@ -1,11 +1,11 @@
 """What a loop without sockets, processes and signals cannot play: each call is refused, with what to use instead."""
 
-import asyncio
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from ..errors import NotPlayable
+from .bare import BareLoop
 
 _TRANSPORT = "a transport in memory, or a fake of the client or server (for ASGI: httpx.ASGITransport)"
 _PROCESS = "a fake of what starts the process"
@@ -44,7 +44,7 @@ _INSTEAD = {
 }
 
 
-class UnplayableCalls(asyncio.BaseEventLoop):
+class UnplayableCalls(BareLoop):
     """The calls of a loop that are refused.
 
     Attributes:

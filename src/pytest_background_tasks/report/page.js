@@ -171,11 +171,12 @@ function row(story, moment, previous) {
   const mark = moment.deviation ? [make("span", { class: "mark" }, "not as usual"), " "] : [];
   if (moment.lane !== undefined) text.append(make("span", { class: "task" }, make("span", { class: "who" }, nameOf(story, moment)), " ", ...mark));
   const plain = moment.what === "goes on" && (moment.until.length || moment.end);
-  if (!plain) text.append(make("span", { class: "then" }, moment.what), " ");
-  reached(moment).forEach((place, depth) => {
+  const places = reached(moment);
+  const after = ending(moment) || waits(moment);
+  if (!plain) text.append(make("span", { class: "then" }, moment.what + (after && !places.length ? "," : "")), " ");
+  places.forEach((place, depth) => {
     text.append(depth ? " " : "", make("code", depth ? { class: "inner" } : {}, `${depth ? "\u203a " : ""}${codeOf(place)}`));
   });
-  const after = ending(moment) || waits(moment);
   if (after) text.append(" ", make("span", { class: "then" }, after));
   const isLater = time !== (previous?.time ?? 0);
   const number = make("span", { class: "no" }, make("span", { class: "unseen" }, "Step "), `${index + 1}`);

@@ -83,7 +83,8 @@ def _lines_of(moments: Iterable[Moment]) -> Iterator[Line]:
 
 
 def _resource(name: str) -> str:
-    return resources(__package__).joinpath(name).read_text(encoding="ascii")
+    package = __name__.rpartition(".")[0]  # `__package__` is deprecated
+    return resources(package).joinpath(name).read_text(encoding="ascii")
 
 
 def _hash(text: str) -> str:

@@ -1,0 +1,41 @@
+"""A loop that is made in a fraction of the time lacks nothing."""
+
+import asyncio
+from typing import Any
+
+from pytest_background_tasks import Schedule
+from pytest_background_tasks.explorer.bare import BareLoop
+from pytest_background_tasks.explorer.loop import PlayedLoop
+from pytest_background_tasks.explorer.options import Options
+from pytest_background_tasks.explorer.threads import HelperThread
+
+
+def is_value(value: object) -> bool:
+    return value is None or isinstance(value, (bool, int, float))
+
+
+def test_it_has_all_that_asyncios_own_has() -> None:
+    theirs, ours = asyncio.BaseEventLoop(), BareLoop()
+    for name, value in vars(theirs).items():
+        assert type(getattr(ours, name)) is type(value), name
+        assert getattr(ours, name) == value or not is_value(value), name
+    theirs.close()
+    ours.close()
+
+
+def test_two_loops_share_nothing_that_changes() -> None:
+    one, other = BareLoop(), BareLoop()
+    kept = [name for name in dir(one) if name.startswith("_") and not name.startswith("__")]
+    changing = [name for name in kept if hasattr(getattr(one, name), "clear")]
+    assert "_ready" in changing
+    assert not [name for name in changing if getattr(one, name) is getattr(other, name)]
+    one.close()
+    other.close()
+
+
+def test_a_played_loop_has_no_more_attributes_than_cpython_keeps_in_line() -> None:
+    loop: Any = PlayedLoop(Schedule.parse("main@1+1"), Options(), HelperThread())
+    loop.play(asyncio.sleep(0))
+    attributes = len(vars(loop))
+    loop.close()
+    assert attributes < 30  # closing adds one
