@@ -108,8 +108,13 @@ def conditions(schedule: Schedule, trace: Trace, arrivals: frozenset[str]) -> It
     if known := [kind for kind in _OUTSIDE if kind in kinds]:
         lines = "\n".join(f"    {kind!r:9}{_OUTSIDE[kind]}" for kind in known)
         others = ", ".join(repr(kind) for kind in KINDS if kind in arrivals and kind not in kinds)
-        instead = f"\nIf it cannot in your program, leave it out:\n    @explore(arrivals=[{others}])" if others else ""
-        yield f"This can happen if what was late stands for something from outside:\n{lines}{instead}"
+        but = " and ".join(map(repr, known))
+        instead = (
+            f"\nIf in your program it does not, explore all but {but}:\n    @explore(arrivals=[{others}])"
+            if others
+            else ""
+        )
+        yield f"This can happen if what was late comes from outside in life:\n{lines}{instead}"
     for kind, paragraph in _FAULTS.items():
         if any(isinstance(each, kind) for each in schedule):
             yield paragraph
@@ -118,7 +123,7 @@ def conditions(schedule: Schedule, trace: Trace, arrivals: frozenset[str]) -> It
 _FAULTS: dict[type, str] = {
     Cancel: (
         "This can happen if somebody can cancel that task: a time-out around it, a client that goes away, a shutdown.\n"
-        "If nobody can in your program, cancel= of @explore names others."
+        "If in your program nobody can, name the tasks that somebody can cancel: @explore(cancel=[...])."
     ),
     Raise: "This can happen if what was awaited there can fail so. If not, leave the error out of raises=.",
     Slow: "This can happen if the answer can take that long. If not, leave out slow=.",
