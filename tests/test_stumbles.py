@@ -1,6 +1,7 @@
 """What users stumble over first with ``@explore``, as pytest shows it."""
 
 import re
+import threading
 
 import pytest
 
@@ -119,6 +120,7 @@ def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...])
         assert [line.rpartition(" ")[2] for line in lines] == ["cbacbacba"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # its loop is gone, says the thread
 def test_aiosqlites_thread_is_named_and_no_deadlock(run) -> None:
     pytest.importorskip("aiosqlite")
     result = run(
@@ -130,9 +132,12 @@ def test_aiosqlites_thread_is_named_and_no_deadlock(run) -> None:
             async with aiosqlite.connect(":memory:") as db:
                 await db.execute("select 1")
         """,
-        "-W",  # the thread, left alone, may complain that the loop is gone
+        "-W",
         "ignore::pytest.PytestUnhandledThreadExceptionWarning",
     )
+    for thread in threading.enumerate():
+        if "worker" in thread.name:
+            thread.join(5)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["E*NotPlayable: the scenario uses a thread that it has not sent to an executor: *worker*"]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from .explorer.exploration import Exploration, Failure
     from .explorer.explorer import Explorer
     from .explorer.schedule import Cancel, Late, Raise, Schedule, Slow
-    from .explorer.trace import Step, Told, Trace
+    from .explorer.trace import Ran, Step, Told, Trace
     from .exploring.decorator import explore
     from .fixture import BackgroundTasks
     from .sites import Site
@@ -57,6 +57,7 @@ __all__ = [
     "NotDeterministic",
     "NotPlayable",
     "Raise",
+    "Ran",
     "ReplayError",
     "Schedule",
     "ScheduleSyntaxError",
@@ -83,6 +84,7 @@ _HOMES = {
     "Failure": "explorer.exploration",
     "Late": "explorer.schedule",
     "Raise": "explorer.schedule",
+    "Ran": "explorer.trace",
     "Schedule": "explorer.schedule",
     "Site": "sites",
     "Slow": "explorer.schedule",

@@ -24,7 +24,12 @@ So ``entry // PLACES`` is the iteration, and the entry places, where what is lat
 
 
 class Ran(NamedTuple):
-    """A line that was run: its `site`, and how many functions `deep` below the one in which the step began."""
+    """A line of the project's own code that a step has run.
+
+    Attributes:
+        site: the line.
+        deep: how many functions below the one in which the step began.
+    """
 
     site: Site
     deep: int
