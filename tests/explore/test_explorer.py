@@ -105,9 +105,12 @@ def test_exhausted() -> None:
 
 
 def test_exhausted_says_what_is_included() -> None:
-    exploration = Explorer(max_deviations=99, cancel=True, slow=True).explore(one_after_the_other)
+    async def scenario() -> None:
+        await asyncio.wait([asyncio.create_task(one_after_the_other())])
+
+    exploration = Explorer(max_deviations=99, cancel=True, slow=True).explore(scenario)
     assert "cancellations and slow answers included, errors not; " in str(exploration)
-    exploration = Explorer(max_deviations=99, cancel=True, slow=True, raises=()).explore(one_after_the_other)
+    exploration = Explorer(max_deviations=99, cancel=True, slow=True, raises=()).explore(scenario)
     assert "errors not; " in str(exploration)
 
 
@@ -283,6 +286,19 @@ def test_cancel_that_matches_no_task_is_an_error() -> None:
 cancel= matches no task in any run: 'server*', io
   there are: client#1, client#2
 Write one of these, or cancel=True for all tasks that the scenario starts\
+"""
+    )
+
+
+def test_cancel_where_there_is_no_task_is_an_error() -> None:
+    """Else it would pass as a proof that includes cancellations."""
+    with pytest.raises(ExploreError) as raised:
+        Explorer(cancel=True).explore(one_after_the_other)
+    assert str(raised.value) == snapshot(
+        """\
+cancel=True found no task to cancel: the test starts none of its own that waits
+Wrap the call that is to be cancelled:  task = asyncio.create_task(...)
+or, if cancel=True is the default of all tests, write here:  cancel=False\
 """
     )
 

@@ -81,7 +81,7 @@ class Explorer:
             NotDeterministic: it does not do the same twice.
             NotPlayable: it uses what no schedule can order.
             ReplayError: the schedule to replay speaks of what does not exist.
-            ExploreError: ``cancel`` matches no task, or a loop is running.
+            ExploreError: ``cancel`` finds no task, or a loop is running.
         """
         if asyncio._get_running_loop() is not None:
             raise ExploreError(
@@ -232,8 +232,10 @@ class _Session:
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel
-        if isinstance(targets, bool) or self._may_cancel:
+        if targets is False or self._may_cancel:
             return
+        if targets is True:
+            raise ExploreError(_NOTHING_TO_CANCEL)
         trace = self._play(Schedule()).trace
         names = sorted({trace.shown(step.who) for step in trace.steps if step.got != "call"} - {"main"})
         shown = ", ".join(getattr(target, "__qualname__", repr(target)) for target in targets)  # type: ignore[union-attr]
@@ -241,6 +243,12 @@ class _Session:
             f"cancel= matches no task in any run: {shown}\n  there are: {', '.join(names) or 'none'}\n"
             f"Write one of these, or cancel=True for all tasks that the scenario starts"
         )
+
+
+_NOTHING_TO_CANCEL = """\
+cancel=True found no task to cancel: the test starts none of its own that waits
+Wrap the call that is to be cancelled:  task = asyncio.create_task(...)
+or, if cancel=True is the default of all tests, write here:  cancel=False"""
 
 
 def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterministic:
