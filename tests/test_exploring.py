@@ -505,6 +505,19 @@ def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None
     )
 
 
+def test_beside_passed_stands_how_many_runs_checked_nothing(run) -> None:
+    """A test that ends with its cancelled client has not come to its assertions."""
+    result = run(
+        """
+        @explore(cancel=True)
+        async def test_it():
+            await twice()
+        """,
+        "-v",
+    )
+    result.stdout.re_match_lines([r".*PASSED \(\w+, \d+ runs, \d+ distinct, [1-9]\d* cut short\)"])
+
+
 def test_of_many_explored_tests_the_summary_counts_verdicts(run) -> None:
     result = run(
         """

@@ -347,7 +347,13 @@ def test_a_failing_schedule_can_be_replayed() -> None:
 
 def test_a_schedule_that_passes_proves_nothing() -> None:
     exploration = Explorer(replay="look_and_sell@1+1").explore(sells_too_often)
-    assert (exploration.verdict, exploration.runs) == ("truncated", 1)
+    assert (exploration.verdict, exploration.runs) == ("replayed", 1)
+    assert str(exploration).startswith("replayed: look_and_sell@1+1 does not fail; ")
+
+
+def test_a_replay_of_no_text_is_of_asyncios_own_order() -> None:
+    """As a shell variable that is empty gives it."""
+    assert str(Explorer(replay="").explore(sells_too_often)).startswith("replayed: asyncio's own order does not fail; ")
 
 
 def test_a_replay_is_not_minimised() -> None:
@@ -443,7 +449,8 @@ def test_what_passes_now_or_cannot_be_played_counts_for_nothing(text: str) -> No
 
     plain = Explorer(seed=1).explore(scenario)
     again = Explorer(seed=1, first=[text]).explore(scenario)
-    assert again == replace(plain, seconds=again.seconds)
+    assert again == replace(plain, seconds=again.seconds, passing=again.passing)
+    assert bool(again.passing) == (text == "client@1+1")
 
 
 @pytest.mark.parametrize(

@@ -420,7 +420,9 @@ def test_no_order_raises_an_alarm(program: Callable[[], Coroutine[Any, Any, None
 
 
 @pytest.mark.parametrize(
-    "program", [each for each in PROGRAMS if each not in NEED_THEIR_TASKS | START_NONE], ids=lambda program: program.__name__
+    "program",
+    [each for each in PROGRAMS if each not in NEED_THEIR_TASKS | START_NONE],
+    ids=lambda program: program.__name__,
 )
 def test_no_cancellation_raises_an_alarm(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
     exploration = Explorer(max_deviations=1, cancel=True).explore(program)

@@ -64,6 +64,7 @@ def explore_item(item: Any, explored: Explored) -> None:
         ("explore_verdict", exploration.verdict),
         ("explore_runs", exploration.runs),
         ("explore_distinct", exploration.distinct),
+        *([("explore_cut", exploration.cut)] if exploration.cut else ()),
         *([("explore_schedule", str(failure.schedule))] if failure else ()),
     ]
     if failure is not None:
