@@ -523,6 +523,14 @@ def test_a_replay_of_an_error_that_was_not_asked_for() -> None:
         Explorer(replay="sell@1!OSError").explore(sells_too_often)
 
 
+@pytest.mark.parametrize(
+    ("text", "meant"), [("cancl", "cancel"), ("slwo", "slow"), ("ConectionError", "ConnectionError")]
+)
+def test_a_replay_of_what_may_be_a_slip_of_the_pen(text: str, meant: str) -> None:
+    with pytest.raises(ReplayError, match=rf"the schedule raises {text}, .*; did you mean !{meant}[?]"):
+        Explorer(replay=f"sell@1!{text}", raises=ConnectionError).explore(sells_too_often)
+
+
 # What is not deterministic.
 
 
