@@ -351,6 +351,11 @@ def test_a_schedule_that_passes_proves_nothing() -> None:
     assert str(exploration).startswith("replayed: look_and_sell@1+1 does not fail; ")
 
 
+def test_a_schedule_that_passes_is_shown_as_it_was_written() -> None:
+    exploration = Explorer(replay="client@1+1").explore(two_clients)
+    assert str(exploration).startswith("replayed: client@1+1 does not fail; ")
+
+
 def test_a_replay_of_no_text_is_of_asyncios_own_order() -> None:
     """As a shell variable that is empty gives it."""
     assert str(Explorer(replay="").explore(sells_too_often)).startswith("replayed: asyncio's own order does not fail; ")

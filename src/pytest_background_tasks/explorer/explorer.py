@@ -179,7 +179,7 @@ class _Session:
                 if run.error is not None:
                     self._runs += 1
                     return run
-                self._passing.append(_shown(run.schedule, run.trace))
+                self._passing.append(run.schedule)
         return None
 
     def _may_be(self, run: Run) -> bool:
@@ -224,7 +224,7 @@ class _Session:
         self._count(run)
         if run.error is not None:
             return self._result("failed", self._failure(run, usual, "replay"))
-        self._passing.append(_shown(run.schedule, run.trace))
+        self._passing.append(run.schedule)
         return self._result("replayed")
 
     # What cannot be explored.
