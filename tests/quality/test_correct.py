@@ -407,8 +407,10 @@ PROGRAMS: list[Callable[[], Coroutine[Any, Any, None]]] = [
 NEED_THEIR_TASKS = {queue, task_group, wait_for, wait, anyio_task_group, anyio_condition, anyio_streams}
 """If one of their tasks is cancelled, these programs rightly fail."""
 
-START_NONE = {threadsafe, time_out, eager_tasks, anyio_time_outs, anyio_threads}
+START_NONE = {threadsafe, time_out, anyio_time_outs, anyio_threads}
 """They have no task that could be cancelled, and an exploration says so."""
+if not hasattr(asyncio, "eager_task_factory"):
+    START_NONE.add(eager_tasks)
 
 named = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 
