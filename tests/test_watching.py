@@ -118,6 +118,25 @@ def test_an_error_is_one_of_the_teardown(run, how: str) -> None:
         assert ours not in result.stdout.str()
 
 
+@pytest.mark.parametrize("style", ["auto", "long", "short"])
+@pytest.mark.parametrize("what", ["send_mail", "poll"])
+def test_an_error_shows_the_line_and_not_its_whole_module(run, what: str, style: str) -> None:
+    """However long the module is; a call over several lines is shown to its end."""
+    long = "".join(f"NUMBER_{number} = {number}\n" for number in range(300))
+    test = f"""
+        async def test_it():
+            kept.add(asyncio.create_task(  # here
+                {what}(),
+            ))
+            await turns()
+    """
+    ini = "background_tasks_leaked = error\nbackground_tasks_failed = error\n"
+    result = run(long + dedent(test), f"--tb={style}", ini=ini)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.re_match_lines([r"[> ] +kept.add\(asyncio.create_task\(  # here", "E .*background task .*"])
+    assert len(result.outlines) < 40
+
+
 def test_several_errors_come_together(run) -> None:
     result = run(
         """

@@ -166,9 +166,11 @@ def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None)
     raising = ast.parse("raise error from cause")
     for node in ast.walk(raising):
         if isinstance(node, (ast.stmt, ast.expr)):  # no columns: they would underline something else there
-            node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = at.line, at.line, 0, 0
+            node.col_offset = node.end_col_offset = 0
+    # The code begins at that line: pytest shows a traceback's code from where it begins.
+    code = compile(raising, at.file, "exec").replace(co_name=at.function, co_firstlineno=at.line)
     try:
-        exec(compile(raising, at.file, "exec").replace(co_name=at.function), {"error": error, "cause": cause})
+        exec(code, {"error": error, "cause": cause})
     except BackgroundTaskWarning:
         return error
     raise AssertionError("it has been raised")
