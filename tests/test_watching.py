@@ -213,6 +213,42 @@ def test_a_wrong_mark_is_a_usage_error(run, arguments: str, message: str) -> Non
     result.stderr.fnmatch_lines([f"*test_it.py::test_it: {message.replace('[', '[[]')}*"])
 
 
+@pytest.mark.parametrize("arguments", ['leaked="error"', 'failed="ignore"', 'allow="poll"'])
+def test_a_mark_above_explore_is_a_usage_error(run, arguments: str) -> None:
+    """It would count for nothing, and the test would pass or fail in silence of that."""
+    result = run(
+        f"""
+        from pytest_background_tasks import explore
+
+        @pytest.mark.background_tasks({arguments})
+        @explore
+        async def test_it():
+            keep(poll())
+        """
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*test_it.py::test_it: *does not count above @explore*write  @explore(leaks=True)*"])
+
+
+def test_a_mark_on_a_module_is_for_the_tests_that_are_not_explored(run) -> None:
+    result = run(
+        """
+        from pytest_background_tasks import explore
+
+        pytestmark = pytest.mark.background_tasks(leaked="error")
+
+        @explore
+        async def test_explored():
+            keep(poll())
+
+        async def test_other():
+            keep(poll())
+        """
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["ERROR test_it.py::test_other*"])
+
+
 @pytest.mark.parametrize("kind", ["failed", "leaked", "unreferenced", "deadlock"])
 def test_a_wrong_mode_is_a_usage_error(run, kind: str) -> None:
     result = run("", ini=f"background_tasks_{kind} = loud")

@@ -180,10 +180,15 @@ def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
     """What is reported of a test.
 
     Raises:
-        pytest.UsageError: if one of its marks is wrong.
+        pytest.UsageError: if one of its marks is wrong, or stands above ``@explore``.
     """
     if "background_tasks" not in item.keywords:  # of itself or of what it is in; asked for every test
         return defaults
+    if item.get_closest_marker("explore") and any(mark.name == "background_tasks" for mark in item.own_markers):
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.background_tasks(...) does not count above @explore: a background task that "
+            f"fails unseen always fails such a test; to look for leaks write  @explore(leaks=True)"
+        )
     marks = [(mark.args, mark.kwargs) for mark in item.iter_markers("background_tasks")]
     try:
         return modes_of(defaults, marks)
