@@ -550,6 +550,27 @@ def test_held_and_never_run_is_a_leak(run) -> None:
     )
 
 
+def test_a_forgotten_await_is_told_at_its_line(run) -> None:
+    """By Python, and what it left held by us, if asked."""
+    result = run(
+        """
+        async def test_it(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(send_mail())
+            background_tasks.run_all_async()  # await is missing
+        """,
+        "--background-tasks-leaked=warn",
+    )
+    result.assert_outcomes(passed=1, warnings=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*RuntimeWarning: coroutine 'BackgroundTasks.run_all_async' was never awaited",
+            "    background_tasks.run_all_async()  # await is missing",
+            "*LeakedTaskWarning: background task Task-*, send_mail, was held, and never run",
+        ]
+    )
+
+
 def test_a_captured_task_that_somebody_started(run) -> None:
     """It is watched like any other."""
     result = run(
