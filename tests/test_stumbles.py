@@ -1,7 +1,6 @@
 """What users stumble over first with ``@explore``, as pytest shows it."""
 
 import re
-import threading
 
 import pytest
 
@@ -120,24 +119,22 @@ def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...])
         assert [line.rpartition(" ")[2] for line in lines] == ["cbacbacba"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # its loop is gone, says the thread
-def test_aiosqlites_thread_is_named_and_no_deadlock(run) -> None:
+def test_aiosqlites_thread_is_named_and_no_deadlock(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a process of its own, for the thread leaves an open connection."""
     pytest.importorskip("aiosqlite")
-    result = run(
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
         """
         import aiosqlite
+        from pytest_background_tasks import explore
 
         @explore
         async def test_it():
             async with aiosqlite.connect(":memory:") as db:
                 await db.execute("select 1")
-        """,
-        "-W",
-        "ignore::pytest.PytestUnhandledThreadExceptionWarning",
+        """
     )
-    for thread in threading.enumerate():
-        if "worker" in thread.name:
-            thread.join(5)
+    result = pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["E*NotPlayable: the scenario uses a thread that it has not sent to an executor: *worker*"]
