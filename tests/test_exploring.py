@@ -291,6 +291,10 @@ def test_background_tasks_work_inside(run) -> None:
         ("@explore(raises=1)\nasync def test_it(): ...", "*1 is no exception*"),
         ("@explore(depth=1)\nasync def test_it(): ...", "*depth= is no option of an exploration*"),
         ("@explore(replay='client@')\nasync def test_it(): ...", "*this is no schedule*"),
+        ("@explore(leak=True)\nasync def test_it(): ...", "*did you mean leaks=[?]"),
+        ("@explore(first=[])\nasync def test_it(): ...", "*there are: max_schedules, *, leaks, without"),
+        ("@explore(replay='client@1!cancl')\nasync def test_it(): ...", "*did you mean !cancel[?]"),
+        ("@explore(without=5)\nasync def test_it(): ...", "*without=5: 5 is no name of a fixture; write e.g. *"),
         ("@explore(without=[1])\nasync def test_it(): ...", "*1 is no name of a fixture*"),
         ("@explore\n@explore\nasync def test_it(): ...", "*stands twice above test_it*"),
         ("class TestIt:\n    @explore\n    @staticmethod\n    async def test_it(): ...", "*above @staticmethod*"),
@@ -316,6 +320,9 @@ def test_what_cannot_be_explored_says_what_to_write(run, source: str, message: s
     result = run("\n" + source)
     assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
     result.stdout.fnmatch_lines([message])
+    if "@h.given" not in source:  # Hypothesis shows all frames
+        for foreign in ("*pytest_background_tasks*.py:*", "*asyncio*.py:*"):
+            result.stdout.no_fnmatch_line(foreign)
 
 
 # Options.
@@ -360,6 +367,11 @@ def test_a_wrong_value_is_a_usage_error(run, pytester: pytest.Pytester, line: st
     result = run("def test_it(): ...")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*{message}", "  write e.g. *"])
+
+
+def test_what_to_write_instead_survives_a_shell(run) -> None:
+    result = run("def test_it(): ...", "--explore-arrivals=slep")
+    result.stderr.fnmatch_lines(["  write e.g.  --explore-arrivals='start sleep'"])
 
 
 def test_a_random_seed_is_shown(run) -> None:
@@ -503,6 +515,19 @@ def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None
             "    truncated: nothing has failed yet; *",
         ]
     )
+
+
+def test_beside_passed_stands_how_many_runs_checked_nothing(run) -> None:
+    """A test that ends with its cancelled client has not come to its assertions."""
+    result = run(
+        """
+        @explore(cancel=True)
+        async def test_it():
+            await twice()
+        """,
+        "-v",
+    )
+    result.stdout.re_match_lines([r".*PASSED \(\w+, \d+ runs, \d+ distinct, [1-9]\d* cut short\)"])
 
 
 def test_of_many_explored_tests_the_summary_counts_verdicts(run) -> None:

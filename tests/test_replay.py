@@ -174,6 +174,12 @@ def test_a_replay_may_stand_in_the_test(run) -> None:
     result.stdout.fnmatch_lines([REPLAYED])
 
 
+def test_a_replay_that_is_kept_says_that_it_does_not_fail(run) -> None:
+    """As the test of a repaired bug; it proves nothing of any other order."""
+    result = run(REPAIRED + TEST.replace("arrivals", "replay='sell@1+1', arrivals"), "-v")
+    result.stdout.fnmatch_lines(["*PASSED (replayed, 1 run*", "    replayed: sell@1+1 does not fail; *"])
+
+
 def test_a_replay_still_fails_when_lines_were_added_above(run) -> None:
     """A schedule names tasks and steps, not lines."""
     source = SHOP + TEST
@@ -222,6 +228,14 @@ def test_a_test_that_passes_forgets_it(run, plugins: tuple[str, ...]) -> None:
     result = run(SHOP + TEST, *args, plugins=plugins)
     assert result.parseoutcomes()["failed"] == 1
     assert AGAIN not in result.outlines
+
+
+def test_what_failed_last_time_and_passes_now_is_told(run) -> None:
+    """Once: then it is forgotten."""
+    told = "*; sell@1+1, which failed last time, passes now"
+    run(SHOP + TEST)
+    run(REPAIRED + TEST).stdout.fnmatch_lines([told])
+    run(REPAIRED + TEST).stdout.no_fnmatch_line(told)
 
 
 def test_what_cannot_be_played_any_more_is_forgotten_without_a_word(run) -> None:

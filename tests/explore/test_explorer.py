@@ -105,9 +105,12 @@ def test_exhausted() -> None:
 
 
 def test_exhausted_says_what_is_included() -> None:
-    exploration = Explorer(max_deviations=99, cancel=True, slow=True).explore(one_after_the_other)
+    async def scenario() -> None:
+        await asyncio.wait([asyncio.create_task(one_after_the_other())])
+
+    exploration = Explorer(max_deviations=99, cancel=True, slow=True).explore(scenario)
     assert "cancellations and slow answers included, errors not; " in str(exploration)
-    exploration = Explorer(max_deviations=99, cancel=True, slow=True, raises=()).explore(one_after_the_other)
+    exploration = Explorer(max_deviations=99, cancel=True, slow=True, raises=()).explore(scenario)
     assert "errors not; " in str(exploration)
 
 
@@ -287,6 +290,19 @@ Write one of these, or cancel=True for all tasks that the scenario starts\
     )
 
 
+def test_cancel_where_there_is_no_task_is_an_error() -> None:
+    """Else it would pass as a proof that includes cancellations."""
+    with pytest.raises(ExploreError) as raised:
+        Explorer(cancel=True).explore(one_after_the_other)
+    assert str(raised.value) == snapshot(
+        """\
+cancel=True found no task to cancel: the test starts none of its own that waits
+Wrap the call that is to be cancelled:  task = asyncio.create_task(...)
+or, if cancel=True is the default of all tests, write here:  cancel=False\
+"""
+    )
+
+
 # Errors and slow answers.
 
 
@@ -331,7 +347,18 @@ def test_a_failing_schedule_can_be_replayed() -> None:
 
 def test_a_schedule_that_passes_proves_nothing() -> None:
     exploration = Explorer(replay="look_and_sell@1+1").explore(sells_too_often)
-    assert (exploration.verdict, exploration.runs) == ("truncated", 1)
+    assert (exploration.verdict, exploration.runs) == ("replayed", 1)
+    assert str(exploration).startswith("replayed: look_and_sell@1+1 does not fail; ")
+
+
+def test_a_schedule_that_passes_is_shown_as_it_was_written() -> None:
+    exploration = Explorer(replay="client@1+1").explore(two_clients)
+    assert str(exploration).startswith("replayed: client@1+1 does not fail; ")
+
+
+def test_a_replay_of_no_text_is_of_asyncios_own_order() -> None:
+    """As a shell variable that is empty gives it."""
+    assert str(Explorer(replay="").explore(sells_too_often)).startswith("replayed: asyncio's own order does not fail; ")
 
 
 def test_a_replay_is_not_minimised() -> None:
@@ -427,7 +454,8 @@ def test_what_passes_now_or_cannot_be_played_counts_for_nothing(text: str) -> No
 
     plain = Explorer(seed=1).explore(scenario)
     again = Explorer(seed=1, first=[text]).explore(scenario)
-    assert again == replace(plain, seconds=again.seconds)
+    assert again == replace(plain, seconds=again.seconds, passing=again.passing)
+    assert bool(again.passing) == (text == "client@1+1")
 
 
 @pytest.mark.parametrize(
@@ -498,6 +526,14 @@ The scenario has changed since, or it is another Python\
 def test_a_replay_of_an_error_that_was_not_asked_for() -> None:
     with pytest.raises(ReplayError, match=r"write: raises=OSError"):
         Explorer(replay="sell@1!OSError").explore(sells_too_often)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("cancl", "cancel"), ("slwo", "slow"), ("ConectionError", "ConnectionError")]
+)
+def test_a_replay_of_what_may_be_a_slip_of_the_pen(text: str, meant: str) -> None:
+    with pytest.raises(ReplayError, match=rf"the schedule raises {text}, .*; did you mean !{meant}[?]"):
+        Explorer(replay=f"sell@1!{text}", raises=ConnectionError).explore(sells_too_often)
 
 
 # What is not deterministic.

@@ -16,7 +16,8 @@ class NeedsArguments(Exception):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"max_deviation": 1}, TypeError, "max_deviation= is no option of an exploration; there are: max_schedules, "),
+        ({"max_deviation": 1}, TypeError, "; did you mean max_deviations=[?]\n  there are: max_schedules, "),
+        ({"depth": 1}, TypeError, "depth= is no option of an exploration\n  there are: max_schedules, "),
         ({"max_deviations": -1}, ValueError, "max_deviations=-1: at least 0; write e.g. max_deviations=1"),
         ({"max_schedules": 0}, ValueError, "max_schedules=0: at least 1"),
         ({"max_steps": True}, TypeError, "max_steps=True is no whole number"),

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import sys
+import traceback
 import types
 import uuid
 from typing import Any
@@ -67,6 +68,18 @@ def test_an_awaited_mock_suspends_for_a_step(played: Played, order: Any) -> None
     assert run.error is None
     assert [step.kind for step in run.trace.steps if step.who == "main"] == [None, "mock", "mock", "mock"]
     assert order(played(scenario, "main@1+1").trace) == order(run.trace)
+
+
+def test_a_bare_yield_that_fails_points_at_asyncios_own() -> None:
+    """Its frame bears asyncio's file, so its line must be the one that suspends there."""
+
+    async def scenario() -> None:
+        await asyncio.sleep(0)
+
+    failure = Explorer(raises=OSError).explore(scenario).failure
+    assert failure is not None
+    frame = traceback.extract_tb(failure.error.__traceback__)[-1]
+    assert (frame.name, frame.line) == ("__sleep0", "yield")
 
 
 def test_outside_an_exploration_a_mock_is_as_ever() -> None:

@@ -7,11 +7,12 @@ from typing import Literal, TypeAlias
 from .schedule import Schedule
 from .trace import Trace
 
-Verdict: TypeAlias = Literal["failed", "exhausted", "bounded", "truncated"]
+Verdict: TypeAlias = Literal["failed", "exhausted", "bounded", "truncated", "replayed"]
 """How an exploration ended; only ``exhausted`` is a proof.
 
 ``failed``; ``exhausted``: nothing failed in any order that there is; ``bounded``: nothing failed in any with up to so
-many deviations; ``truncated``: nothing failed before the budget ended.
+many deviations; ``truncated``: nothing failed before the budget ended; ``replayed``: the one
+schedule that was asked for does not fail.
 """
 
 Found: TypeAlias = Literal["search", "first", "replay"]
@@ -81,6 +82,7 @@ class Exploration:
         seed: gives the same exploration again.
         failure: None if nothing failed.
         faults: those of `FAULTS` that were tried.
+        passing: schedules that were asked for, by ``replay`` or ``first``, and do not fail.
     """
 
     verdict: Verdict
@@ -92,12 +94,13 @@ class Exploration:
     seed: int | str
     failure: Failure | None = None
     faults: tuple[str, ...] = ()
+    passing: tuple[Schedule, ...] = ()
 
     def __str__(self) -> str:
         cut = f", {self.cut} cut short by the cancellation (gather(..., return_exceptions=True) lets them go on)"
         return (
             f"{self.verdict}: {self._what}; {self.runs} runs, {self.distinct} distinct{cut if self.cut else ''}, "
-            f"in {self.seconds:.3g} s"
+            f"in {self.seconds:.3g} s{self._mended}"
         )
 
     @property
@@ -108,7 +111,15 @@ class Exploration:
             return f"nothing fails in any order of arrivals; {_listed(self.faults)}"
         if self.verdict == "bounded":
             return f"nothing fails with up to {self.deviations} deviations"
+        if self.verdict == "replayed":
+            return f"{self.passing[0] or _ASYNCIO} does not fail"
         return f"nothing has failed yet; all with up to {self.deviations} deviations were tried"
+
+    @property
+    def _mended(self) -> str:
+        if self.verdict == "replayed":
+            return ""
+        return "".join(f"; {schedule}, which failed last time, passes now" for schedule in self.passing)
 
 
 def _listed(faults: tuple[str, ...]) -> str:

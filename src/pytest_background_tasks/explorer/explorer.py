@@ -14,7 +14,7 @@ from .minimise import minimised
 from .moment import reproduce
 from .options import Options
 from .play import Run, Scenario, play
-from .schedule import Cancel, Schedule, Slow, canonical
+from .schedule import Cancel, Raise, Schedule, Slow, canonical
 from .search import Search
 from .surroundings import Surroundings, breakpoints_off
 from .threads import HelperThread
@@ -81,7 +81,7 @@ class Explorer:
             NotDeterministic: it does not do the same twice.
             NotPlayable: it uses what no schedule can order.
             ReplayError: the schedule to replay speaks of what does not exist.
-            ExploreError: ``cancel`` matches no task, or a loop is running.
+            ExploreError: ``cancel`` finds no task, or a loop is running.
         """
         if asyncio._get_running_loop() is not None:
             raise ExploreError(
@@ -109,6 +109,7 @@ class _Session:
         self._began = monotonic()
         self._runs = self._cut = 0
         self._may_cancel = False
+        self._passing: list[Schedule] = []
 
     def explore(self) -> Exploration:
         if self._options.replay is not None:
@@ -163,6 +164,7 @@ class _Session:
             self._seed,
             failure,
             self._options.faults,
+            tuple(self._passing),
         )
 
     # A failure.
@@ -172,9 +174,12 @@ class _Session:
         for schedule in self._options.first:
             with suppress(ReplayError):  # it raises what is in raises= no more
                 run = self._play(schedule)  # type: ignore[arg-type]
-                if run.error is not None and not run.unused and self._may_be(run):
+                if run.unused or run.is_cut or not self._may_be(run):
+                    continue
+                if run.error is not None:
                     self._runs += 1
                     return run
+                self._passing.append(run.schedule)
         return None
 
     def _may_be(self, run: Run) -> bool:
@@ -208,14 +213,19 @@ class _Session:
 
     def _replay(self, schedule: Schedule) -> Exploration:
         """Play `schedule` once, with the debugger's breakpoints; asyncio's own order before it, without them."""
+        for each in schedule:
+            if isinstance(each, Raise):
+                self._options.error(each.error)  # refuses here what is not in raises=, and not from inside the loop
         with breakpoints_off() if schedule else nullcontext():
             usual = self._play(Schedule(), tells=True)
         run = usual if usual.error is not None or not schedule else self._play(schedule, tells=True)
         if run.unused:
             raise _nothing_to_deviate(run)
         self._count(run)
-        failure = None if run.error is None else self._failure(run, usual, "replay")
-        return self._result("failed" if failure else "truncated", failure)
+        if run.error is not None:
+            return self._result("failed", self._failure(run, usual, "replay"))
+        self._passing.append(run.schedule)
+        return self._result("replayed")
 
     # What cannot be explored.
 
@@ -232,8 +242,10 @@ class _Session:
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel
-        if isinstance(targets, bool) or self._may_cancel:
+        if targets is False or self._may_cancel:
             return
+        if targets is True:
+            raise ExploreError(_NOTHING_TO_CANCEL)
         trace = self._play(Schedule()).trace
         names = sorted({trace.shown(step.who) for step in trace.steps if step.got != "call"} - {"main"})
         shown = ", ".join(getattr(target, "__qualname__", repr(target)) for target in targets)  # type: ignore[union-attr]
@@ -241,6 +253,12 @@ class _Session:
             f"cancel= matches no task in any run: {shown}\n  there are: {', '.join(names) or 'none'}\n"
             f"Write one of these, or cancel=True for all tasks that the scenario starts"
         )
+
+
+_NOTHING_TO_CANCEL = """\
+cancel=True found no task to cancel: the test starts none of its own that waits
+Wrap the call that is to be cancelled:  task = asyncio.create_task(...)
+or, if cancel=True is the default of all tests, write here:  cancel=False"""
 
 
 def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterministic:

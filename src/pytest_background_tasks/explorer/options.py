@@ -4,6 +4,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -53,10 +54,7 @@ class Options:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Options":
         """The options that a user wrote as keyword arguments."""
-        known = [each.name for each in fields(cls)]
-        for name in options:
-            if name not in known:
-                raise TypeError(f"{name}= is no option of an exploration; there are: {', '.join(known)}")
+        check_names(options, [each.name for each in fields(cls)])
         return cls(**options)
 
     @property
@@ -68,6 +66,8 @@ class Options:
         """A new one of the errors that may be raised."""
         error = self.errors.get(name)
         if error is None:
+            if near := get_close_matches(name, ["cancel", "slow", *self.errors], 1):
+                raise ReplayError(f"the schedule raises {name}, which is not in raises=; did you mean !{near[0]}?")
             known = ", ".join(self.errors) or "none"
             raise ReplayError(f"the schedule raises {name}; of raises= there is: {known}\n  write: raises={name}")
         return error() if isinstance(error, type) else copy.copy(error)
@@ -98,6 +98,14 @@ class Options:
         return False
 
 
+def check_names(options: Iterable[str], known: Sequence[str]) -> None:
+    """A TypeError for the first of `options` that is not among the `known`: it names the nearest, and all."""
+    for name in options:
+        if name not in known:
+            near = "".join(f"; did you mean {each}=?" for each in get_close_matches(name, known, 1))
+            raise TypeError(f"{name}= is no option of an exploration{near}\n  there are: {', '.join(known)}")
+
+
 def _check_number(name: str, number: object, least: int) -> None:
     if not isinstance(number, int) or isinstance(number, bool):
         raise TypeError(f"{name}={number!r} is no whole number; write e.g. {name}={least + 1}")
@@ -119,7 +127,7 @@ def _arrivals(arrivals: str | Iterable[str]) -> frozenset[str]:
 def _cancel(cancel: Any) -> bool | tuple[CancelTarget, ...]:
     if isinstance(cancel, bool):
         return cancel
-    targets = _several(cancel)
+    targets = several(cancel)
     for target in targets:
         if not isinstance(target, str) and not inspect.iscoroutinefunction(inspect.unwrap(target)):
             raise TypeError(
@@ -135,7 +143,8 @@ def _schedules(first: Any) -> tuple[Schedule, ...]:
     return tuple(_schedule(each) for each in first)
 
 
-def _several(value: Any) -> tuple[Any, ...]:
+def several(value: Any) -> tuple[Any, ...]:
+    """What a user wrote as one or several, as several."""
     return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
 
 
@@ -146,7 +155,7 @@ def _schedule(schedule: object) -> Schedule:
 
 
 def _errors(raises: Any) -> dict[str, Error]:
-    errors = () if raises is None else _several(raises)
+    errors = () if raises is None else several(raises)
     for error in errors:
         is_class = isinstance(error, type) and issubclass(error, BaseException)
         if not is_class and not isinstance(error, BaseException):

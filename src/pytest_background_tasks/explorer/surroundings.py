@@ -128,8 +128,20 @@ def _sleep0() -> Generator[None, None, None]:
         raise error
 
 
-# It stands for asyncio's also in the eyes of who asks where a task is suspended.
-_sleep0.__code__ = _sleep0.__code__.replace(co_name="__sleep0", co_filename=asyncio.tasks.__file__)
+def _in_place_of(asyncios: types.CodeType, own: types.CodeType) -> types.CodeType:
+    """`own` with the name and file of `asyncios`, and its last line, which raises, where that one suspends."""
+    shift = _last_line(asyncios) - _last_line(own)
+    return own.replace(
+        co_name=asyncios.co_name, co_filename=asyncios.co_filename, co_firstlineno=own.co_firstlineno + shift
+    )
+
+
+def _last_line(code: types.CodeType) -> int:
+    return max(line for *_, line in code.co_lines() if line is not None)
+
+
+# It stands for asyncio's also in the eyes of who asks where a task is suspended, or reads a traceback.
+_sleep0.__code__ = _in_place_of(asyncio.tasks.__sleep0.__code__, _sleep0.__code__)  # type: ignore[attr-defined]
 
 
 def _suspending(mock: Any) -> Any:

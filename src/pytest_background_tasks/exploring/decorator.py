@@ -10,7 +10,7 @@ from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
 
 import pytest
 
-from ..explorer.options import CancelTarget, Error, Options
+from ..explorer.options import CancelTarget, Error, Options, check_names, several
 from ..explorer.schedule import Schedule
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
@@ -46,6 +46,7 @@ class Explored:
     """
 
     def __init__(self, test: Callable[..., Any], outer: Callable[..., Any], arguments: dict[str, Any]) -> None:
+        check_names(arguments, list(Arguments.__annotations__))
         self.test = test
         self.outer = outer
         self.without: tuple[str, ...] = _names(arguments.pop("without", ()))
@@ -83,7 +84,12 @@ def explore(test: Any = None, /, **options: Any) -> Any:
     """
     __tracebackhide__ = True
     if test is None:
-        return lambda test: _explored(test, options)
+
+        def decorate(test: Any) -> Any:
+            __tracebackhide__ = True
+            return _explored(test, options)
+
+        return decorate
     if options or not callable(test):
         raise TypeError(f"explore({test!r}, ...): write  @explore  or  @explore(max_deviations=2)")
     return _explored(test, options)
@@ -98,7 +104,10 @@ def _explored(test: Any, arguments: dict[str, Any]) -> Any:
         __tracebackhide__ = True
         raise _not_by_pytest(test, args)
 
-    outer._explored = Explored(test, outer, dict(arguments))  # type: ignore[attr-defined]
+    try:
+        outer._explored = Explored(test, outer, dict(arguments))  # type: ignore[attr-defined]
+    except (TypeError, ValueError) as error:
+        raise error.with_traceback(None) from error.__cause__  # the user's line says more than ours
     return pytest.mark.explore(outer)
 
 
@@ -146,7 +155,7 @@ def _instead(test: str, above: str = "") -> str:
 
 
 def _names(without: Any) -> tuple[str, ...]:
-    names = (without,) if isinstance(without, str) else tuple(without)
+    names = several(without)
     for name in names:
         if not isinstance(name, str):
             raise TypeError(f"without={without!r}: {name!r} is no name of a fixture; write e.g. without=['clean_db']")

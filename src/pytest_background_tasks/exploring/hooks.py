@@ -94,7 +94,8 @@ class Verbose:
         known = dict(report.user_properties)
         if "explore_verdict" not in known:
             return None
-        counts = f"{known['explore_runs']} runs, {known['explore_distinct']} distinct"
+        cut = f", {known['explore_cut']} cut short" if "explore_cut" in known else ""
+        counts = f"{known['explore_runs']} runs, {known['explore_distinct']} distinct{cut}"
         return "passed", ".", f"PASSED ({known['explore_verdict']}, {counts})"
 
 
@@ -115,7 +116,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     for name, text in shown:
         terminalreporter.write_line(f"{relative(config, name)}\n    {text}")
     if len(shown) < len(reports):
-        counts = dict.fromkeys(("exhausted", "bounded"), 0)
+        counts = dict.fromkeys(("exhausted", "bounded", "replayed"), 0)
         for _, text in reports:
             verdict = text.partition(":")[0]
             if verdict in counts:

@@ -104,7 +104,10 @@ def _checked(setting: Setting, text: str, line: str) -> Any:
             Options.of({setting.name: value})
     except (ValueError, TypeError, KeyError) as error:
         why = str(error) if setting is REPLAY or str(error).startswith(setting.name) else "cannot be read"
-        raise pytest.UsageError(f"{line}{text}: {why}\n  write e.g.  {line}{setting.example}") from None
+        from .replay import quoted
+
+        example = quoted(setting.example) if line.startswith("--") else setting.example
+        raise pytest.UsageError(f"{line}{text}: {why}\n  write e.g.  {line}{example}") from None
     return value
 
 

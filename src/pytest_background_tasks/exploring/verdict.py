@@ -50,7 +50,7 @@ def explore_item(item: Any, explored: Explored) -> None:
     options = options_of(item, explored.options)
     options.pop("without", None)
     kept: Kept = item.config.pluginmanager.getplugin(KEPT)
-    options["first"] = [*kept.schedules_of(item.nodeid), *options.get("first", ())]
+    options["first"] = kept.schedules_of(item.nodeid)
     is_own = own_code(item.config)
     is_own[explored.test.__code__.co_filename] = True  # the test's module, wherever it lies (--pyargs)
     rounds = Rounds(item, explored.test)
@@ -64,6 +64,7 @@ def explore_item(item: Any, explored: Explored) -> None:
         ("explore_verdict", exploration.verdict),
         ("explore_runs", exploration.runs),
         ("explore_distinct", exploration.distinct),
+        *([("explore_cut", exploration.cut)] if exploration.cut else ()),
         *([("explore_schedule", str(failure.schedule))] if failure else ()),
     ]
     if failure is not None:
