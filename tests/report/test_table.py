@@ -45,7 +45,6 @@ def stories(draw: st.DrawFn, names: list[str]) -> Story:
         starts=st.sampled_from([(), (), tuple(names)]),
         woken_by=st.none(),
         time=st.sampled_from([0.0, 0.5]),
-        deviation=st.just(""),
         ran=st.lists(lines, max_size=2).map(tuple) | st.lists(lines, min_size=9, max_size=9).map(tuple),
     )
     moments = draw(st.lists(moment, max_size=8)) * draw(st.sampled_from([1, 1, 10]))
@@ -87,7 +86,7 @@ def test_every_deviation_is_to_be_seen(failing: Failing, width: int) -> None:
 
 def moment(lane: str, *numbers: int, end: str = "", **rest: object) -> Moment:
     ran = tuple(Line(Site("/a.py", number, lane), f"line {number}") for number in numbers)
-    return replace(Moment(lane, "goes on", True, (), (), "", end, (), None, 0.0, "", ran), **rest)  # type: ignore[arg-type]
+    return replace(Moment(lane, "goes on", True, (), (), "", end, (), None, 0.0, ran), **rest)  # type: ignore[arg-type]
 
 
 def shown(*moments: Moment, width: int = 80, parting: int | None = None) -> list[str]:

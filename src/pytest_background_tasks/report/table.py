@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .focus import columns_of, does_something, in_order, until_the_end
-from .source import Line
-from .story import Failing, Moment, Story
+from .source import Line, in_short
+from .story import Failing, Moment, Story, gets_of
 from .text import Row, Span, Tone, cut, fitted, harmless, width_of
 
 _LEAST = 22  # cells for a column, on average
@@ -25,12 +25,7 @@ _AROUND = 3  # steps that are kept where the orders part, and at the end of a lo
 _NEW = 20  # steps that are kept because the task does for the first time what it does there
 _CALLBACKS = 10  # that are no timers: up to so many are told one by one
 _NAME = 32  # cells of a task's name
-_FEW, _LINES = 5, 8  # lines of one step: up to so many of any file, and at all
 _NAMED = 3  # tasks named before "and 5 more"
-
-
-_SAYS_WHAT = ("is ", "gets ", "its ")
-"""How the marks begin that say also what the task gets."""
 
 
 class _Entry(NamedTuple):
@@ -226,9 +221,9 @@ class _Telling:
         moment = self._story.moments[index]
         marks = self._marks.get(index, [])
         parts: list[tuple[str, Tone]] = [(mark, "differs") for mark in marks]
-        if moment.what not in ("starts", "goes on") and not any(mark.startswith(_SAYS_WHAT) for mark in marks):
-            parts.append((moment.what, "aside"))
-        parts += [(self._line(line, indent), "") for line, indent in _shown(moment.ran, self._file)]
+        if gets := gets_of(moment, marks):
+            parts.append((gets, "aside"))
+        parts += [(self._line(line, indent), "") for line, indent in in_short(moment.ran, self._file)]
         waits_on = self._last.get(moment.lane) == index and moment.waits_for != "its next turn"
         if moment.is_step and moment.waits_for and (waits_on or " held by " in moment.waits_for):
             parts.append((f"waits for {moment.waits_for}", "aside"))
@@ -259,7 +254,7 @@ class _Telling:
         if moment is None:
             return "-- usually nothing more happens from here on --"
         who = name_of(moment.lane) + ("" if moment.is_step else "'s")
-        lines = [line for line, _ in _shown(moment.ran, self._file) if line is not None]
+        lines = [line for line, _ in in_short(moment.ran, self._file) if line is not None]
         where = "".join(f", at {number_of(line, self._file)}" for line in lines[:1])
         return f"-- usually {who} {moment.what.removeprefix('its ')} here{where} --"
 
@@ -275,22 +270,3 @@ def _counted(counts: Counter[str], before: str = "… ") -> Iterator[_Entry]:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-def _shown(lines: tuple[Line, ...], file: str) -> list[tuple[Line | None, int]]:
-    """The outer lines of a step, and those in functions called as far as there is room; each with its indent.
-
-    First those give way that are in other files than `file` and the outer ones, then the innermost.
-    """
-    if not lines:
-        return []
-    least = min(line.deep for line in lines)
-    if len(lines) > _FEW:
-        files = {file, *(line.site.file for line in lines if line.deep == least)}
-        lines = tuple(line for line in lines if line.site.file in files)
-    for deep in range(max(line.deep for line in lines), least - 1, -1):
-        shown: list[tuple[Line | None, int]] = [(line, line.deep - least) for line in lines if line.deep <= deep]
-        if len(shown) <= _LINES:
-            return shown
-    half = _LINES // 2
-    return [*shown[: half - 1], (None, 0), *shown[-half:]]
