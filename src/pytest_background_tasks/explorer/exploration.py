@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from ..amounts import amount
 from .schedule import Schedule
 from .trace import Trace
 
@@ -94,11 +95,12 @@ class Exploration:
     faults: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        cut = f", {self.cut} cut short by the cancellation (gather(..., return_exceptions=True) lets them go on)"
-        return (
-            f"{self.verdict}: {self._what}; {self.runs} runs, {self.distinct} distinct{cut if self.cut else ''}, "
-            f"in {self.seconds:.3g} s"
-        )
+        counts = f"{amount(self.runs, 'run')}, {self.distinct} distinct"
+        if self.cut:
+            counts += (
+                f", {self.cut} cut short by the cancellation (gather(..., return_exceptions=True) lets them go on)"
+            )
+        return f"{self.verdict}: {self._what}; {counts}, in {self.seconds:.3g} s"
 
     @property
     def _what(self) -> str:
@@ -107,8 +109,8 @@ class Exploration:
         if self.verdict == "exhausted":
             return f"nothing fails in any order of arrivals; {_listed(self.faults)}"
         if self.verdict == "bounded":
-            return f"nothing fails with up to {self.deviations} deviations"
-        return f"nothing has failed yet; all with up to {self.deviations} deviations were tried"
+            return f"nothing fails with up to {amount(self.deviations, 'deviation')}"
+        return f"nothing has failed yet; all with up to {amount(self.deviations, 'deviation')} were tried"
 
 
 def _listed(faults: tuple[str, ...]) -> str:

@@ -94,7 +94,9 @@ class Verbose:
         known = dict(report.user_properties)
         if "explore_verdict" not in known:
             return None
-        counts = f"{known['explore_runs']} runs, {known['explore_distinct']} distinct"
+        from ..amounts import amount
+
+        counts = f"{amount(known['explore_runs'], 'run')}, {known['explore_distinct']} distinct"
         return "passed", ".", f"PASSED ({known['explore_verdict']}, {counts})"
 
 

@@ -69,7 +69,10 @@ function prepare(story) {
 /** What is said above a moment's row: that steps are left out, or that the orders part. */
 function note(story, moment) {
   const before = story.moments[moment.place - 1]?.index ?? -1;
-  if (moment.index > before + 1) return `${moment.index - before - 1} steps are left out here`;
+  if (moment.index > before + 1) {
+    const count = moment.index - before - 1;
+    return count === 1 ? "1 step is left out here" : `${count} steps are left out here`;
+  }
   if (moment.index !== data.parting) return "";
   const other = data.stories.find((each) => each !== story);
   const there = other.moments.find((each) => each.index === data.parting);

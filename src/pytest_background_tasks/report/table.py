@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..amounts import amount
 from .focus import columns_of, does_something, in_order, until_the_end
 from .source import Line, in_short
 from .story import Failing, Moment, Story, gets_of
@@ -262,7 +263,7 @@ class _Telling:
 def _counted(counts: Counter[str], before: str = "… ") -> Iterator[_Entry]:
     """The counts in a row, and none from now on."""
     if counts:
-        steps = [f"{count} {'step' if count == 1 else 'steps'} of {name_of(lane)}" for lane, count in counts.items()]
+        steps = [f"{amount(count, 'step')} of {name_of(lane)}" for lane, count in counts.items()]
         yield _Entry(None, f"{before}{_listed(steps)}", "aside")
     counts.clear()
 
