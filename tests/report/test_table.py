@@ -132,3 +132,17 @@ def test_what_is_no_column_is_counted() -> None:
     moments = [moment(f"task {number}", number) for number in range(1, 21)]
     rows = shown(*moments, width=80, parting=0)
     assert rows[-1] == "not shown: 1 step of task 4, 1 step of task 5, 1 step of task 6 and 14 more"
+
+
+def test_who_wakes_a_task_with_a_column_is_told_if_it_has_none() -> None:
+    """It has made a difference; of the others, steps are only counted."""
+    names = [f"task {number}" for number in range(1, 5)]
+    moments = [
+        *(moment(name, number) for number, name in enumerate(names, 1)),
+        moment("task 4", 8, 9),
+        moment("task 1", 5, woken_by=4),
+    ]
+    differences = (Difference("task 1", "goes on late", "", "", 5),)
+    here = Story(tuple(names), tuple(moments), differences)
+    shown = plain(table(Failing(Story(tuple(names), tuple(moments)), here, 2), 30))
+    assert "task 4, at 8-9, wakes task 1" in shown

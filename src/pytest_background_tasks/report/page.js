@@ -172,12 +172,14 @@ function row(story, moment, previous) {
   if (moment.lane !== undefined) text.append(make("span", { class: "task" }, name, " ", ...marks));
   const after = ending(moment) || waits(moment);
   const what = moment.gets ?? (moment.lines.length || after || marks.length ? "" : moment.what);
-  if (what) text.append(make("span", { class: "then" }, what + (after && !moment.lines.length ? "," : "")), " ");
+  const did = make("span", { class: "did" });
+  if (what) did.append(make("span", { class: "then" }, what + (after && !moment.lines.length ? "," : "")), " ");
   const codes = moment.lines.flatMap(([number, code, deep]) => [
     make("code", deep ? { class: "inner" } : {}, make("span", { class: "at" }, number), ` ${code}`), " ",
   ]);
-  if (codes.length) text.append(make("span", { class: "codes" }, ...codes), " ");
-  if (after) text.append(make("span", { class: "then" }, after));
+  if (codes.length) did.append(make("span", { class: "codes" }, ...codes), " ");
+  if (after) did.append(make("span", { class: "then" }, after));
+  text.append(did);
   const isLater = time !== (previous?.time ?? 0);
   const number = make("span", { class: "no" }, make("span", { class: "unseen" }, "Step "), `${index + 1}`);
   const when = make("span", { class: "time" }, isLater ? seconds(time) : "");

@@ -77,6 +77,21 @@ def number_of(line: Line, file: str, digits: int = 0) -> str:
     return f"{path.parent.name if path.stem == '__init__' else path.stem}:{line.site.line}"
 
 
+def numbers_of(lines: tuple[Line, ...], file: str) -> str:
+    """``31-33, 40``, of the outermost function: what follows upwards is one range."""
+    ranges: list[list[Line]] = []
+    least = min(line.deep for line in lines)
+    for line in lines:
+        if line.deep > least:
+            continue
+        last = ranges[-1][-1] if ranges else None
+        if last and last.site.function == line.site.function and last.site.line < line.site.line:
+            ranges[-1].append(line)
+        else:
+            ranges.append([line])
+    return ", ".join(number_of(each[0], file) + (f"-{each[-1].site.line}" if len(each) > 1 else "") for each in ranges)
+
+
 def _starts(columns: list[str], entries: list[_Entry], width: int) -> list[int]:
     """The cell at which each column begins: all that it needs before that if there is room."""
     names = [width_of(name_of(lane)) for lane in columns]
@@ -133,6 +148,7 @@ class _Telling:
     def entries(self) -> Iterator[_Entry]:
         repeats = self._repeats()
         kept = self._kept(repeats)
+        woken = self._woken(kept)
         again: dict[int, list[int]] = {}
         for index, first in repeats.items():
             again.setdefault(first, []).append(index)
@@ -156,7 +172,7 @@ class _Telling:
                         self._columns.index(moment.lane), f"({len(again[index])} more of these{until})", "aside"
                     )
             elif moment.lane not in self._columns:
-                yield from self._in_passing(moment, others)
+                yield from self._in_passing(moment, woken.get(index, ""), others)
             elif does_something(moment) and index not in repeats:
                 folded[moment.lane] += 1
         yield from _counted(folded)
@@ -237,14 +253,23 @@ class _Telling:
             return f"{'':{self._digits}} …"
         return f"{number_of(line, self._file, self._digits)} {'  ' * indent}{line.text}"
 
-    def _in_passing(self, moment: Moment, others: Counter[str]) -> Iterator[_Entry]:
-        """What a task without a column does: whom it starts, how it fails; the rest is only counted."""
+    def _woken(self, kept: set[int]) -> dict[int, str]:
+        """The steps, from where the orders part, that woke one that is shown; each with whom."""
+        shown = {index: self._story.moments[index] for index in sorted(kept)}
+        start = self._failing.parting or 0
+        return {each.woken_by: each.lane for each in shown.values() if each.woken_by and each.woken_by >= start}
+
+    def _in_passing(self, moment: Moment, woken: str, others: Counter[str]) -> Iterator[_Entry]:
+        """What a task without a column does: whom it starts or wakes, how it fails; the rest is only counted."""
         if moment.starts and moment.lane:
             names = sorted(moment.starts, key=lambda lane: self._lanes.index(lane) if lane in self._lanes else 0)
             yield _Entry(None, f"{name_of(moment.lane)} starts {_listed([name_of(lane) for lane in names])}", "aside")
         elif moment.end.startswith("raises"):
             where = "".join(f" in {self._line(line).strip()}" for line in moment.ran[-1:])
             yield _Entry(None, f"{name_of(moment.lane)} {moment.end}{where}", "fails")
+        elif woken and moment.lane and moment.ran:
+            at = f"at {numbers_of(moment.ran, self._file)}"
+            yield _Entry(None, f"{name_of(moment.lane)}, {at}, wakes {name_of(woken)}", "aside")
         elif moment.ran and not moment.lane and self._tells_callbacks:
             yield _Entry(None, f"{moment.what.rpartition('<locals>.')[2]}: {self._line(moment.ran[0]).strip()}")
         elif does_something(moment):
