@@ -86,10 +86,6 @@ const codeOf = ([number, line]) => data.functions[number].lines.find(([each]) =>
 const siteOf = ([number, line]) => `${data.functions[number].file}:${line}`;
 const seconds = (time) => `${Number(time.toFixed(6))} s`;
 
-function waits({ waitsFor }) {
-  return !waitsFor || waitsFor === "its next turn" || /^a sleep/.test(waitsFor) ? "" : `waits for ${waitsFor}`;
-}
-
 const ending = ({ end }) => (end === "is cancelled" ? "ends cancelled" : end);
 
 /** Who does what. */
@@ -170,7 +166,7 @@ function row(story, moment, previous) {
   const marks = moment.differences.flatMap(({ mark }) => [make("span", { class: "mark" }, mark), " "]);
   const name = make("span", { class: "who" }, nameOf(story, moment));
   if (moment.lane !== undefined) text.append(make("span", { class: "task" }, name, " ", ...marks));
-  const after = ending(moment) || waits(moment);
+  const after = ending(moment) || (moment.waits ? `waits for ${moment.waits}` : "");
   const what = moment.gets ?? (moment.lines.length || after || marks.length ? "" : moment.what);
   const did = make("span", { class: "did" });
   if (what) did.append(make("span", { class: "then" }, what + (after && !moment.lines.length ? "," : "")), " ");

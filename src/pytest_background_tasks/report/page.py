@@ -16,13 +16,13 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from importlib.resources import files as resources
 from typing import Any
 
 from ..sites import Site
 from .source import Line, in_short
-from .story import Failing, Moment, Story, gets_of
+from .story import Failing, Moment, Story, gets_of, wait_of
 from .table import file_of, number_of
 
 _MOST = 2000
@@ -116,13 +116,14 @@ def _data(failing: Failing, error: str, sources: Mapping[str, Sequence[str]]) ->
                 "outcome": outcome,
                 "passes": passes,
                 "lanes": story.lanes,
-                "moments": [_moment(index, story, functions, file) for index in indices],
+                "moments": [_moment(index, story, functions, file, last) for index in indices],
                 "differences": [
                     {"mark": each.mark, "sentence": each.sentence, "code": each.code, "index": each.moment}
                     for each in story.differences
                 ],
             }
             for (name, outcome, passes, story), indices in zip(stories, kept, strict=True)
+            for last in [_last(story)]
         ],
         "functions": functions.as_data(),
     }
@@ -140,12 +141,17 @@ def _kept(story: Story, parting: int | None) -> list[int]:
     return [index for place, index in enumerate(own) if place < third or place >= len(own) - third or index in around]
 
 
+def _last(story: Story) -> Set[int]:
+    """The indices of each task's last step."""
+    return set({moment.lane: index for index, moment in enumerate(story.moments) if moment.is_step}.values())
+
+
 def _is_ours(moment: Moment) -> bool:
     """Whether it is what the explorer's loop does when the test has ended."""
     return moment.what.startswith("PlayedLoop.")
 
 
-def _moment(index: int, story: Story, functions: _Functions, file: str) -> dict[str, Any]:
+def _moment(index: int, story: Story, functions: _Functions, file: str, last: Set[int]) -> dict[str, Any]:
     moment = story.moments[index]
     marks = [each.mark for each in story.differences if each.moment == index]
     lines = [
@@ -162,6 +168,7 @@ def _moment(index: int, story: Story, functions: _Functions, file: str) -> dict[
         "at": [functions.place(line) for line in moment.at],
         "ran": list(dict.fromkeys(functions.place(line) for line in moment.ran)),
         "until": [functions.place(line) for line in moment.until],
+        "waits": wait_of(moment, is_last=index in last),
         "waitsFor": moment.waits_for,
         "end": moment.end,
         "starts": [story.lanes.index(lane) for lane in moment.starts],

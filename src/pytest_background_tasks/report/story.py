@@ -166,6 +166,12 @@ def gets_of(moment: Moment, marks: Sequence[str]) -> str:
     return moment.what
 
 
+def wait_of(moment: Moment, *, is_last: bool) -> str:
+    """What a task waits for, if that is worth a word: when it goes no further, or when somebody holds that."""
+    tells = (is_last and moment.waits_for != "its next turn") or " held by " in moment.waits_for
+    return moment.waits_for if moment.is_step and tells else ""
+
+
 _ARRIVES = {
     "sleep": "its sleep ends",
     "timer": "its timer fires",

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ..amounts import amount
 from .focus import columns_of, does_something, in_order, until_the_end
 from .source import Line, in_short
-from .story import Failing, Moment, Story, gets_of
+from .story import Failing, Moment, Story, gets_of, wait_of
 from .text import Row, Span, Tone, cut, fitted, harmless, width_of
 
 _LEAST = 22  # cells for a column, on average
@@ -241,9 +241,8 @@ class _Telling:
         if gets := gets_of(moment, marks):
             parts.append((gets, "aside"))
         parts += [(self._line(line, indent), "") for line, indent in in_short(moment.ran, self._file)]
-        waits_on = self._last.get(moment.lane) == index and moment.waits_for != "its next turn"
-        if moment.is_step and moment.waits_for and (waits_on or " held by " in moment.waits_for):
-            parts.append((f"waits for {moment.waits_for}", "aside"))
+        if wait := wait_of(moment, is_last=self._last.get(moment.lane) == index):
+            parts.append((f"waits for {wait}", "aside"))
         if moment.end.startswith("raises"):
             parts.append((moment.end, "fails"))
         return parts or [(moment.end or moment.what, "aside")]
