@@ -47,7 +47,7 @@ def spawn(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         monkeypatch.setenv("PYTHON_COLORS", "0")
         pytester.makepyfile(test_it=dedent(HEAD) + dedent(source))
-        return pytester.spawn_pytest(" ".join(["-p", "pytest_background_tasks.plugin", *args]))
+        return pytester.spawn_pytest(" ".join(["-p", "pytest_background_tasks.plugin", *args]), expect_timeout=60)
 
     return spawn
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pytest_background_tasks.explorer.schedule import Cancel, Late, Raise, Schedule, Slow
+
 DOCS = Path(__file__).parents[1] / "docs"
 LINK = re.compile(r'\[[^\]]+\]\((\.\./[^) ]+\.py) "(\w+)"\)')
 
@@ -22,3 +24,19 @@ def test_each_of_our_cells_beside_our_peers_is_a_test() -> None:
     assert len(rows) > 20
     rows = [(feature, ours) for feature, ours in rows if not ours.startswith("this plugin")]
     assert [feature for feature, ours in rows if ours != "no" and not LINK.fullmatch(ours)] == []
+
+
+def test_each_form_of_the_replay_text_is_read_as_the_page_says() -> None:
+    table = (DOCS / "how-to" / "replay.md").read_text().partition("## The replay text")[2]
+    forms = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
+    assert forms[0] == "buy@0"
+    assert {form: set(Schedule.parse(form)) for form in forms if re.search("[+!]", form)} == {
+        "buy@1+2": {Late("buy", 1, by=2)},
+        "buy@1!cancel": {Cancel("buy", 1)},
+        "buy@1!cancel+0": {Cancel("buy", 1, after=0)},
+        "buy@1!slow": {Slow("buy", 1)},
+        "buy@1!ConnectionError": {Raise("buy", 1, "ConnectionError")},
+        "client:timer#2+1": {Late("client:timer#2", 0, by=1)},
+    }
+    assert Schedule.parse("") == Schedule()
+    assert Schedule.parse("client#2/buy@1+1") == Schedule([Late("client#2/buy", 1)])

@@ -350,7 +350,9 @@ def test_a_keyword_wins_over_the_command_line_and_that_over_the_ini(
             await asyncio.gather(client(), client())
     """
     result = run(source, *args)
-    result.stdout.fnmatch_lines([f"*bounded: nothing fails with up to {deviations} deviations*"])
+    result.stdout.fnmatch_lines(
+        [f"*bounded: nothing fails with up to {deviations} deviation{'s' * (deviations != 1)};*"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -502,6 +504,10 @@ def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None
         @explore(max_schedules=2)
         async def test_short():
             await twice()
+
+        @explore
+        async def test_one():
+            pass
     """
     args = ("-n1",) if plugins else ()
     result = run(source, "-v", *args, plugins=plugins)
@@ -509,6 +515,7 @@ def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None
         [
             "*PASSED (exhausted, * runs, * distinct)*",
             "*PASSED (truncated, 2 runs, * distinct)*",
+            "*PASSED (exhausted, 1 run, 1 distinct)*",
             "*- explored -*",
             "test_it.py::test_it",
             "    exhausted: nothing fails in any order of arrivals; *",

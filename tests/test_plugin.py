@@ -323,6 +323,30 @@ def test_a_failing_test_tells_what_is_held(run) -> None:
     result.stdout.fnmatch_lines(["*Captured background_tasks call*", "never run: send_mail(to='ada') held: Task-*"])
 
 
+@pytest.mark.parametrize("call", ["await background_tasks.run_all_async()", "background_tasks.run_all_sync()"])
+def test_a_failing_test_tells_that_there_was_nothing_to_run(run, call: str) -> None:
+    """Capturing that begins too late, or never, is the likeliest reason; it is no error to have nothing to run."""
+    result = run(
+        f"""
+        pytestmark = pytest.mark.asyncio
+
+        async def test_failing(background_tasks):
+            assert {call} == []
+            background_tasks.start_capturing()
+            assert not "sent"
+
+        async def test_passing(background_tasks):
+            assert {call} == []
+        """,
+        plugins=("pytest_asyncio.plugin",),
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [f"{call} had nothing to run: nothing was captured; start_capturing() comes before what starts the task"]
+    )
+    assert result.stdout.str().count("nothing was captured") == 1
+
+
 def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
     """``-p no:background_tasks``, with the plugin installed as users have it."""
     pytester.makepyfile("def test_it(background_tasks): ...")

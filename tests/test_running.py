@@ -570,3 +570,14 @@ async def test_reset_while_tasks_run(background_tasks: BackgroundTasks) -> None:
     results = await background_tasks.run_all_async()
     assert [type(result) for result in results] == [asyncio.CancelledError, asyncio.CancelledError]
     assert background_tasks.task_count == 0
+
+
+@pytest.mark.parametrize("name", ["run", "run_all", "run_until_idle", "step"])
+def test_a_verb_without_its_ending_names_the_two_that_exist(background_tasks, name: str) -> None:
+    with pytest.raises(AttributeError, match=rf"no {name}\(\).* await background_tasks.{name}_async\(.*{name}_sync\("):
+        getattr(background_tasks, name)
+
+
+def test_any_other_name_is_missing_as_usual(background_tasks) -> None:
+    with pytest.raises(AttributeError, match="'BackgroundTasks' object has no attribute 'run_everything'"):
+        background_tasks.run_everything()

@@ -118,6 +118,25 @@ def test_an_error_is_one_of_the_teardown(run, how: str) -> None:
         assert ours not in result.stdout.str()
 
 
+@pytest.mark.parametrize("style", ["auto", "long", "short"])
+@pytest.mark.parametrize("what", ["send_mail", "poll"])
+def test_an_error_shows_the_line_and_not_its_whole_module(run, what: str, style: str) -> None:
+    """However long the module is; a call over several lines is shown to its end."""
+    long = "".join(f"NUMBER_{number} = {number}\n" for number in range(300))
+    test = f"""
+        async def test_it():
+            kept.add(asyncio.create_task(  # here
+                {what}(),
+            ))
+            await turns()
+    """
+    ini = "background_tasks_leaked = error\nbackground_tasks_failed = error\n"
+    result = run(long + dedent(test), f"--tb={style}", ini=ini)
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.re_match_lines([r"[> ] +kept.add\(asyncio.create_task\(  # here", "E .*background task .*"])
+    assert len(result.outlines) < 40
+
+
 def test_several_errors_come_together(run) -> None:
     result = run(
         """
@@ -192,6 +211,42 @@ def test_a_wrong_mark_is_a_usage_error(run, arguments: str, message: str) -> Non
     result = run(LEAKING.replace("async def test", f"@pytest.mark.background_tasks({arguments})\n    async def test"))
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*test_it.py::test_it: {message.replace('[', '[[]')}*"])
+
+
+@pytest.mark.parametrize("arguments", ['leaked="error"', 'failed="ignore"', 'allow="poll"'])
+def test_a_mark_above_explore_is_a_usage_error(run, arguments: str) -> None:
+    """It would count for nothing, and the test would pass or fail in silence of that."""
+    result = run(
+        f"""
+        from pytest_background_tasks import explore
+
+        @pytest.mark.background_tasks({arguments})
+        @explore
+        async def test_it():
+            keep(poll())
+        """
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*test_it.py::test_it: *does not count above @explore*write  @explore(leaks=True)*"])
+
+
+def test_a_mark_on_a_module_is_for_the_tests_that_are_not_explored(run) -> None:
+    result = run(
+        """
+        from pytest_background_tasks import explore
+
+        pytestmark = pytest.mark.background_tasks(leaked="error")
+
+        @explore
+        async def test_explored():
+            keep(poll())
+
+        async def test_other():
+            keep(poll())
+        """
+    )
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(["ERROR test_it.py::test_other*"])
 
 
 @pytest.mark.parametrize("kind", ["failed", "leaked", "unreferenced", "deadlock"])
@@ -492,6 +547,27 @@ def test_held_and_never_run_is_a_leak(run) -> None:
     result.assert_outcomes(passed=3, warnings=1)
     result.stdout.fnmatch_lines(
         ["test_it.py::test_never_run", "*LeakedTaskWarning: background task Task-*, send_mail, was held, and never run"]
+    )
+
+
+def test_a_forgotten_await_is_told_at_its_line(run) -> None:
+    """By Python, and what it left held by us, if asked."""
+    result = run(
+        """
+        async def test_it(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(send_mail())
+            background_tasks.run_all_async()  # await is missing
+        """,
+        "--background-tasks-leaked=warn",
+    )
+    result.assert_outcomes(passed=1, warnings=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*RuntimeWarning: coroutine 'BackgroundTasks.run_all_async' was never awaited",
+            "    background_tasks.run_all_async()  # await is missing",
+            "*LeakedTaskWarning: background task Task-*, send_mail, was held, and never run",
+        ]
     )
 
 

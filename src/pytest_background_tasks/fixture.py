@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .capture.capture import Capture
 from .capture.captured import CapturedTask
@@ -53,7 +53,7 @@ class BackgroundTasks:
         self._timeout = timeout
         self._is_open = True
         self.__capture = Capture(is_own, lambda task: self._standstill.watch(task))  # noqa: PLW0108  # which is made below
-        self._random_orders: list[list[str]] = []
+        self._notes: list[str] = []  # for a test that fails
         self._standstill = Standstill(self.__capture, test_code, timeout)
         self._stepper = Stepper(self._under_way, is_own)
 
@@ -121,11 +121,7 @@ class BackgroundTasks:
         return [self._capture.view(task) for task in self._capture.held]
 
     async def run_all_async(
-        self,
-        *,
-        order: Order = "created",
-        timeout: Timeout = DEFAULT,
-        return_exceptions: bool = False,
+        self, *, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
     ) -> list[Any]:
         """Start what is held, and wait until all of it has ended, with what it starts in turn while capturing.
 
@@ -149,14 +145,10 @@ class BackgroundTasks:
         """
         __tracebackhide__ = True
         call = "await background_tasks.run_all_async({})"
-        return await self._run_async(self._prepare(self._capture.unfinished, order, call), timeout, return_exceptions)
+        return await self._run_async(self._prepare_all(order, call), timeout, return_exceptions)
 
     def run_all_sync(
-        self,
-        *,
-        order: Order = "created",
-        timeout: Timeout = DEFAULT,
-        return_exceptions: bool = False,
+        self, *, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
     ) -> list[Any]:
         """`run_all_async` without ``await``: in a `def` test, after ``asyncio.run`` or a ``TestClient`` call, anywhere.
 
@@ -165,14 +157,10 @@ class BackgroundTasks:
         """
         __tracebackhide__ = True
         call = "background_tasks.run_all_sync({})"
-        return self._run_sync(self._prepare(self._capture.unfinished, order, call), timeout, return_exceptions)
+        return self._run_sync(self._prepare_all(order, call), timeout, return_exceptions)
 
     async def run_async(
-        self,
-        *targets: Target,
-        order: Order = "created",
-        timeout: Timeout = DEFAULT,
-        return_exceptions: bool = False,
+        self, *targets: Target, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
     ) -> list[Any]:
         """`run_all_async` for the held tasks that match one of `targets`. What they start in turn runs too.
 
@@ -189,11 +177,7 @@ class BackgroundTasks:
         )
 
     def run_sync(
-        self,
-        *targets: Target,
-        order: Order = "created",
-        timeout: Timeout = DEFAULT,
-        return_exceptions: bool = False,
+        self, *targets: Target, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
     ) -> list[Any]:
         """`run_async` without ``await``; see `run_all_sync` for where."""
         __tracebackhide__ = True
@@ -228,19 +212,15 @@ class BackgroundTasks:
         'a sleep of 60 s (60 s left)'
         """
         __tracebackhide__ = True
-        run, seconds = (
-            self._prepare_rest(order, "await background_tasks.run_until_idle_async({})"),
-            seconds_of(timeout, self._timeout),
-        )
+        run = self._prepare_rest(order, "await background_tasks.run_until_idle_async({})")
+        seconds = seconds_of(timeout, self._timeout)
         run.come_to_rest(await rest_async(run, self._under_way, seconds), seconds)
 
     def run_until_idle_sync(self, *, order: Order = "created", timeout: Timeout = DEFAULT) -> None:
         """`run_until_idle_async` without ``await``; see `run_all_sync` for where."""
         __tracebackhide__ = True
-        run, seconds = (
-            self._prepare_rest(order, "background_tasks.run_until_idle_sync({})"),
-            seconds_of(timeout, self._timeout),
-        )
+        run = self._prepare_rest(order, "background_tasks.run_until_idle_sync({})")
+        seconds = seconds_of(timeout, self._timeout)
         run.come_to_rest(rest_sync(run, self._under_way, seconds), seconds)
 
     async def step_async(self, target: Target, /, *, timeout: Timeout = DEFAULT) -> CapturedTask:
@@ -340,6 +320,25 @@ class BackgroundTasks:
             )
         return self.__capture
 
+    if not TYPE_CHECKING:  # else every name would be one
+
+        def __getattr__(self, name: str) -> Any:
+            """A running verb without its ending is the likeliest wrong guess."""
+            __tracebackhide__ = True
+            if hasattr(type(self), f"{name}_async"):
+                raise AttributeError(
+                    f"background_tasks has no {name}(); write  await background_tasks.{name}_async(...)  "
+                    f"or, without await,  background_tasks.{name}_sync(...)"
+                )
+            return object.__getattribute__(self, name)
+
+    def _prepare_all(self, order: Order, call: str) -> Run:
+        __tracebackhide__ = True
+        if not self._capture.tasks:
+            why = "nothing was captured; start_capturing() comes before what starts the task"
+            self._notes.append(f"{call.format('')} had nothing to run: {why}")
+        return self._prepare(self._capture.unfinished, order, call)
+
     def _prepare_rest(self, order: Order, call: str) -> Run:
         __tracebackhide__ = True
         run = self._prepare(self._capture.stopped, order, call)
@@ -350,7 +349,8 @@ class BackgroundTasks:
         __tracebackhide__ = True
         starting = ordered(held, self._capture.view, order, self._test, call)
         if order == "random":
-            self._random_orders.append([task.get_name() for task in starting])
+            names = ", ".join(task.get_name() for task in starting)
+            self._notes.append(f"order='random' (seed {self._test!r}) started: {names}")
         return Run(self._capture, held, starting)
 
     async def _run_async(self, run: Run, timeout: Timeout, return_exceptions: bool) -> list[Any]:
@@ -383,10 +383,8 @@ class BackgroundTasks:
         return self._standstill.lost_error or self._capture.error
 
     def _told(self) -> str:
-        """What is to be told when the test fails: what ``order="random"`` has chosen, and what is held."""
-        orders = (f"order='random' (seed {self._test!r}) started: {', '.join(names)}" for names in self._random_orders)
-        held = (f"never run: {task.told}" for task in self.held_tasks)
-        return "\n".join([*orders, *held])
+        """What is to be told when the test fails: what its running calls have noted, and what is held."""
+        return "\n".join([*self._notes, *(f"never run: {task.told}" for task in self.held_tasks)])
 
     def _close(self) -> None:
         """End of the test: nothing is held, nothing is patched, nothing of what was captured goes on."""

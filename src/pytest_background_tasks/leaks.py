@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from .amounts import amount
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -37,10 +39,6 @@ def summary(leaks: list[Leak]) -> Iterator[str]:
     """The lines of pytest's terminal summary."""
     tasks = sum(leak.tests.total() for leak in leaks)
     tests = len(set().union(*(leak.tests for leak in leaks)))
-    yield f"{_number(tasks, 'task')} in {_number(tests, 'test')}, by the line that creates them:"
+    yield f"{amount(tasks, 'task')} in {amount(tests, 'test')}, by the line that creates them:"
     for line, counts in leaks:
-        yield f"{counts.total():6d} in {_number(len(counts), 'test')}: {line}"
-
-
-def _number(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+        yield f"{counts.total():6d} in {amount(len(counts), 'test')}: {line}"

@@ -166,9 +166,11 @@ def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None)
     raising = ast.parse("raise error from cause")
     for node in ast.walk(raising):
         if isinstance(node, (ast.stmt, ast.expr)):  # no columns: they would underline something else there
-            node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = at.line, at.line, 0, 0
+            node.col_offset = node.end_col_offset = 0
+    # The code begins at that line: pytest shows a traceback's code from where it begins.
+    code = compile(raising, at.file, "exec").replace(co_name=at.function, co_firstlineno=at.line)
     try:
-        exec(compile(raising, at.file, "exec").replace(co_name=at.function), {"error": error, "cause": cause})
+        exec(code, {"error": error, "cause": cause})
     except BackgroundTaskWarning:
         return error
     raise AssertionError("it has been raised")
@@ -178,10 +180,15 @@ def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
     """What is reported of a test.
 
     Raises:
-        pytest.UsageError: if one of its marks is wrong.
+        pytest.UsageError: if one of its marks is wrong, or stands above ``@explore``.
     """
     if "background_tasks" not in item.keywords:  # of itself or of what it is in; asked for every test
         return defaults
+    if item.get_closest_marker("explore") and any(mark.name == "background_tasks" for mark in item.own_markers):
+        raise pytest.UsageError(
+            f"{item.nodeid}: @pytest.mark.background_tasks(...) does not count above @explore: a background task that "
+            f"fails unseen always fails such a test; to look for leaks write  @explore(leaks=True)"
+        )
     marks = [(mark.args, mark.kwargs) for mark in item.iter_markers("background_tasks")]
     try:
         return modes_of(defaults, marks)

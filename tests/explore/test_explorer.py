@@ -117,14 +117,14 @@ def test_exhausted_says_what_is_included() -> None:
 def test_bounded() -> None:
     exploration = Explorer(max_deviations=1).explore(two_clients)
     assert (exploration.verdict, exploration.deviations) == ("bounded", 1)
-    assert "bounded: nothing fails with up to 1 deviations; " in str(exploration)
+    assert "bounded: nothing fails with up to 1 deviation; " in str(exploration)
 
 
 def test_truncated() -> None:
     first = Explorer(max_deviations=1).explore(two_clients).runs
     exploration = Explorer(max_schedules=first + 3, max_deviations=5).explore(two_clients)
     assert (exploration.verdict, exploration.runs, exploration.deviations) == ("truncated", first + 3, 1)
-    assert f"nothing has failed yet; all with up to 1 deviations were tried; {first + 3} runs" in str(exploration)
+    assert f"nothing has failed yet; all with up to 1 deviation were tried; {first + 3} runs" in str(exploration)
 
 
 def test_what_could_be_bounded_but_for_the_budget_is_truncated() -> None:

@@ -73,6 +73,13 @@ def test_it_reads_like_this() -> None:
     assert set(str(schedule).split(", ")) == set(text.split(", "))
 
 
+def test_one_schedule_has_one_text() -> None:
+    """By task and step, and several deviations of one step by their text; its repr makes it again."""
+    schedule = Schedule.parse("b@0!slow, a@10+1, a@2!slow, a@2+1, a@2!cancel")
+    assert str(schedule) == "a@2!cancel, a@2!slow, a@2+1, a@10+1, b@0!slow"
+    assert repr(schedule) == "Schedule.parse('a@2!cancel, a@2!slow, a@2+1, a@10+1, b@0!slow')"
+
+
 def test_no_text_is_asyncios_own_order() -> None:
     assert Schedule.parse("") == Schedule.parse("  ") == Schedule()
     assert not Schedule()
@@ -126,6 +133,7 @@ A schedule reads like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
         (lambda: Late("a", 1, by=0), "by=0: to be late is to enter 1 place later, or more"),
         (lambda: Cancel("a", 1, after=-1), "after=-1: places are counted from 0"),
         (lambda: Raise("a", 1, "no name"), "error='no name': the name of an exception's class"),
+        (lambda: Raise("a", 1, "cancel"), "error='cancel': the name of an exception's class"),
         (lambda: Raise("a", 1, "slow"), "error='slow': the name of an exception's class"),
     ],
 )

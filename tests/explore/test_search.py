@@ -2,16 +2,18 @@
 
 import asyncio
 import itertools
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Late, Schedule
+from pytest_background_tasks import Late, Schedule, Slow, Trace
 from pytest_background_tasks.explorer.options import Options
 from pytest_background_tasks.explorer.play import Scenario, play
-from pytest_background_tasks.explorer.search import Search
+from pytest_background_tasks.explorer.search import Search, extensions, later, next_place
 from pytest_background_tasks.explorer.surroundings import Surroundings
 from pytest_background_tasks.explorer.threads import HelperThread
 from pytest_background_tasks.own import OwnCode
@@ -53,7 +55,7 @@ Facts = tuple[Any, ...]
 
 def searched(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
     """All different runs that the search finds, and how many it plays for that."""
-    options, found, runs = Options(is_own=OWN, max_deviations=99), set(), 0
+    options, found, runs, given = Options(is_own=OWN, max_deviations=99), set(), 0, set()
     search = Search(options, seed)
     with HelperThread() as helper, Surroundings(may_raise=True):
         while (schedule := search.next()) is not None:
@@ -61,6 +63,8 @@ def searched(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
             search.saw(Schedule(run.schedule - set(run.unused)), run.trace)
             found.add(run.trace.facts)
             runs += 1
+            given.add(schedule)
+    assert len(given) == runs, "nothing is given twice"
     assert search.is_complete
     assert search.distinct == len(found)
     return found, runs
@@ -95,3 +99,89 @@ def test_exhausted_equals_brute_force(programs: list[Job], seed: int) -> None:
     assume(runs < 500)
     everything = brute_force(scenario, farthest=6)
     assert everything <= found
+
+
+def seen(*rows: tuple[str, int, int], **more: Any) -> Trace:
+    """A trace of answered steps: who, which step, and where it entered."""
+    return Trace(tuple((who, number, "value", 0.0, "yield", entry, 0, None) for who, number, entry in rows), **more)
+
+
+@pytest.mark.parametrize(
+    ("entry", "made_ready", "others", "disturbed", "place"),
+    [
+        (4, 0, [], set(), None),
+        (4, 0, [4], set(), 5),  # behind what is queued with it
+        (4, 0, [5], set(), 7),  # behind what comes late, at the place after its own
+        (4, 0, [6], set(), 7),  # behind what arrives
+        (4, 1, [8], set(), None),  # that one follows from itself
+        (4, 1, [8, 8], set(), 9),
+        (4, 1, [10], set(), 11),  # what arrives does not
+        (4, 1, [8], {2}, 9),  # nobody knows which one follows, since one was taken out of that queue
+        (4, 1, [8], {0, 3}, None),
+        (4, 0, [13], set(), 15),
+        (5, 0, [6], set(), 7),
+    ],
+)
+def test_late_is_just_late_enough(
+    entry: int, made_ready: int, others: list[int], disturbed: set[int], place: int | None
+) -> None:
+    """To come behind the next thing that does not follow from the late step itself."""
+    rows = [("a", 1, "value", 0.0, "yield", entry, made_ready, None)]
+    rows += [("b", number, "value", 0.0, None, other, 0, None) for number, other in enumerate(others)]
+    assert next_place(Trace(tuple(rows), disturbed=frozenset(disturbed)), 0) == place
+
+
+def test_time_stands_still_for_lateness() -> None:
+    rows = tuple(("ab"[at], 1, "value", float(at), "sleep", 4, 0, None) for at in (0, 1))
+    assert next_place(Trace(rows), 0) is None
+
+
+def test_a_deviation_more() -> None:
+    """Of another kind also at the same step; but nothing twice there, and one cancellation in all."""
+    trace = seen(("a", 1, 4), ("b", 1, 4), cancellable=frozenset({"b"}))
+    options = Options(is_own=OWN, slow=True)
+
+    def texts(text: str) -> list[str]:
+        schedule = Schedule.parse(text)
+        return sorted(str(Schedule(longer - schedule)) for longer in extensions(schedule, trace, options))
+
+    assert texts("") == ["a@1!slow", "a@1+1", "b@1!cancel", "b@1!slow"]
+    assert texts("a@1+1") == ["a@1!slow", "b@1!cancel", "b@1!slow"]
+    assert texts("a@1!slow, b@1!cancel") == ["a@1+1", "b@1!slow"]
+
+
+def test_later_again() -> None:
+    """In place of the lateness that there was, as far as something is left to come behind."""
+    schedule = Schedule.parse("a@1+1, b@1!slow")
+    assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 6)))) == [Schedule.parse("a@1+2, b@1!slow")]
+    assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 13)))) == [Schedule.parse("a@1+6, b@1!slow")]
+    assert list(later(schedule, seen(("a", 1, 5)))) == []
+
+
+def test_a_task_is_cancelled_wherever_something_has_happened_while_it_waits() -> None:
+    """And when it goes on; never twice where nothing has happened in between."""
+    others = [("b", number, entry) for number, entry in enumerate([4, 8, 8, 10, 14, 16])]
+    trace = seen(("a", 0, 4), *others, ("a", 1, 16), cancellable=frozenset({"a"}))
+    called = Trace((*trace.rows, ("a", 2, "call", 0.0, None, 20, 0, None)), trace.cancellable)
+    found = [str(schedule) for schedule in extensions(Schedule(), called, Options(is_own=OWN)) if "!" in str(schedule)]
+    assert found == ["a@0!cancel", "a@1!cancel", "a@1!cancel+0", "a@1!cancel+1", "a@1!cancel+3"]
+
+
+def test_runs_differ_by_what_happened_and_by_the_faults_in_it() -> None:
+    """Not by lateness that has changed nothing."""
+    search, trace = Search(Options(is_own=OWN), 0), seen(("a", 1, 4))
+    for schedule, distinct in ((Schedule(), 1), (Schedule([Late("a", 1)]), 1), (Schedule([Slow("a", 1)]), 2)):
+        search.saw(schedule, trace)
+        assert search.distinct == distinct
+
+
+def test_random_walks_are_late_a_third_of_the_time_and_rarely_by_much() -> None:
+    """By one place half of the times, by two a quarter."""
+    search = Search(Options(is_own=OWN, max_deviations=0, samples=3000), 0)
+    assert search.next() == Schedule()
+    search.saw(Schedule(), seen(("a", 1, 4), ("b", 1, 4)))
+    counts = Counter(each.by for _ in range(3000) for each in search.next() or () if isinstance(each, Late))
+    assert search.next() is None
+    late = counts.total()
+    assert late / 6000 == pytest.approx(1 / 3, abs=0.03)
+    assert [counts[by] / late for by in (1, 2, 3)] == pytest.approx([1 / 2, 1 / 4, 1 / 8], abs=0.03)

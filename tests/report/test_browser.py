@@ -97,7 +97,7 @@ def test_it_opens_at_what_is_different(open_page: Open) -> None:
     """In the failing order; the sentence above leads back to it."""
     page = open_page()
     assert (order(page), chosen(page)) == ("failing order", 7)
-    assert "Different from usual: add#1 waits for asyncio.sleep(0)" in page.locator("#detail").inner_text()
+    assert "Different from usual: add#1 gets its answer late, at " in page.locator("#detail").inner_text()
     page.keyboard.press("Home")
     page.get_by_role("button", name="asyncio's order").click()
     page.locator("#differences").get_by_role("button", name="step 7").click()
@@ -180,6 +180,38 @@ def test_a_step_shows_its_lines_what_it_waits_for_and_who_woke_it(open_page: Ope
     assert chosen(page) == 12
 
 
+def test_the_lines_that_a_step_ran_stand_in_its_row_and_are_marked_in_the_source(open_page: Open) -> None:
+    """Not only those at which it goes on and stops."""
+    page = open_page()
+    page.locator("#step-1").click()
+    assert page.locator("#step-1 code").all_inner_texts() == [
+        "40 for _ in range(turns):",
+        "42 before = total",
+        "43 await look_up()",
+    ]
+    assert [line.inner_text().split("\n")[0] for line in page.locator("#detail .ran").all()] == ["40", "42", "43"]
+
+
+def test_a_deviation_is_told_at_one_moment_in_its_own_words(open_page: Open, explored) -> None:
+    """Not at the end of the sleep too, which only lets the task go on."""
+    page = open_page(explored(late_sleep, arrivals="sleep"))
+    assert page.locator("li .mark").all_inner_texts() == ["goes on late"]
+    assert "wakes late from its sleep" in page.locator("#differences").inner_text()
+
+
+async def late_sleep() -> None:
+    import asyncio
+
+    seen = []
+
+    async def nap(number: int) -> None:
+        await asyncio.sleep(1)
+        seen.append(number)
+
+    await asyncio.gather(nap(1), nap(2))
+    assert seen == [1, 2]
+
+
 def test_what_has_raised_is_marked_and_others_are_where_they_are(open_page: Open) -> None:
     page = open_page()
     page.keyboard.press("End")
@@ -257,11 +289,12 @@ def test_hostile_text_is_text(open_page: Open, lost: Failing, name: str) -> None
                 lane=called.get(moment.lane, ""),
                 starts=tuple(map(called.__getitem__, moment.starts)),
                 waits_for=moment.waits_for and name,
-                deviation=moment.deviation and name,
+                ran=tuple(replace(line, text=name) for line in moment.ran),
             )
             for moment in story.moments
         )
-        return Story(lanes, tuple(moments))
+        differences = (replace(each, mark=name, sentence=name, code=name) for each in story.differences)
+        return Story(lanes, tuple(moments), tuple(differences))
 
     assert lost.usual is not None
     failing = Failing(hostile(lost.usual), hostile(lost.here), lost.parting)
@@ -329,7 +362,7 @@ def test_a_screen_reader_hears_the_step_that_is_chosen(open_page: Open) -> None:
     page = open_page()
     status = page.get_by_role("status")
     assert status.inner_text().startswith("Step 7: add#1 goes on at ")
-    assert "Different from usual: add#1 waits for" in status.inner_text()
+    assert "Different from usual: add#1 gets its answer late, at " in status.inner_text()
     page.keyboard.press("Home")
     assert status.inner_text().startswith(
         "Step 1: main starts, starts add#1 and add#2 and hold#1 and hold#2, then waits"
@@ -344,7 +377,7 @@ def test_everything_has_a_name(open_page: Open) -> None:
         '- group "Order shown"',
         '- button "failing order" [pressed]',
         '- listbox "Steps of failing order"',
-        '- option "Step 7 add#1 not as usual returns" [selected]',
+        '- option "Step 7 add#1 goes on late 44 total = before + 1 returns" [selected]',
         '- region "The chosen step"',
         '- button "Next"',
     ):

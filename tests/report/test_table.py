@@ -45,7 +45,6 @@ def stories(draw: st.DrawFn, names: list[str]) -> Story:
         starts=st.sampled_from([(), (), tuple(names)]),
         woken_by=st.none(),
         time=st.sampled_from([0.0, 0.5]),
-        deviation=st.just(""),
         ran=st.lists(lines, max_size=2).map(tuple) | st.lists(lines, min_size=9, max_size=9).map(tuple),
     )
     moments = draw(st.lists(moment, max_size=8)) * draw(st.sampled_from([1, 1, 10]))
@@ -87,7 +86,7 @@ def test_every_deviation_is_to_be_seen(failing: Failing, width: int) -> None:
 
 def moment(lane: str, *numbers: int, end: str = "", **rest: object) -> Moment:
     ran = tuple(Line(Site("/a.py", number, lane), f"line {number}") for number in numbers)
-    return replace(Moment(lane, "goes on", True, (), (), "", end, (), None, 0.0, "", ran), **rest)  # type: ignore[arg-type]
+    return replace(Moment(lane, "goes on", True, (), (), "", end, (), None, 0.0, ran), **rest)  # type: ignore[arg-type]
 
 
 def shown(*moments: Moment, width: int = 80, parting: int | None = None) -> list[str]:
@@ -133,3 +132,17 @@ def test_what_is_no_column_is_counted() -> None:
     moments = [moment(f"task {number}", number) for number in range(1, 21)]
     rows = shown(*moments, width=80, parting=0)
     assert rows[-1] == "not shown: 1 step of task 4, 1 step of task 5, 1 step of task 6 and 14 more"
+
+
+def test_who_wakes_a_task_with_a_column_is_told_if_it_has_none() -> None:
+    """It has made a difference; of the others, steps are only counted."""
+    names = [f"task {number}" for number in range(1, 5)]
+    moments = [
+        *(moment(name, number) for number, name in enumerate(names, 1)),
+        moment("task 4", 8, 9),
+        moment("task 1", 5, woken_by=4),
+    ]
+    differences = (Difference("task 1", "goes on late", "", "", 5),)
+    here = Story(tuple(names), tuple(moments), differences)
+    shown = plain(table(Failing(Story(tuple(names), tuple(moments)), here, 2), 30))
+    assert "task 4, at 8-9, wakes task 1" in shown

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from ..amounts import amount
 from ..capture.capture import Capture
 from ..capture.held import HeldTask
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
@@ -135,11 +136,10 @@ class Run:
         )
 
     def _timed_out(self, unfinished: list[HeldTask], timeout: float | None) -> BackgroundTasksTimeout:
-        number = "1 background task" if len(unfinished) == 1 else f"{len(unfinished)} background tasks"
         stories = "".join(f"\n  {story(task, self._capture.is_own)}" for task in unfinished)
         after = "" if timeout is None else f" within {timeout:g} s"
         return BackgroundTasksTimeout(
-            f"{number} did not end{after}:{stories}\n"
+            f"{amount(len(unfinished), 'background task')} did not end{after}:{stories}\n"
             f"Give it what it waits for, cancel it, or allow more time, timeout=… (seconds).\n"
             f"One that never ends need not be held:  "
             f"background_tasks.start_capturing(ignore={unfinished[0].call.function!r})"

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from ..amounts import amount
 from .schedule import Schedule
 from .trace import Trace
 
@@ -97,11 +98,12 @@ class Exploration:
     passing: tuple[Schedule, ...] = ()
 
     def __str__(self) -> str:
-        cut = f", {self.cut} cut short by the cancellation (gather(..., return_exceptions=True) lets them go on)"
-        return (
-            f"{self.verdict}: {self._what}; {self.runs} runs, {self.distinct} distinct{cut if self.cut else ''}, "
-            f"in {self.seconds:.3g} s{self._mended}"
-        )
+        counts = f"{amount(self.runs, 'run')}, {self.distinct} distinct"
+        if self.cut:
+            counts += (
+                f", {self.cut} cut short by the cancellation (gather(..., return_exceptions=True) lets them go on)"
+            )
+        return f"{self.verdict}: {self._what}; {counts}, in {self.seconds:.3g} s{self._mended}"
 
     @property
     def _what(self) -> str:
@@ -110,10 +112,10 @@ class Exploration:
         if self.verdict == "exhausted":
             return f"nothing fails in any order of arrivals; {_listed(self.faults)}"
         if self.verdict == "bounded":
-            return f"nothing fails with up to {self.deviations} deviations"
+            return f"nothing fails with up to {amount(self.deviations, 'deviation')}"
         if self.verdict == "replayed":
             return f"{self.passing[0] or _ASYNCIO} does not fail"
-        return f"nothing has failed yet; all with up to {self.deviations} deviations were tried"
+        return f"nothing has failed yet; all with up to {amount(self.deviations, 'deviation')} were tried"
 
     @property
     def _mended(self) -> str:

@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 from typing import Any
 
+from ..amounts import amount
 from ..errors import Deadlock, LeakedTasks, Livelock
 from ..waits import wait_of
 from .loop import PlayedLoop
@@ -36,7 +37,7 @@ def _deadlock(loop: PlayedLoop, options: Options) -> Deadlock:
 def _livelock(loop: PlayedLoop, options: Options) -> Livelock:
     trace = loop.trace()
     counts = Counter(step.who for step in trace.steps).most_common(_BUSIEST)
-    busiest = ", ".join(f"{trace.shown(who)} ({count} steps)" for who, count in counts)
+    busiest = ", ".join(f"{trace.shown(who)} ({amount(count, 'step')})" for who, count in counts)
     return Livelock(
         f"more than max_steps={options.max_steps} steps, and no end\n  busiest: {busiest}{_waits(loop, options)}"
     )

@@ -94,8 +94,10 @@ class Verbose:
         known = dict(report.user_properties)
         if "explore_verdict" not in known:
             return None
+        from ..amounts import amount
+
         cut = f", {known['explore_cut']} cut short" if "explore_cut" in known else ""
-        counts = f"{known['explore_runs']} runs, {known['explore_distinct']} distinct{cut}"
+        counts = f"{amount(known['explore_runs'], 'run')}, {known['explore_distinct']} distinct{cut}"
         return "passed", ".", f"PASSED ({known['explore_verdict']}, {counts})"
 
 

@@ -34,8 +34,10 @@ function prepare(story) {
   const places = new Map(story.moments.map((moment, place) => [moment.index, place]));
   const steps = story.lanes.map(() => []); // places of each lane's steps
   story.moments.forEach((moment, place) => {
-    Object.assign(moment, { place, at: moment.at ?? [], until: moment.until ?? [], starts: moment.starts ?? [] });
-    moment.made = [];
+    Object.assign(moment, { place, at: moment.at ?? [], ran: moment.ran ?? [], until: moment.until ?? [] });
+    Object.assign(moment, { starts: moment.starts ?? [], lines: moment.lines ?? [], made: [] });
+    moment.differences = story.differences.filter((each) => each.index === moment.index);
+    moment.isOdd = moment.differences.length > 0;
     if (moment.isStep) {
       moment.nth = steps[moment.lane].length;
       moment.before = story.moments[steps[moment.lane].at(-1)];
@@ -60,14 +62,17 @@ function prepare(story) {
   }
   story.steps = steps;
   story.height = line;
-  story.first = story.moments.find((moment) => moment.deviation) ?? partingOf(story) ?? story.moments.at(-1);
+  story.first = story.moments.find((moment) => moment.isOdd) ?? partingOf(story) ?? story.moments.at(-1);
   return story;
 }
 
 /** What is said above a moment's row: that steps are left out, or that the orders part. */
 function note(story, moment) {
   const before = story.moments[moment.place - 1]?.index ?? -1;
-  if (moment.index > before + 1) return `${moment.index - before - 1} steps are left out here`;
+  if (moment.index > before + 1) {
+    const count = moment.index - before - 1;
+    return count === 1 ? "1 step is left out here" : `${count} steps are left out here`;
+  }
   if (moment.index !== data.parting) return "";
   const other = data.stories.find((each) => each !== story);
   const there = other.moments.find((each) => each.index === data.parting);
@@ -79,20 +84,7 @@ const partingOf = (story) => story.moments.find((moment) => moment.index === dat
 const nameOf = (story, moment) => (moment.lane === undefined ? "" : story.lanes[moment.lane]);
 const codeOf = ([number, line]) => data.functions[number].lines.find(([each]) => each === line)?.[1].trim() ?? "";
 const siteOf = ([number, line]) => `${data.functions[number].file}:${line}`;
-const isSame = (one, other) => one && other && one[0] === other[0] && one[1] === other[1];
 const seconds = (time) => `${Number(time.toFixed(6))} s`;
-
-/** The lines to which a step has got: those from where its stack has changed. */
-function reached({ at, until, end, nth }) {
-  if (end && !end.startsWith("raises")) return [];
-  if (nth === 0) return until;
-  const changed = until.findIndex((each, depth) => !isSame(each, at[depth]));
-  return changed < 0 ? until : until.slice(changed);
-}
-
-function waits({ waitsFor }) {
-  return !waitsFor || waitsFor === "its next turn" || /^a sleep/.test(waitsFor) ? "" : `waits for ${waitsFor}`;
-}
 
 const ending = ({ end }) => (end === "is cancelled" ? "ends cancelled" : end);
 
@@ -102,6 +94,9 @@ function told(story, moment) {
   if (!name) return moment.what;
   return `${name}${moment.what.startsWith("its ") ? ":" : ""} ${moment.what}`;
 }
+
+/** What is different at a moment, in sentences. */
+const differs = ({ differences }) => `Different from usual: ${differences.map((each) => each.sentence).join("; ")}`;
 
 /** A step in one sentence. */
 function sentence(story, moment) {
@@ -136,7 +131,7 @@ function drawing(story, width) {
       const { before, waker } = moment;
       const since = [before, waker].filter(Boolean).sort((one, other) => other.place - one.place)[0] ?? moment;
       if (before) paths.waits += `M${x(lane)} ${y(before)}V${y(since)}`;
-      paths[moment.deviation ? "late" : "ready"] += `M${x(lane)} ${y(moment.deviation && before ? before : since)}V${y(moment)}`;
+      paths[moment.isOdd ? "late" : "ready"] += `M${x(lane)} ${y(moment.isOdd && before ? before : since)}V${y(moment)}`;
       if (moment.end) paths.end += `M${x(lane) - 7} ${y(moment) + 9}h14`;
     }
     const last = story.moments[places.at(-1)];
@@ -147,7 +142,7 @@ function drawing(story, width) {
     const arrow = arrowTo(moment, x, y);
     if (arrow) { paths.wakes += arrow.line; paths.heads += arrow.head; }
     const radius = moment.isStep ? 5 : 3.5;
-    const kind = `${moment.isStep ? "" : "call"}${moment.deviation ? " odd" : ""}`;
+    const kind = `${moment.isStep ? "" : "call"}${moment.isOdd ? " odd" : ""}`;
     marks.push(draw("circle", { cx: x(moment.lane), cy: y(moment), r: Math.min(radius, width * 7), class: kind }));
   }
   svg.append(...Object.entries(paths).map(([kind, d]) => draw("path", { class: kind, d })), ...marks);
@@ -166,18 +161,21 @@ function arrowTo(moment, x, y) {
 
 function row(story, moment, previous) {
   const { index, time } = moment;
-  const kinds = [moment.isStep ? "step" : "call", moment.deviation && "odd", moment.note && "noted"];
+  const kinds = [moment.isStep ? "step" : "call", moment.isOdd && "odd", moment.note && "noted"];
   const text = make("span", { class: "text" });
-  const mark = moment.deviation ? [make("span", { class: "mark" }, "not as usual"), " "] : [];
-  if (moment.lane !== undefined) text.append(make("span", { class: "task" }, make("span", { class: "who" }, nameOf(story, moment)), " ", ...mark));
-  const plain = moment.what === "goes on" && (moment.until.length || moment.end);
-  const places = reached(moment);
-  const after = ending(moment) || waits(moment);
-  if (!plain) text.append(make("span", { class: "then" }, moment.what + (after && !places.length ? "," : "")), " ");
-  places.forEach((place, depth) => {
-    text.append(depth ? " " : "", make("code", depth ? { class: "inner" } : {}, `${depth ? "\u203a " : ""}${codeOf(place)}`));
-  });
-  if (after) text.append(" ", make("span", { class: "then" }, after));
+  const marks = moment.differences.flatMap(({ mark }) => [make("span", { class: "mark" }, mark), " "]);
+  const name = make("span", { class: "who" }, nameOf(story, moment));
+  if (moment.lane !== undefined) text.append(make("span", { class: "task" }, name, " ", ...marks));
+  const after = ending(moment) || (moment.waits ? `waits for ${moment.waits}` : "");
+  const what = moment.gets ?? (moment.lines.length || after || marks.length ? "" : moment.what);
+  const did = make("span", { class: "did" });
+  if (what) did.append(make("span", { class: "then" }, what + (after && !moment.lines.length ? "," : "")), " ");
+  const codes = moment.lines.flatMap(([number, code, deep]) => [
+    make("code", deep ? { class: "inner" } : {}, make("span", { class: "at" }, number), ` ${code}`), " ",
+  ]);
+  if (codes.length) did.append(make("span", { class: "codes" }, ...codes), " ");
+  if (after) did.append(make("span", { class: "then" }, after));
+  text.append(did);
   const isLater = time !== (previous?.time ?? 0);
   const number = make("span", { class: "no" }, make("span", { class: "unseen" }, "Step "), `${index + 1}`);
   const when = make("span", { class: "time" }, isLater ? seconds(time) : "");
@@ -226,7 +224,7 @@ function detail(story, moment) {
   if (made.length) fact("Makes ready", ...made.flatMap((each) => [jump(story, each), " "]));
   if (story.moments.at(-1).time > 0) fact("Virtual time", seconds(moment.time));
   panel.replaceChildren(heading, make("p", {}, sentence(story, moment)));
-  if (moment.deviation) panel.append(make("p", { class: "deviation" }, make("strong", {}, "Different from usual: "), moment.deviation));
+  if (moment.isOdd) panel.append(make("p", { class: "deviation" }, differs(moment)));
   panel.append(facts, ...sources(moment), ...others(story, moment));
   panel.scrollTop = 0;
 }
@@ -246,21 +244,23 @@ function wakerOf(story, moment) {
   return [jump(story, waker), by];
 }
 
-/** The functions that a step was in, outermost first, with the lines at which it went on and at which it stopped. */
-function sources({ at, until, end, nth }) {
+/** The functions that a step was in, outermost first, with the lines that it ran, at which it went on and stopped. */
+function sources({ at, ran, until, end, nth }) {
   const said = new Map();
   const say = (places, kind, words) => places.forEach(([number, line], depth) => {
     const lines = said.get(number) ?? said.set(number, new Map()).get(number);
     const isInner = depth === places.length - 1;
     const before = lines.get(line);
     const text = isInner ? words : ""; // further out it only waits for what is within
-    lines.set(line, { kind, text: [before?.text, text].filter(Boolean).join(", ") });
+    lines.set(line, { kind: kind || before?.kind, text: [before?.text, text].filter(Boolean).join(", ") });
   });
   say(at, "at", nth === 0 ? "starts here" : "goes on here");
+  ran.forEach((place) => say([place], "", ""));
   say(until, end ? "raised" : "until", end ? `${end}` : "then waits here");
   return [...said].map(([number, lines]) => {
     const { name, file, lines: source } = data.functions[number];
     const marked = [...lines.keys()];
+    const hasRun = (each) => ran.some(([other, line]) => other === number && line === each);
     const margin = Math.min(...source.filter(([, text]) => text).map(([, text]) => text.search(/\S/)));
     const shown = source.length <= 40 ? source : source.filter(([each]) => marked.some((line) => Math.abs(line - each) <= 8));
     const box = make("div", { class: "lines", tabindex: "0", role: "group", "aria-label": `Source of ${name}` });
@@ -269,10 +269,10 @@ function sources({ at, until, end, nth }) {
       if (last !== null && each > last + 1) box.append(make("div", {}, make("span", { class: "no" }, "\u22ef")));
       const note = lines.get(each);
       const code = make("code", {}, text.slice(margin));
-      box.append(make("div", note ? { class: note.kind } : {}, make("span", { class: "no" }, `${each}`), code, make("span", { class: "said" }, note?.text ?? "")));
+      box.append(make("div", note ? { class: `${note.kind ?? ""} ${hasRun(each) ? "ran" : ""}` } : {}, make("span", { class: "no" }, `${each}`), code, make("span", { class: "said" }, note?.text ?? "")));
       last = each;
     }
-    const caption = make("figcaption", {}, make("b", {}, name), make("span", {}, `${file}:${marked.at(-1)}`));
+    const caption = make("figcaption", {}, make("b", {}, name), make("span", {}, `${file}:${until.find(([other]) => other === number)?.[1] ?? marked.at(-1)}`));
     return make("figure", { class: "source" }, caption, ...(shown.length ? [box] : []));
   });
 }
@@ -312,7 +312,7 @@ function choose(moment) {
   svg.querySelector(".chosen.heads").setAttribute("d", arrow?.head ?? "");
   document.querySelectorAll(".lanes span").forEach((head, lane) => head.classList.toggle("chosen", lane === moment.lane));
   detail(shown, moment);
-  $("status").textContent = `Step ${moment.index + 1}: ${sentence(shown, moment)} ${moment.deviation ? `Different from usual: ${moment.deviation}` : ""}`;
+  $("status").textContent = `Step ${moment.index + 1}: ${sentence(shown, moment)} ${moment.isOdd ? differs(moment) : ""}`;
 }
 
 /** Brings a row into view, and leaves the page where it is. */
@@ -345,7 +345,7 @@ const moves = {
   Home: () => shown.moments[0],
   End: () => shown.moments.at(-1),
   d: () => {
-    const different = shown.moments.filter((each) => each.deviation || each.index === data.parting);
+    const different = shown.moments.filter((each) => each.isOdd || each.index === data.parting);
     return different.find((each) => each.place > chosen.place) ?? different[0];
   },
 };
@@ -382,12 +382,17 @@ $("scroll").addEventListener("pointerleave", (event) => {
 // The rest of the page.
 
 function differences() {
-  const odd = stories.at(-1).moments.filter((moment) => moment.deviation);
   if (stories.length === 1) return [make("p", {}, "It fails in asyncio's usual order.")];
-  const items = odd.map((moment) => make("li", {}, `${moment.deviation} `, button(`step ${moment.index + 1}`, () => {
-    if (shown !== stories.at(-1)) show(stories.at(-1));
-    choose(moment);
-  })));
+  const failing = stories.at(-1);
+  const items = failing.differences.map(({ sentence, code, index }) => {
+    const moment = index === null ? undefined : failing.moments.find((each) => each.index === index);
+    const where = moment && button(`step ${index + 1}`, () => {
+      if (shown !== failing) show(failing);
+      choose(moment);
+    });
+    const otherwise = index === null ? "(not before the end)" : `(step ${index + 1})`;
+    return make("li", {}, `${sentence} `, ...(code ? [make("code", {}, code), " "] : []), where ?? otherwise);
+  });
   return [make("p", {}, "It passes in asyncio's usual order, and fails when this is different:"), make("ul", {}, ...items)];
 }
 

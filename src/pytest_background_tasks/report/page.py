@@ -16,13 +16,14 @@ import hashlib
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from importlib.resources import files as resources
 from typing import Any
 
 from ..sites import Site
-from .source import Line
-from .story import Failing, Moment, Story
+from .source import Line, in_short
+from .story import Failing, Moment, Story, gets_of, wait_of
+from .table import file_of, number_of
 
 _MOST = 2000
 """How many moments of one run are drawn; of more (a livelock) the page has the first, the last, and what differs."""
@@ -80,6 +81,7 @@ def _lines_of(moments: Iterable[Moment]) -> Iterator[Line]:
     for moment in moments:
         yield from moment.at
         yield from moment.until
+        yield from moment.ran
 
 
 def _resource(name: str) -> str:
@@ -102,7 +104,7 @@ def _data(failing: Failing, error: str, sources: Mapping[str, Sequence[str]]) ->
     if failing.usual is not None:
         stories.insert(0, ("asyncio's order", "passes", True, failing.usual))
     kept = [_kept(story, failing.parting) for *_, story in stories]
-    functions = _Functions(sources)
+    functions, file = _Functions(sources), file_of(failing.here)
     for (*_, story), indices in zip(stories, kept, strict=True):
         for line in _lines_of(story.moments[index] for index in indices):
             functions.add(line)
@@ -114,9 +116,14 @@ def _data(failing: Failing, error: str, sources: Mapping[str, Sequence[str]]) ->
                 "outcome": outcome,
                 "passes": passes,
                 "lanes": story.lanes,
-                "moments": [_moment(index, story, functions) for index in indices],
+                "moments": [_moment(index, story, functions, file, last) for index in indices],
+                "differences": [
+                    {"mark": each.mark, "sentence": each.sentence, "code": each.code, "index": each.moment}
+                    for each in story.differences
+                ],
             }
             for (name, outcome, passes, story), indices in zip(stories, kept, strict=True)
+            for last in [_last(story)]
         ],
         "functions": functions.as_data(),
     }
@@ -128,9 +135,15 @@ def _kept(story: Story, parting: int | None) -> list[int]:
     if len(own) <= _MOST:
         return own
     third = _MOST // 3
-    apart = [index for index in own if index == parting or story.moments[index].deviation]
+    different = {each.moment for each in story.differences}
+    apart = [index for index in own if index == parting or index in different]
     around = {near for index in apart[:3] for near in range(index - third // 6, index + third // 6)}
     return [index for place, index in enumerate(own) if place < third or place >= len(own) - third or index in around]
+
+
+def _last(story: Story) -> Set[int]:
+    """The indices of each task's last step."""
+    return set({moment.lane: index for index, moment in enumerate(story.moments) if moment.is_step}.values())
 
 
 def _is_ours(moment: Moment) -> bool:
@@ -138,32 +151,35 @@ def _is_ours(moment: Moment) -> bool:
     return moment.what.startswith("PlayedLoop.")
 
 
-def _moment(index: int, story: Story, functions: _Functions) -> dict[str, Any]:
+def _moment(index: int, story: Story, functions: _Functions, file: str, last: Set[int]) -> dict[str, Any]:
     moment = story.moments[index]
+    marks = [each.mark for each in story.differences if each.moment == index]
+    lines = [
+        ("\N{HORIZONTAL ELLIPSIS}", "", 0) if line is None else (number_of(line, file), line.text, indent)
+        for line, indent in in_short(moment.ran, file)
+    ]
     values = {
         "index": index,
         "lane": story.lanes.index(moment.lane) if moment.lane else None,
         "what": moment.what,
+        "gets": gets_of(moment, marks),
+        "lines": lines,
         "isStep": moment.is_step,
         "at": [functions.place(line) for line in moment.at],
+        "ran": list(dict.fromkeys(functions.place(line) for line in moment.ran)),
         "until": [functions.place(line) for line in moment.until],
+        "waits": wait_of(moment, is_last=index in last),
         "waitsFor": moment.waits_for,
         "end": moment.end,
         "starts": [story.lanes.index(lane) for lane in moment.starts],
         "wokenBy": moment.woken_by,
         "time": moment.time,
-        "deviation": "" if _is_told_later(index, story) else moment.deviation,
     }
     return {name: value for name, value in values.items() if value not in (None, "", [])}
 
 
-def _is_told_later(index: int, story: Story) -> bool:
-    """Whether it only lets a step go on (the end of a sleep), and that has the same to tell."""
-    moment = story.moments[index]
-    if moment.is_step or not moment.deviation:
-        return False
-    following = (each for each in story.moments[index + 1 :] if each.lane == moment.lane)
-    return getattr(next(following, None), "deviation", "") == moment.deviation
+_WITHIN = re.compile(r"(?<=.)(\.<locals>)?(\.<\w+>)+$")
+"""What stands in a function and has a name of its own: a lambda, a comprehension until Python 3.11."""
 
 
 class _Functions:
@@ -191,7 +207,8 @@ class _Functions:
         shown = str(site).rpartition(" in ")[0].rpartition(":")[0]
         around = [each for each in self._ranges.get(site.file, ()) if each[0] <= site.line <= each[1]]
         first, last = max(around, default=(site.line - _NEAR, site.line + _NEAR))
-        key = (site.file, f"{shown}\n{site.function}", first, last)
+        function = _WITHIN.sub("", site.function) if around else site.function
+        key = (site.file, f"{shown}\n{function}", first, last)
         if key not in self._numbers:
             self._numbers[key] = len(self._numbers)
             self._used.append(set())

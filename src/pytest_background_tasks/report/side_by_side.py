@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from itertools import groupby, zip_longest
 
 from .focus import columns_of, does_something, until_the_end
-from .source import Line
 from .story import Failing, Moment, Story
-from .table import file_of, name_of, number_of, room_for_columns
+from .table import file_of, name_of, numbers_of, room_for_columns
 from .text import Row, Span, fitted, harmless, padded, width_of
 
 _MOST = 12  # rows
@@ -45,21 +44,6 @@ def _steps(story: Story, start: int, columns: list[str], file: str) -> Iterator[
 
 
 def _step(moment: Moment, file: str) -> str:
-    what = _numbers(moment.ran, file) if moment.ran else moment.end or moment.what
+    what = numbers_of(moment.ran, file) if moment.ran else moment.end or moment.what
     raises = f", {moment.end}" if moment.ran and moment.end.startswith("raises") else ""
     return f"{name_of(moment.lane)}  {what}{raises}"
-
-
-def _numbers(lines: tuple[Line, ...], file: str) -> str:
-    """``31-33, 40``, of the outermost function: what follows upwards is one range."""
-    ranges: list[list[Line]] = []
-    least = min(line.deep for line in lines)
-    for line in lines:
-        if line.deep > least:
-            continue
-        last = ranges[-1][-1] if ranges else None
-        if last and last.site.function == line.site.function and last.site.line < line.site.line:
-            ranges[-1].append(line)
-        else:
-            ranges.append([line])
-    return ", ".join(number_of(each[0], file) + (f"-{each[-1].site.line}" if len(each) > 1 else "") for each in ranges)

@@ -28,6 +28,7 @@ class Line:
     deep: int = 0
 
 
+_FEW, _LINES = 5, 8  # lines of one step that are shown: up to so many of any file, and at all
 _COMMENT = re.compile(r"\s+#")  # set apart by two blanks, however they were aligned
 
 
@@ -174,3 +175,22 @@ def _passes_on(caller: Line, line: Line, until: list[tuple[str, int]]) -> bool:
     if statement(line.site.file, line.site.line).kind != "Await":
         return False
     return caller.deep + 1 == line.deep and [_place(caller), _place(line)] == until[-2:]
+
+
+def in_short(lines: tuple[Line, ...], file: str) -> list[tuple[Line | None, int]]:
+    """The outer lines of a step, and those in functions called as far as there is room; each with its indent.
+
+    First those give way that are in other files than `file` and the outer ones, then the innermost.
+    """
+    if not lines:
+        return []
+    least = min(line.deep for line in lines)
+    if len(lines) > _FEW:
+        files = {file, *(line.site.file for line in lines if line.deep == least)}
+        lines = tuple(line for line in lines if line.site.file in files)
+    for deep in range(max(line.deep for line in lines), least - 1, -1):
+        shown: list[tuple[Line | None, int]] = [(line, line.deep - least) for line in lines if line.deep <= deep]
+        if len(shown) <= _LINES:
+            return shown
+    half = _LINES // 2
+    return [*shown[: half - 1], (None, 0), *shown[-half:]]

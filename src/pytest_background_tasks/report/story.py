@@ -6,6 +6,7 @@ The table and the page are both drawn from this; it reads source files, and noth
 from __future__ import annotations
 
 import linecache
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..explorer.exploration import Failure
@@ -31,7 +32,6 @@ class Moment:
         starts: the lanes of the tasks that it started.
         woken_by: index of the moment that made this one ready; None if that was nobody's.
         time: virtual seconds since the run began.
-        deviation: in which way it differs from usual, as a sentence; empty if it does not.
         ran: the statements that were run, in order, without those that say nothing.
     """
 
@@ -45,7 +45,6 @@ class Moment:
     starts: tuple[str, ...]
     woken_by: int | None
     time: float
-    deviation: str
     ran: tuple[Line, ...] = ()
 
 
@@ -111,13 +110,14 @@ def story(trace: Trace, schedule: Schedule = Schedule()) -> Story:  # noqa: B008
     """The story of a run that was played to be told."""
     tasks = {step.who for step in trace.steps if step.got != "call"}
     lanes = dict.fromkeys(trace.shown(step.who) for step in trace.steps if step.who in tasks)
-    different = {(canonical(each.task), each.step): sentence(each, trace) for each in schedule.in_order()}
     started: dict[int, list[str]] = {}
     for step in trace.steps:
         if step.who in tasks and step.number == 0 and step.told is not None and step.told.woken_by is not None:
             started.setdefault(step.told.woken_by, []).append(trace.shown(step.who))
+    waits = {(step.who, step.number): step.told.waits_for for step in trace.steps if step.told and step.got != "call"}
     moments = (
-        _moment(trace, step, tasks, different, tuple(started.get(index, ()))) for index, step in enumerate(trace.steps)
+        _moment(step, _what(step, trace, tasks, waits), _lane(step.who, trace, tasks), tuple(started.get(index, ())))
+        for index, step in enumerate(trace.steps)
     )
     differences = tuple(_difference(each, trace, tasks) for each in schedule.in_order())
     return Story(tuple(lanes), tuple(moments), differences)
@@ -138,14 +138,12 @@ def _lane(who: str, trace: Trace, tasks: set[str]) -> str:
     return trace.shown(owner) if owner in tasks else ""
 
 
-def _moment(
-    trace: Trace, step: Step, tasks: set[str], different: dict[tuple[str, int], str], starts: tuple[str, ...]
-) -> Moment:
+def _moment(step: Step, what: str, lane: str, starts: tuple[str, ...]) -> Moment:
     told = step.told
     is_step = step.got != "call"
     return Moment(
-        lane=_lane(step.who, trace, tasks),
-        what=_what(step, trace),
+        lane=lane,
+        what=what,
         is_step=is_step,
         at=_lines(told.at) if told else (),
         until=_lines(told.until) if told else (),
@@ -154,7 +152,6 @@ def _moment(
         starts=starts,
         woken_by=told and told.woken_by,
         time=step.time,
-        deviation=different.get((step.who, step.number), ""),
         ran=statements(told, step.got) if told else (),
     )
 
@@ -162,12 +159,37 @@ def _moment(
 _GOT = {"value": "goes on", "cancelled": "is cancelled"}
 
 
-def _what(step: Step, trace: Trace) -> str:
+def gets_of(moment: Moment, marks: Sequence[str]) -> str:
+    """What a task gets, or what arrives; empty if that is nothing special, or if the `marks` of the moment say it."""
+    if moment.what in ("starts", "goes on") or any(mark.startswith(("is ", "gets ", "its ")) for mark in marks):
+        return ""
+    return moment.what
+
+
+def wait_of(moment: Moment, *, is_last: bool) -> str:
+    """What a task waits for, if that is worth a word: when it goes no further, or when somebody holds that."""
+    tells = (is_last and moment.waits_for != "its next turn") or " held by " in moment.waits_for
+    return moment.waits_for if moment.is_step and tells else ""
+
+
+_ARRIVES = {
+    "sleep": "its sleep ends",
+    "timer": "its timer fires",
+    "thread": "its thread answers",
+    "call": "its call arrives",
+}
+"""What is said of an arrival that makes no step of a task ready yet, by its kind or by the last part of its name."""
+
+
+def _what(step: Step, trace: Trace, tasks: set[str], waits: dict[tuple[str, int], str]) -> str:
     if step.got != "call":
         return "starts" if step.number == 0 and step.got == "value" else _GOT.get(step.got, f"gets {step.got}")
-    if step.kind in ("sleep", "thread"):
-        return {"sleep": "its sleep ends", "thread": "its thread answers"}[step.kind]
-    return "its timer fires" if step.kind == "timer" else f"{trace.shown(step.who)} is called"
+    owner, _, part = step.who.rpartition(":")
+    if step.who in tasks:  # its kind is recorded only if it may be late
+        sleeps = waits.get((step.who, step.number - 1), "").startswith("a sleep ")
+        return _ARRIVES[step.kind or ("sleep" if sleeps else "thread")]
+    known = _ARRIVES.get(part.partition("#")[0]) if owner in tasks else None
+    return known or f"{trace.shown(step.who)} is called"
 
 
 def _lines(sites: tuple[Site, ...]) -> tuple[Line, ...]:

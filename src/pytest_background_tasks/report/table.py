@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from ..amounts import amount
 from .focus import columns_of, does_something, in_order, until_the_end
-from .source import Line
-from .story import Failing, Moment, Story
+from .source import Line, in_short
+from .story import Failing, Moment, Story, gets_of, wait_of
 from .text import Row, Span, Tone, cut, fitted, harmless, width_of
 
 _LEAST = 22  # cells for a column, on average
@@ -25,12 +26,7 @@ _AROUND = 3  # steps that are kept where the orders part, and at the end of a lo
 _NEW = 20  # steps that are kept because the task does for the first time what it does there
 _CALLBACKS = 10  # that are no timers: up to so many are told one by one
 _NAME = 32  # cells of a task's name
-_FEW, _LINES = 5, 8  # lines of one step: up to so many of any file, and at all
 _NAMED = 3  # tasks named before "and 5 more"
-
-
-_SAYS_WHAT = ("is ", "gets ", "its ")
-"""How the marks begin that say also what the task gets."""
 
 
 class _Entry(NamedTuple):
@@ -79,6 +75,21 @@ def number_of(line: Line, file: str, digits: int = 0) -> str:
         return f"{line.site.line:{digits}}"
     path = Path(line.site.file)
     return f"{path.parent.name if path.stem == '__init__' else path.stem}:{line.site.line}"
+
+
+def numbers_of(lines: tuple[Line, ...], file: str) -> str:
+    """``31-33, 40``, of the outermost function: what follows upwards is one range."""
+    ranges: list[list[Line]] = []
+    least = min(line.deep for line in lines)
+    for line in lines:
+        if line.deep > least:
+            continue
+        last = ranges[-1][-1] if ranges else None
+        if last and last.site.function == line.site.function and last.site.line < line.site.line:
+            ranges[-1].append(line)
+        else:
+            ranges.append([line])
+    return ", ".join(number_of(each[0], file) + (f"-{each[-1].site.line}" if len(each) > 1 else "") for each in ranges)
 
 
 def _starts(columns: list[str], entries: list[_Entry], width: int) -> list[int]:
@@ -137,6 +148,7 @@ class _Telling:
     def entries(self) -> Iterator[_Entry]:
         repeats = self._repeats()
         kept = self._kept(repeats)
+        woken = self._woken(kept)
         again: dict[int, list[int]] = {}
         for index, first in repeats.items():
             again.setdefault(first, []).append(index)
@@ -160,7 +172,7 @@ class _Telling:
                         self._columns.index(moment.lane), f"({len(again[index])} more of these{until})", "aside"
                     )
             elif moment.lane not in self._columns:
-                yield from self._in_passing(moment, others)
+                yield from self._in_passing(moment, woken.get(index, ""), others)
             elif does_something(moment) and index not in repeats:
                 folded[moment.lane] += 1
         yield from _counted(folded)
@@ -226,12 +238,11 @@ class _Telling:
         moment = self._story.moments[index]
         marks = self._marks.get(index, [])
         parts: list[tuple[str, Tone]] = [(mark, "differs") for mark in marks]
-        if moment.what not in ("starts", "goes on") and not any(mark.startswith(_SAYS_WHAT) for mark in marks):
-            parts.append((moment.what, "aside"))
-        parts += [(self._line(line, indent), "") for line, indent in _shown(moment.ran, self._file)]
-        waits_on = self._last.get(moment.lane) == index and moment.waits_for != "its next turn"
-        if moment.is_step and moment.waits_for and (waits_on or " held by " in moment.waits_for):
-            parts.append((f"waits for {moment.waits_for}", "aside"))
+        if gets := gets_of(moment, marks):
+            parts.append((gets, "aside"))
+        parts += [(self._line(line, indent), "") for line, indent in in_short(moment.ran, self._file)]
+        if wait := wait_of(moment, is_last=self._last.get(moment.lane) == index):
+            parts.append((f"waits for {wait}", "aside"))
         if moment.end.startswith("raises"):
             parts.append((moment.end, "fails"))
         return parts or [(moment.end or moment.what, "aside")]
@@ -241,14 +252,23 @@ class _Telling:
             return f"{'':{self._digits}} …"
         return f"{number_of(line, self._file, self._digits)} {'  ' * indent}{line.text}"
 
-    def _in_passing(self, moment: Moment, others: Counter[str]) -> Iterator[_Entry]:
-        """What a task without a column does: whom it starts, how it fails; the rest is only counted."""
+    def _woken(self, kept: set[int]) -> dict[int, str]:
+        """The steps, from where the orders part, that woke one that is shown; each with whom."""
+        shown = {index: self._story.moments[index] for index in sorted(kept)}
+        start = self._failing.parting or 0
+        return {each.woken_by: each.lane for each in shown.values() if each.woken_by and each.woken_by >= start}
+
+    def _in_passing(self, moment: Moment, woken: str, others: Counter[str]) -> Iterator[_Entry]:
+        """What a task without a column does: whom it starts or wakes, how it fails; the rest is only counted."""
         if moment.starts and moment.lane:
             names = sorted(moment.starts, key=lambda lane: self._lanes.index(lane) if lane in self._lanes else 0)
             yield _Entry(None, f"{name_of(moment.lane)} starts {_listed([name_of(lane) for lane in names])}", "aside")
         elif moment.end.startswith("raises"):
             where = "".join(f" in {self._line(line).strip()}" for line in moment.ran[-1:])
             yield _Entry(None, f"{name_of(moment.lane)} {moment.end}{where}", "fails")
+        elif woken and moment.lane and moment.ran:
+            at = f"at {numbers_of(moment.ran, self._file)}"
+            yield _Entry(None, f"{name_of(moment.lane)}, {at}, wakes {name_of(woken)}", "aside")
         elif moment.ran and not moment.lane and self._tells_callbacks:
             yield _Entry(None, f"{moment.what.rpartition('<locals>.')[2]}: {self._line(moment.ran[0]).strip()}")
         elif does_something(moment):
@@ -259,7 +279,7 @@ class _Telling:
         if moment is None:
             return "-- usually nothing more happens from here on --"
         who = name_of(moment.lane) + ("" if moment.is_step else "'s")
-        lines = [line for line, _ in _shown(moment.ran, self._file) if line is not None]
+        lines = [line for line, _ in in_short(moment.ran, self._file) if line is not None]
         where = "".join(f", at {number_of(line, self._file)}" for line in lines[:1])
         return f"-- usually {who} {moment.what.removeprefix('its ')} here{where} --"
 
@@ -267,7 +287,7 @@ class _Telling:
 def _counted(counts: Counter[str], before: str = "… ") -> Iterator[_Entry]:
     """The counts in a row, and none from now on."""
     if counts:
-        steps = [f"{count} {'step' if count == 1 else 'steps'} of {name_of(lane)}" for lane, count in counts.items()]
+        steps = [f"{amount(count, 'step')} of {name_of(lane)}" for lane, count in counts.items()]
         yield _Entry(None, f"{before}{_listed(steps)}", "aside")
     counts.clear()
 
@@ -275,22 +295,3 @@ def _counted(counts: Counter[str], before: str = "… ") -> Iterator[_Entry]:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
-
-
-def _shown(lines: tuple[Line, ...], file: str) -> list[tuple[Line | None, int]]:
-    """The outer lines of a step, and those in functions called as far as there is room; each with its indent.
-
-    First those give way that are in other files than `file` and the outer ones, then the innermost.
-    """
-    if not lines:
-        return []
-    least = min(line.deep for line in lines)
-    if len(lines) > _FEW:
-        files = {file, *(line.site.file for line in lines if line.deep == least)}
-        lines = tuple(line for line in lines if line.site.file in files)
-    for deep in range(max(line.deep for line in lines), least - 1, -1):
-        shown: list[tuple[Line | None, int]] = [(line, line.deep - least) for line in lines if line.deep <= deep]
-        if len(shown) <= _LINES:
-            return shown
-    half = _LINES // 2
-    return [*shown[: half - 1], (None, 0), *shown[-half:]]
