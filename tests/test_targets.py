@@ -47,6 +47,18 @@ async def retried_other() -> None: ...
 async def logged_job() -> None: ...
 
 
+def made_asynchronous(function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+    @functools.wraps(function)
+    async def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+@made_asynchronous
+def plain_job() -> None: ...
+
+
 class Service:
     async def refresh(self) -> None: ...
 
@@ -77,6 +89,7 @@ with_an_attribute.mock = "no mock"  # type: ignore[attr-defined]
         (send_mail, lambda: send_mail("ada"), other),
         (retried_job, retried_job, retried_other),
         (logged_job, logged_job, other),
+        (plain_job, plain_job, other),
         (functools.partial(send_mail, "ada"), lambda: send_mail("bob"), other),
         (service.refresh, service.refresh, second.refresh),
         (Service.refresh, service.refresh, other),

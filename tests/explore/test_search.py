@@ -146,6 +146,7 @@ def test_a_deviation_more() -> None:
         return sorted(str(Schedule(longer - schedule)) for longer in extensions(schedule, trace, options))
 
     assert texts("") == ["a@1!slow", "a@1+1", "b@1!cancel", "b@1!slow"]
+    assert next(extensions(Schedule(), seen(("a", 1, 4), ("b", 1, 13)), options)) == {Late("a", 1, by=6)}
     assert texts("a@1+1") == ["a@1!slow", "b@1!cancel", "b@1!slow"]
     assert texts("a@1!slow, b@1!cancel") == ["a@1+1", "b@1!slow"]
 
@@ -158,13 +159,25 @@ def test_later_again() -> None:
     assert list(later(schedule, seen(("a", 1, 5)))) == []
 
 
-def test_a_task_is_cancelled_wherever_something_has_happened_while_it_waits() -> None:
+@pytest.mark.parametrize(
+    ("others", "places"),
+    [
+        ([], []),
+        ([4], ["+0"]),
+        ([10], ["+1"]),
+        ([4, 8, 8, 10, 14], ["+0", "+1", "+3"]),
+        ([16], []),  # in the iteration in which it goes on
+    ],
+)
+def test_a_task_is_cancelled_wherever_something_has_happened_while_it_waits(
+    others: list[int], places: list[str]
+) -> None:
     """And when it goes on; never twice where nothing has happened in between."""
-    others = [("b", number, entry) for number, entry in enumerate([4, 8, 8, 10, 14, 16])]
-    trace = seen(("a", 0, 4), *others, ("a", 1, 16), cancellable=frozenset({"a"}))
+    between = [("b", number, entry) for number, entry in enumerate(others)]
+    trace = seen(("a", 0, 4), *between, ("a", 1, 18), cancellable=frozenset({"a"}))
     called = Trace((*trace.rows, ("a", 2, "call", 0.0, None, 20, 0, None)), trace.cancellable)
     found = [str(schedule) for schedule in extensions(Schedule(), called, Options(is_own=OWN)) if "!" in str(schedule)]
-    assert found == ["a@0!cancel", "a@1!cancel", "a@1!cancel+0", "a@1!cancel+1", "a@1!cancel+3"]
+    assert found == ["a@0!cancel", "a@1!cancel", *(f"a@1!cancel{place}" for place in places)]
 
 
 def test_runs_differ_by_what_happened_and_by_the_faults_in_it() -> None:
