@@ -7,6 +7,9 @@ import pytest
 
 pytest.importorskip("pexpect")
 
+# A worker of pytest-xdist has a thread of its own, and Python warns of that where pexpect forks.
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
 HEAD = """
     import asyncio, pytest
     from pytest_background_tasks import explore
