@@ -366,20 +366,21 @@ SERVER = """
 
     pytestmark = pytest.mark.asyncio(loop_scope="module")
 """
+HANDED_OVER = """
+    async def test_it(server):
+        server.submit(poll())
+        server.submit(send_mail())
+        server.bell.set()
+        await turns()
+"""
 MODULE_LOOP = ("-o", "asyncio_default_fixture_loop_scope=module")
 
 
 def test_what_a_wider_fixture_keeps_is_not_the_tests(run) -> None:
     """Neither what the server started, nor what the test handed it: it sees to both."""
     result = run(
-        dedent(SERVER.replace("{end}", "await server.stop()"))
+        dedent(SERVER.replace("{end}", "await server.stop()") + HANDED_OVER)
         + dedent("""
-        async def test_it(server):
-            server.submit(poll())
-            server.submit(send_mail())
-            server.bell.set()
-            await turns()
-
         async def test_afterwards(server):
             assert len(server.jobs) == 4
         """),
@@ -392,14 +393,8 @@ def test_what_a_wider_fixture_keeps_is_not_the_tests(run) -> None:
 def test_what_a_wider_fixture_does_not_clean_up_is_told_when_it_ends(run) -> None:
     """Under the name of the test that made it. What the fixture started for itself is nobody's leak."""
     result = run(
-        dedent(SERVER.replace("{end}", ""))
+        dedent(SERVER.replace("{end}", "") + HANDED_OVER)
         + dedent("""
-        async def test_it(server):
-            server.submit(poll())
-            server.submit(send_mail())
-            server.bell.set()
-            await turns()
-
         async def test_afterwards(server):
             pass
         """),

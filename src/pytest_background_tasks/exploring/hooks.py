@@ -104,9 +104,9 @@ class Verbose:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """What is known of the explored tests that passed."""
     reports = [
-        (report.nodeid, dict(report.user_properties)["explore"])
+        (report.nodeid, text)
         for report in terminalreporter.getreports("passed")
-        if report.when == "call" and "explore" in dict(report.user_properties)
+        if report.when == "call" and (text := dict(report.user_properties).get("explore"))
     ]
     if not reports or config.get_verbosity() < 0:
         return

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from importlib.resources import files as resources
 from typing import Any
 
-from ..sites import Site
+from ..sites import Site, shown_file
 from .source import Line, in_short
 from .story import Failing, Moment, Story, gets_of, wait_of
 from .table import file_of, number_of
@@ -204,11 +204,10 @@ class _Functions:
         return self._places[line.site]
 
     def _number(self, site: Site) -> int:
-        shown = str(site).rpartition(" in ")[0].rpartition(":")[0]
         around = [each for each in self._ranges.get(site.file, ()) if each[0] <= site.line <= each[1]]
         first, last = max(around, default=(site.line - _NEAR, site.line + _NEAR))
         function = _WITHIN.sub("", site.function) if around else site.function
-        key = (site.file, f"{shown}\n{function}", first, last)
+        key = (site.file, function, first, last)
         if key not in self._numbers:
             self._numbers[key] = len(self._numbers)
             self._used.append(set())
@@ -217,15 +216,14 @@ class _Functions:
     def as_data(self) -> list[dict[str, Any]]:
         """For the page."""
         found = []
-        for (file, names, first, last), number in self._numbers.items():
-            shown, _, function = names.partition("\n")
+        for (file, function, first, last), number in self._numbers.items():
             lines = self._sources.get(file, ())
             numbers = range(max(first, 1), min(last, len(lines)) + 1)
             if len(numbers) > _LONG:
                 near = {other for line in self._used[number] for other in range(line - _NEAR, line + _NEAR + 1)}
                 numbers = [each for each in numbers if each in near or each == first]  # type: ignore[assignment]
             source = [(each, _cut(lines[each - 1])) for each in numbers]
-            found.append({"name": function, "file": shown, "lines": source})
+            found.append({"name": function, "file": shown_file(file), "lines": source})
         return found
 
 
