@@ -72,7 +72,7 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop) -> Creator:
     code, asked_by = frame.f_code, None
     while id(code) in _ON_BEHALF:
         asked_by = code
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back  # type: ignore[assignment]  # what is passed over, somebody has called
         code = frame.f_code
     module = frame.f_globals.get("__name__", "")
     if module.startswith(("asyncio.", "anyio.")):
@@ -97,5 +97,5 @@ def name_to_come(frame: FrameType) -> str | None:
         if frame.f_code is _CREATE_TASK:
             name: str | None = frame.f_locals["name"]
             return name
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back  # type: ignore[assignment]  # what is passed over, somebody has called
     return None

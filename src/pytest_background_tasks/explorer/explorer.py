@@ -113,7 +113,7 @@ class _Session:
 
     def explore(self) -> Exploration:
         if self._options.replay is not None:
-            return self._replay(self._options.replay)  # type: ignore[arg-type]
+            return self._replay(self._options.replay)
         while (schedule := self._next()) is not None:
             run = self._play(schedule)
             self._count(run)
@@ -173,7 +173,7 @@ class _Session:
         """Of the schedules that have failed before, the first that still does."""
         for schedule in self._options.first:
             with suppress(ReplayError):  # it raises what is in raises= no more
-                run = self._play(schedule)  # type: ignore[arg-type]
+                run = self._play(schedule)
                 if run.unused or run.is_cut or not self._may_be(run):
                     continue
                 if run.error is not None:
@@ -208,7 +208,7 @@ class _Session:
 
         again = partial(reproduce, self._scenario, run.schedule, self._options)
         schedule = _shown(run.schedule, run.trace)
-        arrivals: frozenset[str] = self._options.arrivals  # type: ignore[assignment]
+        arrivals = self._options.arrivals
         return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), arrivals, self._runs, how, again)
 
     def _replay(self, schedule: Schedule) -> Exploration:
@@ -248,7 +248,7 @@ class _Session:
             raise ExploreError(_NOTHING_TO_CANCEL)
         trace = self._play(Schedule()).trace
         names = sorted({trace.shown(step.who) for step in trace.steps if step.got != "call"} - {"main"})
-        shown = ", ".join(getattr(target, "__qualname__", repr(target)) for target in targets)  # type: ignore[union-attr]
+        shown = ", ".join(getattr(target, "__qualname__", repr(target)) for target in targets)
         raise ExploreError(
             f"cancel= matches no task in any run: {shown}\n  there are: {', '.join(names) or 'none'}\n"
             f"Write one of these, or cancel=True for all tasks that the scenario starts"

@@ -68,7 +68,7 @@ class PlayedLoop(UnplayableCalls):
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
         super().__init__()  # CPython keeps 30 attributes in line; with more, each would be looked up in a dict
         self._options = options
-        self._arrivals: frozenset[str] = options.arrivals  # type: ignore[assignment]
+        self._arrivals = options.arrivals
         self._helper = helper
         self._is_own = options.is_own
         self._home = threading.get_ident()

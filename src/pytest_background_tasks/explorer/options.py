@@ -21,20 +21,23 @@ Error: TypeAlias = type[BaseException] | BaseException
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of `Explorer`, which documents them; wrong ones raise a `TypeError` or `ValueError` that says why."""
+    """The options of `Explorer`, which documents them; wrong ones raise a `TypeError` or `ValueError` that says why.
+
+    What users write in several ways is kept in one, of which the types speak.
+    """
 
     max_schedules: int = 1000
     max_deviations: int = 2
     max_seconds: float | None = None
     max_steps: int = 10_000
-    arrivals: str | Iterable[str] = KINDS
-    cancel: bool | CancelTarget | Sequence[CancelTarget] = False
+    arrivals: frozenset[str] = frozenset(KINDS)
+    cancel: bool | tuple[CancelTarget, ...] = False
     raises: Error | Sequence[Error] | None = None
     slow: bool = False
     samples: int = 0
     seed: int | str | None = None
-    replay: str | Schedule | None = None
-    first: Sequence[str | Schedule] = ()
+    replay: Schedule | None = None
+    first: tuple[Schedule, ...] = ()
     leaks: bool = False
     passes_through: tuple[type[BaseException], ...] = ()
     is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
@@ -44,7 +47,7 @@ class Options:
             _check_number(name, getattr(self, name), least)
         if self.max_seconds is not None and not self.max_seconds > 0:
             raise ValueError(f"max_seconds={self.max_seconds!r}: seconds of real time, or None for no limit")
-        set_ = object.__setattr__  # frozen, and what users write in several ways is kept in one
+        set_ = object.__setattr__  # frozen
         set_(self, "arrivals", _arrivals(self.arrivals))
         set_(self, "cancel", _cancel(self.cancel))
         set_(self, "raises", _errors(self.raises))
@@ -89,7 +92,7 @@ class Options:
         if isinstance(self.cancel, bool):
             return self.cancel and is_started_by_scenario
         names = (name, name.rpartition("/")[2], function, function.rpartition(".")[2])
-        for target in self.cancel:  # type: ignore[union-attr]
+        for target in self.cancel:
             if isinstance(target, str):
                 if any(fnmatchcase(each, target) for each in names):
                     return True
