@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .leaks import PROPERTY
+from .syntax import syntax_tree
 from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
 from .watch.modes import Modes, modes_of
 from .watch.record import Fixture, Watched
@@ -163,7 +164,8 @@ class Watching:
 def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None) -> BackgroundTaskWarning:
     """`error` with a traceback that leads to the line `at`, as if it had been raised there."""
     __tracebackhide__ = True
-    raising = ast.parse("raise error from cause")
+    raising = syntax_tree("raise error from cause")
+    assert raising is not None, "it is Python"
     for node in ast.walk(raising):
         if isinstance(node, (ast.stmt, ast.expr)):  # no columns: they would underline something else there
             node.col_offset = node.end_col_offset = 0

@@ -1,6 +1,8 @@
 """What was run, as statements: what a reader of an interleaving looks for, and no more."""
 
+import ast
 import asyncio
+import gc
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +45,24 @@ def test_what_gets_an_answer_and_does_something_with_it_is_told_again() -> None:
         ["state.value = await io()"],
         ["… state.value = await io()", "raise KeyError"],
     ]
+
+
+def test_a_file_is_read_whatever_the_garbage_collector_finds_meanwhile(tmp_path: Path) -> None:
+    """As a task that has failed: the traceback of its error is printed, and for its carets the source is parsed."""
+    file = tmp_path / "program.py"
+    file.write_text("a = [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]\n" * 200)
+
+    def find(*_: object, deep: int = 20) -> None:
+        find(deep=deep - 1) if deep else ast.parse("[[1]]")
+
+    usual = gc.get_threshold()
+    gc.callbacks.append(find)
+    gc.set_threshold(10)
+    try:
+        assert statement(str(file), 7).kind == "Assign"
+    finally:
+        gc.set_threshold(*usual)
+        gc.callbacks.remove(find)
 
 
 def test_what_says_nothing_is_left_out() -> None:

@@ -4,12 +4,12 @@ Private names of CPython used here: ``_log_destroy_pending`` and ``_log_tracebac
 """
 
 import asyncio
-import gc
 import inspect
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
+from ..collector import collector_paused
 from .failures import failure_of
 from .loop import PlayedLoop
 from .options import Options
@@ -74,26 +74,22 @@ def play(
     """
     coroutine = _coroutine(scenario)
     loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
-    # When the garbage collector comes by depends on the runs before, and it runs code: finalizers, callbacks.
-    collects = gc.isenabled()
-    gc.disable()
     try:
-        main = loop.play(coroutine)
-        if loop.is_stuck or loop.is_endless:  # a thread that may still answer is the reason
-            for thread in helper.started_threads():
-                loop.refuse(foreign_thread(thread))
-        if loop.refusal is not None:
-            raise loop.refusal
-        is_cut = main.done() and main.cancelled() and loop.has_cancelled
-        error = None if is_cut else failure_of(loop, main, options)
-        if error is not None and all(isinstance(leaf, options.passes_through) for leaf in leaves(error)):
-            raise leaves(error)[0]
-        if error is not None and failed is not None:
-            failed(loop, error)
-        return Run(schedule, loop.trace(), error, is_cut, loop.unused)
+        with collector_paused():  # when it comes by depends on the runs before
+            main = loop.play(coroutine)
+            if loop.is_stuck or loop.is_endless:  # a thread that may still answer is the reason
+                for thread in helper.started_threads():
+                    loop.refuse(foreign_thread(thread))
+            if loop.refusal is not None:
+                raise loop.refusal
+            is_cut = main.done() and main.cancelled() and loop.has_cancelled
+            error = None if is_cut else failure_of(loop, main, options)
+            if error is not None and all(isinstance(leaf, options.passes_through) for leaf in leaves(error)):
+                raise leaves(error)[0]
+            if error is not None and failed is not None:
+                failed(loop, error)
+            return Run(schedule, loop.trace(), error, is_cut, loop.unused)
     finally:
-        if collects:
-            gc.enable()
         _leave_nothing(loop)
 
 

@@ -21,6 +21,7 @@ from importlib.resources import files as resources
 from typing import Any
 
 from ..sites import Site, shown_file
+from ..syntax import syntax_tree
 from .source import Line, in_short
 from .story import Failing, Moment, Story, gets_of, wait_of
 from .table import file_of, number_of
@@ -234,9 +235,8 @@ def _cut(line: str) -> str:
 
 def _ranges(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
     """First and last line of each function, its decorators included."""
-    try:
-        tree = ast.parse("".join(line if line.endswith("\n") else f"{line}\n" for line in lines))
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # no Python, or none for this parser
+    tree = syntax_tree("".join(line if line.endswith("\n") else f"{line}\n" for line in lines))
+    if tree is None:
         return
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ..explorer.trace import Told
 from ..sites import Site
+from ..syntax import syntax_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +58,8 @@ def statement(file: str, line: int) -> Statement:
 @lru_cache(64)
 def _statements(file: str) -> dict[int, Statement]:
     lines = linecache.getlines(file)
-    try:
-        tree = ast.parse("".join(lines))
-    except (SyntaxError, ValueError):
+    tree = syntax_tree("".join(lines))
+    if tree is None:
         return {}
     found: dict[int, Statement] = {}
     for node in ast.walk(tree):  # the outer ones come first
