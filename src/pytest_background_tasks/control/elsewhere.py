@@ -1,11 +1,14 @@
-"""Running a coroutine on a certain loop, from wherever we are: in that loop, in another one, or in none."""
+"""Running a coroutine on a certain loop, from wherever we are: in that loop, in another one, or in none.
+
+Private name of CPython used here: ``_log_destroy_pending`` of a task.
+"""
 
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
 from typing import Any, TypeAlias, TypeVar
 
+from ..errors import BackgroundTasksError
 from .nested import Drive, inside, no_running_loop
 
 _GLANCE = 0.05  # seconds between two looks at a loop in another thread, which may be closed without a word
@@ -51,22 +54,21 @@ def _on_idle_loop(loop: _Loop, make: Make[T]) -> T:
 
 def _on_running_loop(loop: _Loop, make: Make[T]) -> T:
     __tracebackhide__ = True
-    answer: Future[T] = Future()
     ended = threading.Event()
+    tasks: list[asyncio.Task[T]] = []
 
-    def start() -> None:  # a task made so is nobody's to capture
-        asyncio.Task(make(), loop=loop).add_done_callback(take)
-
-    def take(task: "asyncio.Task[T]") -> None:
-        if task.cancelled():
-            answer.cancel()
-        elif (error := task.exception()) is not None:
-            answer.set_exception(error)
-        else:
-            answer.set_result(task.result())
-        ended.set()
+    def start() -> None:
+        tasks.append(asyncio.Task(make(), loop=loop))  # a task made so is nobody's to capture
+        tasks[0].add_done_callback(lambda _: ended.set())
 
     loop.call_soon_threadsafe(start)
     while not ended.wait(_GLANCE) and loop.is_running():
         pass
-    return answer.result(0)
+    if not ended.is_set() or tasks[0].cancelled():
+        for task in tasks:
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        raise BackgroundTasksError(
+            "the event loop in another thread ended while this call waited for something there; "
+            "let that thread go on until the call has returned"
+        )
+    return tasks[0].result()
