@@ -134,3 +134,37 @@ def test_who_quits_at_a_breakpoint_is_not_asked_again(spawn) -> None:
     child.expect_exact("Quitting debugger")
     child.expect_exact("no tests ran")
     child.wait()
+
+
+def test_a_failure_that_does_not_come_again_is_shown_as_ever(spawn, pytester: pytest.Pytester) -> None:
+    """Where pytest itself would have entered, with what was raised before."""
+    pytester.makeconftest(
+        """
+        import pytest
+
+        mended = []
+
+        @pytest.fixture
+        def is_mended():
+            return mended
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_exception_interact():
+            mended.append(True)
+        """
+    )
+    child = spawn(
+        """
+        @explore
+        async def test_it(is_mended):
+            number = 7
+            assert is_mended
+        """,
+        "--pdb",
+    )
+    child.expect_exact("-> assert is_mended")
+    child.expect_exact("(Pdb) ")
+    ask(child, "p number", "7")
+    child.sendline("c")
+    child.expect_exact("1 failed")
+    child.wait()

@@ -287,6 +287,10 @@ def test_background_tasks_work_inside(run) -> None:
     ("source", "message"),
     [
         ("@explore\ndef test_it(): ...", "*TypeError: @explore explores an async def; test_it is none"),
+        (
+            "@explore(2)\nasync def test_it(): ...",
+            "*TypeError: explore(2, ...): write  @explore  or  @explore(max_*",
+        ),
         ("@explore(max_deviations=-1)\nasync def test_it(): ...", "*ValueError: max_deviations=-1: at least 0*"),
         ("@explore(raises=1)\nasync def test_it(): ...", "*1 is no exception*"),
         ("@explore(depth=1)\nasync def test_it(): ...", "*depth= is no option of an exploration*"),
@@ -594,3 +598,86 @@ def test_what_background_tasks_has_captured_can_be_cancelled_from_outside(run, c
     result = run(source)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["replay: *--explore-replay 'job@*!cancel*'"])
+
+
+def test_a_failure_in_words_alone_tells_how_it_came_about_too(run) -> None:
+    result = run(
+        """
+        @explore
+        async def test_it():
+            pytest.fail("in words", pytrace=False)
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["in words", "*- explore -*", "This test fails in asyncio's usual order*", "replay:*"])
+
+
+def test_other_tests_stand_in_the_list_as_ever(run) -> None:
+    result = run(
+        """
+        @explore
+        async def test_it():
+            pass
+
+        def test_other():
+            pass
+        """,
+        "-v",
+    )
+    result.stdout.re_match_lines([r".*::test_it PASSED \(.*", r".*::test_other PASSED +\[.*"])
+
+
+def test_a_search_that_was_cut_short_has_a_line_among_many(run) -> None:
+    """The others are counted."""
+    result = run(
+        """
+        @pytest.mark.parametrize("number", range(12))
+        @explore
+        async def test_it(number):
+            await twice()
+
+        @explore(max_schedules=2)
+        async def test_short():
+            await twice()
+        """
+    )
+    result.stdout.fnmatch_lines(["test_it.py::test_short", "    truncated: *", "12 exhausted"])
+
+
+def test_a_fixture_that_extends_an_async_one_is_named_by_that(run, pytester: pytest.Pytester) -> None:
+    """What it extends is set up with it."""
+    pytester.makeconftest("import pytest\n\n@pytest.fixture\nasync def room():\n    return 1\n")
+    result = run(
+        """
+        @pytest.fixture
+        def room(room):
+            return room
+
+        @explore
+        async def test_it(room):
+            pass
+        """
+    )
+    result.stdout.fnmatch_lines(["*test_it is explored, and its fixture room is async (conftest.py:*)"])
+
+
+@pytest.mark.parametrize("without", ["debugging", "capture", "logging", "terminal"])
+def test_a_plugin_of_pytest_may_be_missing(run, without: str) -> None:
+    result = run(SHOP, "-p", f"no:{without}")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    if without != "terminal":
+        result.stdout.fnmatch_lines(["! goes on late", "replay:*"])
+
+
+def test_a_module_whose_tests_are_parametrized_with_something_else(run) -> None:
+    """Explored tests have what the mark says, and no backend."""
+    result = run(
+        """
+        pytestmark = pytest.mark.parametrize("number, letter", [(1, "a")])
+
+        @explore
+        async def test_it(number, letter):
+            assert (number, letter) == (1, "a")
+        """
+    )
+    result.assert_outcomes(passed=1)

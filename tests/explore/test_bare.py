@@ -3,7 +3,10 @@
 import asyncio
 from typing import Any
 
+import pytest
+
 from pytest_background_tasks import Schedule
+from pytest_background_tasks.explorer import bare
 from pytest_background_tasks.explorer.bare import BareLoop
 from pytest_background_tasks.explorer.loop import PlayedLoop
 from pytest_background_tasks.explorer.options import Options
@@ -39,3 +42,13 @@ def test_a_played_loop_has_no_more_attributes_than_cpython_keeps_in_line() -> No
     attributes = len(vars(loop))
     loop.close()
     assert attributes < 30  # closing adds one
+
+
+def test_what_a_loop_of_another_python_has_beside_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Better no loop than one in which two runs share something."""
+    monkeypatch.setattr(bare, "_OF_EACH", [])
+    loop: Any = asyncio.BaseEventLoop()
+    loop._tally = {}
+    with pytest.raises(TypeError, match="cannot make a loop: this Python's have _tally={}"):
+        bare._take_apart(loop)
+    loop.close()

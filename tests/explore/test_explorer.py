@@ -574,6 +574,17 @@ def test_a_counter_outside_is_not_deterministic() -> None:
         Explorer().explore(scenario)
 
 
+def test_a_run_that_ends_where_another_goes_on_is_not_deterministic() -> None:
+    calls = itertools.count()
+
+    async def scenario() -> None:
+        if next(calls):
+            await asyncio.Event().wait()
+
+    with pytest.raises(NotDeterministic, match=r"At step \d:\n  once   PlayedLoop.*\n  again  nothing more happens\n"):
+        Explorer().explore(scenario)
+
+
 def test_what_no_schedule_can_order_ends_the_exploration() -> None:
     async def scenario() -> None:
         await asyncio.open_connection("localhost", 1)

@@ -533,8 +533,54 @@ def test_the_task_factory_can_be_set_and_asked_for(played: Played) -> None:
         loop.set_task_factory(factory)
         await asyncio.create_task(job())
         assert len(made) == 1
+        assert loop.get_task_factory() is factory
         loop.set_task_factory(None)
         await asyncio.create_task(job())
         assert len(made) == 1
 
     assert played(scenario).error is None
+
+
+def test_a_callback_that_fails_is_a_matter_for_the_exception_handler(played: Played) -> None:
+    """As on asyncio's loops; the run goes on."""
+    heard: list[dict[str, Any]] = []
+
+    def fail() -> None:
+        raise LookupError
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: heard.append(context))
+        loop.call_soon(fail)
+        loop.call_later(1, fail)
+        await asyncio.sleep(2)
+
+    assert played(scenario).error is None
+    assert [type(context["exception"]) for context in heard] == [LookupError, LookupError]
+    assert all(context["message"].startswith("Exception in callback ") for context in heard)
+
+
+def test_when_a_run_is_over_its_loop_is_closed(played: Played) -> None:
+    """Whoever has kept it is told, as by asyncio's."""
+    loops = []
+
+    async def scenario() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    played(scenario)
+    [loop] = loops
+    for ask in (loop.call_soon, loop.call_soon_threadsafe):
+        with pytest.raises(RuntimeError, match="Event loop is closed"):
+            ask(list)
+
+
+def test_a_callback_that_is_cancelled_leaves_no_step(played: Played) -> None:
+    """And what is told of others stays with them."""
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().call_soon(list).cancel()
+        await asyncio.sleep(0)
+
+    steps = played(scenario, tells=True).trace.steps
+    assert [step.who for step in steps[:2]] == ["main", "main"]
+    assert [step.told.end for step in steps[:2] if step.told] == ["", "returns"]

@@ -202,3 +202,38 @@ def test_nobody_is_stopped_at_a_breakpoint_on_the_way(monkeypatch: pytest.Monkey
     finally:
         sys.settrace(before)
     assert stops == []
+
+
+def test_a_failure_that_a_cancellation_causes_is_looked_at() -> None:
+    """Where it is raised, afterwards, and not where the cancellation arrives."""
+
+    async def scenario() -> None:
+        done: list[None] = []
+
+        async def client() -> None:
+            await asyncio.sleep(0)
+            done.append(None)
+
+        task = asyncio.create_task(client())
+        await asyncio.wait([task])
+        assert done
+
+    failure = failure_of(scenario, cancel="client")
+    assert "cancel" in str(failure.schedule)
+    assert Seen(failure).lines == ["assert done"]
+
+
+def test_a_failure_that_does_not_come_again_is_not_looked_at() -> None:
+    """Nor is anything raised."""
+    mended: list[None] = []
+    looked: list[BaseException] = []
+
+    async def scenario() -> None:
+        if not mended:
+            await overtaken()
+
+    failure = failure_of(scenario)
+    mended.append(None)
+    failure.reproduce(looked.append)
+    failure.reproduce()
+    assert looked == []

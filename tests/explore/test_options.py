@@ -30,6 +30,11 @@ class NeedsArguments(Exception):
         ({"raises": "ConnectionError"}, TypeError, "'ConnectionError' is no exception; write e.g. raises=Connection"),
         ({"raises": [OSError, int]}, TypeError, "<class 'int'> is no exception"),
         ({"raises": NeedsArguments}, TypeError, r"it needs arguments; write e.g. raises=NeedsArguments\(...\)"),
+        (
+            {"first": "client@1+1"},
+            TypeError,
+            "is no list of schedules; write e.g. first=\\['client@1",
+        ),
         ({"replay": 7}, TypeError, "replay=7 is no schedule; write e.g. replay='client@1\\+1'"),
     ],
 )

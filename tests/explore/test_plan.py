@@ -249,6 +249,18 @@ def test_an_instance_to_raise_is_copied(played: Played) -> None:
     assert error.__traceback__ is None
 
 
+def test_a_callback_of_a_timer_waits_for_nothing_that_could_fail(played: Played) -> None:
+    """It is called as ever."""
+    calls: list[str] = []
+
+    async def scenario() -> None:
+        asyncio.get_running_loop().call_later(1, calls.append, "called")
+        await asyncio.sleep(2)
+
+    assert played(scenario, "main:timer@0!OSError", raises=OSError).error is None
+    assert calls == ["called"]
+
+
 # Slow.
 
 

@@ -198,3 +198,10 @@ def test_random_walks_are_late_a_third_of_the_time_and_rarely_by_much() -> None:
     late = counts.total()
     assert late / 6000 == pytest.approx(1 / 3, abs=0.03)
     assert [counts[by] / late for by in (1, 2, 3)] == pytest.approx([1 / 2, 1 / 4, 1 / 8], abs=0.03)
+
+
+def test_the_search_finds_the_same_however_few_schedules_it_holds_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = [["yield", "lock"], ["sleep 1", "yield"], ["lock"]]
+    found, _ = searched(scenario_of(programs), seed=1)
+    monkeypatch.setattr("pytest_background_tasks.explorer.search._POOL", 1)
+    assert searched(scenario_of(programs), seed=1)[0] == found

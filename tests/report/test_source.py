@@ -12,8 +12,9 @@ import pytest
 
 from pytest_background_tasks import Explorer, Schedule
 from pytest_background_tasks.own import OwnCode
-from pytest_background_tasks.report.source import statement
+from pytest_background_tasks.report.source import Line, in_short, statement
 from pytest_background_tasks.report.story import Story, story
+from pytest_background_tasks.sites import Site
 
 
 def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> Story:
@@ -153,3 +154,17 @@ def test_the_text_of_a_statement(tmp_path: Path, text: str, shown: str) -> None:
     file = tmp_path / "source.py"
     file.write_text(text)
     assert statement(str(file), 1).text == shown
+
+
+@pytest.mark.parametrize(
+    ("deep", "shown"),
+    [
+        ([0] * 8, [*range(8)]),
+        ([0, 1, 1, 2, 2, 2, 1, 1, 0, 0], [0, 1, 2, 6, 7, 8, 9]),
+        ([0] * 20, [0, 1, 2, None, 16, 17, 18, 19]),
+    ],
+    ids=["all", "the outer ones", "the beginning and the end"],
+)
+def test_of_a_step_of_many_lines_as_many_are_shown_as_there_is_room_for(deep: list[int], shown: list[Any]) -> None:
+    lines = tuple(Line(Site("a.py", number, "f"), str(number), deep) for number, deep in enumerate(deep))
+    assert [line and line.site.line for line, _ in in_short(lines, "a.py")] == shown

@@ -282,7 +282,7 @@ class HeldTask(asyncio.Task[Any]):
         module = asker.f_globals.get("__name__", "")
         if module.partition(".")[0] in {"asyncio", "anyio", __name__.partition(".")[0]} or self.get_loop().is_closed():
             return
-        poller = _current_task(self.get_loop())
+        poller = asyncio.current_task(self.get_loop())
         if poller is None or not is_waited_for(poller):
             return
         if self._polls >= _POLLS_BY_FUNCTION:
@@ -333,10 +333,3 @@ def is_waited_for(task: "asyncio.Task[Any]") -> bool:
     outermost = next(iter(await_chain(task.get_coro())), None)
     by_anyio = outermost is not None and outermost.f_globals.get("__name__", "").startswith("anyio.")
     return by_anyio or any(_waits(callback) for callback, _ in getattr(task, "_callbacks", None) or ())
-
-
-def _current_task(loop: asyncio.AbstractEventLoop) -> "asyncio.Task[Any] | None":
-    try:
-        return asyncio.current_task(loop)
-    except RuntimeError:
-        return None

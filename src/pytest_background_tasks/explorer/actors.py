@@ -103,8 +103,6 @@ class Names:
 
     def part(self, actor: Actor, kind: str) -> str:
         """The name of the next thing of this kind that `actor` does: ``client:timer``."""
-        if not actor.name:
-            self.settle()
         return self._numbered(actor, f"{actor.name}:{kind}")
 
     def callback(self, name: str) -> Actor:

@@ -68,7 +68,7 @@ def _unnoticed(loop: PlayedLoop) -> BaseException | None:
         if task.done() and task._log_traceback:
             error = task.exception()
             name = loop.trace().shown(task.actor.name)  # type: ignore[attr-defined]
-            if error is not None:
-                error.add_note(f"in the background task {name}, and nobody has looked at it")
+            assert error is not None, "nobody has looked at it, so it is there"
+            error.add_note(f"in the background task {name}, and nobody has looked at it")
             return error
     return None

@@ -134,7 +134,7 @@ class Plan:
         task = stepping_task(handle._callback)
         if task is not None:
             task.actor.error = error
-        elif isinstance(handle, Arrival):
+        else:
             handle.fail(error)
 
     def entering(self, place: int) -> list[asyncio.Handle]:

@@ -30,7 +30,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Read the options, and register the mark."""
     settings.read(config)
     config.pluginmanager.register(Kept(config), KEPT)
-    if config.option.usepdb:
+    if config.getoption("usepdb", False):  # not there with -p no:debugging
         from .debugger import Debugger
 
         Debugger.take_place_of_pytests(config.pluginmanager)

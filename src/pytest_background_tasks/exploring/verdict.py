@@ -88,7 +88,7 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
     exploration = item.stash.get(EXPLORATION, None)
     if exploration is None or exploration.failure is None:
         return
-    if not item.config.option.usepdb:  # else the debugger needs it
+    if not item.config.getoption("usepdb", False):  # else the debugger needs it
         del item.stash[EXPLORATION]  # the item lives as long as the session
     replay = replay_line(item, str(exploration.failure.schedule))
     rows = section(exploration, replay, _width(item.config))
