@@ -100,6 +100,13 @@ async def test_a_captured_task_tells_what_it_is(background_tasks: BackgroundTask
     assert stock.function == "update_stock"
 
 
+async def test_the_parts_of_that_tuple_have_names(background_tasks: BackgroundTasks) -> None:
+    background_tasks.start_capturing()
+    await order("teapot", "ada")
+    for captured in background_tasks.captured_tasks:
+        assert (captured.coroutine, captured.args, captured.kwargs) == tuple(captured)
+
+
 async def test_it_is_the_tuple_of_the_guide(background_tasks: BackgroundTasks) -> None:
     """`(coroutine, args, kwargs)`, where kwargs is what was passed beside the coroutine."""
     background_tasks.start_capturing()

@@ -96,3 +96,16 @@ async def test_the_arguments_of_a_starlette_task(
     [captured] = background_tasks.captured_tasks
     assert captured.arguments == arguments
     background_tasks.reset()
+
+
+async def test_a_starlette_task_that_is_called_while_the_test_captures_and_awaited_afterwards(
+    background_tasks: BackgroundTasks,
+) -> None:
+    """It runs at once, as what is awaited does."""
+    calls: list[int] = []
+    background_tasks.start_capturing()
+    call = BackgroundTask(calls.append, 1)()
+    background_tasks.stop_capturing()
+    await call
+    assert calls == [1]
+    assert background_tasks.task_count == 0

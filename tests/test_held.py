@@ -483,3 +483,20 @@ def test_a_task_that_was_started_on_a_loop_that_is_closed_ends_without_a_word(
     [captured] = background_tasks.captured_tasks
     background_tasks.reset()
     assert captured.state == "cancelled"
+
+
+async def test_what_else_is_called_soon_while_a_task_is_made_is_called(background_tasks: BackgroundTasks) -> None:
+    """Here by what makes its name."""
+    calls: list[str] = []
+
+    class Name:
+        def __str__(self) -> str:
+            asyncio.get_running_loop().call_soon(calls.append, "called")
+            return "named"
+
+    background_tasks.start_capturing()
+    task = asyncio.create_task(asyncio.sleep(0), name=Name())  # type: ignore[arg-type]
+    assert task.get_name() == "named"
+    await asyncio.sleep(0)
+    assert "called" in calls
+    assert await background_tasks.run_all_async() == [None]

@@ -133,6 +133,77 @@ def test_nothing_of_a_test_lives_on(run) -> None:
     ).assert_outcomes(passed=4)
 
 
+def test_what_is_left_on_the_loop_of_a_def_test_is_cancelled_at_its_end(run) -> None:
+    """As a runner does it, before it closes the loop: what cleans up has the time to."""
+    result = run(
+        """
+        import asyncio
+
+        cleaned_up = []
+
+        async def heartbeat():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0)
+                cleaned_up.append("heartbeat")
+
+        async def job():
+            asyncio.create_task(heartbeat())
+            await asyncio.sleep(0)
+
+        def test_it(background_tasks):
+            background_tasks.start_capturing(ignore="heartbeat")
+            asyncio.create_task(job())
+            background_tasks.run_all_sync()
+            assert cleaned_up == []
+
+        def test_afterwards():
+            assert cleaned_up == ["heartbeat"]
+        """,
+        plugins=(),
+    )
+    result.assert_outcomes(passed=2)
+
+
+def test_what_has_started_on_a_loop_in_another_thread_has_ended_when_the_test_has(run) -> None:
+    """Cleaned up, too: the fixture waits for it, though its loop goes on."""
+    result = run(
+        """
+        import asyncio, pytest
+        from anyio.from_thread import start_blocking_portal
+
+        log = []
+
+        @pytest.fixture
+        def portal():
+            with start_blocking_portal() as portal:
+                yield portal
+                log.append("the loop ends")
+
+        async def job():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await asyncio.sleep(0.1)
+                log.append("cleaned up")
+
+        async def start():
+            asyncio.create_task(job())
+
+        def test_it(portal, background_tasks):
+            background_tasks.start_capturing()
+            portal.call(start)
+            background_tasks.run_until_idle_sync()
+
+        def test_afterwards():
+            assert log == ["cleaned up", "the loop ends"]
+        """,
+        plugins=(),
+    )
+    result.assert_outcomes(passed=2)
+
+
 def test_unpatched_between_stop_and_start(run) -> None:
     """Only while a test captures is anything replaced."""
     run(

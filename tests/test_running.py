@@ -308,9 +308,7 @@ async def test_the_time_out_is_of_real_time(background_tasks: BackgroundTasks, m
     assert await background_tasks.run_all_async(timeout=10) == ["ended"] * 2
 
 
-async def test_a_task_that_starts_itself_again_for_ever(
-    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_task_that_starts_itself_again_for_ever(background_tasks: BackgroundTasks) -> None:
     """A limit on the number of tasks that one call runs catches it, and names it."""
     rounds = 0
 
@@ -325,6 +323,23 @@ async def test_a_task_that_starts_itself_again_for_ever(
         await background_tasks.run_all_async()
     assert rounds == run_module.STARTED_IN_TURN + 1
     assert len(background_tasks.held_tasks) == 1
+
+
+async def test_what_a_call_does_not_follow_any_more_stays_held(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it, from the first task beyond the limit on."""
+    monkeypatch.setattr(run_module, "STARTED_IN_TURN", 10)
+
+    async def two_more() -> None:
+        asyncio.create_task(two_more())
+        asyncio.create_task(two_more())
+
+    background_tasks.start_capturing()
+    asyncio.create_task(two_more())
+    with pytest.raises(TooManyBackgroundTasks, match="two_more 11 times"):
+        await background_tasks.run_all_async()
+    assert (background_tasks.task_count, len(background_tasks.held_tasks)) == (23, 12)
 
 
 async def test_many_held_tasks_are_no_chain(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -581,3 +596,14 @@ def test_a_verb_without_its_ending_names_the_two_that_exist(background_tasks, na
 def test_any_other_name_is_missing_as_usual(background_tasks) -> None:
     with pytest.raises(AttributeError, match="'BackgroundTasks' object has no attribute 'run_everything'"):
         background_tasks.run_everything()
+
+
+def test_a_task_that_was_left_waiting_and_whose_loop_is_closed_now(background_tasks: BackgroundTasks) -> None:
+    """It can never end; the call says so at once."""
+    background_tasks.start_capturing()
+    loop = asyncio.new_event_loop()
+    loop.create_task(never())
+    background_tasks.run_until_idle_sync()
+    loop.close()
+    with pytest.raises(BackgroundTasksTimeout, match=r"never .* its loop was closed while it ran"):
+        background_tasks.run_all_sync()

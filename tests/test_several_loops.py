@@ -155,3 +155,19 @@ async def test_tasks_that_wake_each_other_across_loops_all_come_to_rest(
         await background_tasks.run_until_idle_async()
     assert arrived == [3, 2, 1, 0]
     there.close()
+
+
+def test_a_loop_that_is_blocked_in_another_thread(background_tasks: BackgroundTasks) -> None:
+    """There a task is not even started in time; the time-out says so."""
+    gate = threading.Event()
+    with loop_in_thread() as loop:
+        background_tasks.start_capturing()
+        loop.call_soon_threadsafe(lambda: loop.create_task(count([])))
+        while not background_tasks.task_count:
+            pass
+        loop.call_soon_threadsafe(gate.wait)
+        try:
+            with pytest.raises(BackgroundTasksTimeout, match=r"count \(.*\) is held"):
+                background_tasks.run_all_sync(timeout=0.05)
+        finally:
+            gate.set()

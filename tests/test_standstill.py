@@ -282,6 +282,19 @@ async def test_a_process_that_will_connect_can_still_go_on(background_tasks: Bac
             await connected.wait()
 
 
+async def test_a_datagram_can_still_come(background_tasks: BackgroundTasks) -> None:
+    """From anybody: its socket has no peer."""
+    background_tasks.start_capturing()
+    asyncio.create_task(set_event(asyncio.Event()))
+    loop = asyncio.get_running_loop()
+    with socket.socket(type=socket.SOCK_DGRAM) as here:
+        here.bind(("127.0.0.1", 0))
+        here.setblocking(False)
+        send = f"socket.socket(type=socket.SOCK_DGRAM).sendto(b'!', {here.getsockname()})"
+        with python(f"import socket, time; time.sleep(0.5); {send}"):
+            assert await loop.sock_recv(here, 1) == b"!"
+
+
 async def test_a_signal_can_still_come(background_tasks: BackgroundTasks) -> None:
     loop, rung = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGALRM, rung.set)

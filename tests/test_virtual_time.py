@@ -1,6 +1,8 @@
 """Virtual time: no real time passes, the order is exact, and the real world is waited for."""
 
 import asyncio
+import inspect
+import math
 import socket
 import subprocess
 import sys
@@ -489,6 +491,18 @@ class TestWhereItCannot:
                 runner.run(main())
         asyncio.run(main())
 
+    def test_a_coroutine_that_a_uvloop_may_not_run_is_closed(self, virtual_time: VirtualTime) -> None:
+        """Nobody is told that it was never awaited."""
+
+        async def main() -> None: ...
+
+        loop, coroutine = uvloop.new_event_loop(), main()
+        with pytest.raises(BackgroundTasksError, match=r"its timers are out of Python's reach"):
+            loop.run_until_complete(coroutine)
+        assert inspect.getcoroutinestate(coroutine) == inspect.CORO_CLOSED
+        loop.close()
+        asyncio.run(main())
+
     def test_a_loop_with_a_clock_of_its_own(self, virtual_time: VirtualTime) -> None:
         class Loop(asyncio.SelectorEventLoop):
             def time(self) -> float:
@@ -502,18 +516,21 @@ class TestWhereItCannot:
         asyncio.run(main())
 
     async def test_another_threads_loop_keeps_real_time(self, virtual_time: VirtualTime) -> None:
-        def in_thread() -> str:
-            async def main() -> str:
-                await asyncio.sleep(0.001)
-                try:
-                    await virtual_time.advance(1)
-                except BackgroundTasksError as error:
-                    return str(error)
-                return ""
+        async def main() -> str:
+            await asyncio.sleep(0.001)
+            try:
+                await virtual_time.advance(1)
+            except BackgroundTasksError as error:
+                return str(error)
+            return ""
 
-            return asyncio.run(main())
+        def on_uvloop() -> str:
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                return runner.run(main())
 
-        assert "drives the loops that run in the test's own thread" in await asyncio.to_thread(in_thread)
+        said = await asyncio.to_thread(asyncio.run, main())
+        assert "drives the loops that run in the test's own thread" in said
+        assert "cannot move the time of uvloop.Loop" in await asyncio.to_thread(on_uvloop)
         assert virtual_time.now == 0
 
 
@@ -668,3 +685,43 @@ def test_a_grace_that_is_no_number_of_seconds(pytester: pytest.Pytester, value: 
         "-o", f"background_tasks_grace={value}", "-o", "asyncio_default_fixture_loop_scope=function"
     )
     result.stderr.fnmatch_lines([f"*background_tasks_grace = {value}: not a number of seconds; write e.g.*= 0.02"])
+
+
+@pytest.mark.usefixtures("no_real_time")
+class TestOnTheWay:
+    """Where the clock comes to a loop that was there before."""
+
+    async def test_asked_for_in_the_middle_of_a_test(self, request: pytest.FixtureRequest) -> None:
+        """It drives the loop that is running, from now on."""
+        virtual_time: VirtualTime = request.getfixturevalue("virtual_time")
+        assert virtual_time.autojump
+        await asyncio.sleep(3600)
+        assert virtual_time.now == 3600
+
+    def test_timers_from_before_come_first_among_those_due_at_one_moment(self, virtual_time: VirtualTime) -> None:
+        loop, fired = asyncio.new_event_loop(), []
+        due = math.ceil(loop.time()) + 5
+
+        async def main() -> None:
+            for number in range(4, 8):
+                loop.call_at(due, fired.append, number)
+            await asyncio.sleep(10)
+
+        for _ in range(4):
+            loop.call_at(due, fired.append, "before")
+        loop.run_until_complete(main())
+        loop.close()
+        assert fired == ["before"] * 4 + [4, 5, 6, 7]
+
+    async def test_what_cannot_be_a_timer_is_refused_as_by_asyncio(self, virtual_time: VirtualTime) -> None:
+        loop = asyncio.get_running_loop()
+        with pytest.raises(TypeError, match="when cannot be None"):
+            loop.call_at(None, list)  # type: ignore[arg-type]
+
+    def test_a_loop_that_is_closed_takes_no_timers(self, virtual_time: VirtualTime) -> None:
+        async def main() -> asyncio.AbstractEventLoop:
+            return asyncio.get_running_loop()
+
+        loop = asyncio.run(main())
+        with pytest.raises(RuntimeError, match="Event loop is closed"):
+            loop.call_later(1, list)

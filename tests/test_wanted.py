@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import ANY, AsyncMock
@@ -138,3 +139,12 @@ async def test_a_mock(background_tasks: BackgroundTasks) -> None:
 def test_what_is_no_target(background_tasks: BackgroundTasks, verb: str) -> None:
     with pytest.raises(TypeError, match=rf"you wrote:  background_tasks.{verb}\(send_mail\(\)\)"):
         getattr(background_tasks, verb)(send_mail("ada"))
+
+
+async def test_a_predicate_may_be_written_in_c(background_tasks: BackgroundTasks) -> None:
+    """Also one of which nobody knows the parameters."""
+    is_without_arguments = operator.methodcaller("__contains__", ())
+    background_tasks.start_capturing()
+    asyncio.create_task(logged_job(1))
+    assert background_tasks.captured(is_without_arguments) == background_tasks.captured_tasks
+    background_tasks.assert_captured(is_without_arguments, args=(1,), kwargs={})
