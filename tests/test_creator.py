@@ -80,3 +80,34 @@ def test_a_code_that_is_passed_over_stays_the_only_one_with_its_id() -> None:
     code = weakref.ref(on_behalf(namespace.pop("create_task")).__code__)
     gc.collect()
     assert code() is not None
+
+
+@both_loops
+def test_a_task_made_where_its_loop_is_run_afterwards(
+    background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    """Only what is run is the runner's."""
+    loop = new_loop()
+    background_tasks.start_capturing()
+    loop.create_task(answer())
+    loop.run_until_complete(turn())
+    assert [task.state for task in background_tasks.captured_tasks] == ["held"]
+    assert background_tasks.run_all_sync() == [42]
+    loop.close()
+
+
+@both_loops
+def test_a_task_made_by_a_coroutine_that_could_run_a_loop(
+    background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def main(other: asyncio.AbstractEventLoop | None) -> None:
+        asyncio.create_task(answer())
+        if other is not None:
+            other.run_until_complete(answer())
+
+    loop = new_loop()
+    background_tasks.start_capturing()
+    loop.run_until_complete(main(None))
+    assert [task.created_at.function for task in background_tasks.captured_tasks] == [main.__qualname__]
+    assert background_tasks.run_all_sync() == [42]
+    loop.close()

@@ -453,6 +453,28 @@ def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) 
     assert added == {"pytest_background_tasks", "pytest_background_tasks.plugin", *exploring}
 
 
+def test_virtual_time_where_nothing_else_is(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No other thread, no other plugin, no library: what it does to save time changes nothing."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        """
+        import asyncio, sys, threading
+
+        def test_it(virtual_time):
+            async def main():
+                assert threading.active_count() == 1
+                for _ in range(3):
+                    await asyncio.gather(asyncio.sleep(3600), asyncio.sleep(0))
+                assert await asyncio.to_thread(lambda: virtual_time.now) == 3 * 3600
+
+            asyncio.run(main())
+            assert not {"anyio", "uvloop"} & set(sys.modules)
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin")
+    result.assert_outcomes(passed=1)
+
+
 def test_the_fixture_is_listed_with_a_sentence(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--fixtures", "-o", "asyncio_default_fixture_loop_scope=function")
     result.stdout.fnmatch_lines(

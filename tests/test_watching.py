@@ -177,7 +177,15 @@ def test_the_nearest_mark_decides(run) -> None:
 
 @pytest.mark.parametrize(
     "allow",
-    ['["po*"]', "poll", "[poll]", '"test_it:poll"', "[lambda task: task.function == 'poll']", '["heart*", poll]'],
+    [
+        '["po*"]',
+        "poll",
+        "[poll]",
+        '"test_it:poll"',
+        "[lambda task: task.function == 'poll']",
+        "lambda task: not task.arguments",
+        '["heart*", poll]',
+    ],
 )
 def test_what_is_allowed_may_leak(run, allow: str) -> None:
     """Named by any target; what it does not name is told."""
@@ -874,3 +882,98 @@ def test_a_failed_unittest_is_not_told_of_what_it_could_not_clean_up(run) -> Non
         plugins=(),
     )
     result.assert_outcomes(failed=1, warnings=0)
+
+
+def test_several_errors_that_a_test_has_failed_with_are_not_told_again(run) -> None:
+    """The anyio plugin puts them into a group."""
+    source = """
+        @pytest.mark.anyio
+        @pytest.mark.parametrize("anyio_backend", ["asyncio"])
+        async def test_it(anyio_backend):
+            asyncio.create_task(send_mail())
+            asyncio.create_task(send_mail())
+            await turns()
+    """
+    result = run(source, plugins=("-p", "anyio.pytest_plugin"))
+    result.assert_outcomes(failed=1, warnings=0)
+    result.stdout.fnmatch_lines(["*ExceptionGroup*(2 sub-exceptions)*"])
+
+
+def test_a_task_that_the_loop_itself_creates_is_told_by_its_function(run) -> None:
+    result = run(
+        """
+        async def test_it():
+            asyncio.get_running_loop().call_soon(asyncio.create_task, send_mail())
+            await turns()
+        """
+    )
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["    created at test_it.py:* in send_mail"])
+
+
+def test_a_task_that_goes_with_its_loop_is_a_leak(run) -> None:
+    result = run(
+        """
+        def test_it():
+            loop = asyncio.new_event_loop()
+            loop.create_task(poll())
+            loop.run_until_complete(turns())
+            loop.close()
+            del loop
+            gc.collect()
+        """,
+        "--background-tasks-leaked=warn",
+    )
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*LeakedTaskWarning: *poll, was still pending when its event loop was gone*"])
+
+
+def test_what_is_created_outside_of_any_test_is_nobodys(run, pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+        import asyncio
+
+        async def fail():
+            raise ConnectionError
+
+        async def main():
+            asyncio.create_task(fail())
+            await asyncio.sleep(0)
+
+        def pytest_runtest_logfinish():
+            asyncio.run(main())
+        """
+    )
+    run("def test_it(): pass").assert_outcomes(passed=1, warnings=0)
+
+
+def test_a_task_factory_may_make_what_takes_no_attributes(run) -> None:
+    result = run(
+        """
+        class Handle:
+            __slots__ = ("__weakref__", "task")
+
+            def __init__(self, task):
+                self.task = task
+
+            def __getattr__(self, name):
+                return getattr(self.task, name)
+
+        async def test_it():
+            loop = asyncio.get_running_loop()
+            loop.set_task_factory(lambda loop, coro, **kwargs: Handle(asyncio.Task(coro, loop=loop, **kwargs)))
+            handle = asyncio.create_task(turns())
+            loop.set_task_factory(None)
+            assert isinstance(handle, Handle)
+            await handle.task
+        """
+    )
+    result.assert_outcomes(passed=1, warnings=0)
+
+
+def test_on_virtual_time_a_deadlock_is_told_once(run) -> None:
+    result = run(
+        dedent(DEADLOCK) + "\nasync def test_it(virtual_time): await hang()\n", "--background-tasks-deadlock=error"
+    )
+    result.assert_outcomes(failed=1)
+    assert result.stdout.str().count("BackgroundTasksDeadlock: nothing can go on") == 1

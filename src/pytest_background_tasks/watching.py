@@ -175,7 +175,7 @@ def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None)
         exec(code, {"error": error, "cause": cause})
     except BackgroundTaskWarning:
         return error
-    raise AssertionError("it has been raised")
+    raise AssertionError("it has been raised")  # pragma: no cover - it has been raised
 
 
 def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:

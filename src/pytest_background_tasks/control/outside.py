@@ -81,7 +81,7 @@ def is_listening(sock: socket.socket) -> bool:
 
 def _processes() -> Iterable[str]:
     """Children that the loop knows nothing of: they may connect to a server of the test, or send it a signal."""
-    if not hasattr(os, "waitid"):
+    if not hasattr(os, "waitid"):  # pragma: no cover - Windows, and macOS before Python 3.13
         return
     try:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)

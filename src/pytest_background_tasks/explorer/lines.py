@@ -46,11 +46,11 @@ class Recorder:
         """What was recorded last."""
         return tuple(self._lines)
 
-    def _on_call(self, frame: FrameType, _event: str, _: object) -> Any:
+    def _on_call(self, frame: FrameType, _event: str, _: object) -> Any:  # pragma: no cover - a tracer is not traced
         file = frame.f_code.co_filename
         return self._on_line if self._is_own[file] and not file.startswith("<") else None
 
-    def _on_line(self, frame: FrameType, event: str, _: object) -> Any:
+    def _on_line(self, frame: FrameType, event: str, _: object) -> Any:  # pragma: no cover - a tracer is not traced
         if len(self._lines) >= _MOST:
             return None
         if event == "line":
@@ -58,7 +58,7 @@ class Recorder:
             self._lines.append(Ran(Site(code.co_filename, frame.f_lineno, code.co_qualname), self._depth(frame)))
         return self._on_line
 
-    def _depth(self, frame: FrameType) -> int:
+    def _depth(self, frame: FrameType) -> int:  # pragma: no cover - a tracer is not traced
         """How many of the project's own functions `frame` is below.
 
         Counting calls and returns would be wrong: since Python 3.12 an error that arrives in a coroutine is no call.

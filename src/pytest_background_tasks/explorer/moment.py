@@ -76,7 +76,9 @@ class _Moment:
         self._is_own = options.is_own
         self.outcome: BaseException | None = None
 
-    def came_up(self, error: BaseException, number: _Number, traceback: TracebackType) -> None:
+    def came_up(
+        self, error: BaseException, number: _Number, traceback: TracebackType
+    ) -> None:  # pragma: no cover - a tracer is not traced
         if number == self._number:
             self._look_at(error, traceback)
 
@@ -142,7 +144,7 @@ class _Errors:
         # By name, for each run may define the class anew.
         return self._errors.setdefault(type(error).__qualname__, [])
 
-    def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+    def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:  # pragma: no cover - a tracer is not traced
         frame.f_trace_lines = False
         if event == "exception":
             _, error, traceback = argument
@@ -150,10 +152,12 @@ class _Errors:
                 self._saw(error, frame, traceback)
         return self._trace
 
-    def _knows(self, error: BaseException) -> bool:
+    def _knows(self, error: BaseException) -> bool:  # pragma: no cover - a tracer is not traced
         return any(each is error for each in self._alike(error))
 
-    def _saw(self, error: BaseException, frame: FrameType, traceback: TracebackType) -> None:
+    def _saw(
+        self, error: BaseException, frame: FrameType, traceback: TracebackType
+    ) -> None:  # pragma: no cover - a tracer is not traced
         before = frame.f_back
         while before is not None and before.f_code.co_filename != _LOOP:
             traceback = _before(before, traceback)

@@ -118,7 +118,7 @@ def _set_in_order(items: Iterable[Any] = ()) -> Any:
 
 
 @types.coroutine
-def _sleep0() -> Generator[None, None, None]:
+def _sleep0() -> Generator[None, None, None]:  # pragma: no cover - it runs as code of asyncio's file
     """As asyncio's; but the schedule may let it fail."""
     yield
     task: Any = asyncio.current_task()

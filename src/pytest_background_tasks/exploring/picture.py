@@ -74,7 +74,7 @@ def file_name(nodeid: str) -> str:
 def _shown(path: Path) -> str:
     try:
         relative = os.path.relpath(path)
-    except ValueError:  # on another drive
+    except ValueError:  # pragma: no cover - Windows: on another drive
         return str(path)
     return str(path) if relative.startswith(os.pardir) else relative
 
