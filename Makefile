@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 ARGS ?=
+MEASURED ?= # what measures the tests as they run; .ci/run says how
 
 BIN = $(VENV)/bin
 BENCHMARKS ?= capture startup watch virtual_time explore page
@@ -16,7 +17,7 @@ help: ## show this
 	@echo "  PYTHON=$(PYTHON)  VENV=$(VENV)  ARGS=... for pytest"
 
 test: $(VENV)/ready ## the whole test suite: the plugin's, the example's, the documentation's
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python $(MEASURED) -m pytest $(ARGS)
 
 demo: $(VENV)/ready ## what the plugin does, shown on the example application
 	@$(BIN)/python -m pytest -q -s -p no:randomly -p no:cacheprovider examples/demo $(ARGS)
@@ -29,10 +30,11 @@ lint: $(VENV)/ready-to-lint ## ruff, and mypy in strict mode
 	@$(BIN)/ruff format -q --check .
 	@$(BIN)/mypy --no-error-summary
 
+coverage: export COVERAGE_FILE = $(abspath $(VENV))/.coverage
 coverage: $(VENV)/ready ## the test suite, and which branches it covers on this Python
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n auto -q $(ARGS)
-	@$(BIN)/coverage combine -q
+	@$(BIN)/coverage combine -q --keep
 	@$(BIN)/coverage report
 
 types: $(VENV)/ready-to-lint ## all that is public has complete types
@@ -56,7 +58,7 @@ pictures: $(VENV)/ready-to-browse ## take the pictures in docs/pictures anew
 	@$(BIN)/python docs/pictures/take.py
 
 clean: ## remove what these commands have made
-	@rm -rf .venv .venv-* build dist .explore .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	@rm -rf .venv .venv-* .coverage build dist .explore .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	@find . -name __pycache__ -prune -exec rm -rf {} +
 
 # The old pip of a fresh environment knows no dependency groups, so it is upgraded first.
