@@ -141,6 +141,13 @@ def test_what_is_no_target(background_tasks: BackgroundTasks, verb: str) -> None
         getattr(background_tasks, verb)(send_mail("ada"))
 
 
+async def test_a_predicate_says_nothing_of_parameters(background_tasks: BackgroundTasks) -> None:
+    """Its own are not those of what it picks."""
+    background_tasks.start_capturing()
+    asyncio.create_task(logged_job(1))
+    background_tasks.assert_captured(lambda task: task.kwargs == {}, args=(1,), kwargs={})
+
+
 async def test_a_predicate_may_be_written_in_c(background_tasks: BackgroundTasks) -> None:
     """Also one of which nobody knows the parameters."""
     is_without_arguments = operator.methodcaller("__contains__", ())

@@ -50,7 +50,7 @@ def matcher(target: Target, call: str, callees: Iterable[object] = ()) -> Match:
         return lambda captured: captured.task.call.callee is target  # type: ignore[attr-defined]
     if (mock := _mock_behind(target)) is not None:
         return lambda captured: captured.task.call.callee is mock  # type: ignore[attr-defined]
-    if (function := _coroutine_function(target)) is not None:
+    if (function := coroutine_function(target)) is not None:
         return partial(_runs, function)
     return _predicate(target, call)
 
@@ -105,7 +105,8 @@ def _mock_behind(target: Any) -> object | None:
     return inner if isinstance(inner, NonCallableMock) else None
 
 
-def _coroutine_function(target: Any) -> Callable[..., Any] | None:
+def coroutine_function(target: Any) -> Callable[..., Any] | None:
+    """The coroutine function that `target` names; None if it names tasks in another way."""
     while isinstance(target, partial):
         target = target.func
     if not inspect.isroutine(target) and not inspect.isclass(target):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from .capture.call import bound_arguments
 from .capture.captured import CapturedTask
-from .targets import Match, Target, matcher, shown
+from .targets import Match, Target, coroutine_function, matcher, shown
 
 
 class Wanted(NamedTuple):
@@ -75,12 +75,8 @@ class Wanted(NamedTuple):
 
 def _by_parameter(target: Target | None, task: CapturedTask) -> dict[str, Any]:
     """The arguments; those of a decorator's ``wrapper(*args, **kwargs)`` by the parameters of what it decorates."""
-    arguments = task.arguments
-    if not callable(target) or arguments.keys() != {"args", "kwargs"}:
+    arguments, function = task.arguments, coroutine_function(target)
+    if function is None or arguments.keys() != {"args", "kwargs"}:
         return arguments
-    try:
-        signature = inspect.signature(target)
-    except (TypeError, ValueError):
-        return arguments
-    bound = bound_arguments(signature, arguments["args"], arguments["kwargs"])
+    bound = bound_arguments(inspect.signature(function), arguments["args"], arguments["kwargs"])
     return arguments if bound is None else bound
