@@ -355,6 +355,18 @@ def test_a_keyword_wins_over_the_command_line_and_that_over_the_ini(
     )
 
 
+def test_a_cancel_for_all_tests_need_not_find_a_task_in_each_but_a_tests_own_must(run) -> None:
+    source = """
+        @explore{own}
+        async def test_it():
+            await asyncio.sleep(0)
+    """
+    result = run(source.replace("{own}", ""), "--explore-cancel=true")
+    result.stdout.fnmatch_lines(["*exhausted: *; cancellations, errors and slow answers not included; *"])
+    result = run(source.replace("{own}", "(cancel=True)"), "--explore-cancel=true")
+    result.stdout.fnmatch_lines(["E*ExploreError: cancel=True found no task to cancel: *"])
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

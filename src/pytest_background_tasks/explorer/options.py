@@ -39,6 +39,7 @@ class Options:
     replay: Schedule | None = None
     first: tuple[Schedule, ...] = ()
     leaks: bool = False
+    must_cancel: bool = True
     passes_through: tuple[type[BaseException], ...] = ()
     is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
 
@@ -75,10 +76,10 @@ class Options:
             raise ReplayError(f"the schedule raises {name}; of raises= there is: {known}\n  write: raises={name}")
         return error() if isinstance(error, type) else copy.copy(error)
 
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """What is tried beside lateness."""
-        return tuple(fault for fault, asked in zip(FAULTS, (self.cancel, self.raises, self.slow), strict=True) if asked)
+    def faults(self, *, may_cancel: bool) -> tuple[str, ...]:
+        """What is tried beside lateness, if a task to cancel is found or not."""
+        asked = (self.cancel and may_cancel, self.raises, self.slow)
+        return tuple(fault for fault, is_asked in zip(FAULTS, asked, strict=True) if is_asked)
 
     def is_target(self, name: str, function: str, code: object, is_started_by_scenario: bool) -> bool:
         """Whether a task may be cancelled from outside.

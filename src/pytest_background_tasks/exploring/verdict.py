@@ -51,6 +51,7 @@ def explore_item(item: Any, explored: Explored) -> None:
     options.pop("without", None)
     kept: Kept = item.config.pluginmanager.getplugin(KEPT)
     options["first"] = kept.schedules_of(item.nodeid)
+    options["must_cancel"] = "cancel" in explored.options  # as a default it is for tests with such a task and without
     is_own = own_code(item.config)
     is_own[explored.test.__code__.co_filename] = True  # the test's module, wherever it lies (--pyargs)
     rounds = Rounds(item, explored.test)
