@@ -89,6 +89,7 @@ def test_a_leak_is_told_when_asked_for(run) -> None:
         [
             "*test_it.py:17: LeakedTaskWarning: background task Task-*, poll, * still pending*",
             "*created at test_it.py:17 in keep",
+            "*called at test_it.py:20 in test_it",
             "*waits at test_it.py:10 in poll",
         ]
     )
