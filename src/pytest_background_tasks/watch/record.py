@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from ..capture.call import Call, arguments_of, call_of_coroutine
 from ..capture.creator import Creation, Creator
 from ..sites import Site, waiting_site
+from ..waits import name_of
 from .modes import Modes
 
 _ATTRIBUTE = "_pytest_background_tasks_record"
@@ -97,7 +98,7 @@ class Record(weakref.ref[Any]):
         with suppress(KeyError):  # it has deleted one of them
             arguments = arguments_of(coroutine)
         call = call_of_coroutine(coroutine, arguments)
-        return Seen(task.get_name(), call, self.creator.creation(call), waiting_site(coroutine, is_own))
+        return Seen(name_of(task), call, self.creator.creation(call), waiting_site(coroutine, is_own))
 
 
 class Seen(NamedTuple):

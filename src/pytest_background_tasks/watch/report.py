@@ -72,5 +72,6 @@ def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseExcepti
     where = list(seen.creation.lines)
     if seen.waits_at is not None:
         where.append(f"waits at {seen.waits_at}")
-    sentence = f"background task {seen.name}, {seen.function}, {what}"
+    who = f"{seen.name}, {seen.function}" if seen.name else seen.function
+    sentence = f"background task {who}, {what}"
     return Report(kind, test, sentence, tuple(where), seen.creation.at, seen, error)
