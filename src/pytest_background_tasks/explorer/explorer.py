@@ -6,13 +6,13 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Unpack
 
 from ..errors import ExploreError, NotDeterministic, ReplayError
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
 from .moment import reproduce
-from .options import Options
+from .options import ExplorerArguments, Options
 from .play import Run, Scenario, play
 from .schedule import Cancel, Raise, Schedule, Slow, canonical
 from .search import Search
@@ -69,7 +69,7 @@ class Explorer:
     ('failed', 'sell@0+1')
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[ExplorerArguments]) -> None:
         self._options = Options.of(options)
 
     def explore(self, scenario: Scenario) -> Exploration:
