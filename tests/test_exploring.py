@@ -225,19 +225,23 @@ def test_fixtures_that_cannot_be(run, options: str, arguments: str, message: str
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [("virtual_time", "*on virtual time already*"), ("clean_db", "*its fixture clean_db is async*")],
+    ("name", "scope", "message"),
+    [
+        ("virtual_time", "function", "*on virtual time already*"),
+        ("clean_db", "function", "*its fixture clean_db is async*"),
+        ("clean_db", "module", "*its fixture clean_db is async*"),
+    ],
 )
 @pytest.mark.parametrize("by", ["test", "fixture"])
-def test_nor_can_they_be_asked_for_on_the_way(run, name: str, message: str, by: str) -> None:
+def test_nor_can_they_be_asked_for_on_the_way(run, name: str, scope: str, message: str, by: str) -> None:
     """With getfixturevalue: pytest does not know of them before."""
     result = run(
         f"""
-        @pytest.fixture
+        @pytest.fixture(scope="{scope}")
         async def clean_db():
             yield
 
-        @pytest.fixture
+        @pytest.fixture(scope="{scope}")
         def store(request):
             if "{by}" == "fixture":
                 request.getfixturevalue("{name}")
