@@ -48,6 +48,8 @@ def pytest_pyfunc_call(pyfuncitem: Any) -> bool | None:
     explored = explored_of(pyfuncitem)
     if explored is None:
         return None
+    if pyfuncitem.config.getoption("trace", False):  # pytest has wrapped it; the debugger is entered by a run
+        pyfuncitem.obj = pyfuncitem.obj.__wrapped__
     if getattr(pyfuncitem.obj, "__func__", pyfuncitem.obj) is not explored.outer:
         raise TypeError(
             f"another decorator stands above @explore of {pyfuncitem.name}, and would be there once for all runs; "
