@@ -72,14 +72,14 @@ def test_failed() -> None:
     assert exploration.verdict == "failed"
     assert failure is not None
     assert isinstance(failure.error, AssertionError)
-    assert str(failure.schedule) == "sell@0+1"
-    assert failure.kinds == {"start"}
+    assert str(failure.schedule) == "sell@1+1"
+    assert failure.kinds == {"yield"}
     assert failure.run == exploration.runs
     assert failure.trace.facts != failure.asyncio_trace.facts
     assert all(step.told for step in (*failure.trace.steps, *failure.asyncio_trace.steps))
     with pytest.raises(AssertionError):
         failure.reproduce()
-    assert str(exploration).startswith("failed: sell@0+1, found in run ")
+    assert str(exploration).startswith("failed: sell@1+1, found in run ")
 
 
 def test_failed_in_asyncios_own_order() -> None:
@@ -721,7 +721,7 @@ def test_the_result_is_the_same_however_tasks_are_started(start: Any) -> None:
 
     failure = Explorer().explore(scenario).failure
     assert failure is not None
-    assert str(failure.schedule) == "first@0+1"
+    assert str(failure.schedule) == "first@1+1"
 
 
 def test_it_explores_inside_other_things() -> None:

@@ -66,7 +66,7 @@ class Explorer:
     ...     assert stock["apples"] == 0
     >>> exploration = Explorer().explore(shop)
     >>> exploration.verdict, str(exploration.failure.schedule)
-    ('failed', 'sell@0+1')
+    ('failed', 'sell@1+1')
     """
 
     def __init__(self, **options: Unpack[ExplorerArguments]) -> None:
