@@ -297,10 +297,15 @@ def test_cancel_where_there_is_no_task_is_an_error() -> None:
     assert str(raised.value) == snapshot(
         """\
 cancel=True found no task to cancel: the test starts none of its own that waits
-Wrap the call that is to be cancelled:  task = asyncio.create_task(...)
-or, if cancel=True is the default of all tests, write here:  cancel=False\
+Wrap the call that is to be cancelled:  task = asyncio.create_task(...)\
 """
     )
+
+
+def test_where_cancel_may_find_none_the_verdict_does_not_claim_cancellations() -> None:
+    explorer = Explorer(cancel=True, must_cancel=False, slow=True)
+    assert "; slow answers included, cancellations and errors not;" in str(explorer.explore(one_after_the_other))
+    assert explorer.explore(gathers).faults == ("cancellations", "slow answers")
 
 
 # Errors and slow answers.
