@@ -9,8 +9,12 @@ from textwrap import dedent
 
 import pytest
 import uvloop
+from hypothesis import settings
 
 pytest_plugins = ["pytester"]
+
+settings.register_profile("unhurried", deadline=None)  # the machine may be busy
+settings.load_profile("unhurried")
 
 
 class Tidy:
