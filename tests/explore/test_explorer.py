@@ -560,7 +560,7 @@ def test_state_left_over_from_the_first_run_is_named_as_such() -> None:
 the scenario does not do the same in its first run as in the next (it left state over outside the scenario; a cache \
 that it filled?). At step 3:
   once   main takes its step 2, at 0 s
-  again  PlayedLoop._end is called, at 0 s
+  again  nothing more happens
 Usual reasons: a set that is iterated, id(), the wall clock, a cache or counter outside the scenario\
 """
     )

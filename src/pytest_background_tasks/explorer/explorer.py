@@ -134,7 +134,7 @@ class _Session:
         return self._search.next()
 
     def _play(self, schedule: Schedule, *, tells: bool = False) -> Run:
-        if any(isinstance(deviation, Cancel) for deviation in schedule):
+        if Cancel in map(type, schedule):
             self._around.silence()
         self._around.refresh()
         return play(self._scenario, schedule, self._options, self._helper, tells=tells)

@@ -78,7 +78,7 @@ class Plan:
     def is_idle(self) -> bool:
         """Whether nothing deviates in this iteration, unless it is something that arrives."""
         is_under_way = self._outside or self._outlasting or self._cancelling or self.cancellations
-        return not is_under_way and not self._may_be_ready()
+        return not (is_under_way or self._may_be_ready())
 
     def is_over(self) -> bool:
         """Whether nothing can deviate any more."""

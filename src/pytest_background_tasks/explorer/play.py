@@ -115,7 +115,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 def _leave_nothing(loop: PlayedLoop) -> None:
     """End what the run has left over, as ``asyncio.run`` does, and without a word."""
-    is_over = not loop._asyncgens  # type: ignore[attr-defined]
+    is_over = not loop.has_generators
     for task in loop.tasks:
         is_over = is_over and task.done()
     if not is_over:

@@ -43,3 +43,25 @@ class PlayedTask(asyncio.Task[Any]):
         if value is not None:
             self.actor.call(value)
             super().set_name(value)
+
+
+def make_task(loop: Any, coroutine: Any, **kwargs: Any) -> PlayedTask:
+    """The usual task factory of a `PlayedLoop`."""
+    actor = loop._names.new(loop._running(), coroutine)
+    if kwargs:
+        actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step is part of its creator's
+        if (name := kwargs.get("name")) is not None:
+            actor.call(name)
+    task = PlayedTask(next(loop._task_numbers), actor, coroutine, loop, **kwargs)
+    loop.tasks.append(task)
+    return task
+
+
+def _make_eager_task(loop: Any, coroutine: Any, **kwargs: Any) -> PlayedTask:
+    return make_task(loop, coroutine, **{"eager_start": True, **kwargs})
+
+
+FACTORIES: dict[Any, Any] = {None: make_task}
+"""What stands for a task factory that the program sets."""
+if hasattr(asyncio, "eager_task_factory"):
+    FACTORIES[asyncio.eager_task_factory] = _make_eager_task
