@@ -106,7 +106,7 @@ def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...])
             print("printed", "".join(order))
             print("complained", "".join(order), file=sys.stderr)
             logging.warning("logged %s", "".join(order))
-            assert order != list("cbacbacba")
+            assert order != list("cccbbbaaa")
         """,
         *args,
         plugins=("xdist",) if args else (),
@@ -116,7 +116,7 @@ def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...])
     assert runs > 100
     for word in ("printed", "complained", "logged"):
         lines = [line for line in result.outlines if re.search(f"{word} [abc]+$", line)]
-        assert [line.rpartition(" ")[2] for line in lines] == ["cbacbacba"]
+        assert [line.rpartition(" ")[2] for line in lines] == ["cccbbbaaa"]
 
 
 def test_aiosqlites_thread_is_named_and_no_deadlock(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,9 +1,13 @@
 """A loop that is made in a fraction of the time lacks nothing."""
 
 import asyncio
+import runpy
 from typing import Any
 
+import pytest
+
 from pytest_background_tasks import Schedule
+from pytest_background_tasks.explorer import bare
 from pytest_background_tasks.explorer.bare import BareLoop
 from pytest_background_tasks.explorer.loop import PlayedLoop
 from pytest_background_tasks.explorer.options import Options
@@ -29,6 +33,23 @@ def test_two_loops_share_nothing_that_changes() -> None:
     changing = [name for name in kept if hasattr(getattr(one, name), "clear")]
     assert "_ready" in changing
     assert not [name for name in changing if getattr(one, name) is getattr(other, name)]
+    one.close()
+    other.close()
+
+
+def test_where_loops_have_what_is_not_known_python_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = asyncio.BaseEventLoop.__init__
+
+    def make_with_more(self: Any) -> None:
+        make(self)
+        self.limits = {"tasks": 10}
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "__init__", make_with_more)
+    loop_class = runpy.run_path(bare.__file__)["BareLoop"]
+    one, other = loop_class(), loop_class()
+    assert one.limits == other.limits
+    assert one.limits is not other.limits
+    assert one._ready is not other._ready
     one.close()
     other.close()
 

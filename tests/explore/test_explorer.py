@@ -72,14 +72,14 @@ def test_failed() -> None:
     assert exploration.verdict == "failed"
     assert failure is not None
     assert isinstance(failure.error, AssertionError)
-    assert str(failure.schedule) == "sell@0+1"
-    assert failure.kinds == {"start"}
+    assert str(failure.schedule) == "sell@1+1"
+    assert failure.kinds == {"yield"}
     assert failure.run == exploration.runs
     assert failure.trace.facts != failure.asyncio_trace.facts
     assert all(step.told for step in (*failure.trace.steps, *failure.asyncio_trace.steps))
     with pytest.raises(AssertionError):
         failure.reproduce()
-    assert str(exploration).startswith("failed: sell@0+1, found in run ")
+    assert str(exploration).startswith("failed: sell@1+1, found in run ")
 
 
 def test_failed_in_asyncios_own_order() -> None:
@@ -297,10 +297,15 @@ def test_cancel_where_there_is_no_task_is_an_error() -> None:
     assert str(raised.value) == snapshot(
         """\
 cancel=True found no task to cancel: the test starts none of its own that waits
-Wrap the call that is to be cancelled:  task = asyncio.create_task(...)
-or, if cancel=True is the default of all tests, write here:  cancel=False\
+Wrap the call that is to be cancelled:  task = asyncio.create_task(...)\
 """
     )
+
+
+def test_where_cancel_may_find_none_the_verdict_does_not_claim_cancellations() -> None:
+    explorer = Explorer(cancel=True, must_cancel=False, slow=True)
+    assert "; slow answers included, cancellations and errors not;" in str(explorer.explore(one_after_the_other))
+    assert explorer.explore(gathers).faults == ("cancellations", "slow answers")
 
 
 # Errors and slow answers.
@@ -719,7 +724,7 @@ def test_the_result_is_the_same_however_tasks_are_started(start: Any) -> None:
 
     failure = Explorer().explore(scenario).failure
     assert failure is not None
-    assert str(failure.schedule) == "first@0+1"
+    assert str(failure.schedule) == "first@1+1"
 
 
 def test_it_explores_inside_other_things() -> None:

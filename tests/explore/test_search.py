@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_background_tasks import Late, Schedule, Slow, Trace
 from pytest_background_tasks.explorer.options import Options
 from pytest_background_tasks.explorer.play import Scenario, play
-from pytest_background_tasks.explorer.search import Search, extensions, later, next_place
+from pytest_background_tasks.explorer.search import Search, extensions, later, latest, next_place
 from pytest_background_tasks.explorer.surroundings import Surroundings
 from pytest_background_tasks.explorer.threads import HelperThread
 from pytest_background_tasks.own import OwnCode
@@ -157,6 +157,29 @@ def test_later_again() -> None:
     assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 6)))) == [Schedule.parse("a@1+2, b@1!slow")]
     assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 13)))) == [Schedule.parse("a@1+6, b@1!slow")]
     assert list(later(schedule, seen(("a", 1, 5)))) == []
+
+
+def test_one_answer_comes_last_of_all() -> None:
+    """Behind everything of its moment, whether or not that follows from it; nothing else is tried so early."""
+    trace = seen(("a", 0, 4), ("a", 1, 6), ("b", 1, 6), ("c", 1, 8))
+    started = ("d", 0, "value", 0.0, "start", 4, 0, None)
+    later_on = ("e", 1, "value", 1.0, "sleep", 18, 0, None)
+    schedules = list(map(str, latest(Trace((started, *trace.rows, later_on)))))
+    assert schedules == ["a@0+3", "a@1+2", "b@1+2"]
+
+
+@pytest.mark.parametrize("answers", [3, 30])
+def test_the_first_few_schedules_let_one_answer_come_last(answers: int) -> None:
+    """All that there are in a short scenario, 20 in a long one."""
+    trace = seen(*(("a", number, 4 + 4 * number) for number in range(answers)), ("b", 1, 4 + 4 * answers))
+    search = Search(Options(is_own=OWN), 0)
+    assert search.next() == Schedule()
+    search.saw(Schedule(), trace)
+    few, rest = min(answers, 20), iter(search.next, None)
+    last = set(latest(trace))
+    assert len(last) == answers
+    assert [schedule in last for schedule in itertools.islice(rest, few)] == [True] * few
+    assert Schedule([Late("a", 0, 3)]) in rest, "and then all the others"
 
 
 @pytest.mark.parametrize(

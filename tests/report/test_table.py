@@ -41,7 +41,7 @@ def stories(draw: st.DrawFn, names: list[str]) -> Story:
         at=st.just(()),
         until=st.just(()),
         waits_for=st.sampled_from(["", "a lock held by b", "its next turn", "the tasks a, b"]),
-        end=st.sampled_from(["", "", "", "returns", "raises KeyError", "is cancelled"]),
+        end=st.sampled_from(["", "", "", "returns", "raises KeyError", "passes on KeyError", "is cancelled"]),
         starts=st.sampled_from([(), (), tuple(names)]),
         woken_by=st.none(),
         time=st.sampled_from([0.0, 0.5]),

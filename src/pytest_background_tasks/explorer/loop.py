@@ -240,7 +240,7 @@ class PlayedLoop(UnplayableCalls):
         ready = self._ready
         if plan.take_out(ready, self._iteration):
             self._disturbed.add(self._iteration)
-        if plan.may_cancel:
+        if plan.cancellations:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
         if not ready and not self._arrived and not self._is_timer_due():
             first = plan.first_iteration
@@ -250,17 +250,18 @@ class PlayedLoop(UnplayableCalls):
                 self._iteration = max(first, self._iteration)
         entry = self._iteration * PLACES
         queued = len(ready)
-        ready.extend(plan.entering(entry + BEFORE))
+        ready += plan.entering(entry + BEFORE)
         before = len(ready)
         if self._timers or self._arrived:
             self._let_arrive()
         arrived = len(ready)
-        ready.extend(plan.entering(entry + AFTER))
-        if plan.may_cancel:
+        ready += plan.entering(entry + AFTER)
+        after = len(ready)
+        if plan.cancellations:
             plan.cancel_at_wakeup(ready)
-        if plan.is_over:
+        if after > queued and plan.is_over():
             self._deviating = None
-        return queued, before - queued, arrived - before, len(ready) - arrived
+        return queued, before - queued, arrived - before, after - arrived
 
     def _let_arrive(self) -> None:
         """Queue what threads have answered, and the timers that are due."""
@@ -329,8 +330,8 @@ class PlayedLoop(UnplayableCalls):
             except BaseException as error:  # as a handle's own _run, which costs a call more
                 message = f"Exception in callback {label_of(callback)}"
                 self.call_exception_handler({"message": message, "exception": error, "handle": handle})
-            queued, waiting = len(ready) - waiting, len(ready)
-            record((who, number, got, now, kind, entry, queued, None))
+            before, waiting = waiting, len(ready)
+            record((who, number, got, now, kind, entry, waiting - before, None))
         if len(self._rows) >= self._options.max_steps:
             self.is_endless = self._stopping = True
 

@@ -2,7 +2,8 @@
 
 All schedules with one deviation, then two, and so on: bounding the number of deviations from a deterministic order is
 delay-bounded scheduling (Emmi, Qadeer, Rakamaric: "Delay-bounded scheduling", POPL 2011). Most bugs need one or two.
-Within one number they come in a shuffled order, so that a bug does not have to wait for where it lies.
+Within one number they come in a shuffled order, so that a bug does not have to wait for where it lies. But in the first
+few an answer comes last: everybody else passes in the middle of what was meant as one piece.
 
 Only what changes something is tried: an arrival is made late just enough to come behind the next thing that does not
 follow from itself. From that run it is made later again, and so on until nothing else is left to run.
@@ -17,6 +18,7 @@ from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
 from .trace import AFTER, ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 
 _WALK_IS_LATE = 1 / 3  # how many arrivals of a random walk are late; half of those by one place, a quarter by two...
+_FEW = 20  # of a long scenario not all that can come last: the first of its answers would use up the budget
 _POOL = 2000  # schedules from which the next is drawn, if there are as many
 
 
@@ -37,6 +39,7 @@ class Search:
         self._random = random.Random(seed)
         self._given: set[Schedule] = {Schedule()}
         self._pool: list[Schedule] = [Schedule()]
+        self._first_few: list[Schedule] = []
         self._parents: list[tuple[Schedule, Trace]] = []
         self._grown: list[tuple[Schedule, Trace]] = []
         # Hashes, since 100,000 traces would be a lot to keep.
@@ -51,7 +54,7 @@ class Search:
     @property
     def is_bounded(self) -> bool:
         """Whether all schedules with up to ``max_deviations`` were given."""
-        return not (self._pool or self._parents or self._grown)
+        return self._is_empty and not (self._parents or self._grown)
 
     @property
     def is_complete(self) -> bool:
@@ -61,6 +64,8 @@ class Search:
     def next(self) -> Schedule | None:
         """The schedule to play next, None at the end."""
         self._fill_pool()
+        if self._first_few:
+            return self._first_few.pop()
         if self._pool:
             place = self._random.randrange(len(self._pool))
             self._pool[place], self._pool[-1] = self._pool[-1], self._pool[place]
@@ -81,7 +86,7 @@ class Search:
         self.distinct += 1
         if self.is_walking:
             return
-        self._propose(later(schedule, trace))
+        self._propose(later(schedule, trace), self._pool)
         if self.deviations < self._options.max_deviations:
             self._grown.append((schedule, trace))
         elif not self._has_more:
@@ -93,23 +98,30 @@ class Search:
         """Whether random walks have begun."""
         return self._walks_left < self._options.samples
 
+    @property
+    def _is_empty(self) -> bool:
+        return not (self._first_few or self._pool)
+
     def _fill_pool(self) -> None:
-        if not self._pool and not self._parents and self._grown:
+        if self._is_empty and not self._parents and self._grown:
             self.deviations += 1
             self._parents, self._grown = self._grown, []
             self._random.shuffle(self._parents)
         # Of long scenarios not all can be held at once; what is drawn from this many is shuffled enough.
         while self._parents and len(self._pool) < _POOL:
             schedule, trace = self._parents.pop()
-            self._propose(extensions(schedule, trace, self._options))
-        if not self._pool and self._grown:
+            if not schedule:
+                last = list(latest(trace))
+                self._propose(self._random.sample(last, min(_FEW, len(last))), self._first_few)
+            self._propose(extensions(schedule, trace, self._options), self._pool)
+        if self._is_empty and self._grown:
             self._fill_pool()
 
-    def _propose(self, schedules: Iterable[Schedule]) -> None:
+    def _propose(self, schedules: Iterable[Schedule], pool: list[Schedule]) -> None:
         for schedule in schedules:
             if schedule not in self._given:
                 self._given.add(schedule)
-                self._pool.append(schedule)
+                pool.append(schedule)
 
     def _walk(self) -> Schedule:
         """Late arrivals by chance, out of those that the first run or the last one had."""
@@ -137,6 +149,15 @@ def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
             if place is not None:
                 each = late[who, number]
                 yield schedule.replacing(each, _late(who, number, each.by + (place - entry) // 2))
+
+
+def latest(trace: Trace) -> Iterator[Schedule]:
+    """One answer late: behind all that happened at its moment of asyncio's own order."""
+    last_entry = {step.time: step.entry for step in trace.steps}
+    for index, step in trace.arrivals():
+        if step.kind in ANSWERS and next_place(trace, index) is not None:
+            place = _place_after(last_entry[step.time])
+            yield Schedule([_late(step.who, step.number, (place - step.entry + 1) // 2)])
 
 
 def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:

@@ -7,6 +7,7 @@ code do that. So they hash by the order of their creation.
 import asyncio
 from typing import Any
 
+from ..sites import Site
 from .actors import Actor
 
 
@@ -24,13 +25,14 @@ class PlayedFuture(asyncio.Future[Any]):
 
 
 class PlayedTask(asyncio.Task[Any]):
-    """A task that hashes by the order of creation and knows its `Actor`."""
+    """A task that hashes by the order of creation and knows its `Actor`; and, if that is told, who created it."""
 
-    __slots__ = ("actor", "number")
+    __slots__ = ("actor", "created_at", "number")
 
     def __init__(self, number: int, actor: Actor, coroutine: Any, loop: Any, **kwargs: Any) -> None:
         self.number: int = number
         self.actor: Actor = actor
+        self.created_at: Site | None = None
         super().__init__(coroutine, loop=loop, **kwargs)
 
     def __hash__(self) -> int:
