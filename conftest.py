@@ -79,6 +79,5 @@ pytest_collect_file = Sybil(
         CodeBlockParser(language="console", evaluator=run_console),
     ],
     patterns=["README.md", "docs/**/*.md", "docs/*.md"],
-    excludes=["docs/design.md"],  # it shows what is yet to be built
     fixtures=["pytester", "monkeypatch"],
 ).pytest()

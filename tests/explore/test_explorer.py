@@ -371,8 +371,11 @@ def test_a_replay_is_not_minimised() -> None:
     assert exploration.failure is None or len(exploration.failure.schedule) == 2
 
 
-def test_the_cancellation_of_a_replay_need_not_be_asked_for() -> None:
+def test_the_cancellation_and_the_slow_answer_of_a_replay_need_not_be_asked_for() -> None:
     assert Explorer(replay=Schedule([Cancel("client#2", 1)])).explore(gathers).cut == 1
+    assert str(Explorer(replay="client#2@1!slow").explore(gathers)).startswith(
+        "replayed: client#2@1!slow does not fail"
+    )
 
 
 def test_a_replay_is_played_once_and_asyncios_own_order_before_it() -> None:
