@@ -1,13 +1,20 @@
 """What several test modules share."""
 
+import asyncio
 import gc
 import sys
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from textwrap import dedent
 
 import pytest
+import uvloop
+from hypothesis import settings
 
 pytest_plugins = ["pytester"]
+
+settings.register_profile("unhurried", deadline=None)  # the machine may be busy
+settings.load_profile("unhurried")
 
 
 class Tidy:
@@ -30,6 +37,16 @@ class Tidy:
 @pytest.fixture
 def tidy() -> Tidy:
     return Tidy()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The kind of loops that every runner makes, by asyncio's policy."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # policies, since 3.14
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy() if request.param == "uvloop" else None)
+        yield request.param
+        asyncio.set_event_loop_policy(None)
 
 
 EXPLORED = """

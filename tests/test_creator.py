@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from pytest_background_tasks import BackgroundTasks
+from pytest_background_tasks import BackgroundTasks, CapturedTask
 from pytest_background_tasks.capture.creator import on_behalf
 
 both_loops = pytest.mark.parametrize(
@@ -71,6 +71,27 @@ def test_ensure_future_on_a_loop_that_does_not_run_yet(
     assert [task.state for task in background_tasks.captured_tasks] == ["held"]
     assert background_tasks.run_all_sync() == [42]
     loop.close()
+
+
+async def test_who_has_called_a_function_that_starts_tasks_for_others(background_tasks: BackgroundTasks) -> None:
+    def spawn(coroutine: Coroutine[Any, Any, int]) -> None:
+        asyncio.create_task(coroutine)
+
+    background_tasks.start_capturing()
+    spawn(answer())
+    [_ for _ in "a" if asyncio.create_task(answer())]  # before 3.12 that is a function
+    asyncio.create_task(answer())
+    test = test_who_has_called_a_function_that_starts_tasks_for_others.__qualname__
+    assert [functions_told(each) for each in background_tasks.captured_tasks] == [
+        [f"{test}.<locals>.spawn", test],
+        [background_tasks.captured_tasks[1].created_at.function],
+        [test],
+    ]
+
+
+def functions_told(captured: CapturedTask) -> list[str]:
+    """Where it was created, from its line in a list."""
+    return [line.rpartition(" in ")[2] for line in captured.told.partition("created")[2].split(", ")]
 
 
 def test_a_code_that_is_passed_over_stays_the_only_one_with_its_id() -> None:

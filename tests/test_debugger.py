@@ -126,6 +126,34 @@ def test_a_breakpoint_stops_in_the_replayed_order_only(spawn, stop: str) -> None
     child.wait()
 
 
+@pytest.mark.parametrize(("option", "before"), [("", 0), ("--explore-replay=client#2@1+1", 1)])
+def test_trace_enters_once_where_the_test_begins(spawn, option: str, before: int) -> None:
+    """In the first run; of a replay, in the order that was asked for, which comes after asyncio's own."""
+    child = spawn(
+        """
+        runs = []
+
+        class TestIt:
+            @explore
+            async def test_it(self, request):
+                runs.append("a run")
+                await asyncio.gather(self.client(), self.client())
+
+            async def client(self):
+                await asyncio.sleep(0)
+        """,
+        "--trace",
+        option,
+    )
+    child.expect_exact('-> runs.append("a run")')
+    child.expect_exact("(Pdb) ")
+    ask(child, "p len(runs), len(asyncio.all_tasks())", f"({before}, 1)")
+    ask(child, "n", "-> await asyncio.gather(")
+    child.sendline("c")
+    assert child.expect_exact(["(Pdb) ", "1 passed"]) == 1
+    child.wait()
+
+
 def test_who_quits_at_a_breakpoint_is_not_asked_again(spawn) -> None:
     """In none of the runs that would follow: a group of tasks hides that somebody has quit, but not from us."""
     child = spawn(OVERTAKEN.replace("BREAKPOINT", "if name == 'second': breakpoint()"))

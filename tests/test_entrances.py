@@ -30,6 +30,19 @@ def test_a_library_that_warns_when_it_is_imported(tmp_path: Path, monkeypatch: p
     assert installed("warning_library") is sys.modules.pop("warning_library")
 
 
+async def test_a_task_that_is_made_by_its_class_is_not_seen(background_tasks: BackgroundTasks) -> None:
+    """What asyncio is not asked to create, runs as usual."""
+
+    async def job() -> int:
+        return 42
+
+    background_tasks.start_capturing()
+    task = asyncio.Task(job())
+    background_tasks.assert_nothing_captured()
+    await asyncio.sleep(0)
+    assert task.result() == 42
+
+
 @pytest.mark.parametrize("absent", ["uvloop", "starlette"])
 def test_without_it_everything_else_works(pytester: pytest.Pytester, absent: str) -> None:
     """In a process of its own, where the library cannot be found."""

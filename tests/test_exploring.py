@@ -225,19 +225,23 @@ def test_fixtures_that_cannot_be(run, options: str, arguments: str, message: str
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [("virtual_time", "*on virtual time already*"), ("clean_db", "*its fixture clean_db is async*")],
+    ("name", "scope", "message"),
+    [
+        ("virtual_time", "function", "*on virtual time already*"),
+        ("clean_db", "function", "*its fixture clean_db is async*"),
+        ("clean_db", "module", "*its fixture clean_db is async*"),
+    ],
 )
 @pytest.mark.parametrize("by", ["test", "fixture"])
-def test_nor_can_they_be_asked_for_on_the_way(run, name: str, message: str, by: str) -> None:
+def test_nor_can_they_be_asked_for_on_the_way(run, name: str, scope: str, message: str, by: str) -> None:
     """With getfixturevalue: pytest does not know of them before."""
     result = run(
         f"""
-        @pytest.fixture
+        @pytest.fixture(scope="{scope}")
         async def clean_db():
             yield
 
-        @pytest.fixture
+        @pytest.fixture(scope="{scope}")
         def store(request):
             if "{by}" == "fixture":
                 request.getfixturevalue("{name}")
@@ -357,6 +361,18 @@ def test_a_keyword_wins_over_the_command_line_and_that_over_the_ini(
     result.stdout.fnmatch_lines(
         [f"*bounded: nothing fails with up to {deviations} deviation{'s' * (deviations != 1)};*"]
     )
+
+
+def test_a_cancel_for_all_tests_need_not_find_a_task_in_each_but_a_tests_own_must(run) -> None:
+    source = """
+        @explore{own}
+        async def test_it():
+            await asyncio.sleep(0)
+    """
+    result = run(source.replace("{own}", ""), "--explore-cancel=true")
+    result.stdout.fnmatch_lines(["*exhausted: *; cancellations, errors and slow answers not included; *"])
+    result = run(source.replace("{own}", "(cancel=True)"), "--explore-cancel=true")
+    result.stdout.fnmatch_lines(["E*ExploreError: cancel=True found no task to cancel: *"])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Which code is the project's own (rule 2)."""
 
 import asyncio
+import sys
 import sysconfig
 from pathlib import Path
 
@@ -69,6 +70,16 @@ def test_a_named_package_elsewhere_on_the_path(root: Path, monkeypatch: pytest.M
     elsewhere = root / "tests"
     assert OwnCode(elsewhere, ["shop"])[str(root / "src/shop/orders.py")]
     assert not OwnCode(elsewhere)[str(root / "src/shop/orders.py")]
+
+
+def test_a_package_that_is_named_is_not_imported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names in an ini file are compared, no more."""
+    package = root / "src" / "explosive"
+    package.mkdir()
+    (package / "__init__.py").write_text("raise SystemExit")
+    monkeypatch.syspath_prepend(str(root / "src"))
+    assert OwnCode(root / "tests", ["explosive.parts"])[str(package / "parts.py")]
+    assert "explosive" not in sys.modules
 
 
 def test_to_ask_is_no_blocking_call_in_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,6 @@ import pytest
 from pytest_background_tasks.exploring.picture import file_name
 
 FAILING = """
-    import asyncio, pytest
-    from pytest_background_tasks import explore
-
     async def add(total, times):
         for _ in range(times):
             await asyncio.sleep(0)
@@ -30,25 +27,13 @@ FAILING = """
 """
 
 
-@pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
-    """Run a generated project in process, without the plugins of the environment."""
-
-    def run(*args: str) -> pytest.RunResult:
-        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-        return pytester.runpytest_inprocess("-p", "pytest_background_tasks.plugin", "-W", "error", *args)
-
-    return run
-
-
 def pictures(result: pytest.RunResult) -> list[str]:
     return re.findall("^picture: (.*)$", result.stdout.str(), re.MULTILINE)
 
 
 def test_the_failure_ends_with_the_path_of_its_page(run, pytester: pytest.Pytester) -> None:
     """Below the replay line, relative to where pytest was started; the folder is one that git ignores."""
-    pytester.makepyfile(test_it=dedent(FAILING))
-    result = run()
+    result = run(FAILING)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["replay:  pytest test_it.py::test_add *", "picture: .explore/test_add-*.html"])
     [picture] = pictures(result)
@@ -60,43 +45,35 @@ def test_the_failure_ends_with_the_path_of_its_page(run, pytester: pytest.Pytest
 
 
 def test_a_page_is_made_of_what_fails_and_not_of_what_is_expected_to(run, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        test_it=dedent(FAILING.replace("@explore", "@pytest.mark.xfail(strict=True)\n    @explore"))
-        + dedent("""
-            @explore
-            async def test_passes(): ...
-        """)
-    )
-    run().assert_outcomes(xfailed=1, passed=1)
+    expected = FAILING.replace("@explore", "@pytest.mark.xfail(strict=True)\n    @explore")
+    passing = """
+    @explore
+    async def test_passes(): ...
+    """
+    run(expected + passing).assert_outcomes(xfailed=1, passed=1)
     assert not (pytester.path / ".explore").exists()
 
 
 def test_a_failure_in_the_usual_order_has_a_page_too(run, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        test_it="from pytest_background_tasks import explore\n@explore\nasync def test_it():\n    1 / 0"
-    )
-    [picture] = pictures(run())
+    [picture] = pictures(run("@explore\nasync def test_it():\n    1 / 0"))
     assert "ZeroDivisionError: division by zero" in (pytester.path / picture).read_text()
 
 
 def test_the_errors_of_a_group_and_what_is_noted_stand_on_the_page(run, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(
-        test_it=dedent("""
-            import asyncio
-            from pytest_background_tasks import explore
+    result = run(
+        """
+        async def job():
+            error = KeyError("lost")
+            error.add_note("and noted")
+            raise error
 
-            async def job():
-                error = KeyError("lost")
-                error.add_note("and noted")
-                raise error
-
-            @explore
-            async def test_it():
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(job())
-        """)
+        @explore
+        async def test_it():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(job())
+        """
     )
-    [picture] = pictures(run())
+    [picture] = pictures(result)
     page = (pytester.path / picture).read_text()
     said = (
         "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)\n  KeyError: &#x27;lost&#x27;\n  and noted<"
@@ -106,10 +83,9 @@ def test_the_errors_of_a_group_and_what_is_noted_stand_on_the_page(run, pytester
 
 @pytest.mark.parametrize("off", ["no", ""])
 def test_it_can_be_turned_off(run, pytester: pytest.Pytester, off: str) -> None:
-    pytester.makepyfile(test_it=dedent(FAILING))
-    result = run(f"--explore-report={off}")
+    result = run(FAILING, f"--explore-report={off}")
     pytester.makeini(f"[pytest]\nexplore_report = {off}")
-    for each in (result, run()):
+    for each in (result, run(FAILING)):
         each.assert_outcomes(failed=1)
         assert pictures(each) == []
     assert not (pytester.path / ".explore").exists()
@@ -117,14 +93,13 @@ def test_it_can_be_turned_off(run, pytester: pytest.Pytester, off: str) -> None:
 
 def test_the_folder_can_be_chosen(run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the command line from where one is, which wins; in the ini file from the rootdir."""
-    pytester.makepyfile(test_it=dedent(FAILING))
     pytester.makeini("[pytest]\nexplore_report = out/pages")
     monkeypatch.chdir(pytester.mkdir("below"))
-    result = run("..", "--rootdir=..")
+    result = run(FAILING, "..", "--rootdir=..")
     result.stdout.fnmatch_lines("replay:  pytest ../test_it.py::test_add *")
     [by_ini] = pictures(result)
     assert re.fullmatch(re.escape(str(pytester.path / "out/pages")) + r"/test_add-\w+\.html", by_ini)
-    [by_command_line] = pictures(run("..", "--rootdir=..", "--explore-report=here"))
+    [by_command_line] = pictures(run(FAILING, "..", "--rootdir=..", "--explore-report=here"))
     assert by_command_line.startswith("here/")
     assert Path(by_ini).exists()
     assert Path(by_command_line).exists()
@@ -133,22 +108,19 @@ def test_the_folder_can_be_chosen(run, pytester: pytest.Pytester, monkeypatch: p
 def test_started_in_another_folder_the_summary_names_tests_from_there(
     run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytester.makepyfile(test_it="from pytest_background_tasks import explore\n@explore\nasync def test_it(): ...")
     monkeypatch.chdir(pytester.mkdir("below"))
-    run("..", "--rootdir=..").stdout.fnmatch_lines("../test_it.py::test_it")
+    run("@explore\nasync def test_it(): ...", "..", "--rootdir=..").stdout.fnmatch_lines("../test_it.py::test_it")
 
 
 def test_a_folder_that_was_there_is_not_hidden_from_git(run, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_it=dedent(FAILING))
-    run("--explore-report=.")
+    run(FAILING, "--explore-report=.")
     assert list(pytester.path.glob("test_add-*.html"))
     assert not (pytester.path / ".gitignore").exists()
 
 
 def test_where_nothing_can_be_written_the_failure_says_so_and_is_shown(run, pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(test_it=dedent(FAILING))
     pytester.path.joinpath("taken").touch()
-    result = run("--explore-report=taken")
+    result = run(FAILING, "--explore-report=taken")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -162,6 +134,9 @@ def test_where_nothing_can_be_written_the_failure_says_so_and_is_shown(run, pyte
 def test_no_two_tests_share_a_page(run, pytester: pytest.Pytester) -> None:
     """Not in other folders, classes, parameters, nor where only letters that are replaced differ; under xdist too."""
     source = dedent(FAILING.rpartition("@explore")[0]) + dedent("""
+        import asyncio, pytest
+        from pytest_background_tasks import explore
+
         ids = ["a/b", "a-b", "../../up", "A/B", "</script>", "con", "\\u2028", "x" * 300]
 
         @pytest.mark.parametrize("text", ids)
@@ -176,7 +151,7 @@ def test_no_two_tests_share_a_page(run, pytester: pytest.Pytester) -> None:
     """)
     for folder in ("one", "two"):
         pytester.mkdir(folder).joinpath("test_it.py").write_text(source)
-    result = run("--import-mode=importlib", "-p", "xdist.plugin", "-n2")
+    result = run("", "--import-mode=importlib", "-n2", plugins=("xdist.plugin",))
     result.assert_outcomes(failed=18)
     made = pictures(result)
     assert len({each.lower() for each in made}) == 18

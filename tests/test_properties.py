@@ -100,7 +100,7 @@ def captured(program: list[Job], run: Callable[[BackgroundTasks], Any]) -> tuple
 programs = st.lists(jobs, max_size=4)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs)
 def test_running_what_is_held_is_what_asyncio_would_have_done(program: list[Job]) -> None:
     """The same steps in the same order, and the same outcomes, by run_all_async."""
@@ -109,7 +109,7 @@ def test_running_what_is_held_is_what_asyncio_would_have_done(program: list[Job]
     assert captured(program, lambda tasks: tasks.run_all_async(return_exceptions=True)) == (plain.log, outcomes)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs)
 def test_run_all_sync_does_what_run_all_async_does(program: list[Job]) -> None:
     assert captured(program, lambda tasks: tasks.run_all_sync(return_exceptions=True)) == captured(
@@ -118,7 +118,7 @@ def test_run_all_sync_does_what_run_all_async_does(program: list[Job]) -> None:
 
 
 @pytest.mark.background_tasks(failed="ignore")  # its jobs fail, and it forgets some of them on purpose
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs, st.lists(st.sampled_from(["run_all_sync", "reset", "stop", "start", "first", "cancel"]), max_size=8))
 def test_whatever_the_test_does_each_task_runs_at_most_once(program: list[Job], actions: list[str]) -> None:
     """And the fixture never loses count: what was captured is held, running or over."""
@@ -155,7 +155,7 @@ def test_whatever_the_test_does_each_task_runs_at_most_once(program: list[Job], 
     assert len(played.log) == len(set(played.log))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(programs)
 def test_playing_a_program_twice_gives_the_same_log(program: list[Job]) -> None:
     def run(tasks: BackgroundTasks) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 import pytest_background_tasks
 from pytest_background_tasks import plugin
-from pytest_background_tasks.exploring.decorator import Arguments
+from pytest_background_tasks.exploring.decorator import ExploreArguments
 
 DOCS = Path(__file__).parents[1] / "docs"
 PUBLIC = {name: getattr(pytest_background_tasks, name) for name in pytest_background_tasks.__all__}
@@ -129,7 +129,7 @@ def test_every_member_is_described(page: str, names: tuple[str, ...]) -> None:
 def test_every_keyword_of_explore_is_described() -> None:
     """In the table of options of its page."""
     text = (DOCS / "explore.md").read_text()
-    assert [name for name in Arguments.__annotations__ if f"| `{name}` |" not in text] == []
+    assert [name for name in ExploreArguments.__annotations__ if f"| `{name}` |" not in text] == []
 
 
 def test_every_public_name_has_its_docstring_in_the_documentation() -> None:

@@ -3,11 +3,13 @@
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable
+from fnmatch import fnmatchcase
 from typing import Any
 from unittest.mock import ANY, AsyncMock, create_autospec, patch
 
 import pytest
 from starlette.background import BackgroundTask
+from starlette.background import BackgroundTasks as Tasks
 
 from pytest_background_tasks import BackgroundTasks
 
@@ -207,6 +209,26 @@ async def test_a_mock_without_a_spec_shows_what_it_was_given(background_tasks: B
     background_tasks.reset()
 
 
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: send_mail, "send_mail"),
+        (lambda: asyncio.Queue.join, "Queue.join"),
+        (lambda: AsyncMock(name="poll"), "poll"),
+        (lambda: "send*", "'send*'"),
+        (lambda: functools.partial(send_mail, "ada"), "functools.partial(<function send_mail at 0x*>, 'ada')"),
+        (AsyncMock, "<AsyncMock id=*>"),  # it has no name
+    ],
+)
+def test_an_error_names_a_target_as_the_reader_knows_it(
+    background_tasks: BackgroundTasks, make: Callable[[], Any], said: str
+) -> None:
+    """A function by its name, a mock by what it stands for, anything else as it is written."""
+    with pytest.raises(AssertionError) as caught:
+        background_tasks.assert_captured(make())
+    assert fnmatchcase(str(caught.value).splitlines()[0], f"no captured task matches {said}, *")
+
+
 def write_log(message: str) -> None:
     raise AssertionError("not called by looking")
 
@@ -218,6 +240,24 @@ async def test_a_function_given_to_starlette_matches_itself(background_tasks: Ba
     assert [task.arguments for task in background_tasks.captured_tasks] == [{"message": "hello"}]
     with pytest.raises(AssertionError, match="not called by looking"):
         await background_tasks.run_async(write_log)
+
+
+async def test_one_of_starlettes_tasks_that_fails_keeps_no_other_from_running(
+    background_tasks: BackgroundTasks,
+) -> None:
+    """They are held one by one; in life the first failure would end the rest."""
+    ran = []
+
+    async def count() -> None:
+        ran.append(1)
+
+    background_tasks.start_capturing()
+    tasks = Tasks([BackgroundTask(count), BackgroundTask(write_log, "hello"), BackgroundTask(count)])
+    await tasks()
+    assert background_tasks.task_count == 3
+    with pytest.raises(AssertionError, match="not called by looking"):
+        await background_tasks.run_all_async()
+    assert ran == [1, 1]
 
 
 async def test_a_method_given_to_starlette_matches_itself(background_tasks: BackgroundTasks) -> None:

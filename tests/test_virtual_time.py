@@ -239,7 +239,7 @@ async def test_autojump_is_a_bool(virtual_time: VirtualTime) -> None:
         virtual_time.autojump = 0  # type: ignore[assignment]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.lists(st.sampled_from([0, 0.25, 0.5, 1, 3600]), max_size=4), max_size=6))
 def test_the_order_is_that_of_the_moments_and_then_of_setting(sleeps: list[list[float]]) -> None:
     """For any tasks that sleep: by the time at which they wake, then by when they fell asleep."""

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_background_tasks.own import OwnCode
 from pytest_background_tasks.sites import Site
-from pytest_background_tasks.waits import Wait, wait_of
+from pytest_background_tasks.waits import Wait, known, wait_of
 
 IS_OWN = defaultdict(bool, {__file__: True})
 
@@ -296,6 +296,14 @@ async def test_inside_an_asynchronous_generator_the_line_is_the_generators() -> 
     assert wait.waits_for == "an event"
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_a_task_without_a_name_is_known_by_its_function() -> None:
+    task = asyncio.create_task(asyncio.sleep(0), name="nap")
+    assert known(task) == "nap (sleep)"
+    task.set_name(None)  # type: ignore[arg-type]
+    assert known(task) == "sleep"
+    await task
 
 
 async def test_what_runs_or_has_not_started_or_has_ended_waits_for_nothing() -> None:

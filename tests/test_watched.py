@@ -3,11 +3,10 @@
 One small project per runner and loop is put together from `watched/` and run in this process without plugin autoload.
 """
 
-import asyncio
 import re
 import runpy
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
@@ -16,7 +15,6 @@ from typing import Any, NamedTuple
 import aiohttp.test_utils
 import pytest
 import starlette.testclient
-import uvloop
 
 from pytest_background_tasks import BackgroundTaskWarning
 
@@ -155,16 +153,6 @@ def name_in(nodeid: str) -> str:
     """``test_x.py::test_sin[failed]`` and ``test_x.py::TestWatched::test_sin_failed`` are ``sin failed``."""
     kind, name = re.split(r"[\[_]", nodeid.rpartition("::test_")[2].rstrip("]").replace("asyncio-", ""), maxsplit=1)
     return f"{kind} {name}"
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def loop(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The kind of loops that every runner makes, by asyncio's policy."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # policies, since 3.14
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy() if request.param == "uvloop" else None)
-        yield request.param
-        asyncio.set_event_loop_policy(None)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

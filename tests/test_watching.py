@@ -81,6 +81,24 @@ def test_a_failure_is_told_by_default(run) -> None:
     )
 
 
+def test_a_task_without_a_name_is_told_by_its_function(run) -> None:
+    """On CPython 3.13.0 that is every task of a program's own task factory."""
+    result = run(
+        """
+        def factory(loop, coroutine, **kwargs):
+            task = asyncio.Task(coroutine, loop=loop, **kwargs)
+            task.set_name(None)
+            return task
+
+        async def test_it():
+            asyncio.get_running_loop().set_task_factory(factory)
+            asyncio.create_task(send_mail())
+            await turns()
+        """
+    )
+    result.stdout.fnmatch_lines(["*UnhandledTaskWarning: background task send_mail, failed, *"])
+
+
 def test_a_leak_is_told_when_asked_for(run) -> None:
     run(LEAKING).assert_outcomes(passed=1, warnings=0)
     result = run(LEAKING, "--background-tasks-leaked=warn")
@@ -89,6 +107,7 @@ def test_a_leak_is_told_when_asked_for(run) -> None:
         [
             "*test_it.py:17: LeakedTaskWarning: background task Task-*, poll, * still pending*",
             "*created at test_it.py:17 in keep",
+            "*called at test_it.py:20 in test_it",
             "*waits at test_it.py:10 in poll",
         ]
     )

@@ -4,11 +4,8 @@ One small project per runner and loop is put together from `ways_in/` and run in
 `ways.py` is the code under test, `checks.py` what is asserted of it, and the files that `RUNNERS` names are its tests.
 """
 
-import asyncio
 import runpy
 import sys
-import warnings
-from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +15,6 @@ import fastapi.routing
 import httpx
 import pytest
 import starlette.testclient
-import uvloop
 
 PARTS = Path(__file__).with_name("ways_in")
 PAGE = Path(__file__).parents[1] / "docs" / "ways-in.md"
@@ -100,16 +96,6 @@ def write_project(pytester: pytest.Pytester, runner: Runner, loop: str) -> int:
 
 def part(name: str) -> str:
     return (PARTS / f"{name}.py").read_text()
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def loop(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The kind of loops that every runner makes, by asyncio's policy."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # policies, since 3.14
-        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy() if request.param == "uvloop" else None)
-        yield request.param
-        asyncio.set_event_loop_policy(None)
 
 
 @pytest.mark.parametrize("runner", RUNNERS.values(), ids=RUNNERS)

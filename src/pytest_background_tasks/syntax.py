@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from .collector import collector_paused
+from .collector import CollectorPaused
 
 
 def syntax_tree(source: str) -> ast.Module | None:
@@ -13,7 +13,7 @@ def syntax_tree(source: str) -> ast.Module | None:
     Until Python 3.11.8, `ast.parse` fails if another call of it comes in between (gh-106905), as when the
     garbage collector finds a task that has failed: the traceback of its error is printed.
     """
-    with collector_paused():
+    with CollectorPaused():
         try:
             return ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -46,11 +46,18 @@ class Wait(NamedTuple):
         return f"{self.site}, for {self.waits_for}"
 
 
+def name_of(task: "asyncio.Task[Any]") -> str:
+    """The name of `task`; empty if it is called None, as CPython 3.13.0 calls what a program's task factory makes."""
+    name = task.get_name()
+    return "" if name == "None" else name
+
+
 def known(task: "asyncio.Task[Any]") -> str:
     """What a reader knows `task` by: its name and its function; anyio names its tasks by their function."""
-    coroutine = task.get_coro()
+    name, coroutine = name_of(task), task.get_coro()
     by_anyio = getattr(coroutine, "__qualname__", "").endswith("_run_coro")
-    return task.get_name() if by_anyio else f"{task.get_name()} ({getattr(coroutine, '__name__', '?')})"
+    function = getattr(coroutine, "__name__", "?")
+    return name if by_anyio else f"{name} ({function})" if name else function
 
 
 def wait_of(

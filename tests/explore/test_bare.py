@@ -1,6 +1,7 @@
 """A loop that is made in a fraction of the time lacks nothing."""
 
 import asyncio
+import runpy
 from typing import Any
 
 import pytest
@@ -36,19 +37,26 @@ def test_two_loops_share_nothing_that_changes() -> None:
     other.close()
 
 
+def test_where_loops_have_what_is_not_known_python_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = asyncio.BaseEventLoop.__init__
+
+    def make_with_more(self: Any) -> None:
+        make(self)
+        self.limits = {"tasks": 10}
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "__init__", make_with_more)
+    loop_class = runpy.run_path(bare.__file__)["BareLoop"]
+    one, other = loop_class(), loop_class()
+    assert one.limits == other.limits
+    assert one.limits is not other.limits
+    assert one._ready is not other._ready
+    one.close()
+    other.close()
+
+
 def test_a_played_loop_has_no_more_attributes_than_cpython_keeps_in_line() -> None:
     loop: Any = PlayedLoop(Schedule.parse("main@1+1"), Options(), HelperThread())
     loop.play(asyncio.sleep(0))
     attributes = len(vars(loop))
     loop.close()
     assert attributes < 30  # closing adds one
-
-
-def test_what_a_loop_of_another_python_has_beside_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Better no loop than one in which two runs share something."""
-    monkeypatch.setattr(bare, "_OF_EACH", [])
-    loop: Any = asyncio.BaseEventLoop()
-    loop._tally = {}
-    with pytest.raises(TypeError, match="cannot make a loop: this Python's have _tally={}"):
-        bare._take_apart(loop)
-    loop.close()

@@ -224,7 +224,7 @@ async def guarded(program: Program, what: list[Op]) -> None:
 
 # Tasks of the random programs fail and nobody looks, on asyncio's loop as on ours.
 @pytest.mark.background_tasks(failed="ignore", unreferenced="ignore")
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(what=ops)
 def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, what: list[Op]) -> None:
     ours, theirs = Program(), Program()
@@ -234,7 +234,7 @@ def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, 
 
 
 @pytest.mark.background_tasks(failed="ignore", unreferenced="ignore")
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(what=ops, late=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 6)), max_size=4))
 def test_a_schedule_is_played_the_same_way_twice(played: Played, what: list[Op], late: list[tuple[int, int]]) -> None:
     """Also when it is played to be told."""
@@ -340,6 +340,40 @@ def test_timers_at_one_moment_fire_in_the_order_in_which_they_were_set(played: P
 
     played(scenario)
     assert fired == list(range(9))
+
+
+def test_the_loop_stops_where_asyncio_run_would(played: Played) -> None:
+    """One iteration behind that in which the scenario has ended: what is ready then still runs, and no time passes."""
+
+    def scenario_that_notes(seen: list[str]) -> Any:
+        async def job(turns: int) -> None:
+            for turn in range(turns):
+                await asyncio.sleep(0)
+                seen.append(f"job {turn}")
+
+        def again() -> None:
+            seen.append("queued")
+            asyncio.get_running_loop().call_soon(seen.append, "queued by what was queued")
+
+        async def scenario() -> None:
+            loop = asyncio.get_running_loop()
+            asyncio.create_task(job(9)).add_done_callback(lambda _: seen.append("never"))
+            await asyncio.sleep(0)
+            loop.call_later(60, seen.append, "a minute later")
+            loop.call_soon(again)
+            seen.append("end")
+
+        return scenario
+
+    ours: list[str] = []
+    theirs: list[str] = []
+    with asyncio.Runner() as runner:
+        runner.run(scenario_that_notes(theirs)())
+        assert theirs == ["end", "job 0", "queued"], "a runner that is closed lets the loop run on"
+    steps = played(scenario_that_notes(ours)).trace.steps
+    assert [step.who for step in steps] == ["main", "job", "main", "job", again_name := steps[-1].who]
+    assert again_name.endswith("again")
+    assert ours[:3] == ["end", "job 0", "queued"]
 
 
 def test_time_is_virtual_and_in_round_numbers(played: Played) -> None:

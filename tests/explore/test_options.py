@@ -1,11 +1,12 @@
 """What may be asked of an exploration; what may not is answered with what to write."""
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from pytest_background_tasks import Explorer, Schedule
-from pytest_background_tasks.explorer.options import Options
+from pytest_background_tasks.explorer.options import ExplorerArguments, Options
 from pytest_background_tasks.explorer.trace import KINDS
 
 
@@ -41,6 +42,10 @@ class NeedsArguments(Exception):
 def test_what_cannot_be_asked_for(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Explorer(**options)
+
+
+def test_what_is_written_and_what_is_kept_are_the_same_options() -> None:
+    assert sorted(ExplorerArguments.__annotations__) == sorted(each.name for each in fields(Options))
 
 
 def test_several_ways_to_write_are_kept_in_one() -> None:

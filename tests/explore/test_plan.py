@@ -42,6 +42,12 @@ def test_what_is_late_enters_at_the_start_of_an_iteration(played: Played, schedu
     assert " | ".join(map(" ".join, iterations.values())) == order
 
 
+@pytest.mark.parametrize(("schedule", "disturbed"), [("a@5+1", 0), ("main@1+1", 0), ("a@1+1", 1), ("a@0+9", 1)])
+def test_the_trace_says_of_whose_queue_something_was_taken_out(played: Played, schedule: str, disturbed: int) -> None:
+    """And of no other: not where a step that may not be late has come, nor while what is late waits outside."""
+    assert len(played(three, schedule).trace.disturbed) == disturbed
+
+
 async def two_sleepers() -> None:
     async def sleep() -> None:
         await asyncio.sleep(1)
@@ -67,6 +73,14 @@ def test_timers_that_are_due_at_one_moment_may_fire_in_either_order(played: Play
 def test_a_timers_places_begin_behind_what_arrives_with_it(played: Played, by: int, iteration: int) -> None:
     [_, late] = calls(played(two_sleepers, f"sleep@1+{by}"))
     assert late == ("sleep", iteration, 1.0)
+
+
+def test_what_was_cancelled_before_it_came_is_not_late(played: Played) -> None:
+    async def scenario() -> None:
+        asyncio.get_running_loop().call_soon_threadsafe(len, "").cancel()
+        await asyncio.sleep(0)
+
+    assert list(map(str, played(scenario, "main:call+1").unused)) == ["main:call+1"]
 
 
 def test_time_stands_still_for_lateness(played: Played) -> None:
@@ -187,23 +201,62 @@ def test_a_cancellation_comes_while_a_task_waits_or_when_it_is_answered(
     assert run.unused == ()
 
 
-def test_a_cancellation_that_ends_the_scenario_cuts_the_run(played: Played) -> None:
+def test_a_cancellation_from_outside_is_one_call_of_its_own(played: Played) -> None:
+    calls = [step for step in played(cancellable, "wait@1!cancel+1").trace.steps if step.who == "wait:cancel"]
+    assert [(step.number, step.got, step.kind, step.time) for step in calls] == [(0, "call", None, 0)]
+
+
+def test_a_cancellation_whose_place_never_comes_ends_a_wait_for_ever(played: Played) -> None:
+    """When nothing else can go on: no deadlock is reported that it would have ended."""
+
+    async def scenario() -> None:
+        async def wait() -> None:
+            await asyncio.get_running_loop().create_future()
+
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.create_task(wait())
+
+    run = played(scenario, "wait@1!cancel+50")
+    assert (run.error, run.unused) == (None, ())
+
+
+def test_a_cancellation_enters_behind_what_is_late_and_enters_there_too(played: Played) -> None:
+    async def scenario() -> None:
+        async def late() -> None:
+            await asyncio.sleep(0)
+
+        async def wait() -> None:
+            await asyncio.get_running_loop().create_future()
+
+        await asyncio.gather(late(), wait(), return_exceptions=True)
+
+    steps = played(scenario, "late@1+1, wait@1!cancel+0").trace.steps
+    entered = [
+        (step.who, step.entry) for step in steps if step.who == "wait:cancel" or (step.who, step.number) == ("late", 1)
+    ]
+    assert entered == [("late", 9), ("wait:cancel", 9)]
+
+
+@pytest.mark.parametrize("schedule", ["client#2@1!cancel", "client#2@1!cancel+0"])
+def test_a_cancellation_that_ends_the_scenario_cuts_the_run(played: Played, schedule: str) -> None:
     async def scenario() -> None:
         async def client() -> None:
             await asyncio.sleep(1)
 
         await asyncio.gather(client(), client())
 
-    run = played(scenario, "client#2@1!cancel")
+    run = played(scenario, schedule)
     assert run.is_cut
     assert run.error is None
 
 
-def test_a_scenario_that_cancels_itself_fails(played: Played) -> None:
+@pytest.mark.parametrize("schedule", ["", "main@1+1"])
+def test_a_scenario_that_cancels_itself_fails(played: Played, schedule: str) -> None:
     async def scenario() -> None:
+        await asyncio.sleep(0)
         raise asyncio.CancelledError
 
-    run = played(scenario)
+    run = played(scenario, schedule)
     assert not run.is_cut
     assert isinstance(run.error, asyncio.CancelledError)
 
@@ -283,6 +336,19 @@ def test_a_slow_answer_outlasts_the_next_timer(played: Played, step: int) -> Non
     assert run.trace.steps[-1].time == 5
 
 
+def test_a_slow_answer_enters_in_the_iteration_after_the_timers(played: Played) -> None:
+    assert calls(played(two_sleepers, "work@1!slow")) == [("sleep", 2, 1.0), ("work", 3, 1.0)]
+
+
+def test_a_slow_answer_keeps_nothing_else_from_entering(played: Played) -> None:
+    async def scenario() -> None:
+        asyncio.get_running_loop().call_later(1, len, "")
+        await two_sleepers()
+
+    slow = played(scenario, "sleep@1+9, work@1!slow")
+    assert calls(slow) == [("work", 3, 1.0), ("sleep", 6, 1.0)]
+
+
 def test_a_slow_answer_comes_when_there_is_no_timer(played: Played) -> None:
     async def scenario() -> None:
         await asyncio.sleep(0)
@@ -292,6 +358,11 @@ def test_a_slow_answer_comes_when_there_is_no_timer(played: Played) -> None:
         run = played(scenario, f"main@{step}!slow")
         assert run.error is None
         assert run.unused == ()
+
+
+@pytest.mark.parametrize("schedule", ["a@5+1", "a@5!slow", "a@5!cancel", "a@5!ConnectionError"])
+def test_a_deviation_that_finds_no_step_is_unused_whatever_it_is(played: Played, schedule: str) -> None:
+    assert list(map(str, played(three, schedule, raises=ConnectionError).unused)) == [schedule]
 
 
 def test_deviations_that_find_no_step_are_unused(played: Played) -> None:

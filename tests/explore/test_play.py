@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from pytest_background_tasks import Deadlock, LeakedTasks, Livelock, NotPlayable
+from pytest_background_tasks import Deadlock, LeakedTasks, Livelock, NotPlayable, Site
 
 Played = Any  # the fixture
 
@@ -54,9 +54,13 @@ def test_a_background_task_fails_and_nobody_looks(played: Played) -> None:
         asyncio.create_task(job())
         await asyncio.sleep(1)
 
-    run = played(scenario)
-    assert isinstance(run.error, ValueError)
-    assert run.error.__notes__ == ["in the background task job, and nobody has looked at it"]
+    error = played(scenario).error
+    assert isinstance(error, ValueError)
+    assert error.__notes__ == ["in the background task job, and nobody has looked at it"]
+    shown = played(scenario, tells=True).error
+    assert shown is not None
+    created = f"created at {Site(__file__, scenario.__code__.co_firstlineno + 4, scenario.__qualname__)}"
+    assert shown.__notes__ == [f"in the background task job, {created}, and nobody has looked at it"]
 
 
 def test_a_background_task_fails_and_somebody_looks(played: Played) -> None:

@@ -90,7 +90,7 @@ def brute_force(scenario: Scenario, farthest: int) -> set[Facts]:
             assume(len(arrivals) <= 4)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.lists(jobs, min_size=1, max_size=3), st.integers(0, 3))
 def test_exhausted_equals_brute_force(programs: list[Job], seed: int) -> None:
     """What the search leaves out as equal is equal: it finds every run that there is."""

@@ -6,6 +6,7 @@ import sys
 import traceback
 import types
 import uuid
+import warnings
 from typing import Any
 from unittest.mock import AsyncMock, create_autospec
 
@@ -15,6 +16,26 @@ from pytest_background_tasks import Explorer
 from pytest_background_tasks.explorer.surroundings import Surroundings
 
 Played = Any  # the fixture
+
+
+def test_the_policy_of_event_loops_is_not_asked() -> None:
+    """So where uvloop is the policy, an explored test still runs in the order of asyncio's loops."""
+    uvloop = pytest.importorskip("uvloop")
+    loops = []
+
+    async def scenario() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # since 3.14
+        before = asyncio.get_event_loop_policy()
+        asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+        try:
+            assert Explorer().explore(scenario).verdict == "exhausted"
+        finally:
+            asyncio.set_event_loop_policy(before)
+    assert loops
+    assert not any(isinstance(loop, uvloop.Loop) for loop in loops)
 
 
 def test_random_starts_from_the_same_state_in_every_run() -> None:

@@ -434,13 +434,13 @@ CLASSICS = {
     "opposite locks": Classic(opposite_locks, "use#1@1+1", 2, Deadlock),
     "3 dining philosophers": Classic(dining_philosophers(3), "dine#2@1+1", 3, Deadlock),
     "5 dining philosophers": Classic(dining_philosophers(5), "dine#4@1+1", 7, Deadlock),
-    "bounded buffer": Classic(bounded_buffer, "put#1@0+5, put#2@1+1", 88, Deadlock),
+    "bounded buffer": Classic(bounded_buffer, "put#1@0+9, put#2@0+1", 161, Deadlock),
     "bluetooth driver": Classic(bluetooth_driver, "request@1+1", 2),
     "stale answer": Classic(stale_answer, "search#1@1+1", 2),
     "time-out against success": Classic(timeout_against_success, "main:timer#1+1", 2),
     "resources of a request": Classic(resources_of_a_request, "log@1+3", 3),
     "two auditors": Classic(two_auditors, "audit@2+3", 2),
-    "lost token": Classic(lost_token, "client#2@1!cancel", 2, Deadlock, (("cancel", "client"),)),
+    "lost token": Classic(lost_token, "client#2@1!cancel+0", 2, Deadlock, (("cancel", "client"),)),
     "dirty connection": Classic(dirty_connection, "ask@1!cancel", 2, AssertionError, (("cancel", True),)),
 }
 

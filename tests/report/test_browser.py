@@ -144,6 +144,25 @@ def test_the_chosen_step_is_in_view(open_page: Open, explored) -> None:
         }""")
 
 
+async def long_statement() -> None:
+    short = 1
+    long = {"of what is longer than a row of the page": short, "a value that does not fit into it any more": "the end"}
+    assert not long, "whatever"
+
+
+def test_a_row_that_is_cut_can_be_read_whole_where_the_mouse_is(open_page: Open, explored: Any, lost: Failing) -> None:
+    """A statement a line; a row that fits says no more."""
+    page = open_page(explored(long_statement, max_deviations=0), size=(1000, 800))
+    page.locator("#step-0").hover()
+    title = page.locator("#step-0").get_attribute("title").splitlines()
+    assert title[0] == "main"
+    assert title[-3].endswith('"the end"}')
+    assert title[-1] == "raises AssertionError"
+    page = open_page(lost)
+    page.locator("#step-7").hover()
+    assert not page.locator("#step-7").get_attribute("title")
+
+
 def test_hovering_shows_a_step_and_chooses_none(open_page: Open) -> None:
     """Nor does it make a screen reader speak."""
     page = open_page()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_background_tasks.report.page import files_of, page
@@ -64,7 +64,6 @@ def short(explored) -> Failing:
     return failing
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(text=st.text())
 def test_no_text_leaves_its_place(short: Failing, text: str) -> None:
     """Whatever the program's names, messages and source are, the page is made of the same elements."""

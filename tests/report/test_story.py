@@ -1,6 +1,7 @@
-"""What is said of what arrives, whichever kinds of arrival may be late."""
+"""What is said of what arrives, whichever kinds of arrival may be late; and of an error that only comes by."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -29,3 +30,27 @@ def test_what_arrives_is_called_what_it_is(explored, kinds: list[str]) -> None:
         "its thread answers",
         "its thread answers",
     ]
+
+
+async def fails() -> None:
+    await asyncio.sleep(0)
+    raise ValueError
+
+
+async def waits() -> None:
+    await asyncio.create_task(fails(), name="failing")
+
+
+async def cleans_up() -> None:
+    try:
+        await asyncio.create_task(fails(), name="failing")
+    finally:
+        await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("scenario", "end"), [(waits, "passes on ValueError"), (cleans_up, "raises ValueError")])
+def test_an_error_that_only_comes_by_is_passed_on(explored, scenario: Any, end: str) -> None:
+    """Not so if the task has done something about it."""
+    moments = explored(scenario, max_deviations=0).here.moments
+    assert [moment.end for moment in moments if moment.end] == ["raises ValueError", end]
+    assert ("gets ValueError" in {moment.what for moment in moments}) == (scenario is cleans_up)

@@ -41,7 +41,7 @@ def stories(draw: st.DrawFn, names: list[str]) -> Story:
         at=st.just(()),
         until=st.just(()),
         waits_for=st.sampled_from(["", "a lock held by b", "its next turn", "the tasks a, b"]),
-        end=st.sampled_from(["", "", "", "returns", "raises KeyError", "is cancelled"]),
+        end=st.sampled_from(["", "", "", "returns", "raises KeyError", "passes on KeyError", "is cancelled"]),
         starts=st.sampled_from([(), (), tuple(names)]),
         woken_by=st.none(),
         time=st.sampled_from([0.0, 0.5]),
@@ -68,7 +68,7 @@ def fits(rows: list[Row], width: int) -> bool:
     return len(texts) == max(len(rows), 1) and all(width_of(text) <= width and text == text.rstrip() for text in texts)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(failings(), st.integers(20, 200))
 def test_no_row_is_wider_than_the_terminal_and_nothing_in_it_does_harm(failing: Failing, width: int) -> None:
     """It neither moves the cursor, nor turns the direction of the text, nor colours it."""
@@ -77,7 +77,7 @@ def test_no_row_is_wider_than_the_terminal_and_nothing_in_it_does_harm(failing: 
         assert plain(rows).replace("\n", "").isprintable()
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(failings(), st.integers(20, 200))
 def test_every_deviation_is_to_be_seen(failing: Failing, width: int) -> None:
     marked = [row for row in plain(table(failing, width)).split("\n") if row.startswith("!")]

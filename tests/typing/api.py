@@ -121,6 +121,12 @@ explore(raises=7)  # type: ignore[call-overload]
 explore(test_plain, max_deviations=1)  # type: ignore[call-overload]
 
 
+Explorer(max_deviation=1)  # type: ignore[call-arg]
+Explorer(max_deviations="1")  # type: ignore[arg-type]
+Explorer(arrivals="post")  # type: ignore[arg-type]
+Explorer(cancel=["client*", job], raises=OSError, first=["client@1+1", Schedule()], passes_through=(KeyError,))
+
+
 def explorer() -> None:
     exploration = Explorer(max_deviations=1).explore(lambda: job("ada"))
     assert_type(exploration, Exploration)

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple, Protocol
 from ..own import OwnCode
 from ..targets import Match
 from .captured import CapturedTask
-from .creator import creator_of, is_of_project, name_to_come
+from .creator import Creator, creator_of, is_of_project, name_to_come
 from .entrances import open_entrances
-from .held import HeldTask, Origin
+from .held import HeldTask
 
 _in_captured_task: ContextVar[bool] = ContextVar("pytest_background_tasks.in_captured_task", default=False)
 """True in the context of each captured task, and so of all that it starts: tasks, callbacks, threads."""
@@ -103,7 +103,7 @@ class Capture:
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
     ) -> HeldTask | None:
         """Hold the task that is about to be created for `coroutine`, if it is one to be held (rule 2)."""
-        creator = creator_of(frame, loop)
+        creator = creator_of(frame, loop, self.is_own)
         targets = self.targets
         if targets is not None and not creator.runs_loop and not loop.is_closed():
             is_background = not creator.waits and is_of_project(creator, coroutine, self.is_own)
@@ -111,7 +111,7 @@ class Capture:
                 name = name_to_come(frame)
                 if name is not None:
                     kwargs = {"name": name, **kwargs}
-                task = HeldTask(coroutine, loop, creator[:2], kwargs, self._context_for(kwargs))
+                task = HeldTask(coroutine, loop, creator, kwargs, self._context_for(kwargs))
                 if self._hold(task, targets, is_background):
                     return task
         if loop is self._loop and not creator.runs_loop and asyncio._get_running_loop() is None:
@@ -119,13 +119,13 @@ class Capture:
         return None
 
     def take_call(
-        self, coroutine: Any, origin: Origin, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
+        self, coroutine: Any, creator: Creator, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
     ) -> HeldTask | None:
         """Hold the call behind `coroutine`. A Starlette background task is one by its name, whoever made it."""
         targets = self.targets
         if targets is None:
             return None
-        task = HeldTask(coroutine, asyncio.get_running_loop(), origin, {}, self._context_for({}), started_as)
+        task = HeldTask(coroutine, asyncio.get_running_loop(), creator, {}, self._context_for({}), started_as)
         return task if self._hold(task, targets, is_background=True) else None
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:

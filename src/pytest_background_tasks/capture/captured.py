@@ -83,7 +83,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
         Where the loop or another thread did that for the code (``call_soon_threadsafe``, ``run_coroutine_threadsafe``)
         no such line can be seen; then it is where the function is defined.
         """
-        return self._held.created_at
+        return self._held.creation.at
 
     @property
     def state(self) -> State:
@@ -144,7 +144,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
     def told(self) -> str:
         """The call with its arguments, the state, the name and the line that created it, to be read in a list."""
         arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
-        return f"{self.function}({arguments}) {self.state}: {self.name}, created at {self.created_at}"
+        return f"{self.function}({arguments}) {self.state}: {self.name}, {self._held.creation}"
 
     def __repr__(self) -> str:
         return f"<CapturedTask {self.told}>"

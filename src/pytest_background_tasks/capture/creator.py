@@ -7,10 +7,12 @@ anyio wait for what they start, so their tasks are not background tasks.
 import asyncio
 import sys
 from collections.abc import Callable, Mapping
+from inspect import CO_COROUTINE
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, TypeVar
 
-from .call import code_of, is_mock_coroutine
+from ..sites import Site, definition, site_at
+from .call import Call, code_of, is_mock_coroutine
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -41,14 +43,48 @@ class Creator(NamedTuple):
         code: its code, or None if the loop was handed the call (``loop.call_soon(asyncio.create_task, job())``,
             ``run_coroutine_threadsafe``), so that no line of it is left to be seen.
         instruction: the offset in the code, ``f_lasti``.
+        caller: the project's code that called it, if it is a plain function: one that starts tasks for others.
+        call: the offset in that.
         waits: whether it waits for what it starts.
         runs_loop: whether it is about to run the loop for this task alone.
     """
 
     code: CodeType | None
     instruction: int
+    caller: CodeType | None = None
+    call: int = 0
     waits: bool = False
     runs_loop: bool = False
+
+    def creation(self, call: Call) -> "Creation":
+        """Where it has created the task that runs `call`: as a value, to be shown."""
+        if self.code is None:
+            return Creation(definition(call.code) if call.code else Site("?", 0, call.function))
+        is_comprehension = self.code.co_name.startswith("<")  # before 3.12 a function of its own
+        caller = None if is_comprehension else self.caller
+        called_at = None if caller is None else site_at(caller, self.call)
+        return Creation(site_at(self.code, self.instruction), called_at)
+
+
+class Creation(NamedTuple):
+    """Where a task was created.
+
+    Attributes:
+        at: the line; where the task's function is defined, if the loop itself or another thread created it.
+        called_at: the line of the project that called a function to create it.
+    """
+
+    at: Site
+    called_at: Site | None = None
+
+    def __str__(self) -> str:
+        return ", ".join(self.lines)
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """As parts of a sentence about the task."""
+        created = f"created at {self.at}"
+        return (created,) if self.called_at is None else (created, f"called at {self.called_at}")
 
 
 def on_behalf(function: _Function) -> _Function:
@@ -67,7 +103,7 @@ def is_of_project(creator: Creator, coroutine: Any, is_own: Mapping[str, bool]) 
     return code is not None and (is_own[code.co_filename] or is_mock_coroutine(coroutine))
 
 
-def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop) -> Creator:
+def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mapping[str, bool]) -> Creator:
     """Who creates the task that `frame` asks `loop` for. Called for every task of a session, so it does little."""
     code, asked_by = frame.f_code, None
     while id(code) in _ON_BEHALF:
@@ -88,7 +124,10 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop) -> Creator:
                 return Creator(code, frame.f_lasti, waits=True, runs_loop=True)
         elif asyncio.current_task(loop) is None:
             return Creator(None, 0)
-    return Creator(code, frame.f_lasti)
+    caller = None if code.co_flags & CO_COROUTINE else frame.f_back
+    if caller is None or not is_own[caller.f_code.co_filename]:
+        return Creator(code, frame.f_lasti)
+    return Creator(code, frame.f_lasti, caller.f_code, caller.f_lasti)
 
 
 def name_to_come(frame: FrameType) -> str | None:

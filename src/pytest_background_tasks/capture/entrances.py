@@ -20,8 +20,8 @@ from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 from ..patching import replaced
-from .creator import on_behalf
-from .held import HeldTask, Origin
+from .creator import Creator, on_behalf
+from .held import HeldTask
 
 
 class Taker(Protocol):
@@ -35,7 +35,7 @@ class Taker(Protocol):
         """The held task for `coroutine`, or None if it is to run as if nobody captured."""
 
     def take_call(
-        self, coroutine: Any, origin: Origin, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
+        self, coroutine: Any, creator: Creator, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
     ) -> HeldTask | None:
         """The held task for the call that `coroutine` stands for, or None. Called on the running loop."""
 

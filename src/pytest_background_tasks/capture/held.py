@@ -24,15 +24,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from types import CodeType, FrameType
-from typing import Any, TypeAlias
+from types import FrameType
+from typing import Any
 
 from ..errors import BackgroundTasksDeadlock
-from ..sites import Site, await_chain, definition, site_at
+from ..sites import await_chain
 from .call import Call, arguments_of, call_of_callable, call_of_coroutine
-
-Origin: TypeAlias = tuple[CodeType | None, int]
-"""The code that created a task and the offset of the instruction in it; no code if that could not be seen."""
+from .creator import Creation, Creator
 
 _WAITING_MODULES = {
     "asyncio.base_events",
@@ -56,7 +54,7 @@ class HeldTask(asyncio.Task[Any]):
     Args:
         coroutine: not started yet.
         loop: where it will run; must not be closed.
-        origin: what creates it.
+        creator: what creates it.
         kwargs: what was passed beside the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
         context: to run in, where `kwargs` names none.
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
@@ -70,9 +68,9 @@ class HeldTask(asyncio.Task[Any]):
     __slots__ = (
         "_arguments",
         "_context",
+        "_creator",
         "_first_step",
         "_kwargs",
-        "_origin",
         "_polls",
         "_started_as",
         "_successor",
@@ -85,14 +83,14 @@ class HeldTask(asyncio.Task[Any]):
         self,
         coroutine: Any,
         loop: asyncio.AbstractEventLoop,
-        origin: Origin,
+        creator: Creator,
         kwargs: dict[str, Any],
         context: Context | None = None,
         started_as: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None,
     ) -> None:
         self._first_step: Callable[[], object] | None = None
         self._context: Context | None = None
-        self._origin = origin
+        self._creator = creator
         self._kwargs = kwargs
         self._started_as = started_as
         self._successor: asyncio.Task[Any] | None = None
@@ -154,7 +152,7 @@ class HeldTask(asyncio.Task[Any]):
     @property
     def known_as(self) -> str:
         """The function, the name, and the line that created it, for a message."""
-        return f"{self.call.function} ({self.get_name()}, created at {self.created_at})"
+        return f"{self.call.function} ({self.get_name()}, {self.creation})"
 
     @property
     def shown(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
@@ -166,13 +164,9 @@ class HeldTask(asyncio.Task[Any]):
         )
 
     @property
-    def created_at(self) -> Site:
-        """The line that created it; where its function is defined, if the loop itself or another thread did."""
-        code, instruction = self._origin
-        if code is not None:
-            return site_at(code, instruction)
-        own_code = self.call.code
-        return definition(own_code) if own_code else Site("?", 0, self.call.function)
+    def creation(self) -> Creation:
+        """Where it was created."""
+        return self._creator.creation(self.call)
 
     @property
     def is_for_thread(self) -> bool:
@@ -290,7 +284,7 @@ class HeldTask(asyncio.Task[Any]):
             raise BackgroundTasksDeadlock(
                 f"{poller.get_name()} asks again and again whether {self.call.function} is done, but it is held: "
                 f"it has not started, and nothing starts it.\n"
-                f"  created at {self.created_at}\n"
+                f"  {self.creation}\n"
                 f"Run it first:  await background_tasks.run_all_async()\n"
                 f"or wait for the task itself, which starts it:  await task\n"
                 f"or do not hold it:  background_tasks.start_capturing(ignore={self.call.function!r})"

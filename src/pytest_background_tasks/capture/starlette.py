@@ -14,16 +14,16 @@ from weakref import WeakKeyDictionary
 from starlette.background import BackgroundTask
 
 from ..patching import replaced
+from .creator import Creator
 
 if TYPE_CHECKING:
     from .entrances import Taker
-    from .held import Origin
 
 
 @contextmanager
 def open_starlette(taker: "Taker") -> Iterator[None]:
     """Hand every Starlette background task to `taker`, until left."""
-    created: WeakKeyDictionary[BackgroundTask, Origin] = WeakKeyDictionary()
+    created: WeakKeyDictionary[BackgroundTask, Creator] = WeakKeyDictionary()
 
     def remembering(init: Callable[..., None]) -> Callable[..., None]:
         @wraps(init)
@@ -33,7 +33,7 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
                 frame.f_back is not None and frame.f_code.co_name == "add_task"
             ):  # Starlette's, and FastAPI's around it
                 frame = frame.f_back
-            created[self] = (frame.f_code, frame.f_lasti)
+            created[self] = Creator(frame.f_code, frame.f_lasti)
             init(self, *args, **kwargs)
 
         return remembering_init
@@ -42,8 +42,8 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
         @wraps(call)
         async def taking_call(self: BackgroundTask) -> None:
             coroutine = call(self)
-            origin = created.get(self, (None, 0))
-            if taker.take_call(coroutine, origin, (self.func, self.args, dict(self.kwargs))) is None:
+            creator = created.get(self, Creator(None, 0))
+            if taker.take_call(coroutine, creator, (self.func, self.args, dict(self.kwargs))) is None:
                 await coroutine
 
         return taking_call

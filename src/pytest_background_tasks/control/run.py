@@ -129,7 +129,7 @@ class Run:
         [(function, count)] = Counter(task.call.function for task in self.tasks).most_common(1)
         return TooManyBackgroundTasks(
             f"background tasks go on starting background tasks: {function} {count} times, "
-            f"next at {next_one.created_at}\n"
+            f"next at {next_one.creation.at}\n"
             f"A job that starts itself again for ever cannot be run to its end. Let it start them unobserved\n"
             f"  background_tasks.stop_capturing()\n"
             f"before this call, or replace in the test what it starts"
@@ -175,7 +175,7 @@ def outcome(task: HeldTask) -> Any:
 
 def noted(error: BaseException, task: HeldTask) -> BaseException:
     """`error`, which `task` raised, with notes that say whose it is."""
-    notes = [f"in background task {task.get_name()}, {task.call.function}, created at {task.created_at}"]
+    notes = [f"in background task {task.get_name()}, {task.call.function}, {task.creation}"]
     if task.runner is not task:
         notes.append(
             "its loop was closed before the test ran it, so it ran on another one: "

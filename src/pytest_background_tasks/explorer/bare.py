@@ -1,6 +1,8 @@
 """A loop of asyncio's that is made in a fraction of the time, since an exploration makes thousands.
 
-What asyncio gives every loop alike is an attribute of the class here; only what a loop fills or counts in is made anew.
+What asyncio gives every loop alike is an attribute of the class here; only what a loop fills or counts in is made anew,
+and a weak set, which costs most and is seldom needed, when somebody asks for it. A Python whose loops have something
+else makes them itself.
 
 Private names of CPython used here: whatever ``BaseEventLoop.__init__`` sets, without knowing any by name.
 """
@@ -8,11 +10,12 @@ Private names of CPython used here: whatever ``BaseEventLoop.__init__`` sets, wi
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 from weakref import WeakSet
 
 _SHARED = (bool, int, float, tuple, type(None))
-_ANEW = (deque, list, WeakSet)
+_ANEW = (deque, list)
 
 
 class BareLoop(asyncio.BaseEventLoop):
@@ -27,14 +30,20 @@ _OF_EACH: list[tuple[str, Callable[[], Any]]] = []
 
 
 def _take_apart(loop: asyncio.BaseEventLoop) -> None:
-    for name, value in vars(loop).items():
+    attributes = vars(loop).copy()
+    loop.close()
+    if not all(isinstance(value, (*_SHARED, *_ANEW, WeakSet)) for value in attributes.values()):
+        del BareLoop.__init__
+        return
+    for name, value in attributes.items():
         if isinstance(value, _SHARED):
             setattr(BareLoop, name, value)
-        elif isinstance(value, _ANEW):
-            _OF_EACH.append((name, type(value)))
+        elif isinstance(value, WeakSet):
+            when_needed: cached_property[WeakSet[Any]] = cached_property(lambda _: WeakSet())
+            when_needed.__set_name__(BareLoop, name)
+            setattr(BareLoop, name, when_needed)
         else:
-            raise TypeError(f"cannot make a loop: this Python's have {name}={value!r}")
-    loop.close()
+            _OF_EACH.append((name, type(value)))
 
 
 _take_apart(asyncio.BaseEventLoop())

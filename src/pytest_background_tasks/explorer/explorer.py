@@ -6,13 +6,13 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Unpack
 
 from ..errors import ExploreError, NotDeterministic, ReplayError
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
 from .moment import reproduce
-from .options import Options
+from .options import ExplorerArguments, Options
 from .play import Run, Scenario, play
 from .schedule import Cancel, Raise, Schedule, Slow, canonical
 from .search import Search
@@ -44,6 +44,7 @@ class Explorer:
         first: schedules that have failed before: tried right after asyncio's own order. Those that pass now, or cannot
             be played any more, count for nothing.
         leaks: whether tasks that are pending at the end are a failure.
+        must_cancel: whether it is an error if ``cancel`` finds no task; else the verdict is without cancellations.
         passes_through: exceptions that are no failure, but end the exploration and are raised.
         is_own: tells by file name which code is the project's own; default: what lies under the current folder.
             The scenario's own file always is.
@@ -68,7 +69,7 @@ class Explorer:
     ('failed', 'sell@1+1')
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, **options: Unpack[ExplorerArguments]) -> None:
         self._options = Options.of(options)
 
     def explore(self, scenario: Scenario) -> Exploration:
@@ -81,7 +82,7 @@ class Explorer:
             NotDeterministic: it does not do the same twice.
             NotPlayable: it uses what no schedule can order.
             ReplayError: the schedule to replay speaks of what does not exist.
-            ExploreError: ``cancel`` finds no task, or a loop is running.
+            ExploreError: ``cancel`` finds no task and must, or a loop is running.
         """
         if asyncio._get_running_loop() is not None:
             raise ExploreError(
@@ -133,7 +134,7 @@ class _Session:
         return self._search.next()
 
     def _play(self, schedule: Schedule, *, tells: bool = False) -> Run:
-        if any(isinstance(deviation, Cancel) for deviation in schedule):
+        if Cancel in map(type, schedule):
             self._around.silence()
         self._around.refresh()
         return play(self._scenario, schedule, self._options, self._helper, tells=tells)
@@ -163,7 +164,7 @@ class _Session:
             seconds,
             self._seed,
             failure,
-            self._options.faults,
+            self._options.faults(may_cancel=self._may_cancel),
             tuple(self._passing),
         )
 
@@ -242,7 +243,7 @@ class _Session:
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel
-        if targets is False or self._may_cancel:
+        if targets is False or self._may_cancel or not self._options.must_cancel:
             return
         if targets is True:
             raise ExploreError(_NOTHING_TO_CANCEL)
@@ -257,8 +258,7 @@ class _Session:
 
 _NOTHING_TO_CANCEL = """\
 cancel=True found no task to cancel: the test starts none of its own that waits
-Wrap the call that is to be cancelled:  task = asyncio.create_task(...)
-or, if cancel=True is the default of all tests, write here:  cancel=False"""
+Wrap the call that is to be cancelled:  task = asyncio.create_task(...)"""
 
 
 def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterministic:

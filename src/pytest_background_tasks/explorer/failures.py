@@ -68,7 +68,9 @@ def _unnoticed(loop: PlayedLoop) -> BaseException | None:
         if task.done() and task._log_traceback:
             error = task.exception()
             name = loop.trace().shown(task.actor.name)  # type: ignore[attr-defined]
+            site = getattr(task, "created_at", None)
+            created = f"created at {site}, " if site else ""
             assert error is not None, "nobody has looked at it, so it is there"
-            error.add_note(f"in the background task {name}, and nobody has looked at it")
+            error.add_note(f"in the background task {name}, {created}and nobody has looked at it")
             return error
     return None

@@ -39,7 +39,7 @@ from .arrivals import (
 from .options import Options
 from .plan import Plan
 from .schedule import Deviation, Schedule
-from .tasks import PlayedFuture, PlayedTask
+from .tasks import FACTORIES, PlayedFuture, PlayedTask, make_task
 from .threads import HelperThread
 from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 from .unplayable import UnplayableCalls, foreign_thread
@@ -58,12 +58,17 @@ class PlayedLoop(UnplayableCalls):
         tasks: all that were created.
         is_stuck: nothing could go on.
         is_endless: it took more steps than may be.
+        has_generators: an asynchronous generator was started.
     """
 
     watches_itself = True
     is_stuck: bool = False
     is_endless: bool = False
+    has_generators: bool = False
+    _playing: PlayedTask | None = None
+    _is_last: bool = False  # the iteration behind the one in which the scenario has ended, as with asyncio.run
     _ready: deque[Any]
+    _stopping: bool
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
         super().__init__()  # CPython keeps 30 attributes in line; with more, each would be looked up in a dict
@@ -77,7 +82,7 @@ class PlayedLoop(UnplayableCalls):
         self._deviating = self._plan  # None when nothing can deviate any more
         self._actor: Actor | None = None  # who runs, if it is a task
         self._who = ""  # and if it is a callback
-        self._task_factory: Any = _make_task
+        self._task_factory: Any = make_task
         self._now = 0.0
         # Tasks have numbers of their own: the order of a set of them must not depend on what else was created.
         self._task_numbers = count(1)
@@ -93,12 +98,10 @@ class PlayedLoop(UnplayableCalls):
         """Run `coroutine`, the scenario, until it ends or cannot go on; returns its task."""
         task = PlayedTask(next(self._task_numbers), self._names.scenario, coroutine, self)
         self.tasks.append(task)
-        task.add_done_callback(self._end)
+        self._playing = task
         self.run_forever()
+        self._playing, self._is_last = None, False
         return task
-
-    def _end(self, _: object) -> None:
-        self._stopping = True
 
     def trace(self) -> Trace:
         """What happened so far."""
@@ -197,14 +200,18 @@ class PlayedLoop(UnplayableCalls):
 
     def set_task_factory(self, factory: Any) -> None:
         """As asyncio's; the eager factory goes on making tasks that are played."""
-        super().set_task_factory(_FACTORIES.get(factory, factory))
+        super().set_task_factory(FACTORIES.get(factory, factory))
 
     def get_task_factory(self) -> Any:
         """As asyncio's: what the program has set."""
-        for theirs, ours in _FACTORIES.items():
+        for theirs, ours in FACTORIES.items():
             if ours is self._task_factory:
                 return theirs
         return self._task_factory
+
+    def _asyncgen_firstiter_hook(self, agen: Any) -> None:
+        self.has_generators = True
+        super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         """Close an abandoned generator in the loop's own order: it is no thread that asks for it."""
@@ -234,15 +241,17 @@ class PlayedLoop(UnplayableCalls):
             if arriving:
                 self._run_handles(arriving, entry + ARRIVING)
         self._iteration += 1
+        if self._playing is not None and self._playing.done():
+            self._stopping, self._is_last = self._stopping or self._is_last, True
 
     def _let_in_deviating(self, plan: Plan) -> tuple[int, ...]:
         """Queue what enters in this iteration while something may be late; returns how many handles in each zone."""
         ready = self._ready
         if plan.take_out(ready, self._iteration):
             self._disturbed.add(self._iteration)
-        if plan.may_cancel:
+        if plan.cancellations:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
-        if not ready and not self._arrived and not self._is_timer_due():
+        if not (ready or self._arrived or self._is_last or self._is_timer_due()):
             first = plan.first_iteration
             if first is None:
                 self._jump()
@@ -250,17 +259,18 @@ class PlayedLoop(UnplayableCalls):
                 self._iteration = max(first, self._iteration)
         entry = self._iteration * PLACES
         queued = len(ready)
-        ready.extend(plan.entering(entry + BEFORE))
+        ready += plan.entering(entry + BEFORE)
         before = len(ready)
         if self._timers or self._arrived:
             self._let_arrive()
         arrived = len(ready)
-        ready.extend(plan.entering(entry + AFTER))
-        if plan.may_cancel:
+        ready += plan.entering(entry + AFTER)
+        after = len(ready)
+        if plan.cancellations:
             plan.cancel_at_wakeup(ready)
-        if plan.is_over:
+        if after > queued and plan.is_over():
             self._deviating = None
-        return queued, before - queued, arrived - before, len(ready) - arrived
+        return queued, before - queued, arrived - before, after - arrived
 
     def _let_arrive(self) -> None:
         """Queue what threads have answered, and the timers that are due."""
@@ -282,7 +292,7 @@ class PlayedLoop(UnplayableCalls):
 
     def _jump(self) -> None:
         """Nothing can run now: let time go on to the next timer."""
-        if self._is_timer_due():
+        if self._is_last or self._is_timer_due():
             return
         if self._timers:
             self._now = self._timers[0][0]
@@ -329,8 +339,8 @@ class PlayedLoop(UnplayableCalls):
             except BaseException as error:  # as a handle's own _run, which costs a call more
                 message = f"Exception in callback {label_of(callback)}"
                 self.call_exception_handler({"message": message, "exception": error, "handle": handle})
-            queued, waiting = len(ready) - waiting, len(ready)
-            record((who, number, got, now, kind, entry, queued, None))
+            before, waiting = waiting, len(ready)
+            record((who, number, got, now, kind, entry, waiting - before, None))
         if len(self._rows) >= self._options.max_steps:
             self.is_endless = self._stopping = True
 
@@ -376,23 +386,3 @@ class PlayedLoop(UnplayableCalls):
         task = stepping_task(handle._callback)
         is_step = type(handle._callback) is StepCallback
         return kind_of_step(self._actor_of(task), task, is_step, self._arrivals, self._is_own, self._names.scenario)
-
-
-def _make_task(loop: PlayedLoop, coroutine: Any, **kwargs: Any) -> PlayedTask:
-    actor = loop._names.new(loop._running(), coroutine)
-    if kwargs:
-        actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step is part of its creator's
-        if (name := kwargs.get("name")) is not None:
-            actor.call(name)
-    task = PlayedTask(next(loop._task_numbers), actor, coroutine, loop, **kwargs)
-    loop.tasks.append(task)
-    return task
-
-
-def _make_eager_task(loop: PlayedLoop, coroutine: Any, **kwargs: Any) -> PlayedTask:
-    return _make_task(loop, coroutine, **{"eager_start": True, **kwargs})
-
-
-_FACTORIES: dict[Any, Any] = {None: _make_task}
-if hasattr(asyncio, "eager_task_factory"):
-    _FACTORIES[asyncio.eager_task_factory] = _make_eager_task

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from ..errors import ReplayError
 from ..own import OwnCode
@@ -17,14 +17,38 @@ from .trace import KINDS
 
 CancelTarget: TypeAlias = str | Callable[..., Any]
 Error: TypeAlias = type[BaseException] | BaseException
+_Kind: TypeAlias = Literal["start", "yield", "sleep", "timer", "thread", "mock"]
+
+
+class Arguments(TypedDict, total=False):
+    """What users write to `Explorer`, which documents them, and to ``@explore`` alike."""
+
+    max_schedules: int
+    max_deviations: int
+    max_seconds: float | None
+    max_steps: int
+    arrivals: Literal["any"] | _Kind | Sequence[_Kind] | set[_Kind]
+    cancel: bool | CancelTarget | Sequence[CancelTarget]
+    raises: Error | Sequence[Error] | None
+    slow: bool
+    samples: int
+    seed: int | str | None
+    replay: str | Schedule | None
+    leaks: bool
+
+
+class ExplorerArguments(Arguments, total=False):
+    """What users write to `Explorer`."""
+
+    first: Sequence[str | Schedule]
+    must_cancel: bool
+    passes_through: tuple[type[BaseException], ...]
+    is_own: Mapping[str, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of `Explorer`, which documents them; wrong ones raise a `TypeError` or `ValueError` that says why.
-
-    What users write in several ways is kept in one, of which the types speak.
-    """
+    """The same as they are kept, each in one way; wrong ones raise a `TypeError` or `ValueError` that says why."""
 
     max_schedules: int = 1000
     max_deviations: int = 2
@@ -39,6 +63,7 @@ class Options:
     replay: Schedule | None = None
     first: tuple[Schedule, ...] = ()
     leaks: bool = False
+    must_cancel: bool = True
     passes_through: tuple[type[BaseException], ...] = ()
     is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
 
@@ -75,10 +100,10 @@ class Options:
             raise ReplayError(f"the schedule raises {name}; of raises= there is: {known}\n  write: raises={name}")
         return error() if isinstance(error, type) else copy.copy(error)
 
-    @property
-    def faults(self) -> tuple[str, ...]:
-        """What is tried beside lateness."""
-        return tuple(fault for fault, asked in zip(FAULTS, (self.cancel, self.raises, self.slow), strict=True) if asked)
+    def faults(self, *, may_cancel: bool) -> tuple[str, ...]:
+        """What is tried beside lateness, if a task to cancel is found or not."""
+        asked = (self.cancel and may_cancel, self.raises, self.slow)
+        return tuple(fault for fault, is_asked in zip(FAULTS, asked, strict=True) if is_asked)
 
     def is_target(self, name: str, function: str, code: object, is_started_by_scenario: bool) -> bool:
         """Whether a task may be cancelled from outside.

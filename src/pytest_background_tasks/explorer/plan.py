@@ -39,6 +39,7 @@ class Plan:
         make_error: gives an exception for the name of its class.
 
     Attributes:
+        cancellations: those that are still to come.
         has_cancelled: whether the cancellation took place.
     """
 
@@ -55,7 +56,7 @@ class Plan:
         self._late: dict[_Key, Late] = {}
         self._slow: dict[_Key, Slow] = {}
         self._raise: dict[_Key, Raise] = {}
-        self._cancel: dict[_Key, Cancel] = {}
+        self.cancellations: dict[_Key, Cancel] = {}
         self._keys: set[_Key] = set()
         self._prepare(schedule)
         self._outside: list[tuple[int, asyncio.Handle]] = []
@@ -68,7 +69,7 @@ class Plan:
             Late: self._late,
             Slow: self._slow,
             Raise: self._raise,
-            Cancel: self._cancel,
+            Cancel: self.cancellations,
         }
         for deviation in schedule:
             kinds[type(deviation)][canonical(deviation.task), deviation.step] = deviation
@@ -76,10 +77,9 @@ class Plan:
 
     def is_idle(self) -> bool:
         """Whether nothing deviates in this iteration, unless it is something that arrives."""
-        is_under_way = self._outside or self._outlasting or self._cancelling or self._cancel
-        return not is_under_way and not self._may_be_ready()
+        is_under_way = self._outside or self._outlasting or self._cancelling or self.cancellations
+        return not (is_under_way or self._may_be_ready())
 
-    @property
     def is_over(self) -> bool:
         """Whether nothing can deviate any more."""
         return not (self._outside or self._outlasting or self._cancelling or self._has_unused())
@@ -89,11 +89,11 @@ class Plan:
         """The deviations whose step never came."""
         if not self._has_unused():
             return ()
-        kinds: Iterable[Mapping[_Key, Deviation]] = (self._late, self._slow, self._raise, self._cancel)
+        kinds: Iterable[Mapping[_Key, Deviation]] = (self._late, self._slow, self._raise, self.cancellations)
         return tuple(sorted((deviation for kind in kinds for deviation in kind.values()), key=str))
 
     def _has_unused(self) -> bool:
-        return bool(self._late or self._slow or self._raise or self._cancel)
+        return bool(self._late or self._slow or self._raise or self.cancellations)
 
     def take_out(self, queue: "deque[Any]", iteration: int) -> bool:
         """Take out of the queue what is to come later than the queue's own turn in `iteration`; whether that is any."""
@@ -139,8 +139,6 @@ class Plan:
 
     def entering(self, place: int) -> list[asyncio.Handle]:
         """What enters at `place`, in the order in which it was made late; cancellations last."""
-        if not (self._outside or self._cancelling):
-            return []
         entering: list[asyncio.Handle] = []
         if self._outside:
             entering += [handle for when, handle in self._outside if when <= place]
@@ -149,11 +147,6 @@ class Plan:
             entering += [handle for when, handle in self._cancelling if when <= place]
             self._cancelling = [each for each in self._cancelling if each[0] > place]
         return entering
-
-    @property
-    def may_cancel(self) -> bool:
-        """Whether a cancellation is still to come."""
-        return bool(self._cancel)
 
     @property
     def first_iteration(self) -> int | None:
@@ -180,8 +173,8 @@ class Plan:
         for handle in batch:
             task = stepping_task(handle._callback)
             key = None if task is None or handle.cancelled() else self._judge.key_of(handle)
-            if key in self._cancel and self._cancel[key].after is None:
-                del self._cancel[key]
+            if key in self.cancellations and self.cancellations[key].after is None:
+                del self.cancellations[key]
                 self.has_cancelled = True
                 task.cancel()
 
@@ -189,9 +182,9 @@ class Plan:
         """Let the cancellation come from outside, so many places after its task has suspended."""
         for task in tasks:
             key = (task.actor.name, task.actor.step)
-            cancel = self._cancel.get(key)
+            cancel = self.cancellations.get(key)
             if cancel is not None and cancel.after is not None and not task.done():
-                del self._cancel[key]
+                del self.cancellations[key]
                 place, now = iteration * PLACES + BEFORE + 2 * cancel.after, loop.time()
                 handle = Arrival(f"{key[0]}:cancel", 0, None, now, self._cancel_now, (task, key[1]), loop, None)
                 self._cancelling.append((place, handle))

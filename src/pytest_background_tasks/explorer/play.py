@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
-from ..collector import collector_paused
+from ..collector import CollectorPaused
 from .failures import failure_of
 from .loop import PlayedLoop
 from .options import Options
@@ -75,7 +75,7 @@ def play(
     coroutine = _coroutine(scenario)
     loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
     try:
-        with collector_paused():  # when it comes by depends on the runs before
+        with CollectorPaused():  # when it comes by depends on the runs before
             main = loop.play(coroutine)
             if loop.is_stuck or loop.is_endless:  # a thread that may still answer is the reason
                 for thread in helper.started_threads():
@@ -115,7 +115,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 def _leave_nothing(loop: PlayedLoop) -> None:
     """End what the run has left over, as ``asyncio.run`` does, and without a word."""
-    is_over = not loop._asyncgens  # type: ignore[attr-defined]
+    is_over = not loop.has_generators
     for task in loop.tasks:
         is_over = is_over and task.done()
     if not is_over:

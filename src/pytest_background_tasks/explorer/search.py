@@ -67,7 +67,7 @@ class Search:
         if self._first_few:
             return self._first_few.pop()
         if self._pool:
-            place = self._random.randrange(len(self._pool))
+            place = int(self._random.random() * len(self._pool))
             self._pool[place], self._pool[-1] = self._pool[-1], self._pool[place]
             return self._pool.pop()
         if self._walks_left and self._has_more:

@@ -6,10 +6,12 @@ Private names of CPython used here: ``_callback`` of a handle, ``_exception`` of
 import asyncio
 import inspect
 import re
+import sys
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import replace
 from traceback import walk_tb
+from types import FrameType
 from typing import Any
 
 from ..sites import Site, definition, waiting_sites
@@ -17,6 +19,7 @@ from ..waits import wait_of
 from .arrivals import stepping_task
 from .lines import Recorder
 from .loop import PlayedLoop
+from .tasks import PlayedTask
 from .trace import Told, Trace
 
 
@@ -34,6 +37,9 @@ class TellingLoop(PlayedLoop):
         """Queue a callback, and remember who did."""
         handle = super().call_soon(callback, *args, context=context)
         self._wakers[id(handle)] = handle, len(self._rows) if self.is_running() else None
+        task = stepping_task(callback)
+        if isinstance(task, PlayedTask) and task.actor.step == 0 and task.created_at is None:  # that is its creation
+            task.created_at = _calling(sys._getframe(1), self._is_own)
         return handle
 
     def _run_handles(self, size: int, entry: int) -> None:
@@ -82,6 +88,19 @@ def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
     if code is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
         return (definition(code),)
     return tuple(site for site in waiting_sites(coroutine, is_own) if is_own[site.file])
+
+
+def _calling(frame: FrameType | None, is_own: Any) -> Site | None:
+    """The line of the project's own code from which `frame` was called, in the step that runs."""
+    while frame is not None and frame.f_code is not _RUN_HANDLES:
+        code = frame.f_code
+        if is_own[code.co_filename]:
+            return Site(code.co_filename, frame.f_lineno, code.co_qualname)
+        frame = frame.f_back
+    return None
+
+
+_RUN_HANDLES = PlayedLoop._run_handles.__code__
 
 
 def _raised_at(error: BaseException, is_own: Any) -> tuple[Site, ...]:

@@ -1,4 +1,4 @@
-"""``--pdb`` for explored tests: it enters where the failing schedule fails, while the loop is running.
+"""``--pdb`` for explored tests: it enters where the failing schedule fails, while the loop is running. And ``--trace``.
 
 pytest enters the debugger when the test has ended. Of an explored test nothing is left then: its loop is closed, its
 tasks are cancelled. So the test is called again, as pytest calls it, and plays that one schedule; at the moment of the
@@ -9,7 +9,10 @@ What is used of pytest's inside, tried from 8.4 on: the plugin ``pdbinvoke`` and
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Coroutine
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -17,6 +20,20 @@ import pytest
 from .verdict import EXPLORATION, LOOK
 
 _NAME = "pdbinvoke"
+
+
+async def entered(coroutine: Coroutine[Any, Any, object]) -> object:
+    """Run `coroutine`, a test, and enter the debugger at its first line; not in a run in which breakpoints are off."""
+    code = coroutine.cr_code  # type: ignore[attr-defined]
+
+    def enter(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG001 - called by Python
+        if frame.f_code is not code:
+            return None
+        pytest.set_trace()
+        return frame.f_trace  # set by the debugger, in all frames
+
+    sys.settrace(enter)
+    return await coroutine
 
 
 class Debugger:

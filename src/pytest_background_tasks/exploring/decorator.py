@@ -6,32 +6,18 @@ import inspect
 import unittest
 from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, Literal, TypedDict, TypeVar, Unpack, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import pytest
 
-from ..explorer.options import CancelTarget, Error, Options, check_names, several
-from ..explorer.schedule import Schedule
+from ..explorer.options import Arguments, Options, check_names, several
 
 _Test = TypeVar("_Test", bound=Callable[..., Any])
-_Kind = Literal["start", "yield", "sleep", "timer", "thread", "mock"]
 
 
-class Arguments(TypedDict, total=False):
-    """The keyword arguments of ``@explore``; `Explorer` documents all but ``without``."""
+class ExploreArguments(Arguments, total=False):
+    """The keyword arguments of ``@explore``."""
 
-    max_schedules: int
-    max_deviations: int
-    max_seconds: float | None
-    max_steps: int
-    arrivals: Literal["any"] | _Kind | Sequence[_Kind] | set[_Kind]
-    cancel: bool | CancelTarget | Sequence[CancelTarget]
-    raises: Error | Sequence[Error] | None
-    slow: bool
-    samples: int
-    seed: int | str | None
-    replay: str | Schedule | None
-    leaks: bool
     without: Sequence[str]
 
 
@@ -46,7 +32,7 @@ class Explored:
     """
 
     def __init__(self, test: Callable[..., Any], outer: Callable[..., Any], arguments: dict[str, Any]) -> None:
-        check_names(arguments, list(Arguments.__annotations__))
+        check_names(arguments, list(ExploreArguments.__annotations__))
         self.test = test
         self.outer = outer
         self.without: tuple[str, ...] = _names(arguments.pop("without", ()))
@@ -57,7 +43,7 @@ class Explored:
 @overload
 def explore(test: _Test, /) -> _Test: ...
 @overload
-def explore(**options: Unpack[Arguments]) -> Callable[[_Test], _Test]: ...
+def explore(**options: Unpack[ExploreArguments]) -> Callable[[_Test], _Test]: ...
 def explore(test: Any = None, /, **options: Any) -> Any:
     """Run an ``async def`` test many times, each time in another order that asyncio could have produced.
 

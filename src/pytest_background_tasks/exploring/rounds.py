@@ -19,11 +19,16 @@ from .fixtures import has_own
 class Rounds:
     """Called before each run, outside any loop; gives the test's coroutine.
 
+    Args:
+        item: the test.
+        test: its function.
+        debugged: the number of the run in which ``--trace`` enters the debugger.
+
     Attributes:
         number: how many runs there were.
     """
 
-    def __init__(self, item: Any, test: Callable[..., Any]) -> None:
+    def __init__(self, item: Any, test: Callable[..., Any], debugged: int) -> None:
         self._item = item
         self._test = test
         self._has_fixtures = has_own(item)
@@ -31,6 +36,7 @@ class Rounds:
         manager = item.config.pluginmanager
         self._capture = manager.getplugin("capturemanager")
         self._logging = manager.getplugin("logging-plugin")
+        self._debugged = debugged if item.config.getoption("trace", False) else None
         self.number: int = 0
 
     def __call__(self) -> Coroutine[Any, Any, object]:
@@ -39,6 +45,10 @@ class Rounds:
             self._renew()
         self.number += 1
         coroutine: Coroutine[Any, Any, object] = self._coroutine()
+        if self.number == self._debugged:
+            from .debugger import entered
+
+            return entered(coroutine)
         return coroutine
 
     def _coroutine(self) -> Any:

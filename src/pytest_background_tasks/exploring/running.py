@@ -1,6 +1,8 @@
 """The hooks of pytest through which tests with ``@explore`` are run and reported.
 
 Registered when the first of them is collected: no other session pays for hooks that are called for every test.
+
+What is used of pytest's inside, tried from 8.4 on: ``_pyfuncitem`` of a request.
 """
 
 from __future__ import annotations
@@ -30,12 +32,13 @@ def pytest_runtest_setup(item: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
-    """Refuse the same when it is asked for on the way, with ``getfixturevalue``."""
+    """Refuse the same when it is asked for on the way, with ``getfixturevalue``; what is there already is shared."""
     __tracebackhide__ = True
-    if fixturedef.scope == "function" and explored_of(request.node) is not None:
+    item = request._pyfuncitem  # of a wider scope, `request.node` is what has that scope
+    if explored_of(item) is not None:
         from .fixtures import check_one
 
-        check_one(request.node, fixturedef.argname, fixturedef.func)
+        check_one(item, fixturedef.argname, fixturedef.func)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -45,6 +48,8 @@ def pytest_pyfunc_call(pyfuncitem: Any) -> bool | None:
     explored = explored_of(pyfuncitem)
     if explored is None:
         return None
+    if pyfuncitem.config.getoption("trace", False):  # pytest has wrapped it; the debugger is entered by a run
+        pyfuncitem.obj = pyfuncitem.obj.__wrapped__
     if getattr(pyfuncitem.obj, "__func__", pyfuncitem.obj) is not explored.outer:
         raise TypeError(
             f"another decorator stands above @explore of {pyfuncitem.name}, and would be there once for all runs; "

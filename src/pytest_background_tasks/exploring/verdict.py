@@ -51,9 +51,10 @@ def explore_item(item: Any, explored: Explored) -> None:
     options.pop("without", None)
     kept: Kept = item.config.pluginmanager.getplugin(KEPT)
     options["first"] = kept.schedules_of(item.nodeid)
+    options["must_cancel"] = "cancel" in explored.options  # as a default it is for tests with such a task and without
     is_own = own_code(item.config)
     is_own[explored.test.__code__.co_filename] = True  # the test's module, wherever it lies (--pyargs)
-    rounds = Rounds(item, explored.test)
+    rounds = Rounds(item, explored.test, 2 if options.get("replay") else 1)  # before a replay comes asyncio's own order
     try:
         exploration = Explorer(**options, passes_through=_PASSES_THROUGH, is_own=is_own).explore(rounds)
     except BaseException as error:

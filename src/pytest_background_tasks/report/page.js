@@ -363,6 +363,12 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
+/** What stands in a row, a statement a line, if it is cut. */
+function whole(row) {
+  const isCut = [...row.querySelectorAll(".codes, .then")].some((each) => each.scrollWidth > each.clientWidth);
+  return isCut ? [...row.querySelectorAll(".task, code, .then")].map((each) => each.textContent.trim()).join("\n") : "";
+}
+
 const momentAt = (event) => {
   const element = event.target.closest?.("li[role=option]");
   return element && shown.moments.find((each) => each.row === element);
@@ -373,7 +379,9 @@ $("scroll").addEventListener("click", (event) => {
 });
 $("scroll").addEventListener("pointerover", (event) => {
   const moment = event.pointerType === "mouse" && momentAt(event);
-  if (moment) detail(shown, moment);
+  if (!moment) return;
+  moment.row.title = whole(moment.row);
+  detail(shown, moment);
 });
 $("scroll").addEventListener("pointerleave", (event) => {
   if (event.pointerType === "mouse") detail(shown, chosen);

@@ -36,7 +36,7 @@ def _steps(story: Story, start: int, columns: list[str], file: str) -> Iterator[
     steps = (
         _step(moment, file)
         for moment in until_the_end(story).moments[start:]
-        if does_something(moment) and (moment.lane in columns or moment.end.startswith("raises"))
+        if does_something(moment) and (moment.lane in columns or moment.fails)
     )
     for step, same in groupby(steps):
         count = len(list(same))
@@ -45,5 +45,5 @@ def _steps(story: Story, start: int, columns: list[str], file: str) -> Iterator[
 
 def _step(moment: Moment, file: str) -> str:
     what = numbers_of(moment.ran, file) if moment.ran else moment.end or moment.what
-    raises = f", {moment.end}" if moment.ran and moment.end.startswith("raises") else ""
-    return f"{name_of(moment.lane)}  {what}{raises}"
+    end = f", {moment.end}" if moment.ran and moment.fails else ""
+    return f"{name_of(moment.lane)}  {what}{end}"

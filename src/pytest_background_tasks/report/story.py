@@ -28,7 +28,8 @@ class Moment:
         at: the lines at which it goes on, outermost first; empty for what is no task.
         until: the lines at which it then waits or has raised, outermost first; empty if it has returned.
         waits_for: what it then waits for, in words; empty if it has ended.
-        end: ``returns``, ``raises KeyError`` or ``is cancelled``; empty if it has not ended.
+        end: ``returns``, ``raises KeyError``, ``passes on KeyError`` that what it has waited for has raised, or ``is
+            cancelled``; empty if it has not ended.
         starts: the lanes of the tasks that it started.
         woken_by: index of the moment that made this one ready; None if that was nobody's.
         time: virtual seconds since the run began.
@@ -46,6 +47,11 @@ class Moment:
     woken_by: int | None
     time: float
     ran: tuple[Line, ...] = ()
+
+    @property
+    def fails(self) -> bool:
+        """Whether it has ended with an error."""
+        return self.end.startswith(("raises ", "passes on "))
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +147,10 @@ def _lane(who: str, trace: Trace, tasks: set[str]) -> str:
 def _moment(step: Step, what: str, lane: str, starts: tuple[str, ...]) -> Moment:
     told = step.told
     is_step = step.got != "call"
+    ran = statements(told, step.got) if told else ()
+    end = told.end if told else ""
+    if not ran and end == f"raises {step.got}":
+        what, end = "goes on", f"passes on {step.got}"
     return Moment(
         lane=lane,
         what=what,
@@ -148,11 +158,11 @@ def _moment(step: Step, what: str, lane: str, starts: tuple[str, ...]) -> Moment
         at=_lines(told.at) if told else (),
         until=_lines(told.until) if told else (),
         waits_for=told.waits_for if told else "",
-        end=told.end if told else "",
+        end=end,
         starts=starts,
         woken_by=told and told.woken_by,
         time=step.time,
-        ran=statements(told, step.got) if told else (),
+        ran=ran,
     )
 
 

@@ -243,7 +243,7 @@ class _Telling:
         parts += [(self._line(line, indent), "") for line, indent in in_short(moment.ran, self._file)]
         if wait := wait_of(moment, is_last=self._last.get(moment.lane) == index):
             parts.append((f"waits for {wait}", "aside"))
-        if moment.end.startswith("raises"):
+        if moment.fails:
             parts.append((moment.end, "fails"))
         return parts or [(moment.end or moment.what, "aside")]
 
@@ -263,7 +263,7 @@ class _Telling:
         if moment.starts and moment.lane:
             names = sorted(moment.starts, key=lambda lane: self._lanes.index(lane) if lane in self._lanes else 0)
             yield _Entry(None, f"{name_of(moment.lane)} starts {_listed([name_of(lane) for lane in names])}", "aside")
-        elif moment.end.startswith("raises"):
+        elif moment.fails:
             where = "".join(f" in {self._line(line).strip()}" for line in moment.ran[-1:])
             yield _Entry(None, f"{name_of(moment.lane)} {moment.end}{where}", "fails")
         elif woken and moment.lane and moment.ran:

@@ -10,11 +10,12 @@ import asyncio
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from types import CodeType
 from typing import Any, NamedTuple
 
 from ..capture.call import Call, arguments_of, call_of_coroutine
-from ..sites import Site, definition, site_at, waiting_site
+from ..capture.creator import Creation, Creator
+from ..sites import Site, waiting_site
+from ..waits import name_of
 from .modes import Modes
 
 _ATTRIBUTE = "_pytest_background_tasks_record"
@@ -48,21 +49,19 @@ class Record(weakref.ref[Any]):
         number: by which records are in the order of their creation.
         watch: what keeps the record, if several sessions run in one process.
         test: the one that was under way.
-        code: that created it; None if that cannot be seen.
-        instruction: the offset in the code.
+        creator: what created it.
         fixture: that made it while it was set up, or by a task of its own.
         keeper: the fixture that holds it, though the test made it.
         has_failed: it was reported as failed.
         loss: the report that it has leaked, or is lost.
     """
 
-    __slots__ = ("code", "fixture", "has_failed", "instruction", "keeper", "loss", "number", "test", "watch")
+    __slots__ = ("creator", "fixture", "has_failed", "keeper", "loss", "number", "test", "watch")
 
     number: int
     watch: object
     test: Watched
-    code: CodeType | None
-    instruction: int
+    creator: Creator
     fixture: Fixture | None
     keeper: Fixture | None
     has_failed: bool
@@ -99,11 +98,7 @@ class Record(weakref.ref[Any]):
         with suppress(KeyError):  # it has deleted one of them
             arguments = arguments_of(coroutine)
         call = call_of_coroutine(coroutine, arguments)
-        if self.code is not None:
-            created_at = site_at(self.code, self.instruction)
-        else:
-            created_at = definition(call.code) if call.code else Site("?", 0, call.function)
-        return Seen(task.get_name(), call, created_at, waiting_site(coroutine, is_own))
+        return Seen(name_of(task), call, self.creator.creation(call), waiting_site(coroutine, is_own))
 
 
 class Seen(NamedTuple):
@@ -111,7 +106,7 @@ class Seen(NamedTuple):
 
     name: str
     call: Call
-    created_at: Site
+    creation: Creation
     waits_at: Site | None = None
 
     @property

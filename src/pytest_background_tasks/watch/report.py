@@ -16,7 +16,7 @@ class Report(NamedTuple):
         kind: which of the reports it is.
         test: whose it is.
         what: happened, as a sentence.
-        where: the lines below it: created at, waits at.
+        where: the lines below it: created at, called at, waits at.
         at: the line to show it at.
         seen: the task, for what is allowed to leak.
         error: that it raised.
@@ -64,13 +64,14 @@ class Report(NamedTuple):
     def summary(self) -> str:
         """What all that leaks from one line has in common."""
         assert self.seen is not None
-        return f"{self.seen.created_at}: {self.seen.function}"
+        return f"{self.seen.creation.at}: {self.seen.function}"
 
 
 def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseException | None = None) -> Report:
     """The report on a task. `what` became of it completes the sentence that its name begins."""
-    where = [f"created at {seen.created_at}"]
+    where = list(seen.creation.lines)
     if seen.waits_at is not None:
         where.append(f"waits at {seen.waits_at}")
-    sentence = f"background task {seen.name}, {seen.function}, {what}"
-    return Report(kind, test, sentence, tuple(where), seen.created_at, seen, error)
+    who = f"{seen.name}, {seen.function}" if seen.name else seen.function
+    sentence = f"background task {who}, {what}"
+    return Report(kind, test, sentence, tuple(where), seen.creation.at, seen, error)

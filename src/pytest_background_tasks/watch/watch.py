@@ -119,7 +119,7 @@ class Watch:
         if test is None:
             return
         for task in tasks:
-            seen = Seen(task.get_name(), task.call, task.created_at, waiting_site(task.get_coro(), self._is_own))
+            seen = Seen(task.get_name(), task.call, task.creation, waiting_site(task.get_coro(), self._is_own))
             error = unretrieved(task)
             if error is not None:
                 self._reports.append(_failure(test, seen, error))
@@ -135,14 +135,14 @@ class Watch:
             tell_loop(loop)
         if test is None:
             return
-        creator = creator_of(frame, loop)
+        creator = creator_of(frame, loop, self._is_own)
         if creator.waits or not is_of_project(creator, coroutine, self._is_own):
             return
         record = Record(task, self._forget)
         record.number = next(self._numbers)
         record.watch = self
         record.test = test
-        record.code, record.instruction = creator[:2]
+        record.creator = creator
         record.fixture = self._fixture_at_work(loop)
         record.keeper = None
         record.has_failed = False
