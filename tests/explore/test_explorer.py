@@ -582,6 +582,20 @@ def test_a_counter_outside_is_not_deterministic() -> None:
         Explorer().explore(scenario)
 
 
+@pytest.mark.parametrize("fine", [1, 2])
+def test_a_run_that_does_the_same_and_ends_otherwise_is_not_deterministic(fine: int) -> None:
+    """Where one run ends, the next waits for ever."""
+    calls = itertools.count()
+
+    async def scenario() -> None:
+        if next(calls) >= fine:
+            await asyncio.Event().wait()
+
+    when = "under the same schedule" if fine == 2 else "in its first run as in the next"
+    with pytest.raises(NotDeterministic, match=f"does not end in the same way {when}"):
+        Explorer().explore(scenario)
+
+
 def test_what_no_schedule_can_order_ends_the_exploration() -> None:
     async def scenario() -> None:
         await asyncio.open_connection("localhost", 1)

@@ -232,9 +232,9 @@ class _Session:
 
     def _check_deterministic(self, first: Run) -> None:
         second, third = self._play(Schedule()), self._play(Schedule())
-        if first_difference(second.trace, third.trace) is not None:
+        if not _are_equal(second, third):
             raise _not_deterministic(second.trace, third.trace, "under the same schedule")
-        if first_difference(first.trace, second.trace) is not None:
+        if not _are_equal(first, second):
             raise _not_deterministic(
                 first.trace,
                 second.trace,
@@ -259,6 +259,10 @@ class _Session:
 _NOTHING_TO_CANCEL = """\
 cancel=True found no task to cancel: the test starts none of its own that waits
 Wrap the call that is to be cancelled:  task = asyncio.create_task(...)"""
+
+
+def _are_equal(run: Run, other: Run) -> bool:
+    return first_difference(run.trace, other.trace) is None and run.way == other.way
 
 
 def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterministic:
