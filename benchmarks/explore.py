@@ -318,7 +318,7 @@ def compare_finds() -> None:
         "    "
         + "".join(f"{name:>{width}}" for name, width in zip(("", "ours", *PEERS), (26, 16, 20, 16, 16), strict=True))
     )
-    fewer, more, given = (dict.fromkeys(PEERS, 0) for _ in range(3))
+    compared: dict[str, list[tuple[float, float]]] = {peer: [] for peer in PEERS}
     for name, classic in CLASSICS.items():
 
         async def main(program: Any = classic.program) -> None:
@@ -332,15 +332,19 @@ def compare_finds() -> None:
             theirs["frontrun"] = by_frontrun(name)
         for peer, found in theirs.items():
             if found is not None:
-                given[peer] += 1
-                fewer[peer] += mine[0] < found[0]
-                more[peer] += mine[0] > found[0]
+                compared[peer].append((mine[0], found[0]))
         shown = "".join(f"{cell(theirs[peer]):>{width}}" for peer, width in zip(PEERS, (20, 16, 16), strict=True))
         print(f"    {name:<26}{cell(mine):>16}{shown}", flush=True)
-    for peer in PEERS:
-        is_most = fewer[peer] > given[peer] / 2
-        counts = f"fewer runs than {peer} on {fewer[peer]} of {given[peer]}, more on {more[peer]}"
-        print(f"    {counts}; goal fewer on most: {verdict(is_most)}")
+    for peer, pairs in compared.items():
+        fewer, more = counts(pairs)
+        print(f"    fewer runs than {peer} on {fewer} of {len(pairs)}, more on {more}", end="; ")
+        print(f"goal fewer on most: {verdict(fewer > len(pairs) / 2)}")
+        fewer, more = counts([(ours - 1, theirs) for ours, theirs in pairs])
+        print(f"      without our run in asyncio's own order: fewer on {fewer}, more on {more}")
+
+
+def counts(pairs: list[tuple[float, float]]) -> tuple[int, int]:
+    return sum(ours < theirs for ours, theirs in pairs), sum(ours > theirs for ours, theirs in pairs)
 
 
 def cell(found: Found | None) -> str:

@@ -3,7 +3,8 @@
 All schedules with one deviation, then two, and so on: bounding the number of deviations from a deterministic order is
 delay-bounded scheduling (Emmi, Qadeer, Rakamaric: "Delay-bounded scheduling", POPL 2011). Most bugs need one or two.
 Within one number they come in a shuffled order, so that a bug does not have to wait for where it lies. But in the first
-few an answer comes last: everybody else passes in the middle of what was meant as one piece.
+few an answer comes last: everybody else passes in the middle of what was meant as one piece. The earliest answer, which
+lets most pass, goes first.
 
 Only what changes something is tried: an arrival is made late just enough to come behind the next thing that does not
 follow from itself. From that run it is made later again, and so on until nothing else is left to run.
@@ -112,7 +113,8 @@ class Search:
             schedule, trace = self._parents.pop()
             if not schedule:
                 last = list(latest(trace))
-                self._propose(self._random.sample(last, min(_FEW, len(last))), self._first_few)
+                few = self._random.sample(range(len(last)), min(_FEW, len(last)))
+                self._propose([last[each] for each in sorted(few, reverse=True)], self._first_few)
             self._propose(extensions(schedule, trace, self._options), self._pool)
         if self._is_empty and self._grown:
             self._fill_pool()
