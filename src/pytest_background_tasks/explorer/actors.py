@@ -75,10 +75,11 @@ class Names:
         actors: all others, by name.
     """
 
+    unknown: Actor = Actor(None)
+
     def __init__(self) -> None:
         self.scenario: Actor = Actor(None, name="main")
         self.scenario.parts["main"] = 1
-        self.unknown: Actor = Actor(None)
         self.siblings: set[str] = set()
         self.unnamed: list[Actor] = []
         self.actors: dict[str, Actor] = {"main": self.scenario}

@@ -78,6 +78,7 @@ class PlayedLoop(UnplayableCalls):
         self._is_own = options.is_own
         self._home = threading.get_ident()
         self._names = Names()
+        self._judging = (options.arrivals, "any" in options.arrivals, options.is_own, self._names.scenario)
         self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
         self._deviating = self._plan  # None when nothing can deviate any more
         self._actor: Actor | None = None  # who runs, if it is a task
@@ -302,8 +303,7 @@ class PlayedLoop(UnplayableCalls):
     def _run_handles(self, size: int, entry: int) -> None:
         """Run the first `size` handles of the queue, which entered at `entry`."""
         ready, record, now = self._ready, self._rows.append, self._now
-        arrivals, is_own, scenario = self._arrivals, self._is_own, self._names.scenario
-        is_any = "any" in arrivals
+        arrivals, is_any, is_own, scenario = self._judging
         waiting = len(ready)
         for _ in range(size):
             handle = ready.popleft()

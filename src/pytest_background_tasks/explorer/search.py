@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from .options import Options
 from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
-from .trace import AFTER, ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
+from .trace import ANSWERS, ARRIVING, PLACES, QUEUE, Step, Trace
 
 _WALK_IS_LATE = 1 / 3  # how many arrivals of a random walk are late; half of those by one place, a quarter by two...
 _FEW = 20  # of a long scenario not all that can come last: the first of its answers would use up the budget
@@ -44,7 +44,7 @@ class Search:
         self._parents: list[tuple[Schedule, Trace]] = []
         self._grown: list[tuple[Schedule, Trace]] = []
         # Hashes, since 100,000 traces would be a lot to keep.
-        self._seen: set[tuple[int, Schedule]] = set()
+        self._seen: set[tuple[int, frozenset[Deviation]]] = set()
         self._walks_left = options.samples
         self._first: Trace | None = None
         self._last: Trace | None = None
@@ -79,7 +79,7 @@ class Search:
     def saw(self, schedule: Schedule, trace: Trace) -> None:
         """Learn from a run: `schedule` without what it had no use for, and its trace."""
         self._first, self._last = self._first or trace, trace
-        faults = Schedule([each for each in schedule if not isinstance(each, Late)])
+        faults = frozenset([each for each in schedule if type(each) is not Late])
         facts = (hash(trace.facts), faults)
         if facts in self._seen:
             return
@@ -146,7 +146,7 @@ def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
     """`schedule` with one of its late arrivals later, as far as that changes something."""
     late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
     for index, (who, number, _, _, _, entry, _, _) in enumerate(trace.rows):
-        if entry % PLACES in (BEFORE, AFTER) and (who, number) in late:
+        if entry % 2 and (who, number) in late:  # it has entered at an entry place
             place = next_place(trace, index)
             if place is not None:
                 each = late[who, number]
