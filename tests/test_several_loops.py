@@ -2,8 +2,10 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
+from typing import TypeVar
 
 import pytest
 from fastapi import FastAPI
@@ -11,6 +13,8 @@ from starlette.testclient import TestClient
 
 from pytest_background_tasks import BackgroundTasks, BackgroundTasksError, BackgroundTasksTimeout
 from pytest_background_tasks.control import elsewhere
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -49,6 +53,22 @@ async def test_an_async_test_steps_a_task_of_another_thread(background_tasks: Ba
             client.get("/docs")
             assert log == expected
         assert (await background_tasks.step_async(count)).result() == "counted"
+
+
+def test_a_task_of_another_thread_that_is_stepped_is_known_to_its_loop(background_tasks: BackgroundTasks) -> None:
+    """Which cancels it when it ends. From Python 3.14 on, each thread has a list of the tasks that begin in it."""
+    background_tasks.start_capturing()
+    with loop_in_thread() as loop:
+
+        def in_loop(function: Callable[[], T]) -> T:
+            answer: Future[T] = Future()
+            loop.call_soon_threadsafe(lambda: answer.set_result(function()))
+            return answer.result(10)
+
+        task = in_loop(lambda: loop.create_task(count([])))
+        background_tasks.step_sync(count)
+        assert task in in_loop(lambda: asyncio.all_tasks(loop))
+        background_tasks.run_all_sync()
 
 
 async def test_an_async_test_steps_a_task_of_a_loop_that_nobody_runs(background_tasks: BackgroundTasks) -> None:

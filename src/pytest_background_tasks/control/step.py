@@ -41,15 +41,16 @@ class Stepper:
     async def step_async(self, task: HeldTask, timeout: float | None) -> None:
         """Let `task` run one step; raises what it raises, and if it cannot go on within `timeout` seconds."""
         __tracebackhide__ = True
-        is_on_its_way = self._stop(task)
-        await on_loop_async(task.runner.get_loop(), partial(self._step, task, is_on_its_way, timeout))
+        loop = task.runner.get_loop()
+        is_on_its_way = None if _runs_elsewhere(loop) else self._stop(task)
+        await on_loop_async(loop, partial(self._step, task, is_on_its_way, timeout))
         _raise_failure(task)
 
     def step_sync(self, task: HeldTask, timeout: float | None) -> None:
         """The same from a synchronous call."""
         __tracebackhide__ = True
         loop = task.runner.get_loop()
-        is_on_its_way = self._stop(task)
+        is_on_its_way = None if _runs_elsewhere(loop) else self._stop(task)
         if loop is asyncio._get_running_loop() and self._brakes[loop].is_ready(task.runner):
             self._run(task)
         elif not has_lulls(loop) and loop is asyncio._get_running_loop():
@@ -73,8 +74,10 @@ class Stepper:
         task.let_go = partial(brake.let_go, runner)
         return is_on_its_way
 
-    async def _step(self, task: HeldTask, is_on_its_way: bool, timeout: float | None) -> None:
+    async def _step(self, task: HeldTask, is_on_its_way: bool | None, timeout: float | None) -> None:
         __tracebackhide__ = True
+        if is_on_its_way is None:
+            is_on_its_way = self._stop(task)
         runner = task.runner
         brake = self._brakes[runner.get_loop()]
         if is_on_its_way:
@@ -127,6 +130,11 @@ class Stepper:
             f"Run or step first what it waits for, let virtual time pass (the fixture virtual_time), or allow more "
             f"time, timeout=… (seconds)."
         )
+
+
+def _runs_elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether another thread runs it, so that nothing of it is to be touched from here."""
+    return loop.is_running() and loop is not asyncio._get_running_loop()
 
 
 def _is_queued(task: "asyncio.Task[Any]") -> bool:
