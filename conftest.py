@@ -7,8 +7,7 @@ is run in the project of all files above it. Any other Python block is a project
 import re
 import shlex
 
-# Loaded in one block and unloaded after it, while Starlette stays, it would be a second FastAPI in the next block.
-import fastapi  # noqa: F401
+import fastapi  # noqa: F401 - else a block loads it, it goes with the block, and the next has a second one
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 

@@ -639,17 +639,20 @@ def test_search_finds_what_the_garbage_collector_has_not_come_by(run) -> None:
         result.stdout.fnmatch_lines([f"test_it.py::{test}", "*UnreferencedTaskWarning*poll, was destroyed before*"])
 
 
-def test_what_a_test_has_failed_with_is_not_told_again(run) -> None:
-    """The anyio plugin lets it fail with what its loop's exception handler was told."""
-    source = """
+@pytest.mark.parametrize(("count", "raised"), [(1, "*ConnectionError*"), (2, "*ExceptionGroup*(2 sub-exceptions)*")])
+def test_what_a_test_has_failed_with_is_not_told_again(run, count: int, raised: str) -> None:
+    """The anyio plugin lets it fail with what its loop's exception handler was told; several errors in a group."""
+    source = f"""
         @pytest.mark.anyio
         @pytest.mark.parametrize("anyio_backend", ["asyncio"])
         async def test_it(anyio_backend):
-            asyncio.create_task(send_mail())
+            for _ in range({count}):
+                asyncio.create_task(send_mail())
             await turns()
     """
     result = run(source, plugins=("-p", "anyio.pytest_plugin"))
     result.assert_outcomes(failed=1, warnings=0)
+    result.stdout.fnmatch_lines([raised])
 
 
 def test_a_failed_test_is_not_told_of_what_it_could_not_clean_up(run) -> None:
@@ -901,21 +904,6 @@ def test_a_failed_unittest_is_not_told_of_what_it_could_not_clean_up(run) -> Non
         plugins=(),
     )
     result.assert_outcomes(failed=1, warnings=0)
-
-
-def test_several_errors_that_a_test_has_failed_with_are_not_told_again(run) -> None:
-    """The anyio plugin puts them into a group."""
-    source = """
-        @pytest.mark.anyio
-        @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-        async def test_it(anyio_backend):
-            asyncio.create_task(send_mail())
-            asyncio.create_task(send_mail())
-            await turns()
-    """
-    result = run(source, plugins=("-p", "anyio.pytest_plugin"))
-    result.assert_outcomes(failed=1, warnings=0)
-    result.stdout.fnmatch_lines(["*ExceptionGroup*(2 sub-exceptions)*"])
 
 
 def test_a_task_that_the_loop_itself_creates_is_told_by_its_function(run) -> None:

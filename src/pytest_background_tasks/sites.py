@@ -6,6 +6,7 @@ Reads ``cr_await`` chains, which are documented, and nothing private.
 import gc
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from traceback import walk_tb
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
@@ -36,6 +37,11 @@ def shown_file(file: str) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
+def site_in(code: CodeType, line: int) -> Site:
+    """This line of `code`."""
+    return Site(code.co_filename, line, code.co_qualname)
+
+
 def site_at(code: CodeType, instruction: int) -> Site:
     """The line that holds `instruction` (a bytecode offset, ``f_lasti``) of `code`.
 
@@ -45,12 +51,12 @@ def site_at(code: CodeType, instruction: int) -> Site:
     for start, end, number in code.co_lines():
         if start <= instruction < end and number is not None:
             line = number
-    return Site(code.co_filename, line, code.co_qualname)
+    return site_in(code, line)
 
 
 def definition(code: CodeType) -> Site:
     """Where the function of `code` is defined."""
-    return Site(code.co_filename, code.co_firstlineno, code.co_qualname)
+    return site_in(code, code.co_firstlineno)
 
 
 def await_links(coroutine: Any) -> Iterator[Any]:
@@ -87,11 +93,15 @@ def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...
         return ()
     frames = list(await_chain(coroutine))
     own = [frame for frame in frames if is_own[frame.f_code.co_filename]]
-    return tuple(
-        Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname) for frame in own or frames[-1:]
-    )
+    return tuple(site_in(frame.f_code, frame.f_lineno) for frame in own or frames[-1:])
 
 
 def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:
     """The innermost of `waiting_sites`."""
     return next(reversed(waiting_sites(coroutine, is_own)), None)
+
+
+def raising_sites(error: BaseException, is_own: Mapping[str, bool]) -> tuple[Site, ...]:
+    """The lines of the project's own code that an error came through, outermost first."""
+    sites = (site_in(frame.f_code, line) for frame, line in walk_tb(error.__traceback__))
+    return tuple(site for site in sites if is_own[site.file])

@@ -212,7 +212,7 @@ class HeldTask(asyncio.Task[Any]):
             with suppress(RuntimeError):  # that its loop is closed, from what it does at its end
                 self.get_coro().close()
             self._finish(asyncio.Future.cancel)
-        elif asyncio._get_running_loop() is not loop and loop.is_running():
+        elif runs_elsewhere(loop):
             with suppress(RuntimeError):  # closed in the meantime, and then it ended it
                 loop.call_soon_threadsafe(self.cancel)
         elif not super().done():
@@ -320,6 +320,11 @@ def _waits(callback: Any) -> bool:
     if isinstance(getattr(callback, "__self__", None), asyncio.Task):
         return str(callback.__name__).endswith("wakeup")  # of a task that awaits it; in C, so without a module
     return getattr(callback, "__module__", None) in _WAITING_MODULES
+
+
+def runs_elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether another thread runs `loop`, so that nothing of it is to be touched from here."""
+    return loop.is_running() and loop is not asyncio._get_running_loop()
 
 
 def is_waited_for(task: "asyncio.Task[Any]") -> bool:

@@ -66,7 +66,7 @@ def _on_running_loop(loop: _Loop, make: Make[T]) -> T:
         pass
     if not ended.is_set() or tasks[0].cancelled():
         for task in tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # a private name
             task.get_coro().close()  # it may not have begun
         raise BackgroundTasksError(
             "the event loop in another thread ended while this call waited for something there; "

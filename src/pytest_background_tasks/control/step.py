@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from ..capture.held import HeldTask
+from ..capture.held import HeldTask, runs_elsewhere
 from ..errors import BackgroundTasksDeadlock, BackgroundTasksError, BackgroundTasksTimeout
 from ..own import OwnCode
 from .brake import Brake
@@ -42,7 +42,7 @@ class Stepper:
         """Let `task` run one step; raises what it raises, and if it cannot go on within `timeout` seconds."""
         __tracebackhide__ = True
         loop = task.runner.get_loop()
-        is_on_its_way = None if _runs_elsewhere(loop) else self._stop(task)
+        is_on_its_way = None if runs_elsewhere(loop) else self._stop(task)
         await on_loop_async(loop, partial(self._step, task, is_on_its_way, timeout))
         _raise_failure(task)
 
@@ -50,7 +50,7 @@ class Stepper:
         """The same from a synchronous call."""
         __tracebackhide__ = True
         loop = task.runner.get_loop()
-        is_on_its_way = None if _runs_elsewhere(loop) else self._stop(task)
+        is_on_its_way = None if runs_elsewhere(loop) else self._stop(task)
         if loop is asyncio._get_running_loop() and self._brakes[loop].is_ready(task.runner):
             self._run(task)
         elif not has_lulls(loop) and loop is asyncio._get_running_loop():
@@ -130,11 +130,6 @@ class Stepper:
             f"Run or step first what it waits for, let virtual time pass (the fixture virtual_time), or allow more "
             f"time, timeout=… (seconds)."
         )
-
-
-def _runs_elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether another thread runs it, so that nothing of it is to be touched from here."""
-    return loop.is_running() and loop is not asyncio._get_running_loop()
 
 
 def _is_queued(task: "asyncio.Task[Any]") -> bool:

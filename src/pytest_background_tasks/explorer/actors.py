@@ -75,7 +75,7 @@ class Names:
         actors: all others, by name.
     """
 
-    unknown: Actor = Actor(None)
+    unknown: Actor = Actor(None)  # one for all runs: it only stands for a creator, and nothing is written to it
 
     def __init__(self) -> None:
         self.scenario: Actor = Actor(None, name="main")

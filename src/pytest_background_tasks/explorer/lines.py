@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from ..sites import Site
+from ..sites import site_in
 from .trace import Ran
 
 _MOST = 200  # lines of one step: a step that runs more is a computation, of which the beginning says enough
@@ -55,7 +55,7 @@ class Recorder:
             return None
         if event == "line":
             code = frame.f_code
-            self._lines.append(Ran(Site(code.co_filename, frame.f_lineno, code.co_qualname), self._depth(frame)))
+            self._lines.append(Ran(site_in(code, frame.f_lineno), self._depth(frame)))
         return self._on_line
 
     def _depth(self, frame: FrameType) -> int:  # pragma: no cover - a tracer is not traced

@@ -78,6 +78,7 @@ class PlayedLoop(UnplayableCalls):
         self._is_own = options.is_own
         self._home = threading.get_ident()
         self._names = Names()
+        # What each batch of handles is judged by: read at once, since there are many.
         self._judging = (options.arrivals, "any" in options.arrivals, options.is_own, self._names.scenario)
         self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
         self._deviating = self._plan  # None when nothing can deviate any more
@@ -211,8 +212,9 @@ class PlayedLoop(UnplayableCalls):
         return self._task_factory
 
     def _asyncgen_firstiter_hook(self, agen: Any) -> None:
+        """As asyncio's; from now on there may be something to close."""
         self.has_generators = True
-        super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]
+        super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]  # a private name, which typeshed does not have
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         """Close an abandoned generator in the loop's own order: it is no thread that asks for it."""

@@ -142,6 +142,11 @@ class Search:
 _late = lru_cache(10_000)(Late)  # the same few come up again and again
 
 
+def _late_until(step: Step, place: int) -> Late:
+    """`step`, which was not late, enters at `place`."""
+    return _late(step.who, step.number, (place - step.entry + 1) // 2)
+
+
 def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
     """`schedule` with one of its late arrivals later, as far as that changes something."""
     late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
@@ -158,8 +163,7 @@ def latest(trace: Trace) -> Iterator[Schedule]:
     last_entry = {step.time: step.entry for step in trace.steps}
     for index, step in trace.arrivals():
         if step.kind in ANSWERS and next_place(trace, index) is not None:
-            place = _place_after(last_entry[step.time])
-            yield Schedule([_late(step.who, step.number, (place - step.entry + 1) // 2)])
+            yield Schedule([_late_until(step, _place_after(last_entry[step.time]))])
 
 
 def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:
@@ -178,7 +182,7 @@ def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[S
 def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> Iterator[Deviation]:
     place = next_place(trace, index)
     if place is not None:
-        yield _late(step.who, step.number, (place - step.entry + 1) // 2)
+        yield _late_until(step, place)
     if step.kind in ANSWERS:
         for name in options.errors:
             yield Raise(step.who, step.number, name)

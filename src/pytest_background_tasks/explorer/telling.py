@@ -10,11 +10,10 @@ import sys
 from collections.abc import Callable
 from contextvars import Context
 from dataclasses import replace
-from traceback import walk_tb
 from types import FrameType
 from typing import Any
 
-from ..sites import Site, definition, waiting_sites
+from ..sites import Site, definition, raising_sites, site_in, waiting_sites
 from ..waits import wait_of
 from .arrivals import stepping_task
 from .lines import Recorder
@@ -79,7 +78,7 @@ class TellingLoop(PlayedLoop):
         error = task._exception  # `exception()` would count as having looked at it
         if error is None:
             return (), "", "returns"
-        return _raised_at(error, self._is_own), "", f"raises {type(error).__qualname__}"
+        return raising_sites(error, self._is_own), "", f"raises {type(error).__qualname__}"
 
 
 def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
@@ -95,18 +94,12 @@ def _calling(frame: FrameType | None, is_own: Any) -> Site | None:
     while frame is not None and frame.f_code is not _RUN_HANDLES:
         code = frame.f_code
         if is_own[code.co_filename]:
-            return Site(code.co_filename, frame.f_lineno, code.co_qualname)
+            return site_in(code, frame.f_lineno)
         frame = frame.f_back
     return None
 
 
 _RUN_HANDLES = PlayedLoop._run_handles.__code__
-
-
-def _raised_at(error: BaseException, is_own: Any) -> tuple[Site, ...]:
-    """The lines of the project's own code that an error came through."""
-    frames = ((frame.f_code, line) for frame, line in walk_tb(error.__traceback__))
-    return tuple(Site(code.co_filename, line, code.co_qualname) for code, line in frames if is_own[code.co_filename])
 
 
 # How a name is to be shown is known only at the end, when all tasks have been started.

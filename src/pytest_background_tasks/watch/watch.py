@@ -19,7 +19,6 @@ from contextlib import ExitStack, contextmanager
 from functools import wraps
 from itertools import count
 from operator import attrgetter
-from traceback import walk_tb
 from types import FrameType
 from typing import Any, TypeAlias
 
@@ -27,7 +26,7 @@ from ..capture.creator import creator_of, is_of_project, on_behalf
 from ..capture.held import HeldTask
 from ..own import OwnCode
 from ..patching import replaced
-from ..sites import Site, waiting_site
+from ..sites import raising_sites, waiting_site
 from .reach import keeps
 from .record import Fixture, Record, Seen, Watched, is_left_alone, record_of, unretrieved
 from .report import Report, of_task
@@ -228,9 +227,7 @@ class Watch:
             self._leak(record, task, "was still pending when its event loop was gone")
 
     def _fail_callback(self, test: Watched, error: BaseException, message: str) -> None:
-        codes = [(frame.f_code, line) for frame, line in walk_tb(error.__traceback__)]
-        sites = [Site(code.co_filename, line, code.co_qualname) for code, line in codes]
-        own = [site for site in sites if self._is_own[site.file]]
+        own = raising_sites(error, self._is_own)
         if own:
             what = f"the event loop called something that failed, and nobody looked at its error: {message}"
             where = (f"failed at {own[-1]}",)
