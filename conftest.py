@@ -8,6 +8,7 @@ import re
 import shlex
 
 import fastapi  # noqa: F401 - else a block loads it, it goes with the block, and the next has a second one
+import pytest
 from sybil import Example, Sybil
 from sybil.parsers.markdown import CodeBlockParser
 
@@ -17,6 +18,14 @@ collect_ignore = ["docs/conf.py"]
 collect_ignore_glob = ["tests/typing/*", "tests/ways_in/*", "tests/watched/*", "docs/pictures/*"]
 
 FILE = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pytest prints in a test does not depend on where the tests run."""
+    monkeypatch.setenv("COLUMNS", "80")  # else as wide as the terminal
+    for name in ("CI", "BUILD_NUMBER"):  # with them the summary's lines are whole
+        monkeypatch.delenv(name, raising=False)
 
 
 def run_python(example: Example) -> None:
