@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import linecache
-import os
 import re
 from pathlib import Path
 
@@ -18,6 +17,7 @@ import pytest
 from ..explorer.exploration import Failure
 from ..report.page import files_of, page
 from ..report.story import failing
+from ..sites import shown_file
 from .settings import REPORT
 
 _OFF = ("", "no")  # an empty path would be the current folder
@@ -38,8 +38,8 @@ def picture_line(item: pytest.Item, failure: Failure, text: str, replay: str) ->
         _make(folder)
         path.write_text(_page(item, failure, text, replay), encoding="ascii")
     except OSError as error:
-        return f"picture: none, for {_shown(path)} cannot be written: {error.strerror or error}"
-    return f"picture: {_shown(path)}"
+        return f"picture: none, for {shown_file(str(path))} cannot be written: {error.strerror or error}"
+    return f"picture: {shown_file(str(path))}"
 
 
 def _folder(config: pytest.Config) -> Path | None:
@@ -69,14 +69,6 @@ def file_name(nodeid: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_]+", "-", nodeid.rpartition("::")[2])
     digest = hashlib.sha256(nodeid.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{name[:_LONGEST].strip('-') or 'test'}-{digest[:8]}.html"
-
-
-def _shown(path: Path) -> str:
-    try:
-        relative = os.path.relpath(path)
-    except ValueError:  # pragma: no cover - Windows: on another drive
-        return str(path)
-    return str(path) if relative.startswith(os.pardir) else relative
 
 
 def _page(item: pytest.Item, failure: Failure, text: str, replay: str) -> str:
