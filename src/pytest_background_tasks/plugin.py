@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .kinds import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
@@ -26,22 +28,6 @@ _grace: pytest.StashKey[float] = pytest.StashKey()
 _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 _WATCHING = "background_tasks_watching"
-_REPORTS = {
-    "failed": ("warn", ("ignore", "warn", "error"), "report background tasks whose error nobody has looked at"),
-    "leaked": ("ignore", ("ignore", "warn", "error"), "report background tasks that outlive their test"),
-    "unreferenced": (
-        "warn",
-        ("ignore", "warn", "error", "search"),
-        "report background tasks that were destroyed before they ended; search: warn, and look for more",
-    ),
-    "deadlock": (
-        "fixture",
-        ("fixture", "error"),
-        "end a test that can never go on; fixture: if it uses background_tasks or virtual_time",
-    ),
-}
-"""What is reported of background tasks: the default mode, all modes, and what they do."""
-_OFF = {"failed": "ignore", "leaked": "ignore", "unreferenced": "ignore", "deadlock": "fixture"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,10 +49,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
     )
     group = parser.getgroup("background tasks")
-    for kind, (default, modes, what) in _REPORTS.items():
-        text = f"{what} ({'|'.join(modes)}; default: {default})"
-        parser.addini(f"background_tasks_{kind}", text, default=default)
-        group.addoption(f"--background-tasks-{kind}", choices=modes, help=text)
+    for name, kind in KINDS.items():
+        text = f"{kind.what} ({'|'.join(kind.modes)}; default: {kind.default})"
+        parser.addini(f"background_tasks_{name}", text, default=kind.default)
+        group.addoption(f"--background-tasks-{name}", choices=kind.modes, help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -79,21 +65,21 @@ def pytest_configure(config: pytest.Config) -> None:
                 f"background_tasks_packages: {package!r} is not an import name; write e.g. "
                 f"background_tasks_packages = mypackage another.package"
             )
-    config.stash[_modes] = {kind: _mode(config, kind) for kind in _REPORTS}
+    config.stash[_modes] = {name: _mode(config, name) for name in KINDS}
     config.addinivalue_line(
         "markers",
-        "background_tasks(failed, leaked, unreferenced, deadlock, allow): what is reported of the background tasks of "
+        f"background_tasks({', '.join(KINDS)}, allow): what is reported of the background tasks of "
         'this test, e.g. leaked="error", allow=["heartbeat*"]',
     )
 
 
-def _mode(config: pytest.Config, kind: str) -> str:
-    chosen: str = config.getoption(f"background_tasks_{kind}") or config.getini(f"background_tasks_{kind}")
-    modes = _REPORTS[kind][1]
+def _mode(config: pytest.Config, name: str) -> str:
+    chosen: str = config.getoption(f"background_tasks_{name}") or config.getini(f"background_tasks_{name}")
+    modes = KINDS[name].modes
     if chosen not in modes:
         raise pytest.UsageError(
-            f"background_tasks_{kind} = {chosen}: not one of {', '.join(modes)}; "
-            f"write e.g. background_tasks_{kind} = {modes[1]}"
+            f"background_tasks_{name} = {chosen}: not one of {', '.join(modes)}; "
+            f"write e.g. background_tasks_{name} = {modes[1]}"
         )
     return chosen
 
@@ -101,8 +87,7 @@ def _mode(config: pytest.Config, kind: str) -> str:
 def _defaults(config: pytest.Config) -> Modes:
     from .watch.modes import Modes
 
-    modes = config.stash[_modes]
-    return Modes(modes["failed"], modes["leaked"], modes["unreferenced"], modes["deadlock"])
+    return Modes(**config.stash[_modes], allow=())
 
 
 @pytest.hookimpl(trylast=True)
@@ -123,7 +108,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> None:
     config = item.config
     if "asyncio" not in sys.modules or config.pluginmanager.has_plugin(_WATCHING):
         return
-    if config.stash[_modes] != _OFF or "background_tasks" in item.keywords:
+    is_wanted = any(mode != KINDS[name].off for name, mode in config.stash[_modes].items())
+    if is_wanted or "background_tasks" in item.keywords:
         from .session import own_code
         from .watching import Watching
 

@@ -3,15 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..kinds import KINDS
 from ..targets import Match, matcher
-
-CHOICES: Mapping[str, tuple[str, ...]] = {
-    "failed": ("ignore", "warn", "error"),
-    "leaked": ("ignore", "warn", "error"),
-    "unreferenced": ("ignore", "warn", "error", "search"),
-    "deadlock": ("fixture", "error"),
-}
-"""The kinds of report, and the modes of each."""
 
 
 class Modes(NamedTuple):
@@ -21,11 +14,11 @@ class Modes(NamedTuple):
     leak.
     """
 
-    failed: str = "warn"
-    leaked: str = "ignore"
-    unreferenced: str = "warn"
-    deadlock: str = "fixture"
-    allow: tuple[Match, ...] = ()
+    failed: str
+    leaked: str
+    unreferenced: str
+    deadlock: str
+    allow: tuple[Match, ...]
 
 
 def modes_of(defaults: Modes, marks: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Modes:
@@ -47,7 +40,7 @@ def modes_of(defaults: Modes, marks: Iterable[tuple[Sequence[Any], Mapping[str, 
         for name, value in kwargs.items():
             if name == "allow":
                 allow += _matches(value)
-            elif value in CHOICES.get(name, ()):
+            elif name in KINDS and value in KINDS[name].modes:
                 chosen.setdefault(name, value)
             else:
                 raise ValueError(_wrong(value, name))
@@ -65,10 +58,10 @@ def _matches(targets: Any) -> list[Match]:
 
 def _wrong(value: object, name: str = "") -> str:
     written = f"{name}={value!r}" if name else repr(value)
-    if name in CHOICES:
-        right = f"{name} is one of {', '.join(map(repr, CHOICES[name]))}"
+    if name in KINDS:
+        right = f"{name} is one of {', '.join(map(repr, KINDS[name].modes))}"
     else:
-        right = f"it takes {', '.join(CHOICES)} and allow by name"
+        right = f"it takes {', '.join(KINDS)} and allow by name"
     return (
         f"@pytest.mark.background_tasks({written}): {right}; write e.g. "
         f'@pytest.mark.background_tasks(leaked="error", allow=["heartbeat*"])'
