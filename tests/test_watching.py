@@ -978,6 +978,42 @@ def test_a_task_factory_may_make_what_takes_no_attributes(run) -> None:
     result.assert_outcomes(passed=1, warnings=0)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
+def test_an_eager_task_that_is_over_at_once_is_told(run) -> None:
+    """It has no coroutine any more; to ask CPython 3.12.1 for it ends the process."""
+    result = run(
+        """
+        async def test_it():
+            asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+            keep(send_mail())
+        """
+    )
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*UnhandledTaskWarning: background task Task-*, send_mail, failed*"])
+
+
+def test_a_task_is_known_by_its_own_function_though_a_task_factory_wraps_it(run) -> None:
+    """As tools that trace do (Sentry's)."""
+    result = run(
+        """
+        def wrapping(loop, coro, **kwargs):
+            async def traced():
+                return await coro
+
+            return asyncio.Task(traced(), loop=loop, **kwargs)
+
+        @pytest.mark.background_tasks(leaked="error", allow="poll")
+        async def test_it():
+            asyncio.get_running_loop().set_task_factory(wrapping)
+            keep(send_mail())
+            keep(poll())
+            await turns()
+        """
+    )
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(["*UnhandledTaskWarning: background task Task-*, send_mail, failed*"])
+
+
 def test_on_virtual_time_a_deadlock_is_told_once(run) -> None:
     result = run(
         dedent(DEADLOCK) + "\nasync def test_it(virtual_time): await hang()\n", "--background-tasks-deadlock=error"

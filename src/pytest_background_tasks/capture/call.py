@@ -57,6 +57,12 @@ def arguments_of(coroutine: Any) -> dict[str, Any] | None:
     return arguments or None
 
 
+def module_of(code: CodeType | None) -> str:
+    """The module of the function of `code`, if it is known; ``?`` if not."""
+    function = _functions.get(id(code))
+    return function.module if function else "?"
+
+
 def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
     """The call that made `coroutine`; `arguments` as `arguments_of` gave them before it started."""
     code = code_of(coroutine)

@@ -3,16 +3,17 @@
 The record hangs on the task as an attribute, so that it is still there when the task is destroyed and asyncio tells
 what became of it; by then a weak dictionary has forgotten it already.
 
-Private names of CPython used here: ``_log_traceback`` and ``_exception`` of a task.
+Private names of CPython used here: ``_log_traceback``, ``_exception`` and ``_coro`` of a task.
 """
 
 import asyncio
 import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from types import CodeType
 from typing import Any, NamedTuple
 
-from ..capture.call import Call, arguments_of, call_of_coroutine
+from ..capture.call import Call, arguments_of, call_of_coroutine, code_of, module_of
 from ..capture.creator import Creation, Creator
 from ..sites import Site, waiting_site
 from ..waits import name_of
@@ -50,18 +51,22 @@ class Record(weakref.ref[Any]):
         watch: what keeps the record, if several sessions run in one process.
         test: the one that was under way.
         creator: what created it.
+        name: the qualified name of the coroutine that was handed over.
+        code: of that.
         fixture: that made it while it was set up, or by a task of its own.
         keeper: the fixture that holds it, though the test made it.
         has_failed: it was reported as failed.
         loss: the report that it has leaked, or is lost.
     """
 
-    __slots__ = ("creator", "fixture", "has_failed", "keeper", "loss", "number", "test", "watch")
+    __slots__ = ("code", "creator", "fixture", "has_failed", "keeper", "loss", "name", "number", "test", "watch")
 
     number: int
     watch: object
     test: Watched
     creator: Creator
+    name: str
+    code: CodeType | None
     fixture: Fixture | None
     keeper: Fixture | None
     has_failed: bool
@@ -93,11 +98,14 @@ class Record(weakref.ref[Any]):
 
     def seen(self, task: "asyncio.Task[Any]", is_own: Mapping[str, bool]) -> "Seen":
         """The task as it is now, as a value."""
-        coroutine = task.get_coro()
-        arguments = None
-        with suppress(KeyError):  # it has deleted one of them
-            arguments = arguments_of(coroutine)
-        call = call_of_coroutine(coroutine, arguments)
+        coroutine = _coroutine_of(task)
+        if coroutine is not None and code_of(coroutine) is self.code:
+            arguments = None
+            with suppress(KeyError):  # it has deleted one of them
+                arguments = arguments_of(coroutine)
+            call = call_of_coroutine(coroutine, arguments)
+        else:  # it has ended in its eager first step, or a task factory has wrapped it
+            call = Call(self.name, module_of(self.code), {}, self.code)
         return Seen(name_of(task), call, self.creator.creation(call), waiting_site(coroutine, is_own))
 
 
@@ -128,6 +136,11 @@ class Seen(NamedTuple):
     def task(self) -> "Seen":
         """Itself: where a target looks for the call."""
         return self
+
+
+def _coroutine_of(task: Any) -> Any:
+    """Its coroutine, or None. Asked by ``get_coro()``, a task that was eager and is over crashes CPython 3.12.1."""
+    return task._coro if hasattr(task, "_coro") else task.get_coro()
 
 
 def record_of(task: object) -> Record | None:

@@ -22,6 +22,7 @@ from operator import attrgetter
 from types import FrameType
 from typing import Any, TypeAlias
 
+from ..capture.call import code_of
 from ..capture.creator import creator_of, is_of_project, on_behalf
 from ..capture.held import HeldTask
 from ..own import OwnCode
@@ -142,6 +143,8 @@ class Watch:
         record.watch = self
         record.test = test
         record.creator = creator
+        record.name = getattr(coroutine, "__qualname__", type(coroutine).__qualname__)
+        record.code = code_of(coroutine)
         record.fixture = self._fixture_at_work(loop)
         record.keeper = None
         record.has_failed = False
