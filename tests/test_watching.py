@@ -345,6 +345,22 @@ def test_a_test_that_is_run_again_leaks_once(run, pytester: pytest.Pytester) -> 
     assert len({report.attrib["value"] for report in reports}) == 1
 
 
+def test_a_plugin_that_runs_tests_by_itself_does_not_come_first(run, pytester: pytest.Pytester) -> None:
+    """Such as pytest-forked."""
+    pytester.makeconftest(
+        """
+        import pytest
+        from _pytest.runner import runtestprotocol
+
+        @pytest.hookimpl(tryfirst=True)
+        def pytest_runtest_protocol(item, nextitem):
+            runtestprotocol(item, nextitem=nextitem)
+            return True
+        """
+    )
+    run(FAILING).assert_outcomes(passed=1, warnings=1)
+
+
 def test_reports_arrive_under_xdist(run) -> None:
     result = run(FAILING, "-n2", plugins=(*PYTEST_ASYNCIO, "-p", "xdist"))
     result.assert_outcomes(passed=1, warnings=1)

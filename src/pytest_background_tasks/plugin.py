@@ -102,12 +102,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             modes_of_item(item, defaults)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_protocol(item: pytest.Item) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before plugins that run the test by themselves (pytest-forked)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Watch from the first test on for which asyncio is loaded and something is to be reported."""
+    if "asyncio" in sys.modules and not item.config.pluginmanager.has_plugin(_WATCHING):
+        _watch(item)
+    return (yield)
+
+
+def _watch(item: pytest.Item) -> None:
     config = item.config
-    if "asyncio" not in sys.modules or config.pluginmanager.has_plugin(_WATCHING):
-        return
     is_wanted = any(mode != KINDS[name].off for name, mode in config.stash[_modes].items())
     if is_wanted or "background_tasks" in item.keywords:
         from .session import own_code
