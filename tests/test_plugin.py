@@ -449,7 +449,7 @@ def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) 
     if "asyncio" in plain:  # from Python 3.14 on, so that the session is watched
         assert not {name for name in added if name.startswith("pytest_background_tasks.control")}
         added = modules("-p", "pytest_background_tasks.plugin", *REPORTS_OFF) - plain
-    ours = ("plugin", "kinds", "exploring", "exploring.hooks", "exploring.kept", "exploring.settings")
+    ours = ("plugin", "kinds", "real_time", "exploring", "exploring.hooks", "exploring.kept", "exploring.settings")
     assert added == {"pytest_background_tasks", *(f"pytest_background_tasks.{name}" for name in ours)}
 
 
@@ -472,6 +472,37 @@ def test_virtual_time_where_nothing_else_is(pytester: pytest.Pytester, monkeypat
         """
     )
     result = pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin")
+    result.assert_outcomes(passed=1)
+
+
+def test_time_outs_are_of_real_time_though_a_test_freezes_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As freezegun does: in the module time, and in all that have taken it from there."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        """
+        import asyncio, sys, time
+        import pytest
+        from pytest_background_tasks import BackgroundTasksTimeout
+
+        @pytest.fixture(autouse=True)
+        def frozen(monkeypatch):
+            real, now = time.monotonic, time.monotonic()
+            for name, module in list(sys.modules.items()):
+                if not name.startswith(("threading", "selectors")):
+                    for attribute in [each for each, value in vars(module).items() if value is real]:
+                        monkeypatch.setattr(module, attribute, lambda: now)
+            assert time.monotonic() == time.monotonic()
+
+        def test_it(frozen, background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(asyncio.Event().wait())
+            with pytest.raises(BackgroundTasksTimeout):
+                background_tasks.run_all_sync(timeout=0.01)
+        """
+    )
+    result = pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin", timeout=20)
     result.assert_outcomes(passed=1)
 
 

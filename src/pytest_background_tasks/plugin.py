@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from . import real_time  # noqa: F401  # now, while nothing is frozen
 from .kinds import KINDS
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ import asyncio
 import threading
 from collections.abc import Iterable
 from contextlib import nullcontext
-from time import monotonic
 
 from ..capture.held import HeldTask
+from ..real_time import real_time
 from .lull import alarm
 from .nested import inside, no_running_loop
 from .run import Run
@@ -56,7 +56,7 @@ def run_sync(run: Run, timeout: float | None) -> None:
 
 def let_end(tasks: Iterable[HeldTask]) -> None:
     """Give tasks that have just been cancelled, on loops that nobody runs here, the time to end; a second at most."""
-    deadline = monotonic() + 1
+    deadline = real_time.monotonic() + 1
     for task in tasks:
         loop = task.runner.get_loop()
         if _can_still_end(task, deadline) and asyncio._get_running_loop() is None:
@@ -74,7 +74,7 @@ def _can_still_end(task: HeldTask, deadline: float | None) -> bool:
 
 
 def _is_past(deadline: float | None) -> bool:
-    return deadline is not None and monotonic() >= deadline
+    return deadline is not None and real_time.monotonic() >= deadline
 
 
 async def _ended(task: HeldTask, deadline: float | None) -> None:

@@ -14,8 +14,9 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from time import monotonic
 from typing import Any, Protocol, TypeAlias
+
+from ..real_time import real_time
 
 Select: TypeAlias = Callable[[float | None], list[Any]]
 """Waits for at most so many seconds (None: without end) and answers with the events that came."""
@@ -128,10 +129,10 @@ class Alarm:
         """Wait no longer than until the deadline."""
         if self._ring is None:
             return select(timeout)
-        left = self._deadline - monotonic()
+        left = self._deadline - real_time.monotonic()
         if timeout != 0 and left > 0:
             events = select(left if timeout is None else min(timeout, left))
-            left = self._deadline - monotonic()
+            left = self._deadline - real_time.monotonic()
         else:
             events = select(0)
         if left <= 0:
@@ -149,7 +150,7 @@ def alarm(loop: asyncio.AbstractEventLoop, deadline: float | None, ring: Callabl
         with Lull.of(loop).listening(Alarm(deadline, ring)):
             yield
     else:  # on a loop without lulls time is real
-        timer = loop.call_later(max(deadline - monotonic(), 0), ring)
+        timer = loop.call_later(max(deadline - real_time.monotonic(), 0), ring)
         try:
             yield
         finally:

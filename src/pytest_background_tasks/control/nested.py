@@ -18,10 +18,10 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
-from time import monotonic
 from typing import Any, TypeAlias
 
 from ..patching import replaced
+from ..real_time import real_time
 from .lull import alarm
 
 
@@ -72,7 +72,7 @@ def inside(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
 def _iterations(loop: Any) -> Iterator[Drive]:
     def drive(is_done: Callable[[], bool], deadline: float | None) -> bool:
         with alarm(loop, deadline, _nothing):
-            while not is_done() and (deadline is None or monotonic() < deadline):
+            while not is_done() and (deadline is None or real_time.monotonic() < deadline):
                 loop._run_once()
         return True
 
@@ -94,7 +94,7 @@ def _steps(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
         return handle
 
     def drive(is_done: Callable[[], bool], deadline: float | None) -> bool:
-        while queue and not is_done() and (deadline is None or monotonic() < deadline):
+        while queue and not is_done() and (deadline is None or real_time.monotonic() < deadline):
             _run(queue.popleft())
         return bool(queue) or is_done()
 

@@ -7,9 +7,9 @@ import asyncio
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
-from time import monotonic
 from typing import TypeAlias
 
+from ..real_time import real_time
 from ..sites import await_chain
 from .elsewhere import driven, on_loop_async, on_loop_sync
 from .lull import has_lulls
@@ -56,7 +56,7 @@ def rest_sync(run: Run, watching: Watching, timeout: float | None) -> bool:
                     driven(drive, loop, partial(quiet, watching(loop), deadline))
                 else:
                     on_loop_sync(loop, partial(quiet, watching(loop), deadline))
-                if deadline is not None and monotonic() >= deadline:
+                if deadline is not None and real_time.monotonic() >= deadline:
                     return False
     return True
 

@@ -14,13 +14,13 @@ Private names of CPython used here: ``_ready`` of the loop, ``_fut_waiter`` of a
 import asyncio
 import sys
 from collections.abc import Callable
-from time import monotonic
 from types import CodeType
 from typing import Any
 
 from ..capture.capture import Capture
 from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
+from ..real_time import real_time
 from .deadlock import Deadlock
 from .lull import Lull, Select, has_lulls, watches_itself
 from .outside import reasons_to_wait
@@ -140,7 +140,7 @@ class Standstill:
                 task.forget()
 
     def _is_too_long(self, silence: "_Silence", loop: asyncio.AbstractEventLoop) -> bool:
-        now = monotonic()
+        now = real_time.monotonic()
         if self._limit is None or (
             now - silence.since < self._limit and now - silence.in_place_since < self._limit * _TIMERS
         ):
@@ -209,13 +209,13 @@ class _Silence:
     """
 
     def __init__(self) -> None:
-        self.since = self.in_place_since = monotonic()
+        self.since = self.in_place_since = real_time.monotonic()
         self.looks = 0
         self._place: object = None
 
     def end(self, *, from_outside: bool) -> None:
         """Something happened; a timer is not from outside."""
-        self.since = monotonic()
+        self.since = real_time.monotonic()
         self.looks = 0
         if from_outside:
             self.in_place_since = self.since
@@ -223,7 +223,7 @@ class _Silence:
     def look(self, place: object) -> None:
         """The test waits at `place`."""
         if place != self._place:
-            self._place, self.in_place_since = place, monotonic()
+            self._place, self.in_place_since = place, real_time.monotonic()
 
 
 def _is_closing(loop: asyncio.AbstractEventLoop) -> bool:

@@ -1,7 +1,8 @@
 """How long a running call may take."""
 
-from time import monotonic
 from typing import Final, TypeAlias
+
+from ..real_time import real_time
 
 
 class _Default:
@@ -32,4 +33,4 @@ def seconds_of(timeout: Timeout, default: float | None) -> float | None:
 
 def deadline_of(seconds: float | None) -> float | None:
     """The moment, on the monotonic clock, at which this many seconds from now are over; None: never."""
-    return None if seconds is None else monotonic() + seconds
+    return None if seconds is None else real_time.monotonic() + seconds

@@ -20,9 +20,9 @@ import threading
 from _thread import _count as _thread_count
 from collections.abc import Collection
 from selectors import EVENT_WRITE, SelectorKey
-from time import monotonic
 from typing import Any
 
+from ..real_time import real_time
 from ..sites import await_chain
 from .lull import Lull, has_lulls
 from .outside import is_listening, registered, socket_of
@@ -64,7 +64,7 @@ class UnderWay:
         return True in answers or (None in answers and (self._is_in_grace() or _waits_for_child(self.loop)))
 
     def _is_in_grace(self) -> bool:
-        now = monotonic()
+        now = real_time.monotonic()
         turns = Lull.of(self.loop).turns
         if self._rest[0] != turns:
             self._rest = (turns, now)

@@ -5,10 +5,10 @@ import inspect
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from time import monotonic
 from typing import Unpack
 
 from ..errors import ExploreError, NotDeterministic, ReplayError
+from ..real_time import real_time
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
 from .moment import reproduce
@@ -107,7 +107,7 @@ class _Session:
         self._around = around
         self._seed = 0 if options.seed is None else options.seed
         self._search = Search(options, self._seed)
-        self._began = monotonic()
+        self._began = real_time.monotonic()
         self._runs = self._cut = 0
         self._may_cancel = False
         self._passing: list[Schedule] = []
@@ -129,7 +129,7 @@ class _Session:
 
     def _next(self) -> Schedule | None:
         seconds = self._options.max_seconds
-        if self._runs >= self._options.max_schedules or (seconds and monotonic() - self._began >= seconds):
+        if self._runs >= self._options.max_schedules or (seconds and real_time.monotonic() - self._began >= seconds):
             return None
         return self._search.next()
 
@@ -154,7 +154,7 @@ class _Session:
         search = self._search
         # The number under way is not done yet.
         deviations = search.deviations if search.is_bounded else max(search.deviations - 1, 0)
-        seconds = monotonic() - self._began
+        seconds = real_time.monotonic() - self._began
         return Exploration(
             verdict,
             self._runs,
