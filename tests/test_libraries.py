@@ -1,11 +1,13 @@
 """Libraries go on working while a test captures, and what is the project's own is captured wherever it is installed."""
 
 import asyncio
+import gc
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 from typing import Any, TypeAlias
 
 import aiohttp
@@ -347,3 +349,36 @@ def test_a_library_whose_function_the_test_names(pytester: pytest.Pytester, inst
     """start_capturing(function) holds what it names, wherever it comes from."""
     result = run_tests(pytester, NAMED.format(only="aiolib.keep_alive"))
     result.assert_outcomes(passed=1)
+
+
+TRACER = """
+def traced(create_task):
+    async def trace_coroutine(coro):
+        return await coro
+
+    def wrap_coro_or_future(coro, **kwargs):
+        return create_task(trace_coroutine(coro), **kwargs)
+
+    return wrap_coro_or_future
+"""
+
+
+def test_opentelemetry_may_stand_in_between(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, run: Run
+) -> None:
+    """Its instrumentation of asyncio wraps each coroutine, and asks for the task itself."""
+    tracer = ModuleType("opentelemetry.instrumentation.asyncio")
+    exec(compile(TRACER, f"site-packages/{tracer.__name__}.py", "exec"), vars(tracer))
+    monkeypatch.setattr(asyncio, "create_task", tracer.traced(asyncio.create_task))
+
+    async def main() -> None:
+        background_tasks.start_capturing()
+        asyncio.create_task(audit("one"))
+        task = background_tasks.assert_captured(audit, text="one")
+        assert task.created_at.function.endswith("main")
+        await assert_audited(background_tasks, "one")
+        asyncio.create_task(audit("two"))
+        background_tasks.reset()  # and nobody warns of a coroutine that was never awaited
+
+    run(main())
+    gc.collect()

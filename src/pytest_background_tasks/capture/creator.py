@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..sites import Site, definition, site_at
 from .call import Call, code_of, is_mock_coroutine
+from .opentelemetry import IN_BETWEEN, traced
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -99,18 +100,18 @@ def is_of_project(creator: Creator, coroutine: Any, is_own: Mapping[str, bool]) 
         return True
     if creator.code is not None and asyncio._get_running_loop() is None:
         return False  # somebody else's runner, about to run the loop for it
-    code = code_of(coroutine)
+    code = code_of(traced(coroutine))
     return code is not None and (is_own[code.co_filename] or is_mock_coroutine(coroutine))
 
 
 def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mapping[str, bool]) -> Creator:
     """Who creates the task that `frame` asks `loop` for. Called for every task of a session, so it does little."""
     code, asked_by = frame.f_code, None
-    while id(code) in _ON_BEHALF:
+    module = frame.f_globals.get("__name__", "")
+    while id(code) in _ON_BEHALF or module in IN_BETWEEN:
         asked_by = code
         frame = frame.f_back  # type: ignore[assignment]  # what is passed over, somebody has called
-        code = frame.f_code
-    module = frame.f_globals.get("__name__", "")
+        code, module = frame.f_code, frame.f_globals.get("__name__", "")
     if module.startswith(("asyncio.", "anyio.")):
         is_running = asyncio._get_running_loop() is not None
         if code.co_qualname == _FROM_THREAD or (

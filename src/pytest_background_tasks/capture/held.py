@@ -31,6 +31,7 @@ from ..errors import BackgroundTasksDeadlock
 from ..sites import await_chain
 from .call import Call, arguments_of, call_of_callable, call_of_coroutine
 from .creator import Creation, Creator
+from .opentelemetry import traced
 
 _WAITING_MODULES = {
     "asyncio.base_events",
@@ -67,6 +68,7 @@ class HeldTask(asyncio.Task[Any]):
 
     __slots__ = (
         "_arguments",
+        "_called",
         "_context",
         "_creator",
         "_first_step",
@@ -89,6 +91,7 @@ class HeldTask(asyncio.Task[Any]):
         started_as: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None,
     ) -> None:
         self._first_step: Callable[[], object] | None = None
+        self._called = traced(coroutine)
         self._context: Context | None = None
         self._creator = creator
         self._kwargs = kwargs
@@ -141,8 +144,7 @@ class HeldTask(asyncio.Task[Any]):
         """What it calls."""
         if self._started_as:
             return call_of_callable(*self._started_as)
-        coroutine = self.get_coro()
-        return call_of_coroutine(coroutine, arguments_of(coroutine) if self.held else self._arguments)
+        return call_of_coroutine(self._called, arguments_of(self._called) if self.held else self._arguments)
 
     @property
     def callee(self) -> object | None:
@@ -207,6 +209,7 @@ class HeldTask(asyncio.Task[Any]):
         if self.held:
             self._leave_hold()
             self.get_coro().close()
+            self._called.close()
             self._finish(asyncio.Future.cancel)
         elif not super().done() and loop.is_closed():
             with suppress(RuntimeError):  # that its loop is closed, from what it does at its end
@@ -253,7 +256,7 @@ class HeldTask(asyncio.Task[Any]):
         step = self._first_step
         assert step is not None
         if self._started_as is None:
-            self._arguments = arguments_of(self.get_coro())
+            self._arguments = arguments_of(self._called)
         self._first_step = None
         return step
 

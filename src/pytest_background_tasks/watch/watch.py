@@ -25,6 +25,7 @@ from typing import Any, TypeAlias
 from ..capture.call import code_of
 from ..capture.creator import creator_of, is_of_project, on_behalf
 from ..capture.held import HeldTask
+from ..capture.opentelemetry import traced
 from ..own import OwnCode
 from ..patching import replaced
 from ..sites import raising_sites, waiting_site
@@ -143,8 +144,9 @@ class Watch:
         record.watch = self
         record.test = test
         record.creator = creator
-        record.name = getattr(coroutine, "__qualname__", type(coroutine).__qualname__)
-        record.code = code_of(coroutine)
+        called = traced(coroutine)
+        record.name = getattr(called, "__qualname__", type(called).__qualname__)
+        record.code = code_of(called)
         record.fixture = self._fixture_at_work(loop)
         record.keeper = None
         record.has_failed = False
