@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_background_tasks.own import OwnCode
+from pytest_background_tasks.sites import Site
 
 
 @pytest.fixture
@@ -102,3 +103,20 @@ def test_to_ask_is_no_blocking_call_in_the_loop(tmp_path: Path, monkeypatch: pyt
 
     assert asyncio.run(ask()) is False
     assert looks
+
+
+def test_to_show_a_file_is_no_blocking_call_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that is raised inside of the loop names lines."""
+    look = Path.cwd
+
+    def cwd() -> Path:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        return look()
+
+    monkeypatch.setattr(Path, "cwd", cwd)
+
+    async def show() -> str:
+        return str(Site(str(look() / "shop.py"), 3, "buy"))
+
+    assert asyncio.run(show()) == "shop.py:3 in buy"

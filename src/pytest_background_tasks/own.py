@@ -36,7 +36,7 @@ class OwnCode(dict[str, bool]):
         self._python = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
 
     def __missing__(self, filename: str) -> bool:
-        with _no_loop_running():
+        with no_loop_running():
             answer = self[filename] = self._judge(filename)
         return answer
 
@@ -71,7 +71,7 @@ class OwnCode(dict[str, bool]):
 
 
 @contextmanager
-def _no_loop_running() -> Iterator[None]:
+def no_loop_running() -> Iterator[None]:
     """Look at files, once for each, though a loop waits: tools like blockbuster raise where one is seen to run."""
     asyncio = sys.modules.get("asyncio")
     loop = asyncio and asyncio._get_running_loop()

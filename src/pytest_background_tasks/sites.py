@@ -10,6 +10,8 @@ from traceback import walk_tb
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
+from .own import no_loop_running
+
 _SUSPENDABLE = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
 
@@ -33,7 +35,8 @@ class Site(NamedTuple):
 def shown_file(file: str) -> str:
     """A file as a reader wants it: relative to the current folder where it lies below it."""
     path = Path(file)
-    here = Path.cwd()
+    with no_loop_running():
+        here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
