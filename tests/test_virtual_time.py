@@ -725,3 +725,29 @@ class TestOnTheWay:
         loop = asyncio.run(main())
         with pytest.raises(RuntimeError, match="Event loop is closed"):
             loop.call_later(1, list)
+
+
+def test_under_nest_asyncio(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its loops run without run_forever()."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        """
+        import asyncio
+
+        def run_until_complete(loop, coroutine):
+            asyncio._set_running_loop(loop)
+            task = asyncio.ensure_future(coroutine, loop=loop)
+            while not task.done():
+                loop._run_once()
+            asyncio._set_running_loop(None)
+            return task.result()
+
+        def test_it(monkeypatch, request):
+            monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
+            monkeypatch.setattr(asyncio.SelectorEventLoop, "run_until_complete", run_until_complete)
+            virtual_time = request.getfixturevalue("virtual_time")
+            asyncio.run(asyncio.sleep(3600))
+            assert virtual_time.now == 3600
+        """
+    )
+    pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin", timeout=20).assert_outcomes(passed=1)

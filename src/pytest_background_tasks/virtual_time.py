@@ -147,6 +147,9 @@ class VirtualTime:
         uvloop = sys.modules.get("uvloop")
         with ExitStack() as stack:
             stack.enter_context(replaced(asyncio.BaseEventLoop, "run_forever", self._taking))
+            if hasattr(asyncio, "_nest_patched"):  # by nest_asyncio, whose loops have ways to run of their own
+                for name in ("run_forever", "run_until_complete"):
+                    stack.enter_context(replaced(asyncio.SelectorEventLoop, name, self._taking))
             if uvloop is not None:
                 stack.enter_context(replaced(uvloop.Loop, "run_until_complete", self._refusing))
             running = asyncio._get_running_loop()
@@ -158,15 +161,15 @@ class VirtualTime:
                 for loop in list(self._clocks):
                     self._let_go(loop)
 
-    def _taking(self, run_forever: Callable[[Any], None]) -> Callable[[Any], None]:
-        @wraps(run_forever)
-        def taking_run_forever(loop: Any) -> None:
+    def _taking(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(run)
+        def taking_run(loop: Any, *args: Any) -> Any:
             __tracebackhide__ = True
             if threading.get_ident() == self._thread and loop not in self._refused:
                 self._take(loop)
-            run_forever(loop)
+            return run(loop, *args)
 
-        return taking_run_forever
+        return taking_run
 
     def _refusing(self, run_until_complete: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(run_until_complete)

@@ -781,3 +781,10 @@ def test_a_deadlock_is_a_failure_of_the_schedule() -> None:
     failure = Explorer().explore(scenario).failure
     assert failure is not None
     assert isinstance(failure.error, Deadlock)
+
+
+def test_nest_asyncio_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gives asyncio other tasks, for good."""
+    monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
+    with pytest.raises(ExploreError, match=r"nest_asyncio\.apply\(\) has been called"):
+        Explorer().explore(lambda: asyncio.sleep(0))

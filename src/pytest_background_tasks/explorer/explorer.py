@@ -82,13 +82,18 @@ class Explorer:
             NotDeterministic: it does not do the same twice.
             NotPlayable: it uses what no schedule can order.
             ReplayError: the schedule to replay speaks of what does not exist.
-            ExploreError: ``cancel`` finds no task and must, or a loop is running.
+            ExploreError: ``cancel`` finds no task and must, a loop is running, or nest_asyncio is at work.
         """
         if asyncio._get_running_loop() is not None:
             raise ExploreError(
                 "a loop is running here, and an exploration plays loops of its own\n"
                 "In an async test, make the test a plain def; elsewhere, explore in a thread: "
                 "await asyncio.to_thread(Explorer().explore, scenario)"
+            )
+        if hasattr(asyncio, "_nest_patched"):
+            raise ExploreError(
+                "nest_asyncio.apply() has been called, and with its tasks no order can be played\n"
+                "Do not call it in the session that explores (explore apart from tests that need it: pytest -m explore)"
             )
         code = getattr(inspect.unwrap(scenario), "__code__", None)
         if code is not None and isinstance(self._options.is_own, dict):
