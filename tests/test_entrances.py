@@ -3,12 +3,14 @@
 import asyncio
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from starlette.background import BackgroundTask
 
 from pytest_background_tasks import BackgroundTasks
 from pytest_background_tasks.capture.entrances import installed
+from pytest_background_tasks.errors import BackgroundTasksError
 
 
 def test_a_library_that_is_not_there() -> None:
@@ -101,3 +103,18 @@ async def test_what_is_no_coroutine_fails_as_in_life(background_tasks: Backgroun
         asyncio.create_task(42)  # type: ignore[arg-type]
     assert "call_soon" not in vars(asyncio.get_running_loop())
     assert background_tasks.task_count == 0
+
+
+def test_on_trio_there_is_no_asyncio(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that runs there is no `def` test: what raises in life raises in it."""
+
+    async def job() -> None: ...
+
+    coroutine = job()
+    monkeypatch.setitem(sys.modules, "trio", SimpleNamespace(lowlevel=SimpleNamespace(current_task=object)))
+    background_tasks.start_capturing()
+    with pytest.raises(RuntimeError, match="no running event loop"):
+        asyncio.create_task(coroutine)
+    coroutine.close()
+    with pytest.raises(BackgroundTasksError, match="this test runs on trio"):
+        background_tasks.run_all_async().send(None)

@@ -9,6 +9,7 @@ from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any, TypeAlias
 
+from .capture.trio import running_loop
 from .control.clock import VirtualClock
 from .control.lull import has_lulls
 from .control.quiet import resting
@@ -223,7 +224,7 @@ class VirtualTime:
 
     def _running_clock(self) -> VirtualClock:
         __tracebackhide__ = True
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         clock = self._clocks.get(loop)
         if clock is None:
             if not has_lulls(loop):

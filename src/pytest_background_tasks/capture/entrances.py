@@ -20,6 +20,7 @@ from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 from ..patching import replaced
+from . import trio
 from .creator import Creator, on_behalf
 from .held import HeldTask
 
@@ -94,8 +95,10 @@ def _running_loop_or(taker: Taker) -> Callable[[Any], Any]:
             loop = asyncio._get_running_loop()
             if loop is not None:
                 return loop
-            # Only on the test's own thread: in a worker thread production raises, so the test has to as well.
-            if sys._getframe(1).f_code is create_task and threading.get_ident() == taker.thread:
+            # Only on the test's own thread: in a worker thread production raises, so the test has to as well;
+            # and so does trio.
+            is_direct = sys._getframe(1).f_code is create_task and threading.get_ident() == taker.thread
+            if is_direct and not trio.is_running():
                 return taker.loop_for_def_test()
             return get_running_loop()
 

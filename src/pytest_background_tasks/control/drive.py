@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 
 from ..capture.held import HeldTask
+from ..capture.trio import running_loop
 from ..real_time import real_time
 from .lull import alarm
 from .nested import inside, no_running_loop
@@ -22,7 +23,7 @@ _GLANCE = 0.05  # seconds between two looks at a loop in another thread, which m
 async def run_async(run: Run, timeout: float | None) -> None:
     """Run `run` to its end, or for `timeout` seconds of real time."""
     __tracebackhide__ = True
-    home = asyncio.get_running_loop()
+    home = running_loop()
     deadline = deadline_of(timeout)
     with run:
         run.begin(home)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
+from ..capture.trio import running_loop
 from ..errors import BackgroundTasksError
 from .nested import Drive, inside, no_running_loop
 
@@ -21,7 +22,7 @@ _Loop: TypeAlias = asyncio.AbstractEventLoop
 async def on_loop_async(loop: _Loop, make: Make[T]) -> T:
     """What the coroutine that `make` makes returns when run on `loop`, which is not closed."""
     __tracebackhide__ = True
-    home = asyncio.get_running_loop()
+    home = running_loop()
     if loop is home:
         return await make()
     if loop.is_running():

@@ -9,6 +9,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TypeAlias
 
+from ..capture.trio import running_loop
 from ..real_time import real_time
 from ..sites import await_chain
 from .elsewhere import driven, on_loop_async, on_loop_sync
@@ -26,7 +27,7 @@ Watching: TypeAlias = Callable[[asyncio.AbstractEventLoop], UnderWay]
 async def rest_async(run: Run, watching: Watching, timeout: float | None) -> bool:
     """Start what `run` starts, and wait until all is quiet; False if `timeout` seconds of real time came first."""
     __tracebackhide__ = True
-    home = asyncio.get_running_loop()
+    home = running_loop()
     deadline = deadline_of(timeout)
     with run:
         run.begin(home)

@@ -1,0 +1,29 @@
+"""trio, which runs tests as well: under it there is no asyncio."""
+
+import asyncio
+import sys
+
+from ..errors import BackgroundTasksError
+
+
+def is_running() -> bool:
+    """Whether the caller runs on trio."""
+    trio = sys.modules.get("trio")
+    if trio is None or asyncio._get_running_loop() is not None:
+        return False
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        return False
+    return True
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """``asyncio.get_running_loop()``, with an error that says why there is none on trio."""
+    __tracebackhide__ = True
+    if is_running():
+        raise BackgroundTasksError(
+            "this test runs on trio, where there is no loop of asyncio to run anything on; run it on asyncio "
+            "(under the anyio plugin that is what the fixture anyio_backend names), or skip it on trio"
+        )
+    return asyncio.get_running_loop()
