@@ -1,6 +1,7 @@
 """What a test hears of its background tasks, and how: modes, marks, fixtures that outlive it, pytest's own places."""
 
 import sys
+from pathlib import Path
 from textwrap import dedent
 from xml.etree import ElementTree
 
@@ -831,6 +832,40 @@ def test_a_test_that_can_never_go_on_fails_at_once(run, runner: str) -> None:
             "E     Task-* (hold) waits at test_it.py:* in hold, for an event",
         ]
     )
+
+
+@pytest.mark.skipif(not list(Path("/proc/self/task").glob("*/children")), reason="children are not listed here")
+def test_what_multiprocessing_keeps_is_nobody_to_wait_for(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its resource tracker is a child process that stays until Python ends; another child may still do something."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makepyfile(
+        """
+        import asyncio, subprocess, sys
+        from multiprocessing.resource_tracker import ensure_running
+
+        import pytest
+        from pytest_background_tasks.control.outside import _processes
+
+        ensure_running()
+
+        def test_it():
+            with pytest.raises(Exception, match="nothing can go on"):
+                asyncio.run(wait())
+
+        def test_beside_another():
+            with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+                assert list(_processes()) == ["a child process"]
+                child.stdin.close()
+            assert not list(_processes())
+
+        async def wait():
+            await asyncio.Event().wait()
+        """
+    )
+    options = ("-p", "pytest_background_tasks.plugin", "--background-tasks-deadlock=error")
+    pytester.runpytest_subprocess(*options, timeout=20).assert_outcomes(passed=2)
 
 
 def test_a_deadlock_that_was_caught_has_failed_the_test_too(run) -> None:

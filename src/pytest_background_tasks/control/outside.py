@@ -3,17 +3,21 @@
 A loop without ready callbacks and timers goes on only if somebody else sees to it: a thread, a process, a peer. The
 answer is a list of reasons in words; an empty one is a proof that the loop will stand still for ever.
 
-Private names of CPython used here: ``_selector``, ``_ssock`` and ``_signal_handlers`` of the loop.
+Private names of CPython used here: ``_selector``, ``_ssock`` and ``_signal_handlers`` of the loop, and which children
+``multiprocessing`` keeps.
 """
 
 import asyncio
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 from selectors import SelectorKey
 from typing import Any
 
+from ..own import no_loop_running
 from .threads import Place, thread_calls, threads_at_work
 
 
@@ -87,7 +91,21 @@ def _processes() -> Iterable[str]:
         os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
     except ChildProcessError:
         return
-    yield "a child process"
+    if not _are_all_of_multiprocessing():
+        yield "a child process"
+
+
+def _are_all_of_multiprocessing() -> bool:
+    """Whether the only children are those that it keeps until Python ends, and that tell nobody anything."""
+    tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
+    server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
+    keepers = {str(getattr(tracker, "_pid", None)), str(getattr(server, "_forkserver_pid", None))}
+    try:
+        with no_loop_running():
+            lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
+    except OSError:  # a thread has ended meanwhile
+        return False
+    return bool(lists) and keepers.issuperset(" ".join(lists).split())  # not every system has the lists
 
 
 def _signals(loop: Any) -> Iterable[str]:
