@@ -211,6 +211,12 @@ def test_an_async_fixture_is_named(run) -> None:
         ("without=['nothing']", "", "*without='nothing': test_it has no such fixture*"),
         ("without='tmp_path'", "tmp_path", "*test_it asks for tmp_path, and without= names it*"),
         ("", "virtual_time", "*on virtual time already*"),
+        pytest.param(
+            "",
+            "subtests",
+            "*kept from whoever runs it*",
+            marks=pytest.mark.skipif(pytest.version_tuple < (9,), reason="subtests came with pytest 9"),
+        ),
     ],
 )
 def test_fixtures_that_cannot_be(run, options: str, arguments: str, message: str) -> None:
@@ -697,3 +703,22 @@ def test_a_module_whose_tests_are_parametrized_with_something_else(run) -> None:
         """
     )
     result.assert_outcomes(passed=1)
+
+
+def test_pytest_timeout_ends_the_exploration(run) -> None:
+    """It raises from a signal handler, wherever the program is, and so only once."""
+    result = run(
+        """
+        runs = []
+
+        @explore
+        async def test_it():
+            runs.append(1)
+            if len(runs) == 2:
+                pytest.fail("Timeout (>1.0s) from pytest-timeout.")
+            await asyncio.gather(asyncio.sleep(1), asyncio.sleep(1))
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E * Failed: Timeout (>1.0s) from pytest-timeout."])
+    result.stdout.no_fnmatch_line("*NotDeterministic*")

@@ -49,6 +49,8 @@ def check_one(item: Any, name: str, function: Any) -> None:
     function = inspect.unwrap(function)
     if name == "virtual_time":
         raise pytest.UsageError(_NO_VIRTUAL_TIME.format(item.name))
+    if name == "subtests":
+        raise pytest.UsageError(_NO_SUBTESTS.format(item.name))
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise pytest.UsageError(_no_async(item, name, function))
 
@@ -57,6 +59,10 @@ _NO_VIRTUAL_TIME = """\
 {} is explored, and that is on virtual time already; drop the fixture virtual_time
   instead of  virtual_time.now                      write  asyncio.get_running_loop().time()
   instead of  await virtual_time.advance(seconds)   write  await asyncio.sleep(seconds)"""
+
+_NO_SUBTESTS = """\
+{} is explored, and what fails in a subtest is kept from whoever runs it, so no order would be seen to fail; drop the \
+fixture subtests, and write plain assertions"""
 
 
 def has_own(item: Any) -> bool:

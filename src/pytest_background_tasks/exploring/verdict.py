@@ -23,7 +23,24 @@ from .rounds import Rounds
 from .settings import options_of
 
 _PACKAGE = str(Path(__file__).parent.parent)
-_PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
+
+
+class _OfPytestTimeout(type):
+    def __instancecheck__(cls, error: object) -> bool:
+        return isinstance(error, pytest.fail.Exception) and str(error).endswith("from pytest-timeout.")
+
+
+class _TimedOut(Exception, metaclass=_OfPytestTimeout):
+    """What pytest-timeout raises, wherever the program is at that moment; it is no failure of an order."""
+
+
+_PASSES_THROUGH = (
+    pytest.skip.Exception,
+    pytest.xfail.Exception,
+    pytest.exit.Exception,
+    pytest.UsageError,
+    _TimedOut,
+)
 
 _NAME = "explore"
 _MARKUP: dict[str, dict[str, bool]] = {
