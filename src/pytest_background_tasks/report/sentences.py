@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..explorer.schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
 from ..explorer.trace import KINDS, Step, Trace
 from ..sites import Site, shown_file
-from .source import statements
+from .source import statement, statements
 
 _OUTSIDE = {
     "start": "a task that the test starts: in life a request, a client, a job",
@@ -91,8 +91,9 @@ def _wait_before(deviation: Deviation, trace: Trace) -> Site | None:
     for step in trace.steps:
         if (step.who, step.number) == key and step.got != "call" and step.told is not None and step.told.until:
             # The line that says most is the one above the helpers that do nothing but wait.
-            lines = statements(step.told)
-            return lines[-1].site if lines else step.told.until[-1]
+            until = {(site.file, statement(site.file, site.line).line) for site in step.told.until}
+            lines = [line.site for line in statements(step.told) if (line.site.file, line.site.line) in until]
+            return lines[-1] if lines else step.told.until[-1]
     return None
 
 
