@@ -103,7 +103,13 @@ class Names:
         self.unnamed.clear()
 
     def part(self, actor: Actor, kind: str) -> str:
-        """The name of the next thing of this kind that `actor` does: ``client:timer``."""
+        """The name of the next thing of this kind that `actor` does: ``client:timer``.
+
+        A timer that sets the next one, such as a heartbeat: ``client:timer:timer``, ``client:timer:timer#2``.
+        """
+        setter = self._callbacks.get(actor.name.rpartition(":")[0])
+        if setter is not None:  # or the name would grow for ever
+            actor = setter
         return self._numbered(actor, f"{actor.name}:{kind}")
 
     def callback(self, name: str) -> Actor:
