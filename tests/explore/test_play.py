@@ -10,6 +10,7 @@ import warnings
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from traceback import extract_tb
 from typing import Any
 
 import pytest
@@ -186,12 +187,17 @@ nothing can go on:
 
 def test_a_callback_that_fails_unseen_is_a_failure(played: Played) -> None:
     async def scenario() -> None:
-        asyncio.get_running_loop().call_later(1, [].pop)
+        def on_change() -> None:
+            raise IndexError
+
+        asyncio.get_running_loop().call_later(1, on_change)
         await asyncio.sleep(2)
 
     run = played(scenario)
     assert isinstance(run.error, IndexError)
-    assert run.error.__notes__ == ["in the callback list.pop, and nobody has looked at it"]
+    [note] = run.error.__notes__
+    assert note.endswith("on_change, and nobody has looked at it")
+    assert [entry.name for entry in extract_tb(run.error.__traceback__)] == ["on_change"]
 
 
 def test_a_callback_that_fails_is_none_if_the_program_has_an_exception_handler(played: Played) -> None:

@@ -121,6 +121,7 @@ def _unnoticed(loop: PlayedLoop) -> BaseException | None:
             return error
     if loop.failed_callbacks:
         name, error = loop.failed_callbacks[0]
+        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # without the loop's own frame
         error.add_note(f"in the callback {name}, and nobody has looked at it")
         return error
     return None

@@ -353,7 +353,7 @@ class PlayedLoop(UnplayableCalls):
         if self.get_exception_handler() is not None:
             self.call_exception_handler(context)
         else:  # what nobody has looked at is a failure of the run, so nobody else need hear of it
-            self.failed_callbacks = (*self.failed_callbacks, (label, error))
+            self.failed_callbacks += ((label, error),)
             self.default_exception_handler(context)
 
     # Who runs.

@@ -116,10 +116,11 @@ class Options:
         """
         if isinstance(self.cancel, bool):
             return self.cancel and is_started_by_scenario
-        names = (name, name.rpartition("/")[2], function, function.rpartition(".")[2])
+        names = (name.rpartition("/")[2], function, function.rpartition(".")[2])
         for target in self.cancel:
             if isinstance(target, str):
-                if any(fnmatchcase(each, target) for each in names):
+                # "client*" means clients, and not what they start: nobody outside may know of that.
+                if ("/" in target and fnmatchcase(name, target)) or any(fnmatchcase(each, target) for each in names):
                     return True
             elif inspect.unwrap(target).__code__ is code:
                 return True
