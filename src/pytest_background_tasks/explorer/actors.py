@@ -1,5 +1,6 @@
 """Who runs, by names that do not depend on the order of the run: each task is named after who started it."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -67,6 +68,9 @@ class Names:
 
     Until Python 3.13 a task is given its own name only after it was created.
 
+    Args:
+        steady: gives the part of a task's name that is the same in every run.
+
     Attributes:
         scenario: the actor that is the scenario itself.
         unknown: whoever started what this loop has not made.
@@ -77,7 +81,8 @@ class Names:
 
     unknown: Actor = Actor(None)  # one for all runs: it only stands for a creator, and nothing is written to it
 
-    def __init__(self) -> None:
+    def __init__(self, steady: Callable[[str], str]) -> None:
+        self._steady = steady
         self.scenario: Actor = Actor(None, name="main")
         self.scenario.parts["main"] = 1
         self.siblings: set[str] = set()
@@ -94,11 +99,11 @@ class Names:
     def settle(self) -> None:
         """Name all who have none yet."""
         for actor in self.unnamed:
-            creator = actor.creator or self.unknown
+            creator, stem = actor.creator or self.unknown, self._steady(actor.stem)
             if creator is self.scenario or creator is self.unknown:
-                actor.name = self._numbered(self.scenario, actor.stem)
+                actor.name = self._numbered(self.scenario, stem)
             else:
-                actor.name = self._numbered(creator, f"{creator.name}/{actor.stem}")
+                actor.name = self._numbered(creator, f"{creator.name}/{stem}")
             self.actors[actor.name] = actor
         self.unnamed.clear()
 

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import Unpack
 
 from ..errors import ExploreError, NotDeterministic, ReplayError
+from .counting import counting_between, counting_in
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
 from .moment import reproduce
@@ -114,14 +115,16 @@ class _Session:
 
     def explore(self) -> Exploration:
         if self._options.replay is not None:
-            return self._replay(self._options.replay)
+            self._options = self._options.with_counting(counting_in(self._options.replay))
+            return self._replay(self._options.replay)  # type: ignore[arg-type]
         while (schedule := self._next()) is not None:
             run = self._play(schedule)
             self._count(run)
             if run.error is not None:
                 return self._failed(run)
             if not schedule:
-                self._check_deterministic(run)
+                if not self._check_deterministic(run):
+                    continue
                 if (again := self._failing_again()) is not None:
                     return self._failed(again, "first")
         self._check_cancel_matches()
@@ -230,9 +233,15 @@ class _Session:
 
     # What cannot be explored.
 
-    def _check_deterministic(self, first: Run) -> None:
+    def _check_deterministic(self, first: Run) -> bool:
+        """Whether it is; if it is but for names that count on, the exploration begins anew without the numbers."""
         second, third = self._play(Schedule()), self._play(Schedule())
         if not _are_equal(second, third):
+            if forms := counting_between(second.trace, third.trace) - self._options.counting.forms:
+                self._options = self._options.with_counting(forms)
+                self._search = Search(self._options, self._seed)
+                self._runs = self._cut = 0
+                return False
             raise _not_deterministic(second.trace, third.trace, "under the same schedule")
         if not _are_equal(first, second):
             raise _not_deterministic(
@@ -240,6 +249,7 @@ class _Session:
                 second.trace,
                 "in its first run as in the next (it left state over outside the scenario; a cache that it filled?)",
             )
+        return True
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel

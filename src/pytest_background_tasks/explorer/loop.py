@@ -79,7 +79,7 @@ class PlayedLoop(UnplayableCalls):
         self._helper = helper
         self._is_own = options.is_own
         self._home = threading.get_ident()
-        self._names = Names()
+        self._names = Names(options.counting)
         # What each batch of handles is judged by: read at once, since there are many.
         self._judging = (options.arrivals, "any" in options.arrivals, options.is_own, self._names.scenario)
         self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
