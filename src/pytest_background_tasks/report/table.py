@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..amounts import amount
 from .focus import columns_of, does_something, in_order, until_the_end
-from .source import Line, in_short
+from .source import Line, in_short, statement
 from .story import Failing, Moment, Story, gets_of, wait_of
 from .text import Row, Span, Tone, cut_inside, fitted, harmless, width_of
 
@@ -290,8 +290,7 @@ class _Telling:
             names = sorted(moment.starts, key=lambda lane: self._lanes.index(lane) if lane in self._lanes else 0)
             yield _Entry(None, f"{name_of(moment.lane)} starts {_listed([name_of(lane) for lane in names])}", "aside")
         elif moment.fails and (is_told or not moment.lane):
-            lines = (moment.until or moment.ran) if moment.end.startswith("raises ") else moment.ran
-            where = "".join(f" in {self._line(line).strip()}" for line in lines[-1:])
+            where = "".join(f" in {self._line(line).strip()}" for line in _failing_lines(moment))
             yield _Entry(None, f"{name_of(moment.lane)} {moment.end}{where}", "fails")
         elif woken and moment.lane and moment.ran:
             at = f"at {numbers_of(moment.ran, self._file)}"
@@ -320,6 +319,15 @@ class _Telling:
         lines = [line for line, _ in in_short(moment.ran, self._file) if line is not None]
         where = "".join(f", at {number_of(line, self._file)}" for line in lines[:1])
         return f"-- usually {who} {moment.what.removeprefix('its ')} here{where} --"
+
+
+def _failing_lines(moment: Moment) -> tuple[Line, ...]:
+    """Where a moment's error was raised; what ran last may be a clean-up."""
+    if not (moment.until and moment.end.startswith("raises ")):
+        return moment.ran[-1:]
+    raising = moment.until[-1]
+    found = statement(raising.site.file, raising.site.line)
+    return (Line(raising.site._replace(line=found.line), found.text or raising.text),)
 
 
 def _counted(counts: Counter[str], before: str = "… ") -> Iterator[_Entry]:
