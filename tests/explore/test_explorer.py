@@ -565,7 +565,10 @@ the scenario does not do the same in its first run as in the next (it left state
 that it filled?). At step 3:
   once   main takes its step 2, at 0 s
   again  nothing more happens
-Usual reasons: a set that is iterated, id(), the wall clock, a cache or counter outside the scenario\
+Usual reasons, and what helps:
+  a set of objects, which goes by their addresses   a dict, or a __hash__ that counts
+  the wall clock                                    asyncio.get_running_loop().time() in its place
+  a cache or counter outside the scenario           to set it back at the beginning\
 """
     )
 

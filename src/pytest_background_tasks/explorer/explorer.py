@@ -286,8 +286,16 @@ def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterminist
         f"the scenario does not do the same {when}. At step {index + 1}:\n"
         f"  once   {_step(first, index)}\n"
         f"  again  {_step(second, index)}\n"
-        f"Usual reasons: a set that is iterated, id(), the wall clock, a cache or counter outside the scenario"
+        f"{_REASONS}"
     )
+
+
+_REASONS = """\
+Usual reasons, and what helps:
+  a set of objects, which goes by their addresses   a dict, or a __hash__ that counts
+  the wall clock                                    asyncio.get_running_loop().time() in its place
+  a cache or counter outside the scenario           to set it back at the beginning\
+"""
 
 
 def _step(trace: Trace, index: int) -> str:
