@@ -48,7 +48,7 @@ def _found(failure: Failure) -> str:
 
 def _usual(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
     yield _text(_USUAL, width)
-    if isinstance(failure.error, Deadlock | Livelock | LeakedTasks):  # of which no traceback tells
+    if isinstance(failure.error, Deadlock | Livelock | LeakedTasks | TimeoutError):  # no traceback tells of the others
         yield _table(told, width)
 
 
