@@ -273,7 +273,6 @@ async def long():
     assert total == 2
 
 
-Program = Callable[[], Coroutine[Any, Any, None]]
 async def timed_out():
     ready = asyncio.Event()
 
@@ -287,6 +286,7 @@ async def timed_out():
         await asyncio.gather(server(), client(), return_exceptions=True)
 
 
+Program = Callable[[], Coroutine[Any, Any, None]]
 PROGRAMS: dict[Program, dict[str, Any]] = {
     late_start: {},
     late_sleep: {"arrivals": "sleep"},
