@@ -1,10 +1,10 @@
 """Who runs, by names that do not depend on the order of the run: each task is named after who started it."""
 
-from collections.abc import Callable
 from functools import lru_cache
 from types import CodeType
 from typing import Any
 
+from .counting import Counting
 from .schedule import quoted
 
 
@@ -69,7 +69,7 @@ class Names:
     Until Python 3.13 a task is given its own name only after it was created.
 
     Args:
-        steady: gives the part of a task's name that is the same in every run.
+        counting: what is known of names that are new in every run.
 
     Attributes:
         scenario: the actor that is the scenario itself.
@@ -81,8 +81,8 @@ class Names:
 
     unknown: Actor = Actor(None)  # one for all runs: it only stands for a creator, and nothing is written to it
 
-    def __init__(self, steady: Callable[[str], str]) -> None:
-        self._steady = steady
+    def __init__(self, counting: Counting) -> None:
+        self._counting = counting if counting.forms else None  # mostly there is none, and many tasks are named
         self.scenario: Actor = Actor(None, name="main")
         self.scenario.parts["main"] = 1
         self.siblings: set[str] = set()
@@ -99,7 +99,9 @@ class Names:
     def settle(self) -> None:
         """Name all who have none yet."""
         for actor in self.unnamed:
-            creator, stem = actor.creator or self.unknown, self._steady(actor.stem)
+            creator, stem = actor.creator or self.unknown, actor.stem
+            if self._counting is not None:
+                stem = self._counting(stem)
             if creator is self.scenario or creator is self.unknown:
                 actor.name = self._numbered(self.scenario, stem)
             else:
@@ -112,9 +114,8 @@ class Names:
 
         A timer that sets the next one, such as a heartbeat: ``client:timer:timer``, ``client:timer:timer#2``.
         """
-        setter = self._callbacks.get(actor.name.rpartition(":")[0])
-        if setter is not None:  # or the name would grow for ever
-            actor = setter
+        if self._callbacks:  # what a callback sets that a callback has set: or the name would grow for ever
+            actor = self._callbacks.get(actor.name.rpartition(":")[0], actor)
         return self._numbered(actor, f"{actor.name}:{kind}")
 
     def callback(self, name: str) -> Actor:
