@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from pytest_background_tasks import Explorer, NotPlayable
+from pytest_background_tasks.explorer.anyio import SetInOrder
 
 Played = Any  # the fixture
 
@@ -238,6 +239,20 @@ def test_anyio_wakes_who_receives_in_order_when_a_stream_is_closed() -> None:
         assert woken == list(range(20))
 
     assert Explorer(max_schedules=20, arrivals="sleep").explore(scenario).failure is None
+
+
+def test_what_stands_for_anyios_sets_is_one() -> None:
+    items = SetInOrder([3, 1])
+    items.add(2)
+    copy = items.copy()
+    items.discard(1)
+    items.discard(4)
+    assert (list(items), list(copy), 2 in items, 1 in items, len(items)) == ([3, 2], [3, 1, 2], True, False, 2)
+    with pytest.raises(KeyError):
+        items.remove(1)
+    with pytest.raises(RuntimeError, match="changed size during iteration"):
+        for item in items:
+            items.add(item + 10)
 
 
 def test_elsewhere_anyios_threads_are_as_ever() -> None:
