@@ -36,6 +36,7 @@ def test_each_form_of_the_replay_text_is_read_as_the_page_says() -> None:
         "buy@1!cancel+0": {Cancel("buy", 1, after=0)},
         "buy@1!slow": {Slow("buy", 1)},
         "buy@1!ConnectionError": {Raise("buy", 1, "ConnectionError")},
+        "pool-<n>-worker@1+1": {Late("pool-<n>-worker", 1, by=1)},
         "client:timer#2+1": {Late("client:timer#2", 0, by=1)},
     }
     assert Schedule.parse("") == Schedule()

@@ -428,11 +428,12 @@ def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
 
 def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) -> None:
     """Neither asyncio (which pytest itself imports from Python 3.14 on) nor the engine."""
-    pytester.makepyfile(
+    pytester.makepyfile("def test_it(): pass")
+    pytester.makeconftest(
         """
         import sys
 
-        def test_it():
+        def pytest_unconfigure():
             print("modules:", *(name for name in sys.modules if name.startswith(("asyncio", "pytest_background"))))
         """
     )

@@ -3,7 +3,6 @@
 import inspect
 import re
 from collections.abc import Iterable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,15 @@ PUBLIC = {name: getattr(pytest_background_tasks, name) for name in pytest_backgr
 
 
 class Options:
-    """Stands for pytest's parser: keeps what it is told of options, by their names in the ini file."""
+    """Stands for pytest's parser and plugins: keeps what it is told of options, by their names in the ini file."""
 
     def __init__(self) -> None:
         self.ini: dict[str, str] = {}
         self.command_line: dict[str, str] = {}
-        for module in (plugin, *map(import_module, plugin.pytest_plugins)):
-            module.pytest_addoption(self)
+        plugin.pytest_addoption(self, self)
+
+    def register(self, plugin: Any, name: str) -> None:
+        plugin.pytest_addoption(self)
 
     def addini(self, name: str, help: str, type: str = "string", default: Any = None) -> None:  # noqa: A002 - pytest's words
         is_told = not default or "default" in help

@@ -67,6 +67,36 @@ def test_the_line_can_be_pasted(run, pytester: pytest.Pytester) -> None:
     run(source, *words).stdout.fnmatch_lines([REPLAYED])
 
 
+def test_added_to_the_line_it_shows_the_lines_of_a_library(
+    run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In which somebody waited when something was different."""
+    library = pytester.mkpydir("site-packages") / "lost_and_found.py"
+    library.write_text(
+        "async def hold(lock, sleep):\n"
+        "    await lock.acquire()\n"
+        "    await sleep(1)\n"
+        "    lock.release()  # never, if cancelled above\n"
+    )
+    monkeypatch.syspath_prepend(library.parent)
+    source = """
+        import lost_and_found
+
+        @explore(cancel=True)
+        async def test_it():
+            lock = asyncio.Lock()
+            await asyncio.wait([asyncio.create_task(lost_and_found.hold(lock, asyncio.sleep), name="holder")])
+            assert not lock.locked()
+    """
+    result = run(source)
+    result.stdout.fnmatch_lines(
+        ["*lost_and_found.py:3", "* await sleep(1)", "Lines of lost_and_found are not shown. *"]
+    )
+    assert "await lock.acquire()" not in result.stdout.str()
+    added = shlex.split(next(line for line in result.outlines if line.startswith("    -o ")))
+    run(source, *replay_line(result), *added).stdout.fnmatch_lines(["*:2 await lock.acquire()", REPLAYED])
+
+
 def test_the_line_has_the_options_of_this_command_line_that_say_what_a_run_is(run) -> None:
     """Without them, the schedule would be one of another program."""
     source = """

@@ -1,29 +1,23 @@
-"""What is reported of background tasks, and how it may be."""
+"""What is reported of background tasks, and how it may be.
+
+Every session loads this, so its class is a plain one: to make a named tuple would take longer than all the rest.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
 
-
-class Kind(NamedTuple):
+class Kind:
     """One kind of report.
 
     Attributes:
         default: how it is reported if nobody says otherwise.
         off: that it is not, or not everywhere.
-        more: the other ways.
+        modes: all ways in which it may be reported.
         what: what it does, for ``--help``.
     """
 
-    default: str
-    off: str
-    more: tuple[str, ...]
-    what: str
-
-    @property
-    def modes(self) -> tuple[str, ...]:
-        """All ways in which it may be reported."""
-        return (self.off, *self.more)
+    def __init__(self, default: str, off: str, more: tuple[str, ...], what: str) -> None:
+        self.default, self.off, self.modes, self.what = default, off, (off, *more), what
 
 
 _MORE = ("warn", "error")

@@ -93,6 +93,16 @@ def _path_below_others(path: Path) -> Path | None:
     return None
 
 
+def package_of(filename: str) -> str:
+    """The import name of the other people's package that a file of code belongs to; empty if that is none.
+
+    >>> package_of("/srv/.venv/lib/python3.12/site-packages/async_lru/__init__.py")
+    'async_lru'
+    """
+    below = _path_below_others(Path(filename))
+    return "" if below is None else below.with_suffix("").parts[0]
+
+
 def _path_below_sys_path(path: Path) -> Path:
     """`path` relative to the longest entry of ``sys.path`` it lies below: its module's name as a path."""
     entries = [entry for entry in map(Path, sys.path) if entry.is_absolute() and path.is_relative_to(entry)]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import real_time  # noqa: F401  # now, while nothing is frozen
+from .exploring import hooks
 from .kinds import KINDS
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from .watch.modes import Modes
     from .watching import Watching
 
-pytest_plugins: list[str] = ["pytest_background_tasks.exploring.hooks"]  # the pytest side of @explore
-
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
 _time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
@@ -31,8 +30,8 @@ _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 _WATCHING = "background_tasks_watching"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """The ini options, all under the prefix ``background_tasks``."""
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """The options, all under the prefix ``background_tasks``; then those of `@explore`."""
     parser.addini(
         "background_tasks_timeout",
         "seconds of real time that run_all_async() and its kin wait before they fail (0: for ever)",
@@ -54,6 +53,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         text = f"{kind.what} ({'|'.join(kind.modes)}; default: {kind.default})"
         parser.addini(f"background_tasks_{name}", text, default=kind.default)
         group.addoption(f"--background-tasks-{name}", choices=kind.modes, help=text)
+    # For what stands in pytest_plugins, pytest reads the metadata of all that is installed.
+    pluginmanager.register(hooks, hooks.__name__)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -124,10 +125,13 @@ def _watch(item: pytest.Item) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Which lines leak how many tasks in how many tests."""
+    reports = chain.from_iterable(terminalreporter.stats.values())
+    telling = [report for report in reports if getattr(report, "user_properties", ())]
+    if not telling:
+        return
     from .leaks import leaks_in, summary
 
-    leaks = leaks_in(chain.from_iterable(terminalreporter.stats.values()))
-    if leaks:
+    if leaks := leaks_in(telling):
         terminalreporter.section("leaked background tasks")
         for line in summary(leaks):
             terminalreporter.line(line)

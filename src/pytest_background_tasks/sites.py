@@ -10,7 +10,7 @@ from traceback import walk_tb
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
-from .own import no_loop_running
+from .own import no_loop_running, package_of
 
 _SUSPENDABLE = (CoroutineType, GeneratorType, AsyncGeneratorType)
 
@@ -90,13 +90,14 @@ def await_chain(coroutine: Any) -> Iterator[FrameType]:
 def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...]:
     """Where a suspended `coroutine` waits: the lines of the project's own code, outermost first.
 
-    If none is, the innermost there is. Empty if it has not started, is running, or has ended.
+    If none is, the innermost of a library, or else of Python. Empty if it has not started, is running, or has ended.
     """
     if getattr(coroutine, "cr_await", None) is None and getattr(coroutine, "gi_yieldfrom", None) is None:
         return ()
     frames = list(await_chain(coroutine))
     own = [frame for frame in frames if is_own[frame.f_code.co_filename]]
-    return tuple(site_in(frame.f_code, frame.f_lineno) for frame in own or frames[-1:])
+    of_libraries = [frame for frame in frames if package_of(frame.f_code.co_filename)] if not own else []
+    return tuple(site_in(frame.f_code, frame.f_lineno) for frame in own or of_libraries[-1:] or frames[-1:])
 
 
 def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:

@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import pdb
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
@@ -564,7 +565,10 @@ the scenario does not do the same in its first run as in the next (it left state
 that it filled?). At step 3:
   once   main takes its step 2, at 0 s
   again  nothing more happens
-Usual reasons: a set that is iterated, id(), the wall clock, a cache or counter outside the scenario\
+Usual reasons, and what helps:
+  a set of objects, which goes by their addresses   a dict, or a __hash__ that counts
+  the wall clock                                    asyncio.get_running_loop().time() in its place
+  a cache or counter outside the scenario           to set it back at the beginning\
 """
     )
 
@@ -579,6 +583,46 @@ def test_a_counter_outside_is_not_deterministic() -> None:
         NotDeterministic,
         match=r"under the same schedule. At step 2:\n  once   what main waits for before its step 1 arrives, at 1 s",
     ):
+        Explorer().explore(scenario)
+
+
+def test_a_number_in_a_name_may_count_on_from_run_to_run() -> None:
+    """Pools do so; and many call a task by the UUID of a request."""
+    pools = itertools.count(98)
+
+    async def scenario() -> None:
+        number, seen = next(pools), []
+
+        async def work(own: int) -> None:
+            await io()
+            seen.append(own)
+
+        for own in range(2):
+            asyncio.create_task(work(own), name=f"pool-{number}-worker{own}")
+        asyncio.create_task(work(2), name=f"request {uuid.uuid4()}")
+        await asyncio.sleep(1)
+        assert seen == sorted(seen)
+
+    exploration = Explorer(arrivals="yield").explore(scenario)
+    assert exploration.failure is not None
+    [late] = exploration.failure.schedule
+    assert late.task in ("pool-<n>-worker0", "pool-<n>-worker1")
+    replayed = Explorer(replay=str(exploration.failure.schedule)).explore(scenario).failure
+    assert replayed is not None
+    assert replayed.schedule == exploration.failure.schedule
+
+
+def test_tasks_that_change_places_are_not_deterministic() -> None:
+    """Their names hold numbers, but the same in each run."""
+    calls = itertools.count()
+
+    async def scenario() -> None:
+        numbers = [1, 2] if next(calls) % 2 else [2, 1]
+        for number in numbers:
+            asyncio.create_task(io(), name=f"worker-{number}")
+        await asyncio.sleep(1)
+
+    with pytest.raises(NotDeterministic):
         Explorer().explore(scenario)
 
 

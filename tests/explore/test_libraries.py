@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from pytest_background_tasks import Explorer, NotPlayable
+from pytest_background_tasks.explorer.anyio import SetInOrder
 
 Played = Any  # the fixture
 
@@ -192,6 +193,66 @@ def test_anyios_limiter_holds_on_a_played_loop(played: Played) -> None:
         assert await task == 0
 
     assert played(scenario).error is None
+
+
+def test_anyio_cancels_nested_scopes_in_the_order_in_which_they_were_entered() -> None:
+    """It keeps them in a set, by address: a scenario with two task groups in one would not do the same twice."""
+    everything: list[object] = []  # keeps addresses from being used again
+
+    async def scenario() -> None:
+        cancelled: list[int] = []
+
+        async def nested(number: int) -> None:
+            everything.append(bytearray(number * 61))
+            try:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(anyio.sleep_forever)
+            finally:
+                cancelled.append(number)
+
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(nested, number)
+            await anyio.sleep(0.1)
+            group.cancel_scope.cancel()
+        assert cancelled == list(range(20))
+
+    assert Explorer(max_schedules=20, arrivals="sleep").explore(scenario).failure is None
+
+
+def test_anyio_wakes_who_receives_in_order_when_a_stream_is_closed() -> None:
+    async def scenario() -> None:
+        woken: list[int] = []
+
+        async def receiver(number: int) -> None:
+            with pytest.raises(anyio.ClosedResourceError):
+                await stream.receive()
+            woken.append(number)
+
+        _, stream = anyio.create_memory_object_stream[int]()
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(receiver, number)
+            await anyio.sleep(0.1)
+            stream.close()
+        _.close()
+        assert woken == list(range(20))
+
+    assert Explorer(max_schedules=20, arrivals="sleep").explore(scenario).failure is None
+
+
+def test_what_stands_for_anyios_sets_is_one() -> None:
+    items = SetInOrder([3, 1])
+    items.add(2)
+    copy = items.copy()
+    items.discard(1)
+    items.discard(4)
+    assert (list(items), list(copy), 2 in items, 1 in items, len(items)) == ([3, 2], [3, 1, 2], True, False, 2)
+    with pytest.raises(KeyError):
+        items.remove(1)
+    with pytest.raises(RuntimeError, match="changed size during iteration"):
+        for item in items:
+            items.add(item + 10)
 
 
 def test_elsewhere_anyios_threads_are_as_ever() -> None:

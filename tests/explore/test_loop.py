@@ -438,6 +438,27 @@ def test_a_name_of_its_own_comes_first(played: Played) -> None:
     assert not run.unused
 
 
+def test_the_name_of_a_timer_that_sets_the_next_one_does_not_grow(played: Played) -> None:
+    """A heartbeat of a thousand beats."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+
+        def beat() -> None:
+            loop.call_later(1, beat)
+
+        async def server() -> None:
+            beat()
+            await asyncio.sleep(1000)
+
+        await asyncio.create_task(server(), name="a:b:c")
+
+    trace = played(scenario).trace
+    names = [step.who for step in trace.steps if ":timer" in step.who]
+    assert names[:3] == ['"a:b:c":timer', '"a:b:c":timer:timer', '"a:b:c":timer:timer#2']
+    assert names[-1] == '"a:b:c":timer:timer#999'
+
+
 def test_timers_are_named_after_who_set_them(played: Played) -> None:
     async def scenario() -> None:
         async def client() -> None:

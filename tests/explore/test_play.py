@@ -10,6 +10,7 @@ import warnings
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from traceback import extract_tb
 from typing import Any
 
 import pytest
@@ -122,6 +123,93 @@ more than max_steps=100 steps, and no end
   main waits at test_play.py in scenario.<locals>.poll, for its next turn\
 """
     )
+
+
+def test_a_livelock_names_who_goes_on_and_not_what_asyncio_calls_for_that(played: Played) -> None:
+    async def scenario() -> None:
+        async def nothing() -> None: ...
+
+        while True:
+            await asyncio.shield(asyncio.gather(nothing(), nothing()))
+
+    run = played(scenario, max_steps=1000)
+    assert str(run.error).split("\n")[1].startswith("  busiest: main (")
+
+
+def test_a_livelock_names_a_timer_that_sets_itself_for_ever(played: Played) -> None:
+    """A heartbeat while all others wait."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+
+        def beat() -> None:
+            loop.call_later(1, beat)
+
+        async def server() -> None:
+            beat()
+            await asyncio.Event().wait()
+
+        await asyncio.create_task(server(), name="server:1")
+
+    busiest = (
+        str(played(scenario, max_steps=100).error).split("\n")[1].replace(scenario.__qualname__ + ".<locals>.", "")
+    )
+    assert busiest == '  busiest: timers of "server:1" (98 steps, calling beat), main (1 step), "server:1" (1 step)'
+
+
+def test_a_deadlock_names_what_has_failed_before(played: Played) -> None:
+    """It may well be the reason."""
+
+    async def scenario() -> None:
+        ready = asyncio.Event()
+
+        async def server(number: int) -> None:
+            raise ValueError(f"no port {number}\nat all")
+
+        def on_change() -> None:
+            raise KeyError("state")
+
+        asyncio.get_running_loop().call_soon(on_change)
+        await asyncio.gather(*(server(number) for number in range(4)), return_exceptions=True)
+        await ready.wait()
+
+    assert told(played(scenario).error).replace(f"{scenario.__qualname__}.<locals>.", "") == snapshot(
+        """\
+nothing can go on:
+  main waits at test_play.py in test_a_deadlock_names_what_has_failed_before.<locals>.scenario, for an event
+  on_change has failed at test_play.py in on_change: KeyError: 'state'
+  server#1 has failed at test_play.py in server: ValueError: no port 0
+  server#2 has failed at test_play.py in server: ValueError: no port 1
+  and 2 more have failed\
+"""
+    )
+
+
+def test_a_callback_that_fails_unseen_is_a_failure(played: Played) -> None:
+    async def scenario() -> None:
+        def on_change() -> None:
+            raise IndexError
+
+        asyncio.get_running_loop().call_later(1, on_change)
+        await asyncio.sleep(2)
+
+    run = played(scenario)
+    assert isinstance(run.error, IndexError)
+    [note] = run.error.__notes__
+    assert note.endswith("on_change, and nobody has looked at it")
+    assert [entry.name for entry in extract_tb(run.error.__traceback__)] == ["on_change"]
+
+
+def test_a_callback_that_fails_is_none_if_the_program_has_an_exception_handler(played: Played) -> None:
+    async def scenario() -> None:
+        seen: list[object] = []
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: seen.append(context["exception"]))
+        loop.call_later(1, [].pop)
+        await asyncio.sleep(2)
+        assert seen
+
+    assert played(scenario).error is None
 
 
 def test_tasks_left_over_are_a_failure_if_asked(played: Played) -> None:

@@ -273,6 +273,19 @@ async def long():
     assert total == 2
 
 
+async def timed_out():
+    ready = asyncio.Event()
+
+    async def server():
+        raise OSError("no port")
+
+    async def client():
+        await ready.wait()
+
+    async with asyncio.timeout(5):
+        await asyncio.gather(server(), client(), return_exceptions=True)
+
+
 Program = Callable[[], Coroutine[Any, Any, None]]
 PROGRAMS: dict[Program, dict[str, Any]] = {
     late_start: {},
@@ -296,4 +309,5 @@ PROGRAMS: dict[Program, dict[str, Any]] = {
     twenty: {},
     hostile_names: {},
     long: {"max_deviations": 1},
+    timed_out: {},
 }

@@ -123,6 +123,38 @@ def test_lines_of_functions_that_a_step_calls_give_way_if_there_are_many() -> No
     assert shown(replace(step, ran=(outer[0], *deep, outer[1]))) == ["1 outer", "2 outer"]
 
 
+def test_tasks_that_start_others_for_ever_are_counted() -> None:
+    """Whoever starts a column is told all the same, and so is how the test fails."""
+    names = ["main", *(f"job {number}" for number in range(1000)), "column"]
+    jobs = [moment(f"job {number}", 1, starts=(f"job {number + 1}",), end="raises KeyError") for number in range(900)]
+    started = moment("job 950", 1, starts=("column",))
+    moments = [*jobs[:500], started, *jobs[500:], moment("column", 7), moment("main", 2, end="raises AssertionError")]
+    differences = (Difference("column", "goes on late", "", "", 901),)
+    here = Story(tuple(names), tuple(moments), differences)
+    rows = plain(table(Failing(Story(tuple(names), tuple(moments)), here, 901), 40)).split("\n")
+    assert "  job 950 starts column" in rows
+    assert "  main raises AssertionError in 2 line 2" in rows
+    assert len(rows) < 40
+
+
+def test_a_task_fails_where_its_error_is_raised_and_not_where_it_cleans_up() -> None:
+    raised = (Line(Site("/a.py", 3, "main"), "raise it"),)
+    rows = shown(moment("a", 1), moment("main", 3, 9, end="raises KeyError", until=raised), width=30, parting=0)
+    assert "main raises KeyError in 3 r" in rows[-1]
+
+
+def test_all_lines_of_a_callback_are_told() -> None:
+    moments = (moment("a", 1), moment("", 8, 9, what="on_done is called", is_step=False))
+    rows = plain(table(Failing(None, Story(("a",), moments), None), 80)).split("\n")
+    assert rows[2:] == ["  1 line 1", "  on_done is called:", "    8 line 8", "    9 line 9"]
+
+
+def test_siblings_with_long_names_can_be_told_apart() -> None:
+    names = [f"Scheduler.start/background_job#{number}" for number in range(3)]
+    rows = plain(table(Failing(None, Story(tuple(names), tuple(moment(name, 1) for name in names)), None), 80))
+    assert all(f"#{number}" in rows.split("\n")[0] for number in range(3))
+
+
 def test_time_is_told_when_it_moves() -> None:
     rows = shown(moment("main", 1), moment("main", 2, time=3600.0), moment("main", 3, time=3600.0))
     assert rows == ["1 line 1", "after 3600 s:", "2 line 2", "3 line 3"]

@@ -4,6 +4,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
+from .counting import Counting
 from .schedule import quoted
 
 
@@ -67,6 +68,9 @@ class Names:
 
     Until Python 3.13 a task is given its own name only after it was created.
 
+    Args:
+        counting: what is known of names that are new in every run.
+
     Attributes:
         scenario: the actor that is the scenario itself.
         unknown: whoever started what this loop has not made.
@@ -77,7 +81,8 @@ class Names:
 
     unknown: Actor = Actor(None)  # one for all runs: it only stands for a creator, and nothing is written to it
 
-    def __init__(self) -> None:
+    def __init__(self, counting: Counting) -> None:
+        self._counting = counting if counting.forms else None  # mostly there is none, and many tasks are named
         self.scenario: Actor = Actor(None, name="main")
         self.scenario.parts["main"] = 1
         self.siblings: set[str] = set()
@@ -94,16 +99,23 @@ class Names:
     def settle(self) -> None:
         """Name all who have none yet."""
         for actor in self.unnamed:
-            creator = actor.creator or self.unknown
+            creator, stem = actor.creator or self.unknown, actor.stem
+            if self._counting is not None:
+                stem = self._counting(stem)
             if creator is self.scenario or creator is self.unknown:
-                actor.name = self._numbered(self.scenario, actor.stem)
+                actor.name = self._numbered(self.scenario, stem)
             else:
-                actor.name = self._numbered(creator, f"{creator.name}/{actor.stem}")
+                actor.name = self._numbered(creator, f"{creator.name}/{stem}")
             self.actors[actor.name] = actor
         self.unnamed.clear()
 
     def part(self, actor: Actor, kind: str) -> str:
-        """The name of the next thing of this kind that `actor` does: ``client:timer``."""
+        """The name of the next thing of this kind that `actor` does: ``client:timer``.
+
+        A timer that sets the next one, such as a heartbeat: ``client:timer:timer``, ``client:timer:timer#2``.
+        """
+        if self._callbacks:  # what a callback sets that a callback has set: or the name would grow for ever
+            actor = self._callbacks.get(actor.name.rpartition(":")[0], actor)
         return self._numbered(actor, f"{actor.name}:{kind}")
 
     def callback(self, name: str) -> Actor:

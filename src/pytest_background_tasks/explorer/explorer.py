@@ -9,6 +9,7 @@ from typing import Unpack
 
 from ..errors import ExploreError, NotDeterministic, ReplayError
 from ..real_time import real_time
+from .counting import counting_between, counting_in
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
 from .moment import reproduce
@@ -119,14 +120,16 @@ class _Session:
 
     def explore(self) -> Exploration:
         if self._options.replay is not None:
-            return self._replay(self._options.replay)
+            self._options = self._options.with_counting(counting_in(self._options.replay))
+            return self._replay(self._options.replay)  # type: ignore[arg-type]
         while (schedule := self._next()) is not None:
             run = self._play(schedule)
             self._count(run)
             if run.error is not None:
                 return self._failed(run)
             if not schedule:
-                self._check_deterministic(run)
+                if not self._check_deterministic(run):
+                    continue
                 if (again := self._failing_again()) is not None:
                     return self._failed(again, "first")
         self._check_cancel_matches()
@@ -235,9 +238,15 @@ class _Session:
 
     # What cannot be explored.
 
-    def _check_deterministic(self, first: Run) -> None:
+    def _check_deterministic(self, first: Run) -> bool:
+        """Whether it is; if it is but for names that count on, the exploration begins anew without the numbers."""
         second, third = self._play(Schedule()), self._play(Schedule())
         if not _are_equal(second, third):
+            if forms := counting_between(second.trace, third.trace) - self._options.counting.forms:
+                self._options = self._options.with_counting(forms)
+                self._search = Search(self._options, self._seed)
+                self._runs = self._cut = 0
+                return False
             raise _not_deterministic(second.trace, third.trace, "under the same schedule")
         if not _are_equal(first, second):
             raise _not_deterministic(
@@ -245,6 +254,7 @@ class _Session:
                 second.trace,
                 "in its first run as in the next (it left state over outside the scenario; a cache that it filled?)",
             )
+        return True
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel
@@ -281,8 +291,16 @@ def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterminist
         f"the scenario does not do the same {when}. At step {index + 1}:\n"
         f"  once   {_step(first, index)}\n"
         f"  again  {_step(second, index)}\n"
-        f"Usual reasons: a set that is iterated, id(), the wall clock, a cache or counter outside the scenario"
+        f"{_REASONS}"
     )
+
+
+_REASONS = """\
+Usual reasons, and what helps:
+  a set of objects, which goes by their addresses   a dict, or a __hash__ that counts
+  the wall clock                                    asyncio.get_running_loop().time() in its place
+  a cache or counter outside the scenario           to set it back at the beginning\
+"""
 
 
 def _step(trace: Trace, index: int) -> str:

@@ -1,20 +1,28 @@
 """What counts as a failure of a run, and how it is said.
 
-Private name of CPython used here: ``_log_traceback`` of a task, which tells whether anybody has looked at its error.
+Private names of CPython used here: ``_log_traceback`` of a task, which tells whether anybody has looked at its error,
+``_exception`` of a task, and ``_callback`` of a handle.
 """
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
+from traceback import format_exception_only
 from typing import Any
 
 from ..amounts import amount
 from ..errors import Deadlock, LeakedTasks, Livelock
+from ..sites import raising_sites
 from ..waits import wait_of
+from .arrivals import label_of
 from .loop import PlayedLoop
 from .options import Options
 from .tasks import PlayedTask
 
 _BUSIEST = 3  # how many of the busiest tasks are named
+_OFTEN = 20  # who takes one of so many steps is busy
+_PARTS = ("timer", "thread", "call")  # what a task has that is no step of it
+_FAILED = 3  # how many of what has failed before nothing went on
 
 
 def failure_of(loop: PlayedLoop, main: PlayedTask, options: Options) -> BaseException | None:
@@ -31,16 +39,54 @@ def failure_of(loop: PlayedLoop, main: PlayedTask, options: Options) -> BaseExce
 
 
 def _deadlock(loop: PlayedLoop, options: Options) -> Deadlock:
-    return Deadlock(f"nothing can go on:{_waits(loop, options)}")
+    return Deadlock(f"nothing can go on:{_waits(loop, options)}{_failed_before(loop, options)}")
 
 
 def _livelock(loop: PlayedLoop, options: Options) -> Livelock:
     trace = loop.trace()
-    counts = Counter(step.who for step in trace.steps).most_common(_BUSIEST)
-    busiest = ", ".join(f"{trace.shown(who)} ({amount(count, 'step')})" for who, count in counts)
+    counts = Counter(_doer(step.who) for step in trace.steps)
+    named = {who for step in trace.steps if (who := _doer(step.who))[1] or step.got != "call"}
+    # Whoever goes on for ever makes asyncio call much else beside.
+    busy = {who for who in named if counts[who] * _OFTEN >= len(trace.steps)}
+    most = sorted(counts, key=lambda who: (who in busy, counts[who]), reverse=True)[:_BUSIEST]
+    calls = {_doer(timer.who): f", calling {label_of(timer._callback)}" for *_, timer in loop._timers}
+    busiest = [
+        f"{f'{kind}s of ' if kind else ''}{trace.shown(who)} "
+        f"({amount(counts[who, kind], 'step')}{calls.get((who, kind), '') if kind else ''})"
+        for who, kind in most
+    ]
     return Livelock(
-        f"more than max_steps={options.max_steps} steps, and no end\n  busiest: {busiest}{_waits(loop, options)}"
+        f"more than max_steps={options.max_steps} steps, and no end\n"
+        f"  busiest: {', '.join(busiest)}{_waits(loop, options)}{_failed_before(loop, options)}"
     )
+
+
+def _doer(who: str) -> tuple[str, str]:
+    """A task or a callback, and what kind of thing of it: one for all timers of a task, and for those that they set."""
+    kind = ""
+    while (parts := who.rpartition(":"))[0] and (found := parts[2].partition("#")[0]) in _PARTS:
+        who, kind = parts[0], found
+    return who, kind
+
+
+def _failed_before(loop: PlayedLoop, options: Options) -> str:
+    """What has failed, and so may be why others wait."""
+    failed = [
+        f"\n  {who} has failed{''.join(f' at {site}' for site in raising_sites(error, options.is_own)[-1:])}: "
+        f"{format_exception_only(error)[0].splitlines()[0]}"
+        for who, error in _failures(loop)
+    ]
+    more = f"\n  and {len(failed) - _FAILED} more have failed" if len(failed) > _FAILED else ""
+    return "".join(failed[:_FAILED]) + more
+
+
+def _failures(loop: PlayedLoop) -> Iterator[tuple[str, BaseException]]:
+    """The callbacks and the tasks that have raised; to read a task's error so does not count as having looked."""
+    shown = loop.trace().shown
+    yield from loop.failed_callbacks
+    for task in loop.tasks:
+        if task.done() and (error := task._exception) is not None:
+            yield shown(task.actor.name), error  # type: ignore[attr-defined]
 
 
 def _leak(loop: PlayedLoop, options: Options) -> LeakedTasks | None:
@@ -63,7 +109,7 @@ def _waits(loop: PlayedLoop, options: Options) -> str:
 
 
 def _unnoticed(loop: PlayedLoop) -> BaseException | None:
-    """The error of the first task that failed and that nobody has looked at."""
+    """The error of the first task, or else the first callback, that failed and that nobody has looked at."""
     for task in loop.tasks:
         if task.done() and task._log_traceback:
             error = task.exception()
@@ -73,4 +119,9 @@ def _unnoticed(loop: PlayedLoop) -> BaseException | None:
             assert error is not None, "nobody has looked at it, so it is there"
             error.add_note(f"in the background task {name}, {created}and nobody has looked at it")
             return error
+    if loop.failed_callbacks:
+        name, error = loop.failed_callbacks[0]
+        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # without the loop's own frame
+        error.add_note(f"in the callback {name}, and nobody has looked at it")
+        return error
     return None

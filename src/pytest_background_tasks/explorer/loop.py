@@ -59,12 +59,14 @@ class PlayedLoop(UnplayableCalls):
         is_stuck: nothing could go on.
         is_endless: it took more steps than may be.
         has_generators: an asynchronous generator was started.
+        failed_callbacks: those that have raised unseen, by what they are called in a trace, each with its error.
     """
 
     watches_itself = True
     is_stuck: bool = False
     is_endless: bool = False
     has_generators: bool = False
+    failed_callbacks: tuple[tuple[str, BaseException], ...] = ()
     _playing: PlayedTask | None = None
     _is_last: bool = False  # the iteration behind the one in which the scenario has ended, as with asyncio.run
     _ready: deque[Any]
@@ -77,7 +79,7 @@ class PlayedLoop(UnplayableCalls):
         self._helper = helper
         self._is_own = options.is_own
         self._home = threading.get_ident()
-        self._names = Names()
+        self._names = Names(options.counting)
         # What each batch of handles is judged by: read at once, since there are many.
         self._judging = (options.arrivals, "any" in options.arrivals, options.is_own, self._names.scenario)
         self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
@@ -339,12 +341,20 @@ class PlayedLoop(UnplayableCalls):
             except (SystemExit, KeyboardInterrupt):
                 raise
             except BaseException as error:  # as a handle's own _run, which costs a call more
-                message = f"Exception in callback {label_of(callback)}"
-                self.call_exception_handler({"message": message, "exception": error, "handle": handle})
+                self._callback_failed(handle, error)
             before, waiting = waiting, len(ready)
             record((who, number, got, now, kind, entry, waiting - before, None))
         if len(self._rows) >= self._options.max_steps:
             self.is_endless = self._stopping = True
+
+    def _callback_failed(self, handle: Any, error: BaseException) -> None:
+        label = label_of(handle._callback)
+        context = {"message": f"Exception in callback {label}", "exception": error, "handle": handle}
+        if self.get_exception_handler() is not None:
+            self.call_exception_handler(context)
+        else:  # what nobody has looked at is a failure of the run, so nobody else need hear of it
+            self.failed_callbacks += ((label, error),)
+            self.default_exception_handler(context)
 
     # Who runs.
 

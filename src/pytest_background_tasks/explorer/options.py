@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from ..errors import ReplayError
 from ..own import OwnCode
+from .counting import Counting
 from .exploration import FAULTS
 from .schedule import Schedule
 from .trace import KINDS
@@ -66,6 +67,7 @@ class Options:
     must_cancel: bool = True
     passes_through: tuple[type[BaseException], ...] = ()
     is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
+    counting: Counting = field(default_factory=Counting, init=False)
 
     def __post_init__(self) -> None:
         for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("samples", 0)):
@@ -82,8 +84,14 @@ class Options:
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Options":
         """The options that a user wrote as keyword arguments."""
-        check_names(options, [each.name for each in fields(cls)])
+        check_names(options, [each.name for each in fields(cls) if each.init])
         return cls(**options)
+
+    def with_counting(self, forms: Iterable[str]) -> "Options":
+        """The same, with these forms of names beside those that are known."""
+        options = copy.copy(self)
+        object.__setattr__(options, "counting", Counting({*self.counting.forms, *forms}))  # frozen
+        return options
 
     @property
     def errors(self) -> Mapping[str, Error]:
@@ -116,10 +124,11 @@ class Options:
         """
         if isinstance(self.cancel, bool):
             return self.cancel and is_started_by_scenario
-        names = (name, name.rpartition("/")[2], function, function.rpartition(".")[2])
+        names = (name.rpartition("/")[2], function, function.rpartition(".")[2])
         for target in self.cancel:
             if isinstance(target, str):
-                if any(fnmatchcase(each, target) for each in names):
+                # "client*" means clients, and not what they start: nobody outside may know of that.
+                if ("/" in target and fnmatchcase(name, target)) or any(fnmatchcase(each, target) for each in names):
                     return True
             elif inspect.unwrap(target).__code__ is code:
                 return True

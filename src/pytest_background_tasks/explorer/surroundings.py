@@ -2,7 +2,7 @@
 
 ``random`` (and numpy's) starts from the same state in every run. ``as_completed`` starts coroutines in the order in
 which they were given: asyncio itself goes by the address. An awaited `AsyncMock` suspends for a step, as a real call
-would. What anyio sends to threads goes through the loop.
+would. What anyio sends to threads goes through the loop, and it cancels and wakes in order.
 
 Private names of CPython used here: ``__sleep0`` of asyncio.tasks, and ``_execute_mock_call`` of an AsyncMock.
 """
@@ -49,9 +49,11 @@ class Surroundings:
         if mock := sys.modules.get("unittest.mock"):
             enter(_replaced(mock.AsyncMockMixin, "_execute_mock_call", _suspending(mock)))
         if "anyio" in sys.modules:
-            from .anyio import threads_through_loop
+            from .anyio import MODULES, SetInOrder, threads_through_loop
 
             enter(threads_through_loop())
+            for module in MODULES:
+                enter(_replaced(module, "set", SetInOrder))
         self.refresh = _same_randomness()
         self._is_silent = False
         return self

@@ -13,7 +13,8 @@ from dataclasses import replace
 from types import FrameType
 from typing import Any
 
-from ..sites import Site, definition, raising_sites, site_in, waiting_sites
+from ..own import package_of
+from ..sites import Site, await_chain, definition, raising_sites, site_in, waiting_sites
 from ..waits import wait_of
 from .arrivals import stepping_task
 from .lines import Recorder
@@ -51,7 +52,8 @@ class TellingLoop(PlayedLoop):
                 super()._run_handles(1, entry)
             if len(self._rows) > before:
                 until, waits_for, end = ((), "", "") if task is None else self._outcome(task)
-                told = Told(at, until, waits_for, end, waker, self._recorder.lines)
+                through = () if task is None or task.done() else _through(task.get_coro(), self._is_own)
+                told = Told(at, until, waits_for, end, waker, self._recorder.lines, through)
                 self._rows[-1] = (*self._rows[-1][:-1], told)
 
     def trace(self) -> Trace:
@@ -87,6 +89,12 @@ def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
     if code is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
         return (definition(code),)
     return tuple(site for site in waiting_sites(coroutine, is_own) if is_own[site.file])
+
+
+def _through(coroutine: Any, is_own: Any) -> tuple[str, ...]:
+    """The packages of others in whose functions a coroutine waits."""
+    files = (frame.f_code.co_filename for frame in await_chain(coroutine))
+    return tuple(dict.fromkeys(package for file in files if not is_own[file] and (package := package_of(file))))
 
 
 def _calling(frame: FrameType | None, is_own: Any) -> Site | None:

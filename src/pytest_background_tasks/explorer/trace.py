@@ -46,6 +46,7 @@ class Told(NamedTuple):
         end: ``returns``, ``raises KeyError`` or ``is cancelled``; empty if it has not ended.
         woken_by: index of the step that made this one ready, or None if that was nobody's step.
         ran: the lines of the project's own code that were run, in order.
+        through: the packages of others in whose functions it then waits.
     """
 
     at: tuple[Site, ...]
@@ -54,6 +55,7 @@ class Told(NamedTuple):
     end: str
     woken_by: int | None
     ran: tuple[Ran, ...] = ()
+    through: tuple[str, ...] = ()
 
 
 class Step(NamedTuple):

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
 
-class Setting(NamedTuple):
+class Setting:
     """One option: how it is read from a text, an example of one, and what it does."""
 
-    name: str
-    read: Callable[[str], Any]
-    example: str
-    help: str
+    def __init__(self, name: str, read: Callable[[str], Any], example: str, help: str) -> None:  # noqa: A002
+        self.name, self.read, self.example, self.help = name, read, example, help
 
     @property
     def ini(self) -> str:

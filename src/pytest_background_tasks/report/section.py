@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ..errors import Deadlock, LeakedTasks, Livelock
 from ..explorer.exploration import Exploration, Failure
 from ..sites import shown_file
-from .sentences import conditions
+from .sentences import conditions, libraries_of
 from .side_by_side import side_by_side
 from .story import Difference, Failing, failing
 from .table import file_of, table
@@ -30,6 +30,7 @@ def section(exploration: Exploration, replay: str, width: int) -> list[Row]:
     told = failing(failure)
     paragraphs: list[list[Row]] = [
         *(_deviating(failure, told, width) if failure.schedule else _usual(failure, told, width)),
+        *_libraries(failure, width),
         [row for line in f"{_found(failure)}; verdict: failed.".split("\n") for row in _text(line, width)],
         [(Span(f"replay:  {replay}"),)],
     ]
@@ -47,7 +48,7 @@ def _found(failure: Failure) -> str:
 
 def _usual(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
     yield _text(_USUAL, width)
-    if isinstance(failure.error, Deadlock | Livelock | LeakedTasks):  # of which no traceback tells
+    if isinstance(failure.error, Deadlock | Livelock | LeakedTasks | TimeoutError):  # no traceback tells of the others
         yield _table(told, width)
 
 
@@ -65,6 +66,15 @@ def _deviating(failure: Failure, told: Failing, width: int) -> Iterator[list[Row
             row
             for line in paragraph.split("\n")
             for row in ([(Span(line),)] if line.startswith(" ") else _text(line, width))
+        ]
+
+
+def _libraries(failure: Failure, width: int) -> Iterator[list[Row]]:
+    """How to see the lines of the libraries in which somebody who matters waits."""
+    if packages := libraries_of(failure):
+        yield [
+            *_text(f"Lines of {' and '.join(packages)} are not shown. To see them, add to the replay line:", width),
+            (Span(f'    -o "background_tasks_packages={" ".join(packages)}"'),),
         ]
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..errors import Deadlock, Livelock
+from ..explorer.exploration import Failure
 from ..explorer.schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
 from ..explorer.trace import KINDS, Step, Trace
 from ..sites import Site, shown_file
-from .source import statements
+from .source import statement, statements
 
 _OUTSIDE = {
     "start": "a task that the test starts: in life a request, a client, a job",
@@ -91,9 +93,20 @@ def _wait_before(deviation: Deviation, trace: Trace) -> Site | None:
     for step in trace.steps:
         if (step.who, step.number) == key and step.got != "call" and step.told is not None and step.told.until:
             # The line that says most is the one above the helpers that do nothing but wait.
-            lines = statements(step.told)
-            return lines[-1].site if lines else step.told.until[-1]
+            until = {(site.file, statement(site.file, site.line).line) for site in step.told.until}
+            lines = [line.site for line in statements(step.told) if (line.site.file, line.site.line) in until]
+            return lines[-1] if lines else step.told.until[-1]
     return None
+
+
+def libraries_of(failure: Failure) -> list[str]:
+    """The packages of others in which a task waits where something is different, or still waits at the end."""
+    before = {(canonical(each.task), each.step - 1) for each in failure.schedule}
+    steps = [step for step in failure.trace.steps if step.got != "call" and step.told is not None]
+    last = {step.who: step for step in steps} if isinstance(failure.error, Deadlock | Livelock) else {}
+    waits = [*(step for step in steps if (step.who, step.number) in before), *last.values()]
+    packages = dict.fromkeys(package for step in waits if step.told for package in step.told.through)
+    return [package for package in packages if package != "anyio" or len(packages) == 1]  # what others wait by
 
 
 def conditions(schedule: Schedule, trace: Trace, arrivals: frozenset[str]) -> Iterator[str]:

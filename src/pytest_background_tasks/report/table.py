@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 from ..amounts import amount
 from .focus import columns_of, does_something, in_order, until_the_end
-from .source import Line, in_short
+from .source import Line, in_short, statement
 from .story import Failing, Moment, Story, gets_of, wait_of
-from .text import Row, Span, Tone, cut, fitted, harmless, width_of
+from .text import Row, Span, Tone, cut_inside, fitted, harmless, width_of
 
 _LEAST = 22  # cells for a column, on average
 _NARROW = 16  # cells of a column that gives way to the last one, which nothing can run on over
@@ -25,6 +25,7 @@ _SHORT = 32  # rows up to which a story is shown whole
 _AROUND = 3  # steps that are kept where the orders part, and at the end of a long story
 _NEW = 20  # steps that are kept because the task does for the first time what it does there
 _CALLBACKS = 10  # that are no timers: up to so many are told one by one
+_PASSING = 5  # of the tasks without a column, so many of the first and of the last starts and failures are told
 _NAME = 32  # cells of a task's name
 _NAMED = 3  # tasks named before "and 5 more"
 
@@ -43,7 +44,7 @@ def table(failing: Failing, width: int) -> list[Row]:
     entries = list(_Telling(failing, columns).entries())
     starts = _starts(columns, entries, width)
     header = [
-        _row([_Piece(start, name_of(lane), "name") for start, lane in zip(starts, columns, strict=True)], width),
+        _row(_headings(starts, columns, width), width),
         _row([_Piece(start, "-" * (_NARROW - 1), "aside") for start in starts], width),
     ]
     rows = header if columns else []
@@ -60,7 +61,7 @@ def room_for_columns(width: int) -> int:
 
 def name_of(lane: str) -> str:
     """A task's name, of a length that leaves room for something beside it."""
-    return cut(harmless(lane), _NAME)
+    return cut_inside(harmless(lane), _NAME)
 
 
 def file_of(story: Story) -> str:
@@ -115,6 +116,15 @@ class _Piece(NamedTuple):
     tone: Tone
 
 
+def _headings(starts: list[int], columns: list[str], width: int) -> list[_Piece]:
+    """The names over the columns. Of one that is too long both ends are kept: siblings differ in their last letter."""
+    ends = [start - 1 for start in starts[1:]] + [width]
+    return [
+        _Piece(start, cut_inside(name_of(lane), max(end - start, 1)), "name")
+        for start, end, lane in zip(starts, ends, columns, strict=False)
+    ]
+
+
 def _row(pieces: list[_Piece], width: int) -> Row:
     """Texts that begin at given cells; each ends before the next one begins."""
     spans: list[Span] = []
@@ -142,6 +152,7 @@ class _Telling:
         self._file = file_of(self._story)
         callbacks = [moment for moment in self._story.moments if moment.ran and not moment.lane]
         self._tells_callbacks = len(callbacks) <= _CALLBACKS
+        self._passing = self._told_in_passing()
         numbers = (line.site.line for moment in self._story.moments for line in moment.ran)
         self._digits = len(str(max(numbers, default=0)))
 
@@ -172,7 +183,7 @@ class _Telling:
                         self._columns.index(moment.lane), f"({len(again[index])} more of these{until})", "aside"
                     )
             elif moment.lane not in self._columns:
-                yield from self._in_passing(moment, woken.get(index, ""), others)
+                yield from self._in_passing(index, moment, woken.get(index, ""), others)
             elif does_something(moment) and index not in repeats:
                 folded[moment.lane] += 1
         yield from _counted(folded)
@@ -258,21 +269,47 @@ class _Telling:
         start = self._failing.parting or 0
         return {each.woken_by: each.lane for each in shown.values() if each.woken_by and each.woken_by >= start}
 
-    def _in_passing(self, moment: Moment, woken: str, others: Counter[str]) -> Iterator[_Entry]:
+    def _told_in_passing(self) -> set[int]:
+        """The starts and failures of tasks without a column that are told: all that start a column, few if many."""
+        others = [
+            (index, moment)
+            for index, moment in enumerate(self._story.moments)
+            if moment.lane and moment.lane not in self._columns
+        ]
+        kinds = [
+            [index for index, moment in others if moment.starts],
+            [index for index, moment in others if moment.fails],
+        ]
+        few = {index for kind in kinds for index in (*kind[:_PASSING], *kind[-_PASSING:])}
+        return few | {index for index, moment in others if set(moment.starts) & set(self._columns)}
+
+    def _in_passing(self, index: int, moment: Moment, woken: str, others: Counter[str]) -> Iterator[_Entry]:
         """What a task without a column does: whom it starts or wakes, how it fails; the rest is only counted."""
-        if moment.starts and moment.lane:
+        is_told = index in self._passing
+        if moment.starts and is_told:
             names = sorted(moment.starts, key=lambda lane: self._lanes.index(lane) if lane in self._lanes else 0)
             yield _Entry(None, f"{name_of(moment.lane)} starts {_listed([name_of(lane) for lane in names])}", "aside")
-        elif moment.fails:
-            where = "".join(f" in {self._line(line).strip()}" for line in moment.ran[-1:])
+        elif moment.fails and (is_told or not moment.lane):
+            where = "".join(f" in {self._line(line).strip()}" for line in _failing_lines(moment))
             yield _Entry(None, f"{name_of(moment.lane)} {moment.end}{where}", "fails")
         elif woken and moment.lane and moment.ran:
             at = f"at {numbers_of(moment.ran, self._file)}"
             yield _Entry(None, f"{name_of(moment.lane)}, {at}, wakes {name_of(woken)}", "aside")
         elif moment.ran and not moment.lane and self._tells_callbacks:
-            yield _Entry(None, f"{moment.what.rpartition('<locals>.')[2]}: {self._line(moment.ran[0]).strip()}")
+            yield from self._called(moment)
         elif does_something(moment):
             others[moment.lane or "callbacks"] += 1
+
+    def _called(self, moment: Moment) -> Iterator[_Entry]:
+        """A callback, in one row if it runs one line."""
+        what = f"{moment.what.rpartition('<locals>.')[2]}:"
+        lines = in_short(moment.ran, self._file)
+        if len(lines) == 1:
+            yield _Entry(None, f"{what} {self._line(*lines[0]).strip()}")
+            return
+        yield _Entry(None, what)
+        for line, indent in lines:
+            yield _Entry(None, f"  {self._line(line, indent)}")
 
     def _parting(self, usual: Story, index: int) -> str:
         moment = next((each for each in usual.moments[index:] if each.is_step or each.what == "its timer fires"), None)
@@ -282,6 +319,15 @@ class _Telling:
         lines = [line for line, _ in in_short(moment.ran, self._file) if line is not None]
         where = "".join(f", at {number_of(line, self._file)}" for line in lines[:1])
         return f"-- usually {who} {moment.what.removeprefix('its ')} here{where} --"
+
+
+def _failing_lines(moment: Moment) -> tuple[Line, ...]:
+    """Where a moment's error was raised; what ran last may be a clean-up."""
+    if not (moment.until and moment.end.startswith("raises ")):
+        return moment.ran[-1:]
+    raising = moment.until[-1]
+    found = statement(raising.site.file, raising.site.line)
+    return (Line(raising.site._replace(line=found.line), found.text or raising.text),)
 
 
 def _counted(counts: Counter[str], before: str = "… ") -> Iterator[_Entry]:

@@ -63,6 +63,20 @@ def cut(text: str, width: int) -> str:
     return text[:kept] + "…" if width > 0 else ""
 
 
+def cut_inside(text: str, width: int) -> str:
+    """`text` in at most so many cells, of which both ends are kept.
+
+    >>> cut_inside("connection/worker#12", 12)
+    'conne…ker#12'
+    """
+    if width_of(text) <= width or width < 1:
+        return cut(text, width)
+    head = cut(text, (width + 1) // 2)
+    ends = accumulate(map(_cells, reversed(text)))
+    kept = sum(end <= width - width_of(head) for end in ends)
+    return head + text[len(text) - kept :]
+
+
 def filled(text: str, width: int) -> list[str]:
     """`text` in rows of at most so many cells, broken between words only.
 
