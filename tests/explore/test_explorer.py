@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -143,7 +144,8 @@ def test_no_deviations_at_all_is_asyncios_own_order_only() -> None:
 
 def test_time_may_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
-    monkeypatch.setattr("pytest_background_tasks.explorer.explorer.monotonic", lambda: next(clock))
+    real_time = SimpleNamespace(monotonic=lambda: next(clock))
+    monkeypatch.setattr("pytest_background_tasks.explorer.explorer.real_time", real_time)
     exploration = Explorer(max_seconds=5).explore(two_clients)
     assert (exploration.verdict, exploration.runs) == ("truncated", 4)
     assert exploration.seconds == 6
