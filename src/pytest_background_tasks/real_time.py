@@ -1,16 +1,10 @@
-"""The real clock, whatever a test makes of time.
-
-freezegun replaces ``monotonic`` wherever a module has it, so no module here has. Loaded when pytest starts, before
-anything can be frozen.
-"""
+"""The real clock, whatever a test makes of time. Loaded when pytest starts, before anything can be frozen."""
 
 import time
-from collections.abc import Callable
-from typing import NamedTuple
+
+_clock = (time.monotonic,)  # freezegun replaces it wherever it is an attribute of a module
 
 
-class _RealTime(NamedTuple):
-    monotonic: Callable[[], float]
-
-
-real_time = _RealTime(time.monotonic)
+def monotonic() -> float:
+    """As `time.monotonic`, in seconds."""
+    return _clock[0]()

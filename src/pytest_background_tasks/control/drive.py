@@ -9,9 +9,9 @@ import threading
 from collections.abc import Iterable
 from contextlib import nullcontext
 
+from .. import real_time
 from ..capture.held import HeldTask
 from ..capture.trio import running_loop
-from ..real_time import real_time
 from .lull import alarm
 from .nested import inside, no_running_loop
 from .run import Run

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from ..real_time import real_time
+from .. import real_time
 
 Select: TypeAlias = Callable[[float | None], list[Any]]
 """Waits for at most so many seconds (None: without end) and answers with the events that came."""

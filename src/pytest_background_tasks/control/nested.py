@@ -20,8 +20,8 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, TypeAlias
 
+from .. import real_time
 from ..patching import replaced
-from ..real_time import real_time
 from .lull import alarm
 
 

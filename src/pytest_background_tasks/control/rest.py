@@ -9,8 +9,8 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TypeAlias
 
+from .. import real_time
 from ..capture.trio import running_loop
-from ..real_time import real_time
 from ..sites import await_chain
 from .elsewhere import driven, on_loop_async, on_loop_sync
 from .lull import has_lulls

@@ -17,10 +17,10 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
+from .. import real_time
 from ..capture.capture import Capture
 from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
-from ..real_time import real_time
 from .deadlock import Deadlock
 from .lull import Lull, Select, has_lulls, watches_itself
 from .outside import reasons_to_wait

@@ -2,7 +2,7 @@
 
 from typing import Final, TypeAlias
 
-from ..real_time import real_time
+from .. import real_time
 
 
 class _Default:

@@ -22,7 +22,7 @@ from collections.abc import Collection
 from selectors import EVENT_WRITE, SelectorKey
 from typing import Any
 
-from ..real_time import real_time
+from .. import real_time
 from ..sites import await_chain
 from .lull import Lull, has_lulls
 from .outside import is_listening, registered, socket_of

@@ -7,8 +7,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Unpack
 
+from .. import real_time
 from ..errors import ExploreError, NotDeterministic, ReplayError
-from ..real_time import real_time
 from .counting import counting_between, counting_in
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
