@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import pytest_background_tasks
+from pytest_background_tasks.syntax import syntax_tree
 
 ROOT = Path(pytest_background_tasks.__file__).parent
 MODULES = {
@@ -20,7 +21,9 @@ def imports(path: Path) -> set[str]:
     """The names of all modules that `path` imports, absolute; ours without the package's name."""
     package = ["pytest_background_tasks", *path.relative_to(ROOT).parent.parts]
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    tree = syntax_tree(path.read_text())
+    assert tree is not None
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):

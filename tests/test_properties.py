@@ -1,7 +1,8 @@
 """What holds for every program: held tasks that are run behave as if nobody had held them."""
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,13 @@ from hypothesis import strategies as st
 
 from pytest_background_tasks import BackgroundTasks
 from pytest_background_tasks.own import OwnCode
+
+
+@pytest.fixture(autouse=True)
+def nothing_left() -> Iterator[None]:
+    """The failed tasks of these programs are found here and now, not while another test parses (see `syntax`)."""
+    yield
+    gc.collect()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,10 @@ class Kind:
     """
 
     def __init__(self, default: str, off: str, more: tuple[str, ...], what: str) -> None:
-        self.default, self.off, self.modes, self.what = default, off, (off, *more), what
+        self.default: str = default
+        self.off: str = off
+        self.modes: tuple[str, ...] = (off, *more)
+        self.what: str = what
 
 
 _MORE = ("warn", "error")

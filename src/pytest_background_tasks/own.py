@@ -94,12 +94,12 @@ def _path_below_others(path: Path) -> Path | None:
 
 
 def package_of(filename: str) -> str:
-    """The import name of the other people's package that a file of code belongs to; empty if that is none.
+    """The import name of the other people's package that a file of code belongs to; empty if that is none, or ours.
 
     >>> package_of("/srv/.venv/lib/python3.12/site-packages/async_lru/__init__.py")
     'async_lru'
     """
-    below = _path_below_others(Path(filename))
+    below = None if filename.startswith(_THIS_PACKAGE) else _path_below_others(Path(filename))
     return "" if below is None else below.with_suffix("").parts[0]
 
 

@@ -18,7 +18,10 @@ class Setting:
     """One option: how it is read from a text, an example of one, and what it does."""
 
     def __init__(self, name: str, read: Callable[[str], Any], example: str, help: str) -> None:  # noqa: A002
-        self.name, self.read, self.example, self.help = name, read, example, help
+        self.name: str = name
+        self.read: Callable[[str], Any] = read
+        self.example: str = example
+        self.help: str = help
 
     @property
     def ini(self) -> str:
