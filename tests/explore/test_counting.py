@@ -16,6 +16,11 @@ def trace(*names: str) -> Trace:
         ("pool-3-worker", "pool-4-worker", {"pool-<n>-worker"}),
         ("main/worker9:timer#3", "main/worker10:timer#3", {"worker<n>"}),
         ('"request 1b4e28ba-2fa1-11d2"', '"request 6fa459ea-ee8a-3ca4"', {'"request <n>"'}),
+        (
+            "request 0f3a1111-a123-4abc-8abc-012345678901",
+            "request 1f3a2222-a987-4def-9def-112345678901",  # both have a group of an a and digits
+            {"request <n>"},
+        ),
         ("1b4e28ba-2fa1-11d2", "6fa459ea-ee8a-3ca4", set()),  # nothing is left to know it by
         ("get", "get-2", set()),
         ("reader", "writer", set()),

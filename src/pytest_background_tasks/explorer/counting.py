@@ -10,6 +10,7 @@ from .schedule import Schedule
 from .trace import Trace
 
 _BLANK = "<n>"
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _WORD = re.compile(r"[^\W_]+")
 _NUMBERED = re.compile(r"([^\W\d_]*)\d+")
 _BLANKS = re.compile(rf"{_BLANK}(?:[\W_]+{_BLANK})+")
@@ -53,6 +54,7 @@ def _parts(name: str) -> list[str]:
 
 def _form(one: str, other: str) -> Iterator[str]:
     """What two names have in common, if that is anything to know them by."""
+    one, other = _UUID.sub(_BLANK, one), _UUID.sub(_BLANK, other)  # parts of two may begin with the same letters
     if _WORD.sub("", one) != _WORD.sub("", other):
         return
     words = iter(_WORD.findall(other))
