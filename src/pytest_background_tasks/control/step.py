@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from ..capture.held import HeldTask, runs_elsewhere
-from ..capture.trio import running_loop
 from ..errors import BackgroundTasksDeadlock, BackgroundTasksError, BackgroundTasksTimeout
 from ..own import OwnCode
 from .brake import Brake
@@ -91,7 +90,7 @@ class Stepper:
 
     async def _ready(self, task: HeldTask, brake: Brake, timeout: float | None) -> None:
         __tracebackhide__ = True
-        loop: Any = running_loop()
+        loop: Any = asyncio.get_running_loop()
         ready: asyncio.Future[None] = loop.create_future()
 
         def end(error: Callable[[], Exception] | None = None) -> None:

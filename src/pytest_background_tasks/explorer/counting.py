@@ -66,6 +66,7 @@ def _form(one: str, other: str) -> Iterator[str]:
 def _word(one: str, other: str) -> str:
     if one == other:
         return one
-    numbered = _NUMBERED.fullmatch(one), _NUMBERED.fullmatch(other)
-    same = all(numbered) and numbered[0][1] == numbered[1][1]  # type: ignore[index]
-    return f"{numbered[0][1]}{_BLANK}" if same else _BLANK  # type: ignore[index]
+    numbered, counterpart = _NUMBERED.fullmatch(one), _NUMBERED.fullmatch(other)
+    if numbered and counterpart and numbered[1] == counterpart[1]:
+        return f"{numbered[1]}{_BLANK}"
+    return _BLANK

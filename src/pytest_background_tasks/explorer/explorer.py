@@ -119,9 +119,10 @@ class _Session:
         self._passing: list[Schedule] = []
 
     def explore(self) -> Exploration:
-        if self._options.replay is not None:
-            self._options = self._options.with_counting(counting_in(self._options.replay))
-            return self._replay(self._options.replay)  # type: ignore[arg-type]
+        replay = self._options.replay
+        if replay is not None:
+            self._options = self._options.with_counting(counting_in(replay))
+            return self._replay(replay)
         while (schedule := self._next()) is not None:
             run = self._play(schedule)
             self._count(run)

@@ -6,7 +6,7 @@ Private names of CPython used here: ``_log_traceback`` of a task, which tells wh
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from traceback import format_exception_only
 from typing import Any
 
@@ -71,22 +71,23 @@ def _doer(who: str) -> tuple[str, str]:
 
 def _failed_before(loop: PlayedLoop, options: Options) -> str:
     """What has failed, and so may be why others wait."""
-    failed = [
+    failed = list(_failures(loop))
+    lines = [
         f"\n  {who} has failed{''.join(f' at {site}' for site in raising_sites(error, options.is_own)[-1:])}: "
         f"{format_exception_only(error)[0].splitlines()[0]}"
-        for who, error in _failures(loop)
+        for who, error in failed[:_FAILED]
     ]
     more = f"\n  and {len(failed) - _FAILED} more have failed" if len(failed) > _FAILED else ""
-    return "".join(failed[:_FAILED]) + more
+    return "".join(lines) + more
 
 
 def _failures(loop: PlayedLoop) -> Iterator[tuple[str, BaseException]]:
     """The callbacks and the tasks that have raised; to read a task's error so does not count as having looked."""
-    shown = loop.trace().shown
+    named = _naming(loop)
     yield from loop.failed_callbacks
     for task in loop.tasks:
         if task.done() and (error := task._exception) is not None:
-            yield shown(task.actor.name), error  # type: ignore[attr-defined]
+            yield named(task), error
 
 
 def _leak(loop: PlayedLoop, options: Options) -> LeakedTasks | None:
@@ -94,12 +95,14 @@ def _leak(loop: PlayedLoop, options: Options) -> LeakedTasks | None:
     return LeakedTasks(f"the scenario has ended, and tasks are pending:{waits}") if waits else None
 
 
-def _waits(loop: PlayedLoop, options: Options) -> str:
+def _naming(loop: PlayedLoop) -> Callable[[Any], str]:
+    """Gives the name of each task as a reader wants it."""
     shown = loop.trace().shown
+    return lambda task: shown(task.actor.name)
 
-    def named(task: Any) -> str:
-        return shown(task.actor.name)
 
+def _waits(loop: PlayedLoop, options: Options) -> str:
+    named = _naming(loop)
     lines = []
     for task in loop.tasks:
         if not task.done():
@@ -113,7 +116,7 @@ def _unnoticed(loop: PlayedLoop) -> BaseException | None:
     for task in loop.tasks:
         if task.done() and task._log_traceback:
             error = task.exception()
-            name = loop.trace().shown(task.actor.name)  # type: ignore[attr-defined]
+            name = _naming(loop)(task)
             site = getattr(task, "created_at", None)
             created = f"created at {site}, " if site else ""
             assert error is not None, "nobody has looked at it, so it is there"

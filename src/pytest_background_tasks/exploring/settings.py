@@ -17,7 +17,7 @@ import pytest
 class Setting:
     """One option: how it is read from a text, an example of one, and what it does."""
 
-    def __init__(self, name: str, read: Callable[[str], Any], example: str, help: str) -> None:  # noqa: A002
+    def __init__(self, name: str, read: Callable[[str], Any], example: str, help: str) -> None:  # noqa: A002  # pytest's word
         self.name: str = name
         self.read: Callable[[str], Any] = read
         self.example: str = example
