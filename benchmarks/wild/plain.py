@@ -11,6 +11,7 @@ from async_lru import alru_cache
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
 from test_found import Backend, Connector, Database
+from together import Together
 
 
 async def aiohttp():
@@ -35,17 +36,12 @@ async def aiohttp():
 
 
 async def async_lru():
-    running = most = 0
+    loads = Together()
 
     @alru_cache
     async def load(key):
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        try:
+        with loads:
             await asyncio.sleep(0.1)
-        finally:
-            running -= 1
 
     a = asyncio.create_task(load("key"))
     await asyncio.sleep(0.01)
@@ -55,7 +51,7 @@ async def async_lru():
     await asyncio.sleep(0.01)
     c = asyncio.create_task(load("key"))
     await asyncio.gather(a, b, c, return_exceptions=True)
-    print(f"async-lru: {most} loads of one key at once")
+    print(f"async-lru: {loads.most} loads of one key at once")
 
 
 async def sqlalchemy():

@@ -13,6 +13,7 @@ from aiohttp.client_reqrep import ConnectionKey
 from async_lru import alru_cache
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only, greenlet_spawn
+from together import Together
 
 from pytest_background_tasks import explore
 
@@ -67,17 +68,12 @@ async def test_aiohttp_nobody_waits_while_the_only_connection_is_free():
 
 @explore(cancel="a")
 async def test_async_lru_a_key_is_loaded_once_at_a_time():
-    running = most = 0
+    loads = Together()
 
     @alru_cache
     async def load(key):
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        try:
+        with loads:
             await asyncio.sleep(0.1)
-        finally:
-            running -= 1
 
     async def client(delay):
         await asyncio.sleep(delay)
@@ -85,7 +81,7 @@ async def test_async_lru_a_key_is_loaded_once_at_a_time():
 
     tasks = [asyncio.create_task(client(delay), name=name) for name, delay in zip("abc", (0, 0.09, 0.1), strict=True)]
     await asyncio.gather(*tasks, return_exceptions=True)
-    assert most == 1
+    assert loads.most == 1
 
 
 # SQLAlchemy: nobody waits for a connection that nobody has.

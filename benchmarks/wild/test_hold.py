@@ -10,28 +10,24 @@ from aiolimiter import AsyncLimiter
 from psycopg.pq import TransactionStatus
 from psycopg_pool import AsyncConnectionPool
 from redis.asyncio.connection import AbstractConnection, BlockingConnectionPool
+from together import Together
 
 from pytest_background_tasks import explore
 
 
 async def one_at_a_time(enter):
     """Three clients, of which one may be cancelled; then a fourth, who must get in."""
-    inside = most = 0
+    inside = Together()
 
     async def client():
-        nonlocal inside, most
         async with enter():
-            inside += 1
-            most = max(most, inside)
-            try:
+            with inside:
                 await asyncio.sleep(0.01)
-            finally:
-                inside -= 1
 
     tasks = [asyncio.create_task(client(), name=name) for name in "abc"]
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
     assert not [each for each in outcomes if isinstance(each, Exception)]
-    assert most == 1
+    assert inside.most == 1
     async with asyncio.timeout(5):
         await client()
 

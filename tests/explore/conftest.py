@@ -1,5 +1,6 @@
 """What the tests of the engine share."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,6 +32,17 @@ def played() -> Played:
             return play(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
 
     return play_once
+
+
+def beat() -> None:
+    """Set itself again and again, a second later each time."""
+    asyncio.get_running_loop().call_later(1, beat)
+
+
+@pytest.fixture(scope="session")
+def heartbeat() -> Callable[[], None]:
+    """A callback that sets itself for ever, called ``beat``."""
+    return beat
 
 
 @pytest.fixture(scope="session")

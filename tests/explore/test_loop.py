@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pytest_background_tasks import Late, Schedule, Told
 
-Played = Any  # the fixture
+Played = Heartbeat = Any  # the fixtures
 
 
 class InOrderTimer(asyncio.TimerHandle):
@@ -438,17 +438,12 @@ def test_a_name_of_its_own_comes_first(played: Played) -> None:
     assert not run.unused
 
 
-def test_the_name_of_a_timer_that_sets_the_next_one_does_not_grow(played: Played) -> None:
+def test_the_name_of_a_timer_that_sets_the_next_one_does_not_grow(played: Played, heartbeat: Heartbeat) -> None:
     """A heartbeat of a thousand beats."""
 
     async def scenario() -> None:
-        loop = asyncio.get_running_loop()
-
-        def beat() -> None:
-            loop.call_later(1, beat)
-
         async def server() -> None:
-            beat()
+            heartbeat()
             await asyncio.sleep(1000)
 
         await asyncio.create_task(server(), name="a:b:c")
