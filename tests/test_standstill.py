@@ -425,6 +425,27 @@ def test_asyncio_run_in_a_def_test(background_tasks: BackgroundTasks) -> None:
         asyncio.run(main())
 
 
+def test_asyncio_run_in_a_thread_that_the_test_joins(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread gets the error, after the time-out; the test does not wait for ever."""
+    monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
+    background_tasks.start_capturing()
+
+    async def main() -> None:
+        event = asyncio.Event()
+        asyncio.create_task(set_event(event))
+        with pytest.raises(BackgroundTasksDeadlock, match="held: set_event") as raised:
+            await event.wait()
+        errors.append(raised.value)
+
+    errors: list[Exception] = []
+    thread = threading.Thread(target=asyncio.run, args=(main(),))
+    thread.start()
+    thread.join()
+    assert len(errors) == 1
+
+
 def make_app() -> FastAPI:
     app = FastAPI()
     app.state.ready = asyncio.Event()

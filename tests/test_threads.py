@@ -1,19 +1,35 @@
 """What may still come from outside, where only luck would show it in a whole test."""
 
 import sys
+import threading
 from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
-from pytest_background_tasks.control.threads import _waits_for_loop
+from pytest_background_tasks.control.threads import _waits_for_loop, is_at_work
 
 
 @pytest.mark.parametrize(("answer", "waits"), [(Future(), True), (None, False)], ids=["waits", "has gone on"])
 def test_a_thread_that_goes_on_while_we_look(answer: Future[int] | None, waits: bool) -> None:
     """`Future.result` forgets its `self` before it returns; its thread does not wait any more."""
-    threading: dict[str, Any] = {"__name__": "threading", "look": lambda: _waits_for_loop(sys._getframe(1))}
-    exec("def wait(): return look()", threading)
-    futures: dict[str, Any] = {"__name__": "concurrent.futures._base", "wait": threading["wait"]}
+    inner: dict[str, Any] = {"__name__": "threading", "look": lambda: _waits_for_loop(sys._getframe(1))}
+    exec("def wait(): return look()", inner)
+    futures: dict[str, Any] = {"__name__": "concurrent.futures._base", "wait": inner["wait"]}
     exec("def result(self, timeout): return wait()", futures)
     assert futures["result"](answer, None) is waits
+
+
+def test_a_thread_that_has_not_come_to_its_answer_yet_is_at_work() -> None:
+    """On a busy machine that may take longer than a silence is allowed to."""
+    answer: Future[int] = Future()
+    thread = threading.Thread(target=answer.result)
+    thread.start()
+    while not answer._condition._waiters:
+        pass
+    with answer._condition:  # the thread waits, and cannot go on before this is left
+        before = is_at_work(thread.ident)
+        answer.set_result(1)
+        after = is_at_work(thread.ident)
+    thread.join()
+    assert (before, after) == (False, True)

@@ -17,6 +17,8 @@ from ..sites import await_chain
 Place: TypeAlias = list[tuple[CodeType, int]]
 """Where a thread is: all its frames, the innermost first."""
 
+_WITHOUT_END = (None, -1)  # time-outs that are none
+
 
 def places_of_threads() -> dict[int, Place]:
     """Where each thread is now, by its ident."""
@@ -28,7 +30,10 @@ def is_at_work(test_thread: int) -> bool:
     frame = sys._current_frames().get(test_thread)
     if frame is None or test_thread == threading.get_ident():
         return False
-    return frame.f_globals.get("__name__") != "threading" or frame.f_locals.get("timeout") is not None
+    if frame.f_globals.get("__name__") != "threading" or frame.f_locals.get("timeout", 0) not in _WITHOUT_END:
+        return True
+    asking = _asking(frame)
+    return asking is not None and _is_answered(asking)
 
 
 def thread_calls(loop: asyncio.AbstractEventLoop) -> Iterable[str]:
@@ -89,21 +94,29 @@ def _is_idle_worker(frame: FrameType) -> bool:
 
 def _waits_for_loop(frame: FrameType) -> bool:
     """Whether the test's thread waits, without end, for the answer of a loop (``TestClient`` and other portals)."""
+    asking = _asking(frame)
+    return asking is not None and not _is_answered(asking) and asking.f_locals["timeout"] is None
+
+
+def _asking(frame: FrameType) -> FrameType | None:
+    """The frame of ``Future.result`` whose thread waits for its answer in `frame`."""
     caller = frame.f_back
     if caller is None or _named(frame) != "threading.wait" or _named(caller) != "concurrent.futures._base.result":
-        return False
-    answer = caller.f_locals["self"]
-    if answer is None:  # the thread has gone on while we looked
-        return False
-    # If the answer is there, the thread has only not come to it yet.
-    return caller.f_locals["timeout"] is None and not answer.done()
+        return None
+    return caller
+
+
+def _is_answered(asking: FrameType) -> bool:
+    """Whether the answer is there, and the thread has only not come to it yet, or has gone on while we looked."""
+    answer = asking.f_locals["self"]
+    return answer is None or answer.done()
 
 
 def _runs_loop_for_test(frame: FrameType, test_thread: int) -> bool:
     """Whether a thread runs a loop that may have a timer, or may be the one that the test's thread waits for."""
     if frame.f_globals.get("__name__") != "selectors":
         return False
-    return test_thread != threading.get_ident() or frame.f_locals.get("timeout") not in (None, -1)
+    return test_thread != threading.get_ident() or frame.f_locals.get("timeout") not in _WITHOUT_END
 
 
 def _is_at(frame: FrameType, old: Place) -> bool:
