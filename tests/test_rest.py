@@ -333,5 +333,5 @@ async def test_it_does_not_wait_for_time(background_tasks: BackgroundTasks) -> N
     start = time.monotonic()
     task = asyncio.create_task(asyncio.sleep(60))
     await background_tasks.run_until_idle_async()
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 30
     task.cancel()

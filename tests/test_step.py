@@ -343,6 +343,7 @@ def test_on_the_loop_of_a_client(background_tasks: BackgroundTasks) -> None:
     assert log == [0, 1]
 
 
+@pytest.mark.usefixtures("virtual_time")
 async def test_a_long_sleep_reads_as_a_number_of_seconds(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(asyncio.sleep(3600), name="napper")

@@ -29,10 +29,10 @@ from pytest_background_tasks import (
 
 @pytest.fixture
 def no_real_time() -> Iterator[None]:
-    """What the test does takes less than a second, though it sleeps for hours."""
+    """What the test does takes less than half a minute, on the busiest machine, though it sleeps for hours."""
     start = time.monotonic()
     yield
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 30
 
 
 @pytest.mark.usefixtures("no_real_time")
@@ -295,9 +295,9 @@ class TestTheRealWorld:
     async def test_an_idle_pool_does_not_hold_time(self, virtual_time: VirtualTime, no_real_time: None) -> None:
         await asyncio.to_thread(list)
         await anyio.to_thread.run_sync(list)
-        for _ in range(200):
+        for _ in range(2000):
             await asyncio.sleep(3600)
-        assert virtual_time.now == 720_000
+        assert virtual_time.now == 7_200_000
 
     async def test_a_thread_of_a_librarys_own_gets_a_grace(self, virtual_time: VirtualTime) -> None:
         loop = asyncio.get_running_loop()
@@ -339,7 +339,7 @@ class TestTheRealWorld:
             assert virtual_time.now < 1
             start = time.monotonic()
             await asyncio.sleep(3600)
-            assert time.monotonic() - start < 1
+            assert time.monotonic() - start < 30
             writer.close()
             await writer.wait_closed()
             thread.join()
@@ -368,11 +368,11 @@ class TestTheRealWorld:
             await asyncio.sleep(3600)
             assert virtual_time.now - before == 3600
         await runner.cleanup()
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 30
 
     async def test_a_listening_server_holds_no_time(self, virtual_time: VirtualTime, no_real_time: None) -> None:
         async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0):
-            for _ in range(200):
+            for _ in range(2000):
                 await asyncio.sleep(3600)
 
 
@@ -409,7 +409,7 @@ class TestStandstill:
         background_tasks.start_capturing()
         asyncio.create_task(asyncio.Event().wait())
         with pytest.raises(BackgroundTasksDeadlock, match=r"for the task Task-\d+ \(wait\)"):
-            await background_tasks.run_all_async()
+            await background_tasks.run_all_async(timeout=60)
 
     async def test_held_tasks_are_named(self, virtual_time: VirtualTime, background_tasks: BackgroundTasks) -> None:
         event = asyncio.Event()
@@ -433,9 +433,9 @@ class TestWithHeldTasks:
 
         background_tasks.start_capturing()
         asyncio.create_task(job())
-        assert await background_tasks.run_all_async(timeout=1) == [3600]
+        assert await background_tasks.run_all_async(timeout=30) == [3600]
         asyncio.create_task(job())
-        assert background_tasks.run_all_sync(timeout=1) == [7200]
+        assert background_tasks.run_all_sync(timeout=30) == [7200]
 
     def test_what_run_all_sync_runs_in_a_def_test(
         self, virtual_time: VirtualTime, background_tasks: BackgroundTasks, no_real_time: None
@@ -557,7 +557,7 @@ PROJECT = """
     class TestIt:
         async def test_real_before(self):
             loop = asyncio.get_running_loop()
-            assert abs(loop.time() - time.monotonic()) < 1
+            assert abs(loop.time() - time.monotonic()) < 30
             if "function" not in "{scope}":
                 loop.call_later(7200, list)
 
@@ -579,11 +579,11 @@ PROJECT = """
 
         async def test_real_after(self):
             loop = asyncio.get_running_loop()
-            assert abs(loop.time() - time.monotonic()) < 1
+            assert abs(loop.time() - time.monotonic()) < 30
             assert not {{"time", "call_at"}} & set(vars(loop))
             assert "select" not in vars(loop._selector)
             await asyncio.sleep(0.01)
-            assert time.monotonic() - started < 5
+            assert time.monotonic() - started < 30
 """
 
 
@@ -637,7 +637,7 @@ def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch:
             assert asyncio.BaseEventLoop.run_forever.__module__ == "asyncio.base_events"
             with asyncio.Runner() as runner:
                 loop = runner.get_loop()
-                assert abs(loop.time() - time.monotonic()) < 1
+                assert abs(loop.time() - time.monotonic()) < 30
         """
     )
     result = pytester.runpytest_inprocess("-W", "error", "-p", "pytest_background_tasks.plugin", "--tb=short")
