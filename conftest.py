@@ -6,6 +6,8 @@ is run in the project of all files above it. Any other Python block is a project
 
 import re
 import shlex
+import sys
+import traceback
 
 import fastapi  # noqa: F401 - else a block loads it, it goes with the block, and the next has a second one
 import pytest
@@ -16,6 +18,11 @@ pytest_plugins = ["pytester"]
 collect_ignore = ["docs/conf.py"]
 # To read, to be put together, and to fail.
 collect_ignore_glob = ["tests/typing/*", "tests/ways_in/*", "tests/watched/*", "docs/pictures/*"]
+
+if sys.version_info < (3, 11, 8):
+    # There `ast.parse` fails if another call of it comes in between (gh-106905): pytest parses a generated project, the
+    # garbage collector finds a task that has failed, and the lines of its traceback are parsed for their carets.
+    traceback._extract_caret_anchors_from_line_segment = lambda _: None  # type: ignore[attr-defined]
 
 FILE = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
