@@ -106,6 +106,36 @@ class TestTime:
         await asyncio.sleep(3600)
         assert time.time() - before < 60
 
+    @pytest.mark.parametrize("uptime", [0.5, 211.9, 212.1, 400, 2**15 - 200, 2**17 - 4000])
+    def test_what_is_reckoned_with_it_does_not_depend_on_when_the_machine_was_started(
+        self, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch, uptime: float
+    ) -> None:
+        """Which a loop's time goes on from. Floats lose their last digit where they pass a power of two."""
+
+        async def ages() -> list[float]:
+            loop = asyncio.get_running_loop()
+            ages = []
+            for latency in (0.01, 0.05, 0.1, 0.3, 1.1):
+                await asyncio.sleep(latency)
+                loaded_at = loop.time()
+                await virtual_time.advance(299)
+                await asyncio.sleep(1)
+                ages.append(loop.time() - loaded_at)
+                await virtual_time.advance(latency)
+                ages.append(loop.time() - loaded_at)
+                with anyio.move_on_after(latency):
+                    await anyio.sleep(3600)
+                ages.append(loop.time() - loaded_at)
+            return ages
+
+        def ages_from(uptime: float) -> list[float]:
+            with monkeypatch.context() as patch:
+                patch.setattr(time, "monotonic", lambda: uptime)
+                return asyncio.run(ages())
+
+        assert ages_from(uptime) == ages_from(0)
+        assert ages_from(uptime)[::3] == [300] * 5
+
     async def test_it_says_what_it_is(self, virtual_time: VirtualTime) -> None:
         await asyncio.sleep(2.5)
         assert repr(virtual_time) == "<virtual_time 2.5 s>"

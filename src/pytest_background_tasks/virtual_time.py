@@ -10,7 +10,7 @@ from functools import wraps
 from typing import Any, TypeAlias
 
 from .capture.trio import running_loop
-from .control.clock import VirtualClock
+from .control.clock import VirtualClock, on_grid
 from .control.lull import has_lulls
 from .control.quiet import resting
 from .control.standstill import Standstill
@@ -104,7 +104,7 @@ class VirtualTime:
         """
         __tracebackhide__ = True
         clock = self._running_clock()
-        until = clock.time + _seconds(seconds)
+        until = on_grid(clock.time + _seconds(seconds))
         deadline = deadline_of(self._timeout)
         self._targets.append(until)
         try:

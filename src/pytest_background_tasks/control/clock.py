@@ -8,6 +8,9 @@ under way, the time moves to the next timer instead.
 It moves exactly onto the timer. A program that sets a timer for the present moment again and again until the time has
 passed it (aiohttp's keep-alive does) gets the loop's resolution, a nanosecond, more each time.
 
+A float loses its last digit where it passes a power of two. A loop's time begins at the uptime of the machine, and what
+a program reckons with it (``loop.time() - loaded_at >= 300``) would depend on that. So all moments lie on a grid.
+
 The idea of a clock that jumps when nothing can run is trio's ``MockClock``; for asyncio, async-solipsism and looptime
 have it.
 
@@ -25,6 +28,14 @@ from typing import Any
 
 from .lull import Lull, Select
 from .under_way import UnderWay
+
+_GRAIN = 2.0**-35  # seconds: the distance of two moments on the grid; a number of them is exact until
+_EXACT = 2.0**18  # seconds, three days
+
+
+def on_grid(moment: float) -> float:
+    """The next moment of the grid, on which sums and differences are exact, from wherever time began."""
+    return math.ceil(moment / _GRAIN) * _GRAIN if moment < _EXACT else moment
 
 
 class _Timer(asyncio.TimerHandle):
@@ -120,7 +131,7 @@ class VirtualClock:
     def _let_time_pass_what_fires_again(self) -> None:
         if self._last_fired == self.time:
             # Half a year on, a nanosecond is less than the next number that there is.
-            self.time = max(self.time + self.loop._clock_resolution, math.nextafter(self.time, math.inf))
+            self.time = max(on_grid(self.time + self.loop._clock_resolution), math.nextafter(self.time, math.inf))
         self._last_fired = self.time
 
     def _call_at(
@@ -134,7 +145,7 @@ class VirtualClock:
         if loop._debug:
             loop._check_thread()
             loop._check_callback(callback, "call_at")
-        timer = _Timer(when, callback, args, loop, context)
+        timer = _Timer(on_grid(when), callback, args, loop, context)
         timer._number = next(self._numbers)
         heapq.heappush(loop._scheduled, timer)
         timer._scheduled = True  # type: ignore[attr-defined]
