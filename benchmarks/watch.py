@@ -72,13 +72,14 @@ MEMORY = """
     async def test():
         await asyncio.gather(*[asyncio.create_task(job()) for _ in range(3)])
 
+    modes = Modes(failed="warn", leaked="warn", unreferenced="warn", deadlock="fixture", allow=())
     watch = Watch(OwnCode(Path.cwd()))
     watch.open()
     runner = asyncio.Runner()
 
     def run(tests):
         for number in range(tests):
-            watch.begin(Watched(f"test[{number}]", Modes(leaked="warn")))
+            watch.begin(Watched(f"test[{number}]", modes))
             runner.run(test())
             assert not watch.finish(list)
         gc.collect()
