@@ -4,10 +4,12 @@ A block whose first line names a file (``# shop.py``) is that file of its page's
 is run in the project of all files above it. Any other Python block is a project of its own.
 """
 
+import asyncio
 import re
 import shlex
 import sys
 import traceback
+from importlib.metadata import version
 
 import fastapi  # noqa: F401 - else a block loads it, it goes with the block, and the next has a second one
 import pytest
@@ -23,6 +25,11 @@ if sys.version_info < (3, 11, 8):
     # There `ast.parse` fails if another call of it comes in between (gh-106905): pytest parses a generated project, the
     # garbage collector finds a task that has failed, and the lines of its traceback are parsed for their carets.
     traceback._extract_caret_anchors_from_line_segment = lambda _: None  # type: ignore[attr-defined]
+
+if version("pytest-asyncio").startswith(("1.0.", "1.1.", "1.2.")):
+    # It makes a loop that it never closes. Else the garbage collector finds that in another generated project, where
+    # warnings are errors.
+    asyncio.BaseEventLoop.__del__ = lambda loop: loop.is_closed() or loop.close()  # type: ignore[attr-defined]
 
 FILE = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 

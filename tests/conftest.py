@@ -1,6 +1,8 @@
 """What several test modules share."""
 
 import asyncio
+import gc
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from textwrap import dedent
@@ -13,6 +15,28 @@ pytest_plugins = ["pytester"]
 
 settings.register_profile("unhurried", deadline=None)  # the machine may be busy
 settings.load_profile("unhurried")
+
+
+class Tidy:
+    """A plugin for a generated project that keeps tasks in a set ``kept``: lets go of them when its session ends.
+
+    Else they come to light whenever the garbage collector comes by, and what they hold with them: in another project,
+    whose warnings are errors.
+    """
+
+    def pytest_sessionfinish(self) -> None:
+        for name in ("sins", "test_it"):
+            kept = getattr(sys.modules.get(name), "kept", set())
+            for task in kept:
+                if task.done() and not task.cancelled():
+                    task.exception()
+            kept.clear()
+        gc.collect()
+
+
+@pytest.fixture
+def tidy() -> Tidy:
+    return Tidy()
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

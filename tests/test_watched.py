@@ -157,7 +157,9 @@ def name_in(nodeid: str) -> str:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("runner", RUNNERS.values(), ids=RUNNERS)
-def test_watched(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: Runner, loop: str) -> None:
+def test_watched(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: Runner, loop: str, tidy: object
+) -> None:
     """Each sin is told once, of its test, by its line, with its error; nothing else is told."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     parts = {name: (PARTS / f"{name}.py").read_text() for name in ("sins", "virtues", runner.tests)}
@@ -167,7 +169,7 @@ def test_watched(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, run
     pytester.makepyfile(**parts, cell=cell, test_watched=f"{runner.above}\n{tests}")
     recorder = Recorder()
     options = ("-p", "pytest_background_tasks.plugin", *REPORTS, "-W", "always")
-    pytester.runpytest_inprocess(*options, *runner.options, plugins=[recorder])
+    pytester.runpytest_inprocess(*options, *runner.options, plugins=[recorder, tidy])
     assert sorted(told[:4] for told in recorder.told) == runner.expected
     for told in recorder.told:
         name, sin = next((name, sin) for name, sin in SINS.items() if sin.line == told.line)

@@ -30,7 +30,7 @@ PYTEST_ASYNCIO = ("-p", "pytest_asyncio.plugin", "--asyncio-mode=auto")
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tidy: object):
     """Run a generated project in process, without the plugins of the environment; warnings are shown."""
 
     def run(source: str, *options: str, plugins: tuple[str, ...] = PYTEST_ASYNCIO, ini: str = "") -> pytest.RunResult:
@@ -49,7 +49,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
             *plugins,
             *options,
         )
-        return pytester.runpytest_inprocess(*options)
+        return pytester.runpytest_inprocess(*options, plugins=[tidy])
 
     return run
 
