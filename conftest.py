@@ -24,12 +24,12 @@ collect_ignore_glob = ["tests/typing/*", "tests/ways_in/*", "tests/watched/*", "
 if sys.version_info < (3, 11, 8):
     # There `ast.parse` fails if another call of it comes in between (gh-106905): pytest parses a generated project, the
     # garbage collector finds a task that has failed, and the lines of its traceback are parsed for their carets.
-    traceback._extract_caret_anchors_from_line_segment = lambda _: None  # type: ignore[attr-defined]
+    traceback._extract_caret_anchors_from_line_segment = lambda _: None
 
 if version("pytest-asyncio").startswith(("1.0.", "1.1.", "1.2.")):
     # It makes a loop that it never closes. Else the garbage collector finds that in another generated project, where
     # warnings are errors.
-    asyncio.BaseEventLoop.__del__ = lambda loop: loop.is_closed() or loop.close()  # type: ignore[attr-defined]
+    asyncio.BaseEventLoop.__del__ = lambda loop: loop.is_closed() or loop.close()
 
 FILE = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
