@@ -1,7 +1,6 @@
 """What a test holds in its hand: the fixture ``background_tasks``."""
 
 import asyncio
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import CodeType
@@ -18,6 +17,7 @@ from .control.standstill import Standstill
 from .control.step import Stepper
 from .control.timeout import DEFAULT, Timeout, seconds_of
 from .control.under_way import UnderWay
+from .control.workers import Workers
 from .errors import BackgroundTasksError
 from .own import OwnCode
 from .selection import callees, one, several, targets_of
@@ -49,12 +49,12 @@ class BackgroundTasks:
     ) -> None:
         self._test = test
         self._grace = grace
-        self._old_threads = frozenset(threading.enumerate())
+        self._workers = Workers(is_own)
         self._timeout = timeout
         self._is_open = True
         self.__capture = Capture(is_own, lambda task: self._standstill.watch(task))  # noqa: PLW0108  # which is made below
         self._notes: list[str] = []  # for a test that fails
-        self._standstill = Standstill(self.__capture, test_code, timeout)
+        self._standstill = Standstill(self.__capture, test_code, timeout, self._workers)
         self._stepper = Stepper(self._under_way, is_own)
 
     def start_capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> None:
@@ -366,10 +366,11 @@ class BackgroundTasks:
 
     def _virtual_time(self) -> VirtualTime:
         """The fixture ``virtual_time`` for the same test."""
-        return VirtualTime(self._test, self._under_way, self._standstill, self._timeout)
+        is_own = self._capture.is_own
+        return VirtualTime(self._test, self._under_way, self._standstill, self._timeout, is_own, self._notes)
 
     def _under_way(self, loop: asyncio.AbstractEventLoop) -> UnderWay:
-        return UnderWay(loop, self._grace, self._old_threads)
+        return UnderWay(loop, self._grace, self._workers)
 
     def __repr__(self) -> str:
         if not self._is_open:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -203,4 +204,9 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     time = item.stash.get(_time_of_test, None)
     if time is not None:
         time._check_used()
+        if time._poller is not None:
+            from .warnings import BackgroundTaskWarning
+
+            text, at = time._poller
+            warnings.warn_explicit(text, BackgroundTaskWarning, at.file, at.line)
     return result

@@ -12,6 +12,7 @@ import pytest
 
 from .capture.capture import Capture
 from .control.standstill import Standstill
+from .control.workers import Workers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -53,7 +54,7 @@ class Standstills:
         tasks = self._fixture_of(item)
         capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
         test = inspect.unwrap(getattr(item, "function", None) or (lambda: None))
-        standstill = Standstill(capture, getattr(test, "__code__", None), limit=None)
+        standstill = Standstill(capture, getattr(test, "__code__", None), None, Workers(self._is_own))
         try:
             with self._watch.telling_loops(lambda loop: standstill.watch_always(loop, str)):
                 result = yield

@@ -6,21 +6,28 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import Any, TypeAlias
 
+from . import real_time
+from .amounts import listed
 from .capture.trio import running_loop
 from .control.clock import VirtualClock, on_grid
 from .control.lull import has_lulls
+from .control.monotonic import following, reads_clock
 from .control.quiet import resting
 from .control.standstill import Standstill
 from .control.timeout import deadline_of
 from .control.under_way import UnderWay
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
+from .own import OwnCode
 from .patching import replaced
+from .sites import Site, await_chain, site_in
 
 _Loop: TypeAlias = asyncio.AbstractEventLoop
 
+_END_IT = "End it before, give it what it waits for, or raise background_tasks_timeout if it is only slow."
+_LONG = 1.0  # second of real time, in which the clock has jumped a thousand times
 _ON_ASYNCIO = "run this test on asyncio's own loop (loop_factory=asyncio.new_event_loop)"
 
 
@@ -39,9 +46,21 @@ class VirtualTime:
     """
 
     def __init__(
-        self, test: str, under_way: Callable[[_Loop], UnderWay], standstill: Standstill, timeout: float | None
+        self,
+        test: str,
+        under_way: Callable[[_Loop], UnderWay],
+        standstill: Standstill,
+        timeout: float | None,
+        is_own: OwnCode,
+        notes: list[str],
     ) -> None:
         self._test = test
+        self._is_own = is_own
+        self._patches: ExitStack | None = None
+        self._follows = False
+        self._notes = notes
+        self._poller: tuple[str, Site] | None = None
+        self._began = real_time.monotonic()
         self._under_way = under_way
         self._standstill = standstill
         self._timeout = timeout
@@ -76,6 +95,34 @@ class VirtualTime:
             raise TypeError(f"autojump = {jumps!r}: write virtual_time.autojump = True or False")
         self._autojump = jumps
 
+    def patch_monotonic(self) -> None:
+        """Let ``time.monotonic()`` and ``time.perf_counter()`` follow virtual time in the project's own code.
+
+        From now on until the test ends, and so do ``monotonic_ns()`` and ``perf_counter_ns()``. For code that measures
+        with them how long it has waited: else its clock stands still while the loop's jumps. Libraries keep the real
+        clocks, and so does a name that is imported later (``from time import monotonic`` in a function).
+
+        Raises:
+            BackgroundTasksError: if the test has ended.
+
+        >>> import asyncio, time
+        >>> virtual_time = getfixture("virtual_time")
+        >>> virtual_time.patch_monotonic()
+        >>> async def test():
+        ...     began = time.monotonic()
+        ...     await asyncio.sleep(3600)
+        ...     return time.monotonic() - began
+        >>> asyncio.run(test())
+        3600.0
+        """
+        __tracebackhide__ = True
+        if self._patches is None:
+            raise BackgroundTasksError(f"virtual_time of {self._test} was used after that test had ended")
+        if not self._follows:
+            self._follows = True
+            clock_time = lambda: None if self._clock is None else self._clock.time  # noqa: E731
+            self._patches.enter_context(following(clock_time, self._is_own))
+
     async def advance(self, seconds: float) -> None:
         """Let `seconds` of virtual time pass. All that is due until then has run, in order, when it returns.
 
@@ -108,7 +155,8 @@ class VirtualTime:
         deadline = deadline_of(self._timeout)
         self._targets.append(until)
         try:
-            with resting(self._under_way(clock.loop), deadline) as quiet:
+            under_way = self._under_way(clock.loop)
+            with resting(under_way, deadline) as quiet:
                 is_in_time = await quiet()
                 while is_in_time and clock.time < until:
                     if min(self._targets) < until:  # somebody else's moment comes first
@@ -117,18 +165,22 @@ class VirtualTime:
                         clock.move_to(min(until, clock.next_timer or until))
                         is_in_time = await quiet()
             if not is_in_time:
-                raise self._late(clock, seconds)
+                raise self._late(under_way, seconds)
         finally:
             self._targets.remove(until)
             self._advanced.set()
             self._advanced = asyncio.Event()
 
-    def _late(self, clock: VirtualClock, seconds: float) -> BackgroundTasksTimeout:
+    def _late(self, under_way: UnderWay, seconds: float) -> BackgroundTasksTimeout:
+        began = f"virtual_time.advance({seconds:g}) did not come to its end within {self._timeout:g} s of real time; "
+        if reasons := under_way.reasons():
+            return BackgroundTasksTimeout(
+                f"{began}time stands still at {self.now:g} s, because of:{listed(reasons)}\n{_END_IT}"
+            )
         return BackgroundTasksTimeout(
-            f"virtual_time.advance({seconds:g}) did not come to its end within {self._timeout:g} s of real time; "
-            f"it is {self.now:g} now, and:{self._standstill.who_waits(clock.loop)}\n"
-            f"It may be a lot to run; or something goes on without end, or waits for the real world. Advance in "
-            f"smaller steps, end it first, or raise background_tasks_timeout."
+            f"{began}it is {self.now:g} now, and:{self._standstill.who_waits(under_way.loop)}\n"
+            f"It may be a lot to run; or something goes on without end. Advance in smaller steps, end it first, or "
+            f"raise background_tasks_timeout."
         )
 
     def _check_used(self) -> None:
@@ -147,6 +199,8 @@ class VirtualTime:
         """Inside, every loop that runs in this thread runs on virtual time; afterwards all are as they were."""
         uvloop = sys.modules.get("uvloop")
         with ExitStack() as stack:
+            self._patches = stack
+            stack.callback(setattr, self, "_patches", None)
             stack.enter_context(replaced(asyncio.BaseEventLoop, "run_forever", self._taking))
             if hasattr(asyncio, "_nest_patched"):  # by nest_asyncio, whose loops have ways to run of their own
                 for name in ("run_forever", "run_until_complete"):
@@ -192,8 +246,10 @@ class VirtualTime:
             for other in [other for other in self._clocks if other.is_closed()]:
                 self._let_go(other)
             now = self.now
-            clock = self._clocks[loop] = VirtualClock(self._under_way(loop), lambda: self._autojump)
-            self._standstill.watch_always(loop, self._advice)
+            clock = self._clocks[loop] = VirtualClock(
+                self._under_way(loop), lambda: self._autojump, partial(self._look_for_poller, loop)
+            )
+            self._standstill.watch_always(loop, partial(self._advice, clock))
             self._origin = clock.time - now
         else:
             self._origin += clock.time - (self._clock or clock).time
@@ -216,11 +272,28 @@ class VirtualTime:
         self._standstill.watch_no_longer(loop)
         self._clocks.pop(loop).remove()
 
-    def _advice(self) -> str:
-        clock = self._clock
-        if self._autojump or clock is None or clock.next_timer is None:
+    def _advice(self, clock: VirtualClock) -> str:
+        if reasons := clock.under_way.reasons():
+            return f"Virtual time stands still because of:{listed(reasons)}\n{_END_IT}"
+        if self._autojump or clock.next_timer is None:
             return ""
         return "Time stands still, because virtual_time.autojump is False:  await virtual_time.advance(seconds)"
+
+    def _look_for_poller(self, loop: _Loop) -> None:
+        """Note a line that sleeps again and again, in a function that reads a clock which stands still meanwhile."""
+        if self._follows or self._poller is not None or real_time.monotonic() - self._began < _LONG:
+            return
+        frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(task.get_coro()))
+        for frame in frames:
+            if self._is_own[frame.f_code.co_filename] and reads_clock(frame.f_code):
+                text = (
+                    f"{frame.f_code.co_qualname} sleeps again and again and reads time.monotonic() or "
+                    f"time.perf_counter(), which do not follow virtual time, {self.now:g} s by now. Read  "
+                    f"asyncio.get_running_loop().time()  instead, or write in the test  virtual_time.patch_monotonic()"
+                )
+                self._poller = text, site_in(frame.f_code, frame.f_lineno)
+                self._notes.append(text)
+                return
 
     def _running_clock(self) -> VirtualClock:
         __tracebackhide__ = True

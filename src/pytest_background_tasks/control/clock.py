@@ -31,6 +31,7 @@ from .under_way import UnderWay
 
 _GRAIN = 2.0**-35  # seconds: the distance of two moments on the grid; a number of them is exact until
 _EXACT = 2.0**18  # seconds, three days
+_MANY = 1000  # jumps
 
 
 def on_grid(moment: float) -> float:
@@ -60,16 +61,21 @@ class VirtualClock:
 
     Attributes:
         time: of the loop, in seconds; never goes back.
+        under_way: what holds it still.
+        jumps: how often it has jumped.
         autojump: whether it jumps by itself; asked each time.
+        on_many_jumps: called after each thousand jumps.
     """
 
     rank = 1
 
-    def __init__(self, under_way: UnderWay, autojump: Callable[[], bool]) -> None:
+    def __init__(self, under_way: UnderWay, autojump: Callable[[], bool], on_many_jumps: Callable[[], object]) -> None:
         self.loop: Any = under_way.loop
         self.time: float = math.ceil(self.loop.time())
+        self.jumps: int = 0
         self._autojump = autojump
-        self._under_way = under_way
+        self.under_way = under_way
+        self._on_many_jumps = on_many_jumps
         self._numbers = count(1)
         self._last_fired = -math.inf
         self._next = -math.inf
@@ -115,17 +121,22 @@ class VirtualClock:
             if not loop._ready:
                 self._let_time_pass_what_fires_again()
             return select(0)
-        if not self._under_way.nobody():
+        if not self.under_way.nobody():
             events = select(0)
             if events or loop._ready:
                 return events
-            if self._under_way.anything():
-                grace = self._under_way.grace
-                return select(grace if timeout is None else min(grace, timeout))
+            if self.under_way.anything():
+                glance = self.under_way.glance
+                return select(glance if timeout is None else min(glance, timeout))
+            if loop._ready:  # a worker has answered meanwhile, and is idle by now
+                return select(0)
         if timeout is None or not loop._scheduled or not self._autojump():
             return select(None)
         self.time = self._last_fired = max(self.time, loop._scheduled[0]._when)
         self._lull.turns += 1
+        self.jumps += 1
+        if self.jumps % _MANY == 0:
+            self._on_many_jumps()
         return []
 
     def _let_time_pass_what_fires_again(self) -> None:

@@ -3,36 +3,36 @@
 A loop without ready callbacks and timers goes on only if somebody else sees to it: a thread, a process, a peer. The
 answer is a list of reasons in words; an empty one is a proof that the loop will stand still for ever.
 
-Private names of CPython used here: ``_selector``, ``_ssock`` and ``_signal_handlers`` of the loop, and which children
-``multiprocessing`` keeps.
+Private names of CPython used here: ``_signal_handlers`` of the loop, and which children ``multiprocessing`` keeps.
 """
 
 import asyncio
 import os
-import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from selectors import SelectorKey
 from typing import Any
 
 from ..own import no_loop_running
-from .threads import Place, thread_calls, threads_at_work
+from .sockets import is_listening, name_or, registered, socket_of
+from .threads import threads_at_work
+from .workers import Workers
+
+_UNNAMED = "somebody"
 
 
-def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, old_threads: Mapping[int, Place]) -> list[str]:
+def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, workers: Workers) -> list[str]:
     """What `loop`, which is idle and called this, may still hear from.
 
     Args:
         loop: a loop with a selector.
         test_thread: the thread that runs the test.
-        old_threads: where the threads that were there before the test were then. There they have nothing to do.
+        workers: of the test; they know which threads are older than it.
     """
     return [
         *_open_files(loop),
-        *thread_calls(loop),
-        *threads_at_work(test_thread, old_threads),
+        *(workers.look(loop).working or threads_at_work(test_thread, workers.places)),
         *_processes(),
         *_signals(loop),
     ]
@@ -44,43 +44,14 @@ def _open_files(loop: Any) -> Iterable[str]:
             key.fd: stack.enter_context(sock) if (sock := socket_of(key.fd)) is not None else None
             for key in registered(loop)
         }
-        names = {fd: _name(sock.getsockname) for fd, sock in sockets.items() if sock is not None}
+        names = {fd: name_or(_UNNAMED, sock.getsockname) for fd, sock in sockets.items() if sock is not None}
         for fd, sock in sockets.items():
             if sock is None:
                 yield f"file descriptor {fd}"
             elif not is_listening(sock):
-                peer = _name(sock.getpeername)
+                peer = name_or(_UNNAMED, sock.getpeername)
                 if not any(name == peer and other != fd for other, name in names.items()):
                     yield f"the connection to {peer}"
-
-
-def registered(loop: Any) -> Iterator[SelectorKey]:
-    """What `loop` has registered with its selector, but for its own end of the pair that wakes it."""
-    own_end = loop._ssock.fileno()
-    return (key for fd, key in loop._selector.get_map().items() if fd != own_end)
-
-
-def socket_of(fd: int) -> socket.socket | None:
-    """Another handle, to be closed, on the socket behind `fd`; None if it is something else."""
-    try:
-        return socket.socket(fileno=os.dup(fd))  # the transport's own object is not to be had
-    except OSError:
-        return None
-
-
-def _name(ask: Callable[[], object]) -> object:
-    try:
-        return ask() or "somebody"
-    except OSError:
-        return "somebody"
-
-
-def is_listening(sock: socket.socket) -> bool:
-    """Whether it is a server's, which only somebody from outside the test could connect to."""
-    try:
-        return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
-    except OSError:
-        return False
 
 
 def _processes() -> Iterable[str]:

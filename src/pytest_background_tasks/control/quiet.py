@@ -1,8 +1,8 @@
 """Waiting until a loop has nothing left to do by itself: nothing is ready, nothing is due, nothing is under way.
 
 That is seen where the loop is about to wait, so no turns are counted. uvloop shows no such moment. There every callback
-that asyncio asks it to run soon is counted until it has run; when none is left, and no task waits for a thread, it is
-quiet, as far as Python can see.
+that asyncio asks it to run soon is counted until it has run; when none is left, and no worker is at work, it is quiet,
+as far as Python can see.
 
 Private names of CPython used here: ``_ready`` and ``_scheduled`` of the loop.
 """
@@ -15,7 +15,6 @@ from typing import Any
 
 from ..patching import replaced
 from .lull import Lull, Select, alarm, has_lulls
-from .threads import thread_calls
 from .under_way import UnderWay
 
 _GLANCE = 0.002  # seconds between two looks at a uvloop's threads
@@ -44,7 +43,7 @@ class Quiet:
         if events or self._loop._ready or self._is_due():
             return events
         if self._under_way.anything():
-            glance = self._under_way.grace
+            glance = self._under_way.glance
             return select(glance if timeout is None else min(glance, timeout))
         if not self._loop._ready:  # a thread may have answered meanwhile
             self._tell()
@@ -59,11 +58,14 @@ class Quiet:
 class _Counter:
     """Tells when all that a loop without lulls was asked to run soon has run."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, tell: Callable[[], object]) -> None:
+    def __init__(self, under_way: UnderWay, tell: Callable[[], object]) -> None:
+        loop: asyncio.AbstractEventLoop = under_way.loop
+        self._under_way = under_way
         self._loop = loop
         self._tell = tell
         self._call_soon = loop.call_soon
         self._pending: dict[object, asyncio.Handle] = {}
+        self._is_idle = False
         self._look_again: asyncio.Handle = self._call_soon(self._look)
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
@@ -77,10 +79,14 @@ class _Counter:
         callback(*args)
 
     def _look(self) -> None:
+        was_idle, self._is_idle = self._is_idle, False
         if any(not handle.cancelled() for handle in self._pending.values()):
             self._look_again = self._call_soon(self._look)
-        elif any(thread_calls(self._loop)):
+        elif self._under_way.is_any_worker_at_work():
             self._look_again = self._loop.call_later(_GLANCE, self._look)
+        elif not was_idle:  # what a worker has answered, uncounted, runs before the next look
+            self._is_idle = True
+            self._look_again = self._call_soon(self._look)
         else:
             self._tell()
 
@@ -97,7 +103,7 @@ def telling(under_way: UnderWay, tell: Callable[[], object]) -> Iterator[None]:
         with Lull.of(loop).listening(Quiet(under_way, tell)):
             yield
     else:
-        counter = _Counter(loop, tell)
+        counter = _Counter(under_way, tell)
         try:
             with replaced(loop, "call_soon", lambda _: counter.call_soon):
                 yield

@@ -17,15 +17,18 @@ from .lull import has_lulls
 from .nested import inside
 from .quiet import quiet
 from .run import Run
-from .threads import thread_calls
 from .timeout import deadline_of
 from .under_way import UnderWay
 
 Watching: TypeAlias = Callable[[asyncio.AbstractEventLoop], UnderWay]
 
 
-async def rest_async(run: Run, watching: Watching, timeout: float | None) -> bool:
-    """Start what `run` starts, and wait until all is quiet; False if `timeout` seconds of real time came first."""
+async def rest_async(run: Run, watching: Watching, timeout: float | None) -> list[str] | None:
+    """Start what `run` starts, and wait until all is quiet.
+
+    Returns:
+        None; or, if `timeout` seconds of real time came first, what is still under way outside the loops, in words.
+    """
     __tracebackhide__ = True
     home = running_loop()
     deadline = deadline_of(timeout)
@@ -34,12 +37,13 @@ async def rest_async(run: Run, watching: Watching, timeout: float | None) -> boo
         before: object = None
         while before != (before := _places(run)):
             for loop in _loops(run, home):
-                if not await on_loop_async(loop, partial(quiet, watching(loop), deadline)):
-                    return False
-    return True
+                under_way = watching(loop)
+                if not await on_loop_async(loop, partial(quiet, under_way, deadline)):
+                    return under_way.reasons()
+    return None
 
 
-def rest_sync(run: Run, watching: Watching, timeout: float | None) -> bool:
+def rest_sync(run: Run, watching: Watching, timeout: float | None) -> list[str] | None:
     """The same from a synchronous call, in a running loop or in none."""
     __tracebackhide__ = True
     home = asyncio._get_running_loop()
@@ -49,17 +53,18 @@ def rest_sync(run: Run, watching: Watching, timeout: float | None) -> bool:
         before: object = None
         while before != (before := _places(run)):
             for loop in _loops(run, home):
+                under_way = watching(loop)
                 if drive is not None and loop is home and not has_lulls(loop):
                     drive(lambda: False, deadline)  # until no step is left
-                    if any(thread_calls(loop)):
+                    if under_way.is_any_worker_at_work():
                         raise run.stuck_in_synchronous_rest(loop)
                 elif drive is not None and loop is home:
-                    driven(drive, loop, partial(quiet, watching(loop), deadline))
+                    driven(drive, loop, partial(quiet, under_way, deadline))
                 else:
-                    on_loop_sync(loop, partial(quiet, watching(loop), deadline))
+                    on_loop_sync(loop, partial(quiet, under_way, deadline))
                 if deadline is not None and real_time.monotonic() >= deadline:
-                    return False
-    return True
+                    return under_way.reasons()
+    return None
 
 
 def _loops(run: Run, home: asyncio.AbstractEventLoop | None) -> list[asyncio.AbstractEventLoop]:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from ..amounts import amount
+from ..amounts import amount, listed
 from ..capture.capture import Capture
 from ..capture.held import HeldTask
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
@@ -85,15 +85,15 @@ class Run:
             raise failure
         return outcomes
 
-    def come_to_rest(self, is_quiet: bool, timeout: float | None) -> None:
-        """Raise what `BackgroundTasks.run_until_idle_async` says it does; `is_quiet`: whether all was quiet in time."""
+    def come_to_rest(self, under_way: list[str] | None, timeout: float | None) -> None:
+        """Raise what `BackgroundTasks.run_until_idle_async` says it does; `under_way`: as `rest_async` returns it."""
         __tracebackhide__ = True
         for task in self.tasks:
             task.is_left = not _is_done(task)
         ended = [task for task in self.tasks if _is_done(task)]
         failure = self._failure_in(ended, [outcome(task) for task in ended])
-        if not is_quiet:
-            raise self._restless(timeout) from failure
+        if under_way is not None:
+            raise self._restless(under_way, timeout) from failure
         if failure is not None:
             raise failure
 
@@ -136,19 +136,20 @@ class Run:
         )
 
     def _timed_out(self, unfinished: list[HeldTask], timeout: float | None) -> BackgroundTasksTimeout:
-        stories = "".join(f"\n  {story(task, self._capture.is_own)}" for task in unfinished)
+        stories = listed(story(task, self._capture.is_own) for task in unfinished)
+        names = list(dict.fromkeys(task.call.function for task in unfinished))
+        ignored = repr(names[0] if len(names) == 1 else names)
         after = "" if timeout is None else f" within {timeout:g} s"
         return BackgroundTasksTimeout(
             f"{amount(len(unfinished), 'background task')} did not end{after}:{stories}\n"
             f"Give it what it waits for, cancel it, or allow more time, timeout=… (seconds).\n"
-            f"One that never ends need not be held:  "
-            f"background_tasks.start_capturing(ignore={unfinished[0].call.function!r})"
+            f"One that never ends need not be held:  background_tasks.start_capturing(ignore={ignored})"
         )
 
-    def _restless(self, timeout: float | None) -> BackgroundTasksTimeout:
-        stories = "".join(f"\n  {story(task, self._capture.is_own)}" for task in self.tasks if not _is_done(task))
+    def _restless(self, under_way: list[str], timeout: float | None) -> BackgroundTasksTimeout:
+        stories = [story(task, self._capture.is_own) for task in self.tasks if not _is_done(task)]
         return BackgroundTasksTimeout(
-            f"the program did not come to rest within {timeout or 0:g} s:{stories}\n"
+            f"the program did not come to rest within {timeout or 0:g} s:{listed(stories + under_way)}\n"
             f"Something goes on without waiting for time or the outside, or a thread or a connection is slow. End it, "
             f"run only what you need (run_async(target)), or allow more time, timeout=… (seconds)."
         )

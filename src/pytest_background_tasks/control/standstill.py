@@ -24,7 +24,8 @@ from ..errors import BackgroundTasksDeadlock
 from .deadlock import Deadlock
 from .lull import Lull, Select, has_lulls, watches_itself
 from .outside import reasons_to_wait
-from .threads import Place, is_at_work, places_of_threads
+from .threads import is_at_work
+from .workers import Workers
 
 _GLANCE = 0.02  # seconds between two looks at what may come from outside
 _LONG_GLANCE = 1.0  # the same beside a timer: on a foreign virtual clock each look moves the time on
@@ -40,13 +41,14 @@ class Standstill:
         capture: knows what is held.
         test_code: code of the test function, by which its task is known.
         limit: seconds of silence after which it no longer waits for the outside; None: waits for ever.
+        workers: of the test.
     """
 
-    def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None) -> None:
+    def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None, workers: Workers) -> None:
         self._capture = capture
         self._deadlock = Deadlock(capture, test_code)
         self._limit = limit
-        self.old_threads: dict[int, Place] = places_of_threads()
+        self._workers = workers
         self._advice: dict[asyncio.AbstractEventLoop, Callable[[], str]] = {}
         self._watched: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
         self._last_watched: asyncio.AbstractEventLoop | None = None
@@ -147,12 +149,16 @@ class Standstill:
             return False
         if self._capture.follower is not None:  # a running call has a time-out of its own
             return False
+        if loop in self._advice:  # on virtual time no sleep is a reason to wait
+            return True
         sleeps = any(is_asleep(task) and is_waited_for(task) for task in asyncio.all_tasks(loop))
         return not sleeps and self._deadlock.waiting_task(loop) is not None
 
     def _end_waiting(self, loop: asyncio.AbstractEventLoop, reasons: list[str]) -> bool:
-        silence = f"nothing has come for {self._limit:g} s from {', '.join(reasons)}" if reasons else ""
-        return self._deadlock.end(loop, silence, self._advice.get(loop, str)())
+        advice = self._advice.get(loop, str)()
+        silent = [reason for reason in reasons if reason not in advice]
+        silence = f"nothing has come for {self._limit:g} s from {', '.join(silent)}" if silent else ""
+        return self._deadlock.end(loop, silence, advice)
 
 
 class _InLulls:
@@ -181,16 +187,17 @@ class _InLulls:
             self._turns = self._lull.turns
             silence.end(from_outside=False)
         standstill._look(loop, silence)
+        is_virtual = loop in standstill._advice  # then a timeout is no timer: the clock waits for the real world
         has_timer = timeout is not None
-        reasons = ["a timer"] if has_timer else []
-        reasons += reasons_to_wait(loop, standstill._capture.thread, standstill.old_threads)
+        reasons = ["a timer" if not is_virtual else "the real world"] if has_timer else []
+        reasons += reasons_to_wait(loop, standstill._capture.thread, standstill._workers)
         silence.looks = 0 if reasons else silence.looks + 1
         is_proved = silence.looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
         is_over = is_proved or standstill._is_too_long(silence, loop)
         glance = 0 if is_over else _LONG_GLANCE if has_timer else _GLANCE
         # After the reasons: what a thread did before it became idle has arrived by now.
         events = select(glance if timeout is None else min(glance, timeout))
-        if events or loop._ready or (timeout is not None and timeout <= glance):
+        if events or loop._ready or (timeout is not None and timeout <= glance and not is_virtual):
             silence.end(from_outside=bool(events))
         elif is_over:
             silence.end(from_outside=True)

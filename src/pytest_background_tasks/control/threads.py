@@ -1,18 +1,14 @@
-"""Threads: which are at work, and which tasks wait for one.
+"""Threads: where each is, and which may still do something.
 
-Private names of CPython used here: ``_fut_waiter`` of a task, ``_callbacks`` and ``_children`` of a future, ``_target``
-of a thread, and where the worker threads of ``concurrent.futures`` and anyio wait.
+Private names of CPython used here: where the worker threads of ``concurrent.futures`` and anyio wait.
 """
 
-import asyncio
 import sys
 import threading
 from collections.abc import Iterable, Mapping
 from itertools import islice
 from types import CodeType, FrameType
 from typing import TypeAlias
-
-from ..sites import await_chain
 
 Place: TypeAlias = list[tuple[CodeType, int]]
 """Where a thread is: all its frames, the innermost first."""
@@ -36,35 +32,6 @@ def is_at_work(test_thread: int) -> bool:
     return asking is not None and _is_answered(asking)
 
 
-def thread_calls(loop: asyncio.AbstractEventLoop) -> Iterable[str]:
-    """The calls in a thread that tasks of `loop` wait for: through asyncio's executors, through anyio."""
-    for task in asyncio.all_tasks(loop):
-        waiter = getattr(task, "_fut_waiter", None)
-        futures = getattr(waiter, "_children", [waiter])
-        if any(map(_is_answered_by_thread, futures)) or _is_in_anyio_call(task):
-            yield f"the thread that {task.get_name()} waits for"
-
-
-def _is_answered_by_thread(future: object) -> bool:
-    callbacks = [callback for callback, *_ in getattr(future, "_callbacks", None) or ()]
-    return any(getattr(callback, "__qualname__", "").startswith("_chain_future.") for callback in callbacks)
-
-
-def _is_in_anyio_call(task: "asyncio.Task[object]") -> bool:
-    if "anyio.to_thread" not in sys.modules:
-        return False
-    innermost = list(await_chain(task.get_coro()))[-1:]
-    return any(frame.f_code.co_name == "run_sync_in_worker_thread" for frame in innermost)
-
-
-def is_of_pool(thread: threading.Thread) -> bool:
-    """Whether `thread` works for ``concurrent.futures`` or anyio: what it does, somebody waits for in a call."""
-    target = getattr(thread, "_target", None)
-    return getattr(target, "__module__", "") == "concurrent.futures.thread" or type(thread).__module__.startswith(
-        "anyio."
-    )
-
-
 def threads_at_work(test_thread: int, old_threads: Mapping[int, Place]) -> Iterable[str]:
     """The threads that are not where they have nothing to do: idle workers, and those that are where they were.
 
@@ -77,7 +44,7 @@ def threads_at_work(test_thread: int, old_threads: Mapping[int, Place]) -> Itera
         if ident == threading.get_ident():
             continue
         is_the_tests = ident == test_thread
-        is_back = _is_at(frame, old_threads.get(ident, [])) and not _runs_loop_for_test(frame, test_thread)
+        is_back = is_at(frame, old_threads.get(ident, [])) and not _runs_loop_for_test(frame, test_thread)
         if not (_waits_for_loop(frame) if is_the_tests else is_back or _is_idle_worker(frame)):
             yield f"thread {names.get(ident, ident)}"
 
@@ -119,7 +86,7 @@ def _runs_loop_for_test(frame: FrameType, test_thread: int) -> bool:
     return test_thread != threading.get_ident() or frame.f_locals.get("timeout") not in _WITHOUT_END
 
 
-def _is_at(frame: FrameType, old: Place) -> bool:
+def is_at(frame: FrameType, old: Place) -> bool:
     """Whether `frame` is at the same expressions as `old`; a ``while`` compiles its condition twice."""
     place = _place(frame)
     return len(place) == len(old) and all(

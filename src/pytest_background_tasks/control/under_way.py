@@ -1,10 +1,10 @@
 """What of the real world a program waits for right now.
 
 Virtual time must not run ahead of it, and a test that asks for quiet waits for it. It is a weaker question than that of
-`outside`: not whether anything may come, but whether it is about to. A call in a thread, a child process that a task
+`outside`: not whether anything may come, but whether it is about to. A worker that works, a child process that a task
 waits for, a connection that is being made, output that is not yet written: certainly. A connection that was in use, a
-thread of a library's own: for a short grace of silence. A listening socket, a connection that nobody has used for a
-while: not at all.
+worker that listens: for a short grace of silence. A listening socket, a connection that nobody has used for a while, a
+worker that is blocked: not at all.
 
 The kernel says when data last went over a TCP connection (``TCP_INFO``, on Linux). Of others it is not known, so they
 get the grace each time the loop comes to rest.
@@ -16,36 +16,36 @@ modules of asyncio a child is waited for.
 import asyncio
 import socket
 import struct
-import threading
 from _thread import _count as _thread_count
-from collections.abc import Collection
+from collections.abc import Iterator
 from selectors import EVENT_WRITE, SelectorKey
 from typing import Any
 
 from .. import real_time
 from ..sites import await_chain
+from ..waits import known
 from .lull import Lull, has_lulls
-from .outside import is_listening, registered, socket_of
-from .threads import is_of_pool, thread_calls
+from .sockets import is_listening, name_or, registered, socket_of
+from .workers import Workers
 
 _LAST_SENT_AND_RECEIVED = struct.Struct("=44xI4xI")  # milliseconds ago, in the tcp_info of Linux
 _CHILD_MODULES = {"asyncio.subprocess", "asyncio.base_subprocess"}
+_FIRST_GLANCE = 0.0005  # seconds; most workers that are found at work are about to become idle
 
 
 class UnderWay:
     """Tells whether something is under way that a loop will hear of soon.
 
     Args:
-        loop: a loop with a selector.
-        grace: seconds of real time that a connection or a thread must be silent.
-        old_threads: those from before the test, which owe it no answer unless they work for a pool.
+        loop: a loop with a selector, or of uvloop, which shows no files.
+        grace: seconds of real time that a connection or a worker that listens must be silent.
+        workers: of the test.
     """
 
-    def __init__(self, loop: Any, grace: float, old_threads: Collection[threading.Thread]) -> None:
-        self.grace = grace
+    def __init__(self, loop: Any, grace: float, workers: Workers) -> None:
         self.loop = loop
-        self._old_threads = old_threads
-        self._harmless = {threading.current_thread()}
+        self._grace = grace
+        self._workers = workers
         self._rest: tuple[int, float] = (-1, 0.0)
         self._files = loop._selector.get_map() if has_lulls(loop) else {}
 
@@ -55,54 +55,71 @@ class UnderWay:
 
     def anything(self) -> bool:
         """Whether something is under way; to be asked in a lull."""
-        if self.nobody():
-            return False
-        answers = [self._of_thread(thread) for thread in threading.enumerate() if thread not in self._harmless]
-        if True in answers:
-            return True
-        answers += [self._of_file(key) for key in registered(self.loop)]
-        return True in answers or (None in answers and (self._is_in_grace() or _waits_for_child(self.loop)))
+        return not self.nobody() and any(self._reasons())
 
-    def _is_in_grace(self) -> bool:
+    def reasons(self) -> list[str]:
+        """What is under way, in words; may be empty while something is that has not been silent for long enough."""
+        return [reason for reason in self._reasons() if isinstance(reason, str)]
+
+    def is_any_worker_at_work(self) -> bool:
+        """Whether a worker is, on a loop that shows nothing else."""
+        return bool(_thread_count()) and bool(self._workers.look(self.loop).working)
+
+    @property
+    def glance(self) -> float:
+        """Seconds to wait for what is under way before the next look: the longer, the longer it has been so."""
+        return min(self._grace, max(self._silence(), _FIRST_GLANCE))
+
+    def _reasons(self) -> Iterator[str | bool]:
+        """What is under way: certain in words, uncertain as True while the grace lasts."""
+        silence = self._silence()
+        look = self._workers.look(self.loop)
+        yield from look.working
+        files = [self._of_file(key) for key in registered(self.loop)] if self._files else []
+        yield from (words for words in files if words)
+        if look.is_any_listening or None in files:
+            yield silence < self._grace
+            yield from _children_awaited(self.loop)
+
+    def _silence(self) -> float:
+        """Seconds of real time since the loop last had something to do."""
         now = real_time.monotonic()
-        turns = Lull.of(self.loop).turns
+        turns = Lull.of(self.loop).turns if has_lulls(self.loop) else 0
         if self._rest[0] != turns:
             self._rest = (turns, now)
-        return now - self._rest[1] < self.grace
+        return now - self._rest[1]
 
-    def _of_thread(self, thread: threading.Thread) -> bool | None:
-        """Whether it is at work for this loop; None if that cannot be known."""
-        if is_of_pool(thread):
-            return any(True for _ in thread_calls(self.loop))
-        if thread in self._old_threads:
-            self._harmless.add(thread)
-            return False
-        return None
-
-    def _of_file(self, key: SelectorKey) -> bool | None:
-        """Whether something is about to come, or to go, by it; None if that cannot be known."""
-        if key.events & EVENT_WRITE:
-            return True
+    def _of_file(self, key: SelectorKey) -> str | None:
+        """What is about to come, or to go, by it; empty if nothing is, None if that cannot be known."""
         sock = socket_of(key.fd)
         if sock is None:
-            return None
+            return f"output to file descriptor {key.fd}" if key.events & EVENT_WRITE else None
         with sock:
-            return False if is_listening(sock) else self._was_just_used(sock)
+            peer = name_or("a peer", sock.getpeername)
+            if key.events & EVENT_WRITE:
+                return f"a connection to {peer}, which is being made or takes no more output"
+            if is_listening(sock):
+                return ""
+            was_used = self._was_just_used(sock)
+            return None if was_used is None else f"the connection to {peer}, just used" if was_used else ""
 
     def _was_just_used(self, sock: socket.socket) -> bool | None:
         try:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_SENT_AND_RECEIVED.size)
             sent, received = _LAST_SENT_AND_RECEIVED.unpack(info)
-            return bool(min(sent, received) < self.grace * 1000)
+            return bool(min(sent, received) < self._grace * 1000)
         except (OSError, AttributeError, struct.error):  # no TCP, or not on Linux
             return None
 
 
-def _waits_for_child(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a task waits for a child process to end, or for what it writes."""
-    frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(task.get_coro()))
-    return any(
-        frame.f_globals.get("__name__") in _CHILD_MODULES
-        or "Pipe" in type(getattr(frame.f_locals.get("self"), "_transport", None)).__name__
-        for frame in frames
-    )
+def _children_awaited(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
+    """The child processes for whose end, or for whose output, a task waits."""
+    for task in asyncio.all_tasks(loop):
+        for frame in await_chain(task.get_coro()):
+            child = frame.f_locals.get("self")
+            if frame.f_globals.get("__name__") in _CHILD_MODULES:
+                yield f"the child process {getattr(child, 'pid', '')}, for which {known(task)} waits"
+                break
+            if "Pipe" in type(getattr(child, "_transport", None)).__name__:
+                yield f"a child process, for whose output {known(task)} waits"
+                break

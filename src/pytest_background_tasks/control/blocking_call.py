@@ -1,0 +1,69 @@
+"""The call in which a thread blocks: the name of the function written in C that its innermost frame is calling.
+
+A frame knows the instruction that it executes, and each instruction knows its place in the source. The function of a
+call is what was loaded last at the place where the call begins. Frames, instructions and places are documented.
+"""
+
+import dis
+from functools import lru_cache
+from types import BuiltinFunctionType, CodeType, FrameType
+from typing import Any
+
+ENTERING = "with"
+"""Stands for the name of the function where a ``with`` statement enters its context manager."""
+ITERATING = "for"
+"""Stands for it where a ``for`` statement asks for the next item: ``for item in iter(queue.get, None)``."""
+
+
+def blocking_call(frame: FrameType) -> str:
+    """Return the name of the function that `frame` is calling now, `ENTERING`, `ITERATING`, or "" if none is known.
+
+    A function that was bound to another name before (``receive = queue.get``) is known by its own.
+    """
+    kind, name = _call_at(frame.f_code, frame.f_lasti)
+    if kind == "variable":
+        value = _value_of(frame, name)
+        if isinstance(value, BuiltinFunctionType):
+            return value.__name__
+    return name
+
+
+def _value_of(frame: FrameType, name: str) -> Any:
+    missing = object()
+    for variables in (frame.f_locals, frame.f_globals, frame.f_builtins):
+        value = variables.get(name, missing)
+        if value is not missing:
+            return value
+    return None
+
+
+@lru_cache(1000)
+def _call_at(code: CodeType, instruction: int) -> tuple[str, str]:
+    """The kind and the name of the function that the instruction at this offset of `code` calls."""
+    before: list[dis.Instruction] = []
+    for each in dis.get_instructions(code):
+        if each.offset >= instruction:
+            break
+        before.append(each)
+    else:
+        return "", ""
+    if each.opname == "BEFORE_WITH" or (before and before[-1].opname == "LOAD_SPECIAL"):
+        return "attribute", ENTERING
+    if each.opname == "FOR_ITER":
+        return "attribute", ITERATING
+    return _loaded_last(before, _start_of(each)) if each.opname.startswith("CALL") else ("", "")
+
+
+def _loaded_last(before: list[dis.Instruction], start: object) -> tuple[str, str]:
+    for each in reversed(before):
+        if each.opname.startswith("LOAD_") and isinstance(each.argval, str) and _start_of(each) == start:
+            is_attribute = each.opname.startswith(("LOAD_ATTR", "LOAD_METHOD"))
+            return "attribute" if is_attribute else "variable", each.argval
+    return "", ""
+
+
+def _start_of(instruction: dis.Instruction) -> tuple[int, int] | None:
+    positions = instruction.positions
+    if positions is None or positions.lineno is None or positions.col_offset is None:
+        return None
+    return positions.lineno, positions.col_offset

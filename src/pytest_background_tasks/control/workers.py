@@ -1,0 +1,212 @@
+"""Workers: threads that do work outside of an event loop, and what each is doing at a moment when the loop is idle.
+
+Virtual time must not run ahead of a worker that will answer, and a test that waits until its loop is idle waits for it.
+Who awaits the answer does not tell: it may be awaited behind a ``shield``, an event that a callback sets, or not at
+all, with ``done()`` asked again and again. So the threads themselves are looked at, all that there are.
+
+- A worker is *working* while it runs, and while it sleeps in a call that will return by itself: ``time.sleep``, a
+  query, a file, a child process.
+- It is *blocked* in a lock, a queue or the result of a future: only another thread can continue it. It waits for more
+  work, or for the loop itself. If it waits for another worker, that one is working.
+- It is *listening* when it waits for somebody outside (a server in ``accept``, another loop in ``select``), or sleeps
+  again and again at one line (a heartbeat). It may come to something, or never.
+- It is *idle* where it was before the test, and where a pool of processes has nothing to do.
+
+A worker that has just been given work stands where it stood while it was blocked. The kernel knows better, see
+``kernel.py``: a thread that has slept all the time between two looks, between which every thread had a chance to run,
+has not been woken. Where the kernel does not say, a blocked worker counts as listening: it gets a short time to answer.
+
+Nothing is patched, and a worker may be older than the test (a connection that a fixture of the session has opened).
+
+Private names of CPython used here: where the workers of ``concurrent.futures``, ``multiprocessing`` and anyio run, and
+what a pool of processes keeps of its calls.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import BuiltinFunctionType, FrameType
+from typing import Any, Literal, TypeAlias
+
+from .. import real_time
+from ..own import no_loop_running
+from ..sites import site_in
+from .blocking_call import ENTERING, ITERATING, blocking_call
+from .kernel import Naps, is_in_lock, naps
+from .lull import Lull, has_lulls
+from .sockets import is_connected_to_loop
+from .threads import is_at, places_of_threads
+
+Activity: TypeAlias = Literal["working", "blocked", "listening", "idle"]
+_Since: TypeAlias = tuple[int, Naps | None]  # since which turn of the loop, and which nap of the thread
+
+_LOCKS = {"acquire", "get", "join", ENTERING}  # functions that return when another thread lets them
+_LISTENING = {"_accept", "accept", "select", "poll", "control", "recv", "recv_into", "recvfrom", "recvmsg", "read"}
+_LISTENING |= {"readinto", "readline", "waitpid", "waitid", "wait4", "run_forever", "run_until_complete"}
+_WAITS_FOR_ANSWER = {"queue.get", "concurrent.futures._base.result"}  # however long they wait at most
+_SHORT = 1.0  # seconds; a wait with a timeout up to this is a way to sleep, a longer one waits for another thread
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the workers were doing at one moment.
+
+    Attributes:
+        working: those that will answer, each in words, with the line it is at.
+        is_any_listening: whether one may answer.
+    """
+
+    working: tuple[str, ...] = ()
+    is_any_listening: bool = False
+
+
+class Workers:
+    """The threads beside the test's own.
+
+    Args:
+        is_own: which files of code are the project's own; words name the innermost line there.
+
+    Attributes:
+        places: where each thread was before the test, by its ident. There it has nothing to do for the test.
+    """
+
+    def __init__(self, is_own: Mapping[str, bool]) -> None:
+        self._is_own = is_own
+        self._home = threading.current_thread()
+        self._old = frozenset(threading.enumerate())
+        self.places = places_of_threads()
+        self._blocked: dict[threading.Thread, Naps | None] = {}
+        self._sleeping: dict[threading.Thread, tuple[object, int, Naps | None]] = {}
+
+    def look(self, loop: asyncio.AbstractEventLoop) -> Look:
+        """Return what they are doing, as it concerns `loop`, which is idle and called this."""
+        turn = Lull.of(loop).turns if has_lulls(loop) else 0
+        with no_loop_running():
+            activities = list(self._activities(loop, turn))
+        working = tuple(words for activity, words in activities if activity == "working")
+        return Look(working, any(activity == "listening" for activity, _ in activities))
+
+    def _activities(self, loop: asyncio.AbstractEventLoop, turn: int) -> Iterator[tuple[Activity, str]]:
+        here = threading.current_thread()
+        before = {thread: naps(thread) for thread in threading.enumerate() if thread not in (here, self._home)}
+        if all(nap is not None and nap == self._blocked.get(thread) for thread, nap in before.items()):
+            return
+        frames = sys._current_frames()
+        real_time.let_others_run()
+        for thread, nap in before.items():
+            is_settled = None if nap is None else nap.is_asleep and naps(thread) == nap
+            frame = frames.get(thread.ident or 0)
+            if frame is None or (is_settled and nap == self._blocked.get(thread)):  # it has ended, or slept on
+                continue
+            activity: Activity = "working"
+            if is_settled is not False:
+                activity = self._activity(thread, frame, loop, (turn, nap))
+            if activity in ("blocked", "idle"):
+                self._blocked[thread] = nap
+            if activity == "blocked" and not is_settled:
+                activity = "listening"
+            yield activity, self._words(thread, frame) if activity == "working" else ""
+
+    def _activity(
+        self, thread: threading.Thread, frame: FrameType, loop: asyncio.AbstractEventLoop, since: _Since
+    ) -> Activity:
+        """What a thread that sleeps in `frame` is doing."""
+        if (calls := _calls_of_pool(thread, frame)) is not None:
+            return "working" if calls else "idle"
+        call = _handed_over(frame) or blocking_call(frame)
+        if _is_blocked(frame, call) or (call == ITERATING and is_in_lock(thread)):
+            return "blocked"
+        if is_at(frame, self.places.get(thread.ident or 0, [])):
+            return "idle"
+        if _is_of_pool(thread):
+            return "blocked" if is_connected_to_loop(frame, loop) else "working"
+        if call in _LISTENING:
+            return "idle" if thread in self._old else "listening"
+        return "listening" if self._is_heartbeat(thread, frame, call, since) else "working"
+
+    def _is_heartbeat(self, thread: threading.Thread, frame: FrameType, call: str, since: _Since) -> bool:
+        """Whether it sleeps at a line to which it has come back, while the loop had nothing to do."""
+        if call not in ("sleep", "acquire"):
+            return False
+        outer = next((each for each in _frames(frame) if each.f_globals.get("__name__") != "threading"), frame)
+        place = (outer.f_code, outer.f_lasti)
+        turn, nap = since
+        first = self._sleeping.get(thread)
+        if first is None or first[:2] != (place, turn):
+            self._sleeping[thread] = place, turn, nap
+            return False
+        return nap != first[2]
+
+    def _words(self, thread: threading.Thread, frame: FrameType) -> str:
+        if calls := _calls_of_pool(thread, frame):
+            return f"a pool of processes, at work on {', '.join(calls)}"
+        own = next((each for each in _frames(frame) if self._is_own[each.f_code.co_filename]), None)
+        if own is None:
+            call = _handed_over(frame) or blocking_call(frame) or frame.f_code.co_qualname
+            return f"thread {thread.name}, at work in {call}()"
+        return f"thread {thread.name}, at work at {site_in(own.f_code, own.f_lineno or own.f_code.co_firstlineno)}"
+
+
+def _frames(frame: FrameType | None) -> Iterator[FrameType]:
+    """`frame`, its caller, and so on."""
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def _handed_over(frame: FrameType) -> str:
+    """The name of the C function that a thread was started with, if `frame` is the one that calls such a function."""
+    name, variables = _named(frame), frame.f_locals
+    function: Any = None
+    if name == "concurrent.futures.thread.run":
+        item = variables.get("self")
+        function = getattr(item, "fn", None) or getattr(item, "task", (None,))[0]
+    elif name == "threading.run":
+        function = getattr(variables.get("self"), "_target", None)
+    elif name == "anyio._backends._asyncio.run":
+        function = variables.get("func")
+    while isinstance(function, partial):  # as asyncio.to_thread makes it: partial(context.run, function)
+        is_in_context = getattr(function.func, "__name__", "") == "run" and function.args
+        function = function.args[0] if is_in_context else function.func
+    return function.__name__ if isinstance(function, BuiltinFunctionType) else ""
+
+
+def _is_blocked(frame: FrameType, call: str) -> bool:
+    """Whether `frame` can go on only when another thread lets it."""
+    if call not in _LOCKS:
+        return False
+    if _named(frame) != "threading.wait" or _named(frame.f_back) in _WAITS_FOR_ANSWER:
+        return True
+    timeout = frame.f_locals.get("timeout")
+    return timeout is None or timeout > _SHORT
+
+
+def _is_of_pool(thread: threading.Thread) -> bool:
+    """Whether `thread` works for ``concurrent.futures`` or anyio: what it does was handed to it in a call."""
+    target = getattr(thread, "_target", None)
+    return getattr(target, "__module__", "") == "concurrent.futures.thread" or type(thread).__module__.startswith(
+        "anyio."
+    )
+
+
+def _calls_of_pool(thread: threading.Thread, frame: FrameType) -> tuple[str, ...] | None:
+    """The functions that a pool of processes has still to answer, if `thread` is the one that hears its answers."""
+    if type(thread).__name__ == "_ExecutorManagerThread":
+        items: Any = vars(thread).get("pending_work_items", {})
+        return tuple(_name_of(item.fn) for item in tuple(items.values()))
+    for each in _frames(frame):
+        if _named(each) == "multiprocessing.pool._handle_results":
+            return ("a function",) * len(each.f_locals.get("cache", ()))
+    return None
+
+
+def _name_of(function: object) -> str:
+    name = getattr(function, "__qualname__", None)
+    return name if isinstance(name, str) else type(function).__qualname__
+
+
+def _named(frame: FrameType | None) -> str:
+    return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" if frame else ""

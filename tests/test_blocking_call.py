@@ -1,0 +1,136 @@
+"""The call in which a thread blocks is read from its frame, however it is written."""
+
+import os
+import sys
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from time import sleep
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from pytest_background_tasks.control.blocking_call import ENTERING, ITERATING, blocking_call
+
+
+class Holder:
+    """Has what a thread can block in."""
+
+    def __init__(self) -> None:
+        self.items: SimpleQueue[int | None] = SimpleQueue()
+        self.lock = threading.Lock()
+        self.lock.acquire()
+        self.pipe = os.pipe()
+
+    def let_go(self) -> None:
+        self.lock.release()
+        self.items.put(None)
+        os.write(self.pipe[1], b"x")
+
+
+def of_attribute(holder: Holder) -> None:
+    holder.items.get()
+
+
+def over_lines(holder: Holder) -> None:
+    (
+        holder
+        .items
+        .get(
+            True,
+            None,
+        )
+    )  # fmt: skip
+
+
+def with_calls_in_arguments(holder: Holder) -> None:
+    holder.lock.acquire(timeout=holder.items.qsize() + len(str(holder)))
+
+
+def by_another_name(holder: Holder) -> None:
+    receive = holder.items.get
+    receive()
+
+
+def in_comprehension(holder: Holder) -> None:
+    [holder.items.get() for _ in range(1)]
+
+
+def with_arguments_unpacked(holder: Holder) -> None:
+    holder.items.get(*(True, 5))
+
+
+def in_with(holder: Holder) -> None:
+    with holder.lock:
+        pass
+
+
+def in_with_as(holder: Holder) -> None:
+    with holder.lock as got:
+        assert got
+
+
+def in_for(holder: Holder) -> None:
+    for _ in iter(holder.items.get, None):
+        pass
+
+
+def of_module(holder: Holder) -> None:
+    os.read(holder.pipe[0], 1)
+
+
+def of_imported_name(_: Holder) -> None:
+    sleep(0.2)
+
+
+CASES = {
+    of_attribute: "get",
+    over_lines: "get",
+    with_calls_in_arguments: "acquire",
+    by_another_name: "get",
+    in_comprehension: "get",
+    with_arguments_unpacked: "get",
+    in_with: ENTERING,
+    in_with_as: ENTERING,
+    in_for: ITERATING,
+    of_module: "read",
+    of_imported_name: "sleep",
+}
+
+
+def blocked_in(function: Callable[[Any], None], thread: threading.Thread) -> FrameType:
+    """The frame of `function` when its thread has come to rest there."""
+    before: object = None
+    while True:
+        frame = sys._current_frames()[thread.ident or 0]
+        inside = frame.f_code.co_filename == __file__ and function.__name__ in frame.f_code.co_qualname
+        place = (frame.f_lasti, frame.f_lineno)
+        if inside and place == before:
+            return frame
+        before = place if inside else None
+        threading.Event().wait(0.01)
+
+
+@pytest.mark.parametrize("function", CASES, ids=lambda function: function.__name__)
+def test_the_name_of_the_call_is_known(function: Callable[[Holder], None]) -> None:
+    holder = Holder()
+    thread = threading.Thread(target=function, args=(holder,))
+    thread.start()
+    name = blocking_call(blocked_in(function, thread))
+    holder.let_go()
+    thread.join()
+    assert name == CASES[function]
+
+
+def test_a_frame_that_calls_nothing_has_no_name() -> None:
+    assert blocking_call(frame_at_yield()) == ""
+
+
+def frame_at_yield() -> FrameType:
+    def generator() -> Any:
+        yield 1
+
+    running = generator()
+    next(running)
+    return running.gi_frame
