@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from .capture.call import bound_arguments
 from .capture.captured import CapturedTask
 from .targets import Match, Target, coroutine_function, matcher, shown
+from .untrusted import safe_repr
 
 
 class Wanted(NamedTuple):
@@ -23,7 +24,7 @@ class Wanted(NamedTuple):
         return cls(target, (lambda _: True) if target is None else matcher(target, call, callees), arguments)
 
     def __str__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        given = ", ".join(f"{name}={safe_repr(value)}" for name, value in self.arguments.items())
         return "anything" if self.target is None else f"{shown(self.target)}({given})" if given else shown(self.target)
 
     def among(self, tasks: Iterable[CapturedTask]) -> list[CapturedTask]:
@@ -68,8 +69,8 @@ class Wanted(NamedTuple):
             if name not in actual:
                 has = ", ".join(actual) or "none"
                 differences.append(f"it has no argument {name!r} (it has {has})")
-            elif value != actual[name]:
-                differences.append(f"{name} is {actual[name]!r}, not {value!r}")
+            elif value is not actual[name] and value != actual[name]:
+                differences.append(f"{name} is {safe_repr(actual[name])}, not {safe_repr(value)}")
         return differences
 
 

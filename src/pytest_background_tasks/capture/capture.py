@@ -185,7 +185,8 @@ class Capture:
 
     def _context_for(self, kwargs: dict[str, Any]) -> Context | None:
         """What a held task runs in: None to copy the current context, where that is marked or the user gave one."""
-        return None if _in_captured_task.get() or kwargs.get("context") else self._marked_context()
+        is_given = kwargs.get("context") is not None  # an empty context is false
+        return None if is_given or _in_captured_task.get() else self._marked_context()
 
     def _marked_context(self) -> Context:
         """A copy of the current context in which `_in_captured_task` is set.

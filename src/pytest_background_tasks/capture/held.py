@@ -29,6 +29,8 @@ from typing import Any
 
 from ..errors import BackgroundTasksDeadlock
 from ..sites import await_chain
+from ..task_state import coroutine_of, is_task
+from ..untrusted import attribute, module_name, owner_of, text_attribute
 from .call import Call, arguments_of, call_of_callable, call_of_coroutine
 from .creator import Creation, Creator
 from .opentelemetry import traced
@@ -117,7 +119,11 @@ class HeldTask(asyncio.Task[Any]):
     def _keep_first_step(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle | None:
-        if getattr(callback, "__self__", None) is not self:  # whatever else runs while the task is constructed
+        try:
+            owner = callback.__self__  # type: ignore[attr-defined]
+        except Exception:  # somebody else's callback
+            owner = None
+        if owner is not self:  # whatever else runs while the task is constructed
             loop: Any = self.get_loop()
             return type(loop).call_soon(loop, callback, *args, context=context)  # type: ignore[no-any-return]
         self._first_step = callback
@@ -174,7 +180,7 @@ class HeldTask(asyncio.Task[Any]):
     def is_for_thread(self) -> bool:
         """Whether another thread has asked for it (``run_coroutine_threadsafe``) and may wait for its result."""
         callbacks = self._callbacks or ()
-        return any(getattr(callback, "__module__", None) == "asyncio.futures" for callback, _ in callbacks)
+        return any(module_name(callback) == "asyncio.futures" for callback, _ in callbacks)
 
     @property
     def failed(self) -> bool:
@@ -276,7 +282,7 @@ class HeldTask(asyncio.Task[Any]):
 
     def _notice_poll(self, asker: FrameType) -> None:
         __tracebackhide__ = True
-        module = asker.f_globals.get("__name__", "")
+        module = str(asker.f_globals.get("__name__", ""))
         if module.partition(".")[0] in {"asyncio", "anyio", __name__.partition(".")[0]} or self.get_loop().is_closed():
             return
         poller = asyncio.current_task(self.get_loop())
@@ -296,13 +302,14 @@ class HeldTask(asyncio.Task[Any]):
 
     def _count_poll(self, poller: "asyncio.Task[Any]", asker: FrameType) -> None:
         """Runs once the poller is suspended: in a sleep it is polling, in anything else it has work of its own."""
-        asks_itself = any(frame is asker for frame in await_chain(poller.get_coro()))
+        asks_itself = any(frame is asker for frame in await_chain(coroutine_of(poller)))
         weight = _POLLS_BY_FUNCTION // _POLLS if asks_itself else 1
         self._polls = self._polls + weight if is_asleep(poller) else 0
 
 
 def _as_held(kwargs: dict[str, Any], context: Context | None) -> dict[str, Any]:
-    kwargs = {**kwargs, "context": kwargs.get("context") or context}
+    given = kwargs.get("context")
+    kwargs = {**kwargs, "context": context if given is None else given}
     if "eager_start" in kwargs:
         kwargs["eager_start"] = False
     return kwargs
@@ -313,16 +320,18 @@ _SLEEPS = (asyncio.sleep.__code__, asyncio.tasks.__sleep0.__code__)  # type: ign
 
 def is_asleep(task: "asyncio.Task[Any]") -> bool:
     """Whether `task` is suspended in ``asyncio.sleep``."""
-    frames = list(await_chain(task.get_coro()))
+    frames = list(await_chain(coroutine_of(task)))
     return bool(frames) and frames[-1].f_code in _SLEEPS
 
 
 def _waits(callback: Any) -> bool:
-    while isinstance(callback, partial):
+    while type(callback) is partial:
         callback = callback.func
-    if isinstance(getattr(callback, "__self__", None), asyncio.Task):
-        return str(callback.__name__).endswith("wakeup")  # of a task that awaits it; in C, so without a module
-    return getattr(callback, "__module__", None) in _WAITING_MODULES
+    if is_task(owner_of(callback)):
+        return text_attribute(callback, "__name__").endswith(
+            "wakeup"
+        )  # of a task that awaits it; in C, so without a module
+    return module_name(callback) in _WAITING_MODULES
 
 
 def runs_elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
@@ -332,6 +341,6 @@ def runs_elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
 
 def is_waited_for(task: "asyncio.Task[Any]") -> bool:
     """Whether somebody waits for `task`: its loop's runner, another task, or what started it through anyio."""
-    outermost = next(iter(await_chain(task.get_coro())), None)
-    by_anyio = outermost is not None and outermost.f_globals.get("__name__", "").startswith("anyio.")
-    return by_anyio or any(_waits(callback) for callback, _ in getattr(task, "_callbacks", None) or ())
+    outermost = next(iter(await_chain(coroutine_of(task))), None)
+    by_anyio = outermost is not None and str(outermost.f_globals.get("__name__", "")).startswith("anyio.")
+    return by_anyio or any(_waits(callback) for callback, _ in attribute(task, "_callbacks") or ())

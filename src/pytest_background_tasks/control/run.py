@@ -10,6 +10,7 @@ from ..capture.capture import Capture
 from ..capture.held import HeldTask
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
 from ..own import OwnCode
+from ..untrusted import add_note
 from ..waits import wait_of
 
 STARTED_IN_TURN = 10_000
@@ -168,7 +169,8 @@ def story(task: HeldTask, is_own: OwnCode) -> str:
 def outcome(task: HeldTask) -> Any:
     """What an ended task returned, or its error: what it raised, or that it was cancelled."""
     try:
-        return task.exception() or task.result()
+        error = task.exception()
+        return task.result() if error is None else error
     except asyncio.CancelledError as cancelled:
         return cancelled
 
@@ -182,6 +184,5 @@ def noted(error: BaseException, task: HeldTask) -> BaseException:
             "locks, connections and futures that belong to the closed loop do not work there"
         )
     for note in notes:
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
+        add_note(error, note)
     return error

@@ -24,6 +24,8 @@ from typing import Any
 
 from .. import real_time
 from ..sites import await_chain
+from ..task_state import coroutine_of
+from ..untrusted import attribute, type_name
 from .lull import Lull, has_lulls
 from .outside import is_listening, registered, socket_of
 from .threads import is_of_pool, thread_calls
@@ -100,9 +102,9 @@ class UnderWay:
 
 def _waits_for_child(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a task waits for a child process to end, or for what it writes."""
-    frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(task.get_coro()))
+    frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(coroutine_of(task)))
     return any(
         frame.f_globals.get("__name__") in _CHILD_MODULES
-        or "Pipe" in type(getattr(frame.f_locals.get("self"), "_transport", None)).__name__
+        or "Pipe" in type_name(attribute(frame.f_locals.get("self"), "_transport"))
         for frame in frames
     )
