@@ -375,7 +375,9 @@ async def test_an_empty_context_is_respected(background_tasks: BackgroundTasks) 
 
 
 @pytest.mark.asyncio
-async def test_a_background_task_of_starlette_may_be_a_dataclass_without_a_hash(background_tasks: BackgroundTasks) -> None:
+async def test_a_background_task_of_starlette_may_be_a_dataclass_without_a_hash(
+    background_tasks: BackgroundTasks,
+) -> None:
     @dataclass(eq=True)
     class Mail(BackgroundTask):
         to: str

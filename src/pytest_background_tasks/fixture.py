@@ -135,7 +135,7 @@ class BackgroundTasks:
 
         Returns:
             What the tasks returned, in creation order; for one that was cancelled its ``CancelledError``. An empty list
-            if nothing is held.
+            if nothing is held, and nothing that has started was left by its waiter.
 
         Raises:
             BaseException: what a task raised, when all the others have ended too; several in creation order in an

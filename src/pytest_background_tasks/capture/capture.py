@@ -25,6 +25,9 @@ class Follower(Protocol):
     def follow(self, task: HeldTask) -> bool:
         """Whether `task`, which a captured task has just started, is to start at once as part of the call."""
 
+    def has(self, task: HeldTask) -> bool:
+        """Tell whether the call, or one around it, runs `task`."""
+
 
 class Targets(NamedTuple):
     """Which background tasks to hold: those that match one of ``only`` (all, if empty) and none of ``ignore``."""
@@ -96,8 +99,18 @@ class Capture:
 
     @property
     def unfinished(self) -> list[HeldTask]:
-        """Those that a running call takes up: held, stopped, or left where they waited by the last one."""
-        return [task for task in self.tasks if task.stopped or task.is_left]
+        """Those that a running call takes up: held, stopped, or started with nothing that waits for them."""
+        return [task for task in self.tasks if task.stopped or task.is_left or self._is_abandoned(task)]
+
+    @property
+    def ending(self) -> list[HeldTask]:
+        """Return those that were cancelled while they were held, and have not ended yet."""
+        return [task for task in self.tasks if task.is_ending]
+
+    def _is_abandoned(self, task: HeldTask) -> bool:
+        if not task.is_abandoned or (self.follower is not None and self.follower.has(task)):
+            return False
+        return asyncio._get_running_loop() is None or asyncio.current_task() is not task.runner
 
     def take(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType

@@ -34,6 +34,7 @@ from ..untrusted import attribute, module_name, owner_of, text_attribute
 from .call import Call, arguments_of, call_of_callable, call_of_coroutine
 from .creator import Creation, Creator
 from .opentelemetry import traced
+from .waiter import has_given_up
 
 _WAITING_MODULES = {
     "asyncio.base_events",
@@ -63,7 +64,8 @@ class HeldTask(asyncio.Task[Any]):
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
 
     Attributes:
-        is_left: whether a call let it run until nothing could go on, and the next is to go on with it.
+        is_left: whether a call let it run until nothing could go on, or who waited for it has given up; the next
+            running call is to go on with it.
         is_never_to_start: whether it was cancelled while it was held.
         let_go: what lets it go on, where its steps have to be asked for one by one.
     """
@@ -73,6 +75,7 @@ class HeldTask(asyncio.Task[Any]):
         "_called",
         "_context",
         "_creator",
+        "_ending",
         "_first_step",
         "_kwargs",
         "_polls",
@@ -95,6 +98,7 @@ class HeldTask(asyncio.Task[Any]):
         self._first_step: Callable[[], object] | None = None
         self._called = traced(coroutine)
         self._context: Context | None = None
+        self._ending: tuple[asyncio.Handle, Callable[[], object]] | None = None
         self._creator = creator
         self._kwargs = kwargs
         self._started_as = started_as
@@ -139,6 +143,22 @@ class HeldTask(asyncio.Task[Any]):
     def stopped(self) -> bool:
         """Whether it goes on only when the test says so: it is held, or waits for its next step to be asked for."""
         return self._first_step is not None or self.let_go is not None
+
+    @property
+    def is_ending(self) -> bool:
+        """Tell whether it was cancelled while it was held, and has not ended yet."""
+        return self.is_never_to_start and not super().done()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Tell whether it goes on, and nothing waits for it any more."""
+        return not (self.stopped or super().done() or self.is_never_to_start or self._has_waiter) and not (
+            self.runner.get_loop().is_closed()
+        )
+
+    @property
+    def _has_waiter(self) -> bool:
+        return any(_waits(callback) and not has_given_up(callback) for callback, _ in self._callbacks or ())
 
     @property
     def runner(self) -> asyncio.Task[Any]:
@@ -200,7 +220,19 @@ class HeldTask(asyncio.Task[Any]):
         first_step = self._leave_hold()
         _register_task(self)
         self._log_destroy_pending = True
-        self.get_loop().call_soon(first_step, context=self._context)
+        handle = self.get_loop().call_soon(first_step, context=self._context)
+        if self.is_never_to_start:
+            self._ending = handle, first_step
+
+    def end_here(self) -> None:
+        """Hand its loop the step with which it ends once more, if it was cancelled while it was held.
+
+        A synchronous call on uvloop cannot run what uvloop was handed before.
+        """
+        if self._ending is not None and self.is_ending:
+            handle, step = self._ending
+            handle.cancel()
+            self._ending = self.get_loop().call_soon(step, context=self._context), step
 
     def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run its coroutine in a new task on `loop`, because its own loop is closed."""
@@ -249,7 +281,16 @@ class HeldTask(asyncio.Task[Any]):
         """Add a callback, and start the task if the callback is somebody who waits for it."""
         if self.stopped and _waits(callback) and not self.get_loop().is_closed():
             self.release()
+        elif self.is_left and _waits(callback):
+            self.is_left = False
         super().add_done_callback(callback, context=context)
+
+    def remove_done_callback(self, callback: Callable[..., object]) -> int:
+        """Remove a callback, and note when the last waiter gives up: the next running call takes the task up."""
+        removed = super().remove_done_callback(callback)
+        if removed and not self.stopped and not super().done() and _waits(callback):
+            self.is_left = not self._has_waiter
+        return removed
 
     def done(self) -> bool:
         """Whether it has ended. Asking a held task again and again between sleeps ends in an error, not in a hang."""

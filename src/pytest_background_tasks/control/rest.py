@@ -47,6 +47,7 @@ def rest_sync(run: Run, watching: Watching, timeout: float | None) -> bool:
     deadline = deadline_of(timeout)
     with run, nullcontext() if home is None else inside(home) as drive:
         run.begin(home)
+        run.end_here(home)
         before: object = None
         while before != (before := _places(run)):
             for loop in _loops(run, home):
