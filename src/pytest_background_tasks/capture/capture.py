@@ -14,6 +14,7 @@ from .captured import CapturedTask
 from .creator import Creator, creator_of, is_of_project, name_to_come
 from .entrances import open_entrances
 from .held import HeldTask
+from .let_through import LetThrough
 
 _in_captured_task: ContextVar[bool] = ContextVar("pytest_background_tasks.in_captured_task", default=False)
 """True in the context of each captured task, and so of all that it starts: tasks, callbacks, threads."""
@@ -57,6 +58,7 @@ class Capture:
         self.targets: Targets | None = None
         self.follower: Follower | None = None
         self.error: Exception | None = None
+        self.let_through = LetThrough()
         self._on_hold = on_hold
         self._was_aimed = False
         self._contexts: tuple[Context, Context] | None = None
@@ -127,6 +129,7 @@ class Capture:
                 task = HeldTask(coroutine, loop, creator, kwargs, self._context_for(kwargs))
                 if self._hold(task, targets, is_background):
                     return task
+            self.let_through.note(creator, coroutine, self.is_own, is_background=is_background)
         if loop is self._loop and not creator.runs_loop and asyncio._get_running_loop() is None:
             raise RuntimeError("no running event loop")
         return None
@@ -139,7 +142,10 @@ class Capture:
         if targets is None:
             return None
         task = HeldTask(coroutine, asyncio.get_running_loop(), creator, {}, self._context_for({}), started_as)
-        return task if self._hold(task, targets, is_background=True) else None
+        if self._hold(task, targets, is_background=True):
+            return task
+        self.let_through.note(creator, coroutine, self.is_own, is_background=True)
+        return None
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
         """The loop for tasks that are created where none runs, or whose own is closed; runs when the test says so."""
@@ -150,6 +156,7 @@ class Capture:
     def reset(self) -> None:
         """Forget everything captured: what is held ends cancelled without having run, what has started is cancelled."""
         tasks, self.tasks = self.tasks, []
+        self.let_through.clear()
         for task in tasks:
             task.forget()
 
