@@ -67,6 +67,7 @@ class HeldTask(asyncio.Task[Any]):
         is_left: whether a call let it run until nothing could go on, or who waited for it has given up; the next
             running call is to go on with it.
         is_never_to_start: whether it was cancelled while it was held.
+        on_forget: called if it ends without having run.
         let_go: what lets it go on, where its steps have to be asked for one by one.
     """
 
@@ -84,6 +85,7 @@ class HeldTask(asyncio.Task[Any]):
         "is_left",
         "is_never_to_start",
         "let_go",
+        "on_forget",
     )
 
     def __init__(
@@ -107,6 +109,7 @@ class HeldTask(asyncio.Task[Any]):
         self.is_left: bool = False
         self.is_never_to_start: bool = False
         self.let_go: Callable[[], object] | None = None
+        self.on_forget: Callable[[], object] | None = None
         self._polls = 0
         shadowed = vars(loop).get("call_soon")
         loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
@@ -249,6 +252,7 @@ class HeldTask(asyncio.Task[Any]):
             self.get_coro().close()
             self._called.close()
             self._finish(asyncio.Future.cancel)
+            self._never_run()
         elif not super().done() and loop.is_closed():
             with suppress(RuntimeError):  # that its loop is closed, from what it does at its end
                 self.get_coro().close()
@@ -272,7 +276,9 @@ class HeldTask(asyncio.Task[Any]):
         if self.held and self.get_loop().is_closed():
             self.forget()
             return True
-        self.is_never_to_start = self.is_never_to_start or self.held  # it ends in the loop's next iteration
+        if self.held:  # it ends in the loop's next iteration
+            self.is_never_to_start = True
+            self._never_run()
         cancelled = super().cancel(msg)
         self.release()
         return cancelled
@@ -298,6 +304,10 @@ class HeldTask(asyncio.Task[Any]):
         if self._first_step is not None:
             self._notice_poll(sys._getframe(1))
         return super().done()
+
+    def _never_run(self) -> None:
+        if self.on_forget is not None:
+            self.on_forget()
 
     def _leave_hold(self) -> Callable[[], object]:
         step = self._first_step

@@ -7,7 +7,7 @@ at once, so the response ends without it, and the call is held as a task of its 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from starlette.background import BackgroundTask
@@ -15,6 +15,7 @@ from starlette.background import BackgroundTask
 from ..patching import replaced
 from ..untrusted import attribute
 from .creator import Creator
+from .fastapi import request_of
 
 if TYPE_CHECKING:
     from .entrances import Taker
@@ -43,10 +44,15 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
     def taking(call: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(call)
         async def taking_call(self: BackgroundTask) -> None:
-            coroutine = call(self)
+            request = request_of(sys._getframe())
+            coroutine = call(self) if request is None else request.around(partial(call, self))
             creator = attribute(self, _CREATOR, Creator(None, 0))
-            if taker.take_call(coroutine, creator, (self.func, self.args, dict(self.kwargs))) is None:
-                await coroutine
+            task = taker.take_call(coroutine, creator, (self.func, self.args, dict(self.kwargs)))
+            if task is None:
+                coroutine.close()
+                await call(self)
+            elif request is not None:
+                request.serve(task)
 
         return taking_call
 
