@@ -38,7 +38,7 @@ def loop_of(task: Any) -> asyncio.AbstractEventLoop:
 
 def is_done(task: Any) -> bool:
     """Tell whether it has ended."""
-    return bool(_class_of(task).done(task))
+    return task.done() if type(task) is asyncio.Task else bool(_class_of(task).done(task))
 
 
 def is_left_alone(task: Any) -> bool:
@@ -47,4 +47,5 @@ def is_left_alone(task: Any) -> bool:
 
 
 def _class_of(task: Any) -> Any:
-    return asyncio.Task if issubclass(type(task), asyncio.Task) else _PyTask
+    is_usual = type(task) is asyncio.Task or issubclass(type(task), asyncio.Task)
+    return asyncio.Task if is_usual else _PyTask

@@ -9,7 +9,7 @@ them (which itself gives the descriptor of a C type where the value is wanted, a
 
 from __future__ import annotations
 
-from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
+from types import CodeType, CoroutineType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType
 from typing import Any
 
 _mro_of: Any = type.__dict__["__mro__"].__get__
@@ -51,7 +51,9 @@ def text_attribute(thing: Any, name: str, default: str = "") -> str:
 
 
 def qualified_name(function: Any) -> str:
-    """Return the qualified name of a function, or that of the type of any other object."""
+    """Return the qualified name of a function or a coroutine, or that of the type of any other object."""
+    if type(function) is CoroutineType or type(function) is FunctionType:  # asked for every task: always a string
+        return function.__qualname__
     return text_attribute(function, "__qualname__") or type_name(function)
 
 

@@ -108,7 +108,7 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mappin
     """Who creates the task that `frame` asks `loop` for. Called for every task of a session, so it does little."""
     code, asked_by = frame.f_code, None
     module = frame.f_globals.get("__name__", "")
-    while id(code) in _ON_BEHALF or (type(module) is str and module in IN_BETWEEN):
+    while id(code) in _ON_BEHALF or module in IN_BETWEEN:
         asked_by = code
         frame = frame.f_back  # type: ignore[assignment]  # what is passed over, somebody has called
         code, module = frame.f_code, frame.f_globals.get("__name__", "")

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 from ..errors import BackgroundTasksDeadlock
@@ -376,6 +376,9 @@ def is_asleep(task: "asyncio.Task[Any]") -> bool:
 
 
 def _waits(callback: Any) -> bool:
+    if type(callback) is FunctionType:  # of most waiters
+        module = callback.__module__
+        return type(module) is str and module in _WAITING_MODULES
     while type(callback) is partial:
         callback = callback.func
     if is_task(owner_of(callback)):

@@ -141,7 +141,7 @@ class Seen(NamedTuple):
 
 def record_of(task: object) -> Record | None:
     """The record of a task, if it has one."""
-    if type(task) is asyncio.Task:  # has no attributes that run code; asked for every task
+    if type(task) is asyncio.Task:  # as here and below: of most tasks no code runs for it, and it is asked of all
         return getattr(task, _ATTRIBUTE, None)
     found = attribute(task, _ATTRIBUTE)
     return found if type(found) is Record else None
@@ -149,4 +149,6 @@ def record_of(task: object) -> Record | None:
 
 def unretrieved(task: Any) -> BaseException | None:
     """What `task` raised, if nobody has looked yet. To ask is not to look."""
+    if type(task) is asyncio.Task:
+        return task._exception if task._log_traceback else None
     return attribute(task, "_exception") if attribute(task, "_log_traceback") else None

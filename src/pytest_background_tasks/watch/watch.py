@@ -136,7 +136,7 @@ class Watch:
         test, tell_loop = self._test, self._tell_loop
         if tell_loop is not None:
             tell_loop(loop)
-        if test is None or not is_task(task):  # a task factory may make anything
+        if test is None or not (type(task) is asyncio.Task or is_task(task)):  # a task factory may make anything
             return
         creator = creator_of(frame, loop, self._is_own)
         if creator.waits or not is_of_project(creator, coroutine, self._is_own):
