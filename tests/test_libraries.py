@@ -21,8 +21,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiojobs import Scheduler
 from fastapi import BackgroundTasks as FastAPITasks
 from fastapi import FastAPI
+from quart import Quart
 
-from pytest_background_tasks import BackgroundTasks
+from pytest_background_tasks import BackgroundTasks, NoSuchBackgroundTask
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -382,3 +383,121 @@ def test_opentelemetry_may_stand_in_between(
 
     run(main())
     gc.collect()
+
+
+async def send(to: str, sent: list[str]) -> None:
+    sent.append(to)
+
+
+def quart_app(sent: list[str]) -> Any:
+    app = Quart(__name__)
+
+    @app.post("/users/<name>")
+    async def register(name: str) -> dict[str, str]:
+        app.add_background_task(send, name, sent)
+        return {}
+
+    return app
+
+
+def test_what_quart_starts_is_let_through_and_the_error_says_so(background_tasks: BackgroundTasks, run: Run) -> None:
+    async def test() -> None:
+        background_tasks.start_capturing()
+        await quart_app([]).test_client().post("/users/ada")
+        with pytest.raises(AssertionError) as raised:
+            background_tasks.assert_captured("*")
+        assert str(raised.value).splitlines()[1:4] == [
+            "  nothing that is to be held was started; let through:",
+            "  Quart.add_background_task.<locals>._wrapper, which quart started",
+            "    to hold it:  background_tasks.start_capturing('Quart.add_background_task*')"
+            "  or, in the ini file,  background_tasks_packages = quart",
+        ]
+        with pytest.raises(NoSuchBackgroundTask, match=r"_wrapper, which quart started"):
+            await background_tasks.run_async(send)
+        assert await background_tasks.run_all_async() == []
+        assert "had nothing to run: nothing that is to be held" in background_tasks._told()
+
+    run(test())
+
+
+def test_the_hint_for_quart_helps(background_tasks: BackgroundTasks, run: Run) -> None:
+    async def test() -> None:
+        sent: list[str] = []
+        background_tasks.start_capturing("Quart.add_background_task*")
+        await quart_app(sent).test_client().post("/users/bob")
+        background_tasks.assert_captured("Quart.add_background_task*")
+        assert sent == []
+        await background_tasks.run_all_async()
+        assert sent == ["bob"]
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("options", "capturing"),
+    [(("-o", "background_tasks_packages=taskiq"), ""), ((), "'Receiver.callback'")],
+    ids=["packages", "target"],
+)
+def test_the_hint_for_taskiq_helps(pytester: pytest.Pytester, options: tuple[str, ...], capturing: str) -> None:
+    pytester.makepyfile(
+        f"""
+        import pytest
+        from taskiq import InMemoryBroker
+
+        broker, sent = InMemoryBroker(), []
+
+        @broker.task
+        async def send(to):
+            sent.append(to)
+
+        @pytest.mark.asyncio
+        async def test_captured(background_tasks):
+            sent.clear()
+            background_tasks.start_capturing({capturing})
+            await send.kiq("ada")
+            background_tasks.assert_captured("Receiver.callback")
+            assert sent == []
+            await background_tasks.run_all_async()
+            assert sent == ["ada"]
+
+        @pytest.mark.asyncio
+        async def test_told(background_tasks):
+            background_tasks.start_capturing("nothing" if {bool(options)} else "send")
+            await send.kiq("ada")
+            with pytest.raises(AssertionError, match="Receiver.callback, which"):
+                background_tasks.assert_captured("send")
+        """
+    )
+    pytester.runpytest_inprocess("-W", "ignore", *options).assert_outcomes(passed=2)
+
+
+def test_what_is_waited_for_and_what_targets_leave_out_is_told_as_that(
+    background_tasks: BackgroundTasks, run: Run
+) -> None:
+    async def test() -> None:
+        background_tasks.start_capturing(ignore="audit")
+        asyncio.create_task(audit("this"))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(send("ada", []))
+        with pytest.raises(NoSuchBackgroundTask) as raised:
+            await background_tasks.run_async("*")
+        assert str(raised.value).splitlines()[1:] == [
+            "let through:",
+            "  audit, which the targets of start_capturing() leave out",
+            "  send, which TaskGroup.create_task waits for where it starts it",
+        ]
+
+    run(test())
+
+
+def test_a_session_of_library_tasks_is_remembered_in_a_few_lines(background_tasks: BackgroundTasks, run: Run) -> None:
+    async def test() -> None:
+        background_tasks.start_capturing(ignore=lambda _: True)
+        for number in range(200):
+            space: dict[str, Any] = {}
+            exec(f"async def job_{number}(): pass", space)
+            asyncio.create_task(space[f"job_{number}"]())
+        with pytest.raises(AssertionError, match="and 47 more$"):
+            background_tasks.assert_captured("send")
+
+    run(test())

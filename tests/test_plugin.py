@@ -450,8 +450,9 @@ def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) 
     if "asyncio" in plain:  # from Python 3.14 on, so that the session is watched
         assert not {name for name in added if name.startswith("pytest_background_tasks.control")}
         added = modules("-p", "pytest_background_tasks.plugin", *REPORTS_OFF) - plain
-    ours = ("plugin", "kinds", "real_time", "exploring", "exploring.hooks", "exploring.kept", "exploring.settings")
-    assert added == {"pytest_background_tasks", *(f"pytest_background_tasks.{name}" for name in ours)}
+    ours = ("plugin", "kinds", "properties", "real_time", "untrusted")
+    of_explore = ("exploring", "exploring.hooks", "exploring.kept", "exploring.settings")
+    assert added == {"pytest_background_tasks", *(f"pytest_background_tasks.{name}" for name in (*ours, *of_explore))}
 
 
 def test_virtual_time_where_nothing_else_is(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ async def test_a_misspelled_name_finds_its_like_first(shop: BackgroundTasks) -> 
 
 def test_nothing_was_captured(background_tasks: BackgroundTasks) -> None:
     background_tasks.assert_nothing_captured()
-    with pytest.raises(AssertionError, match=r"nothing was captured: start_capturing\(\) comes before"):
+    with pytest.raises(AssertionError, match=r"nothing was captured; start_capturing\(\) comes before"):
         background_tasks.assert_captured(send_mail)
 
 

@@ -135,7 +135,7 @@ class BackgroundTasks:
 
         Returns:
             What the tasks returned, in creation order; for one that was cancelled its ``CancelledError``. An empty list
-            if nothing is held.
+            if nothing is held, and nothing that has started was left by its waiter.
 
         Raises:
             BaseException: what a task raised, when all the others have ended too; several in creation order in an
@@ -297,7 +297,7 @@ class BackgroundTasks:
         """
         __tracebackhide__ = True
         wanted = Wanted.of(target, arguments, "background_tasks.assert_captured({})", callees(self._capture))
-        return wanted.one_among(self.captured_tasks)
+        return wanted.one_among(self.captured_tasks, self._capture.let_through)
 
     def assert_nothing_captured(self, target: Target | None = None, /) -> None:
         """No captured task matches `target`; without one: nothing was captured at all.
@@ -334,8 +334,7 @@ class BackgroundTasks:
     def _prepare_all(self, order: Order, call: str) -> Run:
         __tracebackhide__ = True
         if not self._capture.tasks:
-            why = "nothing was captured; start_capturing() comes before what starts the task"
-            self._notes.append(f"{call.format('')} had nothing to run: {why}")
+            self._notes.append(f"{call.format('')} had nothing to run: {self._capture.let_through.why_nothing}")
         return self._prepare(self._capture.unfinished, order, call)
 
     def _prepare_rest(self, order: Order, call: str) -> Run:

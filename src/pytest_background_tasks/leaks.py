@@ -9,6 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .amounts import amount
+from .properties import values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +29,7 @@ def leaks_in(reports: Iterable[Any]) -> list[Leak]:
     by_line: dict[str, Counter[str]] = {}
     for report in reports:
         if getattr(report, "when", None) == "teardown":
-            lines = Counter(str(line) for name, line in report.user_properties if name == PROPERTY)
+            lines = Counter(map(str, values_of(PROPERTY, report.user_properties)))
             for line, count in lines.items():
                 tests = by_line.setdefault(line, Counter())
                 tests[report.nodeid] = max(tests[report.nodeid], count)

@@ -103,6 +103,18 @@ def package_of(filename: str) -> str:
     return "" if below is None else below.with_suffix("").parts[0]
 
 
+def import_name_of(filename: str) -> str:
+    """Return the import name of the package that a file of code belongs to; empty if it is no file.
+
+    >>> import_name_of("/srv/.venv/lib/python3.12/site-packages/quart/app.py")
+    'quart'
+    """
+    if filename.startswith("<"):
+        return ""
+    below = _path_below_sys_path(Path(filename))
+    return package_of(filename) or ("" if below.is_absolute() else below.with_suffix("").parts[0])
+
+
 def _path_below_sys_path(path: Path) -> Path:
     """`path` relative to the longest entry of ``sys.path`` it lies below: its module's name as a path."""
     entries = [entry for entry in map(Path, sys.path) if entry.is_absolute() and path.is_relative_to(entry)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 import warnings
 from itertools import chain
@@ -13,6 +12,7 @@ import pytest
 from . import real_time  # noqa: F401  # now, while nothing is frozen
 from .exploring import hooks
 from .kinds import KINDS
+from .untrusted import add_note, code_of_function
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -127,7 +127,7 @@ def _watch(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Which lines leak how many tasks in how many tests."""
     reports = chain.from_iterable(terminalreporter.stats.values())
-    telling = [report for report in reports if getattr(report, "user_properties", ())]
+    telling = [each for each in reports if issubclass(type(each), pytest.TestReport) and each.user_properties]
     if not telling:
         return
     from .leaks import leaks_in, summary
@@ -161,8 +161,7 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     config = request.config
     is_own = own_code(config)
     is_own[str(request.path)] = True  # the test's module, wherever it lies (--pyargs)
-    test = inspect.unwrap(request.function) if request.function is not None else None
-    code = getattr(test, "__code__", None)
+    code = code_of_function(request.function)
     tasks = BackgroundTasks(is_own, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
     request.node.stash[_tasks_of_test] = tasks
     yield tasks
@@ -194,7 +193,7 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     except Exception as error:
         tasks = item.stash.get(_tasks_of_test, None)
         if tasks is not None and tasks._lost_error is not None:
-            error.add_note(f"before that: {tasks._lost_error}")
+            add_note(error, f"before that: {tasks._lost_error}")
         if tasks is not None and (told := tasks._told()):
             item.add_report_section("call", "background_tasks", told)
         raise

@@ -34,7 +34,9 @@ def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[He
         written = call.format(", ".join(map(shown, targets)))
         started = [task for task in capture.tasks if any(match(capture.view(task)) for match in matches)]
         beside = f"\nNot held any more:{_listing(capture, started)}" if started else ""
-        raise NoSuchBackgroundTask(f"{written} matches nothing; held:{_listing(capture, unfinished)}{beside}")
+        raise NoSuchBackgroundTask(
+            f"{written} matches nothing; held:{_listing(capture, unfinished)}{beside}{_let_through(capture)}"
+        )
     return picked
 
 
@@ -51,7 +53,8 @@ def one(capture: Capture, call: str, target: Target) -> HeldTask:
     going_on = [task for task in matching if not asyncio.Task.done(task)]
     written = call.format(shown(target))
     if not matching:
-        raise NoSuchBackgroundTask(f"{written} matches nothing; captured:{_listing(capture, capture.tasks)}")
+        listing = _listing(capture, capture.tasks)
+        raise NoSuchBackgroundTask(f"{written} matches nothing; captured:{listing}{_let_through(capture)}")
     if not going_on:
         raise BackgroundTasksError(f"{written}: it has ended, and has no next step:{_listing(capture, matching)}")
     if len(going_on) > 1:
@@ -79,6 +82,11 @@ def targets_of(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> T
         tuple(matcher(target, "background_tasks.start_capturing({})") for target in only),
         tuple(matcher(target, "background_tasks.start_capturing(ignore={})") for target in ignored),
     )
+
+
+def _let_through(capture: Capture) -> str:
+    hint = capture.let_through.hint
+    return f"\n{hint}" if hint else ""
 
 
 def _listing(capture: Capture, tasks: Sequence[HeldTask]) -> str:

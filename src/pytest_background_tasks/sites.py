@@ -11,8 +11,7 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Genera
 from typing import Any, NamedTuple
 
 from .own import no_loop_running, package_of
-
-_SUSPENDABLE = (CoroutineType, GeneratorType, AsyncGeneratorType)
+from .untrusted import attribute
 
 
 class Site(NamedTuple):
@@ -69,20 +68,46 @@ def await_links(coroutine: Any) -> Iterator[Any]:
     written in C, such as a future, ends it.
     """
     while coroutine is not None:
-        if isinstance(coroutine, _SUSPENDABLE) or hasattr(coroutine, "cr_frame"):
+        if _has_frame(coroutine):
             yield coroutine
-            names = ("cr_await", "gi_yieldfrom", "ag_await")
-            coroutine = next((getattr(coroutine, name) for name in names if hasattr(coroutine, name)), None)
+            coroutine = _awaited_by(coroutine)
         else:  # asend() of an asynchronous generator and the like tell only the garbage collector what they stand for
-            coroutine = next((each for each in gc.get_referents(coroutine) if isinstance(each, _SUSPENDABLE)), None)
+            coroutine = next((each for each in gc.get_referents(coroutine) if _is_suspendable(each)), None)
+
+
+def _is_suspendable(thing: Any) -> bool:
+    kind: Any = type(thing)  # compared one by one: a metaclass may define how its classes are compared and hashed
+    return kind is CoroutineType or kind is GeneratorType or kind is AsyncGeneratorType
+
+
+def _has_frame(coroutine: Any) -> bool:
+    """Tell whether it is suspendable, or compiled (Cython), with the attributes of a coroutine."""
+    return _is_suspendable(coroutine) or attribute(coroutine, "cr_frame") is not None
+
+
+def _attribute(coroutine: Any, name: str) -> Any:
+    return getattr(coroutine, name) if type(coroutine) is CoroutineType else attribute(coroutine, name)
+
+
+def _awaited_by(coroutine: Any) -> Any:
+    if type(coroutine) is GeneratorType:
+        return coroutine.gi_yieldfrom
+    return coroutine.ag_await if type(coroutine) is AsyncGeneratorType else _attribute(coroutine, "cr_await")
+
+
+def _frame_of(coroutine: Any) -> FrameType | None:
+    if type(coroutine) is GeneratorType:
+        return coroutine.gi_frame
+    if type(coroutine) is AsyncGeneratorType:
+        return coroutine.ag_frame
+    frame: FrameType | None = _attribute(coroutine, "cr_frame")
+    return frame
 
 
 def await_chain(coroutine: Any) -> Iterator[FrameType]:
     """The frames of `await_links`, outermost first."""
     for link in await_links(coroutine):
-        frame = next(
-            (getattr(link, name, None) for name in ("cr_frame", "gi_frame", "ag_frame") if hasattr(link, name)), None
-        )
+        frame = _frame_of(link)
         if frame is not None:
             yield frame
 
@@ -92,7 +117,7 @@ def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...
 
     If none is, the innermost of a library, or else of Python. Empty if it has not started, is running, or has ended.
     """
-    if getattr(coroutine, "cr_await", None) is None and getattr(coroutine, "gi_yieldfrom", None) is None:
+    if not _has_frame(coroutine) or _awaited_by(coroutine) is None:
         return ()
     frames = list(await_chain(coroutine))
     own = [frame for frame in frames if is_own[frame.f_code.co_filename]]
@@ -107,5 +132,5 @@ def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:
 
 def raising_sites(error: BaseException, is_own: Mapping[str, bool]) -> tuple[Site, ...]:
     """The lines of the project's own code that an error came through, outermost first."""
-    sites = (site_in(frame.f_code, line) for frame, line in walk_tb(error.__traceback__))
+    sites = (site_in(frame.f_code, line) for frame, line in walk_tb(attribute(error, "__traceback__")))
     return tuple(site for site in sites if is_own[site.file])

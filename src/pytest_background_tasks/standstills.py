@@ -5,7 +5,6 @@ Registered at the first test that asks for it, so that other sessions do not pay
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from .capture.capture import Capture
 from .control.standstill import Standstill
 from .control.workers import Workers
+from .untrusted import code_of_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -49,12 +49,13 @@ class Standstills:
         """Fail the test, also if the code under test has caught the error that said so."""
         __tracebackhide__ = True
         # On virtual time, that ends a standstill.
-        if not self._is_wanted() or "virtual_time" in getattr(item, "fixturenames", ()):
+        is_function = issubclass(type(item), pytest.Function)
+        if not self._is_wanted() or (is_function and "virtual_time" in item.fixturenames):  # type: ignore[attr-defined]
             return (yield)
         tasks = self._fixture_of(item)
         capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
-        test = inspect.unwrap(getattr(item, "function", None) or (lambda: None))
-        standstill = Standstill(capture, getattr(test, "__code__", None), None, Workers(self._is_own))
+        code = code_of_function(item.function) if is_function else None  # type: ignore[attr-defined]
+        standstill = Standstill(capture, code, None, Workers(self._is_own))
         try:
             with self._watch.telling_loops(lambda loop: standstill.watch_always(loop, str)):
                 result = yield

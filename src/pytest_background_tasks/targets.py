@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from functools import partial
+from types import MethodType
 from typing import TYPE_CHECKING, Any, TypeAlias, Union
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ def coroutine_function(target: Any) -> Callable[..., Any] | None:
 def _runs(function: Any, captured: "CapturedTask") -> bool:
     call = captured.task.call  # type: ignore[attr-defined]
     if call.callee is not None:
-        return bool(call.callee == function)
+        return call.callee is function or (type(call.callee) is MethodType and call.callee == function)
     codes = {getattr(layer, "__code__", None) for layer in (function, inspect.unwrap(function))}
     # A decorator's wrapper has one code for all that it decorates: only code and name together tell.
     if call.code not in codes or call.function != function.__qualname__:

@@ -15,11 +15,14 @@ import asyncio
 import gc
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise
-from types import FrameType
+from types import FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from .sites import Site, await_chain, await_links, waiting_site
+from .task_state import coroutine_of, is_task, name_of
+from .untrusted import attribute, qualified_name, text_attribute
 
 _PACKAGES = {"asyncio", "anyio", __name__.partition(".")[0]}  # whose functions are known
 _SHOWN = 3  # how many tasks are named before "and 5 more"
@@ -46,17 +49,11 @@ class Wait(NamedTuple):
         return f"{self.site}, for {self.waits_for}"
 
 
-def name_of(task: "asyncio.Task[Any]") -> str:
-    """The name of `task`; empty if it is called None, as CPython 3.13.0 calls what a program's task factory makes."""
-    name = task.get_name()
-    return "" if name == "None" else name
-
-
 def known(task: "asyncio.Task[Any]") -> str:
     """What a reader knows `task` by: its name and its function; anyio names its tasks by their function."""
-    name, coroutine = name_of(task), task.get_coro()
-    by_anyio = getattr(coroutine, "__qualname__", "").endswith("_run_coro")
-    function = getattr(coroutine, "__name__", "?")
+    name, coroutine = name_of(task), coroutine_of(task)
+    by_anyio = text_attribute(coroutine, "__qualname__").endswith("_run_coro")
+    function = text_attribute(coroutine, "__name__", "?")
     return name if by_anyio else f"{name} ({function})" if name else function
 
 
@@ -72,7 +69,7 @@ def wait_of(
         is_own: which files of code are the project's own (`OwnCode`).
         named: how tasks are called in the words.
     """
-    site = waiting_site(task.get_coro(), is_own)
+    site = waiting_site(coroutine_of(task), is_own)
     return None if site is None else Wait(*site, _Words(task, named).of(task, is_own))
 
 
@@ -85,13 +82,13 @@ class _Words:
 
     def of(self, task: Any, is_own: Mapping[str, bool]) -> str:
         """What `task` waits for."""
-        for frame in _below_own(list(await_chain(task.get_coro())), is_own):
-            if frame.f_globals.get("__name__", "").partition(".")[0] in _PACKAGES:
+        for frame in _below_own(list(await_chain(coroutine_of(task))), is_own):
+            if str(frame.f_globals.get("__name__", "")).partition(".")[0] in _PACKAGES:
                 tell = _FUNCTIONS.get(frame.f_code.co_qualname)
-                words = tell and tell(self, frame.f_locals)
+                words = tell and _words_or_none(tell, self, frame.f_locals)
                 if words:
                     return words
-        return self.future(getattr(task, "_fut_waiter", None))
+        return self.future(attribute(task, "_fut_waiter"))
 
     def name(self, task: "asyncio.Task[Any]") -> str:
         """What a reader knows `task` by."""
@@ -101,12 +98,12 @@ class _Words:
         """A task, several, a thread's answer, or just a future."""
         if future is None:
             return "its next turn"
-        if isinstance(future, asyncio.Task):
+        if is_task(future):
             return f"the task {self._named(future)}"
-        if (children := getattr(future, "_children", None)) is not None:
+        if type(children := attribute(future, "_children")) is list:
             return self.tasks(children)
-        for callback, *_ in getattr(future, "_callbacks", None) or ():
-            name = getattr(callback, "__qualname__", "")
+        for callback, *_ in attribute(future, "_callbacks") or ():
+            name = text_attribute(callback, "__qualname__")
             if name.startswith("_chain_future."):
                 return "a thread"
             if name == "shield.<locals>._outer_done_callback":
@@ -115,8 +112,8 @@ class _Words:
 
     def tasks(self, futures: Iterable[Any]) -> str:
         """Those of `futures` that are not done."""
-        pending = [future for future in futures if not asyncio.Future.done(future)]
-        tasks = sorted(self._named(future) for future in pending if isinstance(future, asyncio.Task))
+        pending = [future for future in futures if not _is_future(future) or not asyncio.Future.done(future)]
+        tasks = sorted(self._named(future) for future in pending if is_task(future))
         if len(pending) <= 1 or not tasks:
             return self.future(next(iter(pending), None)) if len(pending) <= 1 else f"{len(pending)} futures"
         more = f" and {len(pending) - _SHOWN} more" if len(pending) > _SHOWN else ""
@@ -126,7 +123,9 @@ class _Words:
         """A lock or semaphore, and the tasks that are inside its ``async with``."""
         tasks = asyncio.all_tasks(self._task.get_loop()) - {self._task}
         holders = sorted(
-            self._named(task) for task in tasks if lock in _entered(task) and not _awaits_entry(task, lock)
+            self._named(task)
+            for task in tasks
+            if any(each is lock for each in _entered(task)) and not _awaits_entry(task, lock)
         )
         return f"{what} held by {', '.join(holders)}" if holders else what
 
@@ -139,16 +138,18 @@ def _below_own(frames: list[FrameType], is_own: Mapping[str, bool]) -> list[Fram
 
 def _entered(task: "asyncio.Task[Any]") -> Iterator[object]:
     """What `task` has entered, or is entering, with ``async with``."""
-    for link in await_links(task.get_coro()):
+    for link in await_links(coroutine_of(task)):
         referents = gc.get_referents(link)
         for one, next_one in pairwise([*referents, None]):
-            if getattr(one, "__name__", None) == "__aexit__":
-                # Up to 3.13 a bound method; since then the function, and beside it what it belongs to.
-                yield getattr(one, "__self__", next_one)
+            # Up to 3.13 a bound method; since then the function, and beside it what it belongs to.
+            if type(one) is MethodType and text_attribute(one, "__name__") == "__aexit__":
+                yield one.__self__
+            elif type(one) is FunctionType and one.__name__ == "__aexit__":
+                yield next_one
 
 
 def _awaits_entry(task: "asyncio.Task[Any]", lock: object) -> bool:
-    frames = await_chain(task.get_coro())
+    frames = await_chain(coroutine_of(task))
     return any("acquire" in frame.f_code.co_name and frame.f_locals.get("self") is lock for frame in frames)
 
 
@@ -161,8 +162,7 @@ def _sleep(_: _Words, variables: Mapping[str, Any]) -> str | None:
 
 
 def _function(callee: Any) -> str:
-    callee = getattr(callee, "func", callee)
-    return f"a thread that runs {getattr(callee, '__qualname__', type(callee).__qualname__)}"
+    return f"a thread that runs {qualified_name(callee.func if type(callee) is partial else callee)}"
 
 
 # What a function of asyncio or anyio waits for, from its variables; the outermost that is known here counts.
@@ -195,7 +195,20 @@ _FUNCTIONS: dict[str, Callable[[_Words, Mapping[str, Any]], str | None]] = {
 
 
 def _is_pending(future: Any) -> bool:
-    return asyncio.isfuture(future) and not asyncio.Future.done(future)
+    return _is_future(future) and not asyncio.Future.done(future)
+
+
+def _is_future(future: Any) -> bool:
+    return issubclass(type(future), asyncio.Future)
+
+
+def _words_or_none(
+    tell: Callable[[_Words, Mapping[str, Any]], str | None], words: _Words, variables: Mapping[str, Any]
+) -> str | None:
+    try:
+        return tell(words, variables)
+    except Exception:  # a class of the program, derived from asyncio's
+        return None
 
 
 def _group(words: _Words, group: Any) -> str | None:

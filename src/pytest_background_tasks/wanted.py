@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 from .capture.call import bound_arguments
 from .capture.captured import CapturedTask
+from .capture.let_through import LetThrough
 from .targets import Match, Target, coroutine_function, matcher, shown
+from .untrusted import safe_repr
 
 
 class Wanted(NamedTuple):
@@ -23,21 +25,23 @@ class Wanted(NamedTuple):
         return cls(target, (lambda _: True) if target is None else matcher(target, call, callees), arguments)
 
     def __str__(self) -> str:
-        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        given = ", ".join(f"{name}={safe_repr(value)}" for name, value in self.arguments.items())
         return "anything" if self.target is None else f"{shown(self.target)}({given})" if given else shown(self.target)
 
     def among(self, tasks: Iterable[CapturedTask]) -> list[CapturedTask]:
         """Those of `tasks` that match."""
         return [task for task in tasks if self.match(task) and not self._differences(task)]
 
-    def one_among(self, tasks: Sequence[CapturedTask]) -> CapturedTask:
+    def one_among(self, tasks: Sequence[CapturedTask], let_through: LetThrough) -> CapturedTask:
         """The one of `tasks` that matches; an AssertionError lists them, if none does or several do."""
         __tracebackhide__ = True
         matching = self.among(tasks)
         if len(matching) == 1:
             return matching[0]
         number = f"{len(matching)} captured tasks match" if matching else "no captured task matches"
-        raise AssertionError(f"{number} {self}, expected exactly one; captured:\n{self._nearest_first(tasks)}")
+        listing = self._nearest_first(tasks) if tasks else f"  {let_through.why_nothing}"
+        hint = f"\n{let_through.hint}" if tasks and not matching and let_through.hint else ""
+        raise AssertionError(f"{number} {self}, expected exactly one; captured:\n{listing}{hint}")
 
     def none_among(self, tasks: Iterable[CapturedTask]) -> None:
         """An AssertionError lists those of `tasks` that match, if there are any."""
@@ -48,8 +52,6 @@ class Wanted(NamedTuple):
             raise AssertionError(f"captured, where {self} should not be:{listing}")
 
     def _nearest_first(self, tasks: Sequence[CapturedTask]) -> str:
-        if not tasks:
-            return "  nothing was captured: start_capturing() comes before what starts the task"
         return "\n".join(f"  {task.told}\n      {self._why_not(task)}" for task in sorted(tasks, key=self._distance))
 
     def _distance(self, task: CapturedTask) -> tuple[bool, float]:
@@ -68,8 +70,8 @@ class Wanted(NamedTuple):
             if name not in actual:
                 has = ", ".join(actual) or "none"
                 differences.append(f"it has no argument {name!r} (it has {has})")
-            elif value != actual[name]:
-                differences.append(f"{name} is {actual[name]!r}, not {value!r}")
+            elif value is not actual[name] and value != actual[name]:
+                differences.append(f"{name} is {safe_repr(actual[name])}, not {safe_repr(value)}")
         return differences
 
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .leaks import PROPERTY
+from .properties import is_named
 from .syntax import syntax_tree
+from .untrusted import add_note, attribute
 from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
 from .watch.modes import Modes, modes_of
 from .watch.record import Fixture, Watched
@@ -80,7 +82,7 @@ class Watching:
         if fixturedef.scope == "function":
             return
         fixture = Fixture(lambda: fixturedef.cached_result is not None)
-        self._fixtures[fixturedef] = fixture, getattr(request, _HOMES.get(fixturedef.scope, ""), None)
+        self._fixtures[fixturedef] = fixture, _home_of(fixturedef.scope, request)
         request.addfinalizer(lambda: self._end(fixturedef))  # the first to be added is the last to be called
         self._watch.make(fixture)
 
@@ -93,7 +95,7 @@ class Watching:
         except BaseException as error:
             self._raised.append(error)
             for other in self._issue(item):
-                error.add_note(f"{type(other).__name__}: {other}")
+                add_note(error, f"{type(other).__name__}: {other}")
             raise
         errors = self._issue(item)
         if len(errors) == 1:
@@ -125,7 +127,9 @@ class Watching:
         """Tell what was found. Returns what is to be raised for it."""
         errors: list[Exception] = []
         properties = item.user_properties
-        properties[:] = [each for each in properties if each[0] != PROPERTY]  # of an earlier run (rerunfailures)
+        properties[:] = [
+            each for each in properties if not is_named(PROPERTY, each)
+        ]  # of an earlier run (rerunfailures)
         for report in self._watch.finish(self._keepers):
             if self._is_news(report, item) and (mode := report.mode) != "ignore":
                 if report.kind == "leaked":
@@ -138,7 +142,7 @@ class Watching:
         for definition, (fixture, home) in self._fixtures.items():
             if definition.cached_result is not None:
                 value = definition.cached_result[0]
-                yield fixture, list(vars(home).values()) if value is None and home is not None else value
+                yield fixture, _values_in(home) if value is None and home is not None else value
 
     def _is_news(self, report: Report, item: pytest.Item) -> bool:
         """Not what the test has failed with already, nor what it had no chance to clean up because it failed."""
@@ -159,6 +163,18 @@ class Watching:
             except category:  # -W error
                 mode = "error"
         return [_raised(as_error, report.at, report.error)] if mode == "error" else []
+
+
+def _home_of(scope: str, request: pytest.FixtureRequest) -> object:
+    """Return the module or the class of a fixture; None if it has none, as in a test that is no Python code."""
+    try:
+        return getattr(request, _HOMES.get(scope, ""), None)
+    except Exception:  # pytest asserts that there is one
+        return None
+
+
+def _values_in(home: object) -> list[object]:
+    return list((attribute(home, "__dict__") or {}).values())
 
 
 def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None) -> BackgroundTaskWarning:
@@ -199,8 +215,8 @@ def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
+    if issubclass(type(error), BaseExceptionGroup):
+        for inner in BaseExceptionGroup.exceptions.__get__(error):
             yield from _leaves(inner)
     else:
         yield error

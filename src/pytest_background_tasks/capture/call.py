@@ -6,8 +6,10 @@ It has to be read before the coroutine starts: afterwards its parameters are var
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from types import CodeType
+from types import CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, NamedTuple
+
+from ..untrusted import attribute, code_of_function, module_name, qualified_name, type_module
 
 
 class Call(NamedTuple):
@@ -33,7 +35,12 @@ _functions: dict[int, _Function] = {}
 
 def code_of(coroutine: Any) -> CodeType | None:
     """The code of a coroutine, or of a generator that serves as one; None if it is compiled or of a kind of its own."""
-    return getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+    if type(coroutine) is CoroutineType:
+        return coroutine.cr_code
+    if type(coroutine) is GeneratorType:
+        return coroutine.gi_code
+    code = attribute(coroutine, "cr_code", attribute(coroutine, "gi_code"))
+    return code if type(code) is CodeType else None
 
 
 def arguments_of(coroutine: Any) -> dict[str, Any] | None:
@@ -45,8 +52,8 @@ def arguments_of(coroutine: Any) -> dict[str, Any] | None:
     function = _functions.get(id(code))
     if function is not None and not function.parameters:
         return None
-    frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
-    if code is None or frame is None:  # compiled (Cython), or an awaitable object of its own kind
+    frame = attribute(coroutine, "gi_frame") if type(coroutine) is not CoroutineType else coroutine.cr_frame
+    if code is None or type(frame) is not FrameType:  # compiled (Cython), or an awaitable object of its own kind
         return None
     if function is None:
         function = _functions[id(code)] = _Function(code, frame.f_globals.get("__name__", "?"), _parameters(code))
@@ -69,18 +76,16 @@ def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
     if arguments is not None and _is_mocks(code, arguments):
         return _call_of_mock(**arguments)
     function = _functions.get(id(code))
-    name = getattr(coroutine, "__qualname__", type(coroutine).__qualname__)
-    return Call(name, function.module if function else type(coroutine).__module__, arguments or {}, code)
+    module = function.module if function else type_module(coroutine)
+    return Call(qualified_name(coroutine), module, arguments or {}, code)
 
 
 def call_of_callable(callee: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
     """The call ``callee(*args, **kwargs)``, not made yet."""
-    function = getattr(callee, "__qualname__", type(callee).__qualname__)
-    module = getattr(callee, "__module__", None) or type(callee).__module__
-    code = getattr(inspect.unwrap(callee), "__code__", None)
+    function, module, code = qualified_name(callee), module_name(callee), code_of_function(callee)
     try:
         signature = inspect.signature(callee)
-    except (TypeError, ValueError):
+    except Exception:  # it has none, or the program's own attributes raise
         return Call(function, module, _unnamed(args, kwargs), code, callee)
     return Call(function, module, _bound(signature, args, kwargs), code, callee)
 
@@ -99,7 +104,7 @@ def bound_arguments(
 
 def is_mock_coroutine(coroutine: Any) -> bool:
     """Whether `coroutine` is the answer of an ``AsyncMock``, which stands for a function of the project's own."""
-    return getattr(coroutine, "cr_code", coroutine) is _mock_code()
+    return type(coroutine) is CoroutineType and coroutine.cr_code is _mock_code()
 
 
 def _mock_code() -> CodeType | None:
@@ -111,7 +116,8 @@ def _is_mocks(code: Any, arguments: dict[str, Any]) -> bool:
     if code is _mock_code():
         return True
     mock = sys.modules.get("unittest.mock")
-    return mock is not None and code.co_filename == "<string>" and isinstance(arguments.get("self"), mock.AsyncMock)
+    is_generated = mock is not None and code is not None and code.co_filename == "<string>"
+    return is_generated and issubclass(type(arguments.get("self")), mock.AsyncMock)  # type: ignore[union-attr]
 
 
 def _call_of_mock(self: Any, args: tuple[Any, ...], kwargs: dict[str, Any], **_: object) -> Call:

@@ -14,6 +14,7 @@ from .captured import CapturedTask
 from .creator import Creator, creator_of, is_of_project, name_to_come
 from .entrances import open_entrances
 from .held import HeldTask
+from .let_through import LetThrough
 
 _in_captured_task: ContextVar[bool] = ContextVar("pytest_background_tasks.in_captured_task", default=False)
 """True in the context of each captured task, and so of all that it starts: tasks, callbacks, threads."""
@@ -24,6 +25,9 @@ class Follower(Protocol):
 
     def follow(self, task: HeldTask) -> bool:
         """Whether `task`, which a captured task has just started, is to start at once as part of the call."""
+
+    def has(self, task: HeldTask) -> bool:
+        """Tell whether the call, or one around it, runs `task`."""
 
 
 class Targets(NamedTuple):
@@ -54,6 +58,7 @@ class Capture:
         self.targets: Targets | None = None
         self.follower: Follower | None = None
         self.error: Exception | None = None
+        self.let_through = LetThrough()
         self._on_hold = on_hold
         self._was_aimed = False
         self._contexts: tuple[Context, Context] | None = None
@@ -96,8 +101,18 @@ class Capture:
 
     @property
     def unfinished(self) -> list[HeldTask]:
-        """Those that a running call takes up: held, stopped, or left where they waited by the last one."""
-        return [task for task in self.tasks if task.stopped or task.is_left]
+        """Those that a running call takes up: held, stopped, or started with nothing that waits for them."""
+        return [task for task in self.tasks if task.stopped or task.is_left or self._is_abandoned(task)]
+
+    @property
+    def ending(self) -> list[HeldTask]:
+        """Return those that were cancelled while they were held, and have not ended yet."""
+        return [task for task in self.tasks if task.is_ending]
+
+    def _is_abandoned(self, task: HeldTask) -> bool:
+        if not task.is_abandoned or (self.follower is not None and self.follower.has(task)):
+            return False
+        return asyncio._get_running_loop() is None or asyncio.current_task() is not task.runner
 
     def take(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
@@ -114,6 +129,7 @@ class Capture:
                 task = HeldTask(coroutine, loop, creator, kwargs, self._context_for(kwargs))
                 if self._hold(task, targets, is_background):
                     return task
+            self.let_through.note(creator, coroutine, self.is_own, is_background=is_background)
         if loop is self._loop and not creator.runs_loop and asyncio._get_running_loop() is None:
             raise RuntimeError("no running event loop")
         return None
@@ -126,7 +142,10 @@ class Capture:
         if targets is None:
             return None
         task = HeldTask(coroutine, asyncio.get_running_loop(), creator, {}, self._context_for({}), started_as)
-        return task if self._hold(task, targets, is_background=True) else None
+        if self._hold(task, targets, is_background=True):
+            return task
+        self.let_through.note(creator, coroutine, self.is_own, is_background=True)
+        return None
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
         """The loop for tasks that are created where none runs, or whose own is closed; runs when the test says so."""
@@ -137,6 +156,7 @@ class Capture:
     def reset(self) -> None:
         """Forget everything captured: what is held ends cancelled without having run, what has started is cancelled."""
         tasks, self.tasks = self.tasks, []
+        self.let_through.clear()
         for task in tasks:
             task.forget()
 
@@ -185,7 +205,8 @@ class Capture:
 
     def _context_for(self, kwargs: dict[str, Any]) -> Context | None:
         """What a held task runs in: None to copy the current context, where that is marked or the user gave one."""
-        return None if _in_captured_task.get() or kwargs.get("context") else self._marked_context()
+        is_given = kwargs.get("context") is not None  # an empty context is false
+        return None if is_given or _in_captured_task.get() else self._marked_context()
 
     def _marked_context(self) -> Context:
         """A copy of the current context in which `_in_captured_task` is set.

@@ -5,6 +5,7 @@ from typing import Any, Literal, TypeAlias
 
 from ..own import OwnCode
 from ..sites import Site
+from ..untrusted import safe_repr
 from ..waits import Wait, wait_of
 from .held import HeldTask
 
@@ -143,7 +144,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
     @property
     def told(self) -> str:
         """The call with its arguments, the state, the name and the line that created it, to be read in a list."""
-        arguments = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        arguments = ", ".join(f"{name}={safe_repr(value)}" for name, value in self.arguments.items())
         return f"{self.function}({arguments}) {self.state}: {self.name}, {self._held.creation}"
 
     def __repr__(self) -> str:

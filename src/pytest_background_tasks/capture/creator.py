@@ -112,7 +112,7 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mappin
         asked_by = code
         frame = frame.f_back  # type: ignore[assignment]  # what is passed over, somebody has called
         code, module = frame.f_code, frame.f_globals.get("__name__", "")
-    if module.startswith(("asyncio.", "anyio.")):
+    if type(module) is str and module.startswith(("asyncio.", "anyio.")):
         is_running = asyncio._get_running_loop() is not None
         if code.co_qualname == _FROM_THREAD or (
             is_running and module in _LOOP_MODULES and asyncio.current_task(loop) is None

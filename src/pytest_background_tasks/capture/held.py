@@ -24,14 +24,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
 from functools import partial
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 from ..errors import BackgroundTasksDeadlock
 from ..sites import await_chain
+from ..task_state import coroutine_of, is_task
+from ..untrusted import attribute, module_name, owner_of, text_attribute
 from .call import Call, arguments_of, call_of_callable, call_of_coroutine
 from .creator import Creation, Creator
 from .opentelemetry import traced
+from .waiter import has_given_up
 
 _WAITING_MODULES = {
     "asyncio.base_events",
@@ -61,8 +64,10 @@ class HeldTask(asyncio.Task[Any]):
         started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
 
     Attributes:
-        is_left: whether a call let it run until nothing could go on, and the next is to go on with it.
+        is_left: whether a call let it run until nothing could go on, or who waited for it has given up; the next
+            running call is to go on with it.
         is_never_to_start: whether it was cancelled while it was held.
+        on_forget: called if it ends without having run.
         let_go: what lets it go on, where its steps have to be asked for one by one.
     """
 
@@ -71,6 +76,7 @@ class HeldTask(asyncio.Task[Any]):
         "_called",
         "_context",
         "_creator",
+        "_ending",
         "_first_step",
         "_kwargs",
         "_polls",
@@ -79,6 +85,7 @@ class HeldTask(asyncio.Task[Any]):
         "is_left",
         "is_never_to_start",
         "let_go",
+        "on_forget",
     )
 
     def __init__(
@@ -93,6 +100,7 @@ class HeldTask(asyncio.Task[Any]):
         self._first_step: Callable[[], object] | None = None
         self._called = traced(coroutine)
         self._context: Context | None = None
+        self._ending: tuple[asyncio.Handle, Callable[[], object]] | None = None
         self._creator = creator
         self._kwargs = kwargs
         self._started_as = started_as
@@ -101,6 +109,7 @@ class HeldTask(asyncio.Task[Any]):
         self.is_left: bool = False
         self.is_never_to_start: bool = False
         self.let_go: Callable[[], object] | None = None
+        self.on_forget: Callable[[], object] | None = None
         self._polls = 0
         shadowed = vars(loop).get("call_soon")
         loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
@@ -117,7 +126,11 @@ class HeldTask(asyncio.Task[Any]):
     def _keep_first_step(
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle | None:
-        if getattr(callback, "__self__", None) is not self:  # whatever else runs while the task is constructed
+        try:
+            owner = callback.__self__  # type: ignore[attr-defined]
+        except Exception:  # somebody else's callback
+            owner = None
+        if owner is not self:  # whatever else runs while the task is constructed
             loop: Any = self.get_loop()
             return type(loop).call_soon(loop, callback, *args, context=context)  # type: ignore[no-any-return]
         self._first_step = callback
@@ -133,6 +146,22 @@ class HeldTask(asyncio.Task[Any]):
     def stopped(self) -> bool:
         """Whether it goes on only when the test says so: it is held, or waits for its next step to be asked for."""
         return self._first_step is not None or self.let_go is not None
+
+    @property
+    def is_ending(self) -> bool:
+        """Tell whether it was cancelled while it was held, and has not ended yet."""
+        return self.is_never_to_start and not super().done()
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Tell whether it goes on, and nothing waits for it any more."""
+        return not (self.stopped or super().done() or self.is_never_to_start or self._has_waiter) and not (
+            self.runner.get_loop().is_closed()
+        )
+
+    @property
+    def _has_waiter(self) -> bool:
+        return any(_waits(callback) and not has_given_up(callback) for callback, _ in self._callbacks or ())
 
     @property
     def runner(self) -> asyncio.Task[Any]:
@@ -174,7 +203,7 @@ class HeldTask(asyncio.Task[Any]):
     def is_for_thread(self) -> bool:
         """Whether another thread has asked for it (``run_coroutine_threadsafe``) and may wait for its result."""
         callbacks = self._callbacks or ()
-        return any(getattr(callback, "__module__", None) == "asyncio.futures" for callback, _ in callbacks)
+        return any(module_name(callback) == "asyncio.futures" for callback, _ in callbacks)
 
     @property
     def failed(self) -> bool:
@@ -194,7 +223,19 @@ class HeldTask(asyncio.Task[Any]):
         first_step = self._leave_hold()
         _register_task(self)
         self._log_destroy_pending = True
-        self.get_loop().call_soon(first_step, context=self._context)
+        handle = self.get_loop().call_soon(first_step, context=self._context)
+        if self.is_never_to_start:
+            self._ending = handle, first_step
+
+    def end_here(self) -> None:
+        """Hand its loop the step with which it ends once more, if it was cancelled while it was held.
+
+        A synchronous call on uvloop cannot run what uvloop was handed before.
+        """
+        if self._ending is not None and self.is_ending:
+            handle, step = self._ending
+            handle.cancel()
+            self._ending = self.get_loop().call_soon(step, context=self._context), step
 
     def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run its coroutine in a new task on `loop`, because its own loop is closed."""
@@ -211,6 +252,7 @@ class HeldTask(asyncio.Task[Any]):
             self.get_coro().close()
             self._called.close()
             self._finish(asyncio.Future.cancel)
+            self._never_run()
         elif not super().done() and loop.is_closed():
             with suppress(RuntimeError):  # that its loop is closed, from what it does at its end
                 self.get_coro().close()
@@ -234,7 +276,9 @@ class HeldTask(asyncio.Task[Any]):
         if self.held and self.get_loop().is_closed():
             self.forget()
             return True
-        self.is_never_to_start = self.is_never_to_start or self.held  # it ends in the loop's next iteration
+        if self.held:  # it ends in the loop's next iteration
+            self.is_never_to_start = True
+            self._never_run()
         cancelled = super().cancel(msg)
         self.release()
         return cancelled
@@ -243,7 +287,16 @@ class HeldTask(asyncio.Task[Any]):
         """Add a callback, and start the task if the callback is somebody who waits for it."""
         if self.stopped and _waits(callback) and not self.get_loop().is_closed():
             self.release()
+        elif self.is_left and _waits(callback):
+            self.is_left = False
         super().add_done_callback(callback, context=context)
+
+    def remove_done_callback(self, callback: Callable[..., object]) -> int:
+        """Remove a callback, and note when the last waiter gives up: the next running call takes the task up."""
+        removed = super().remove_done_callback(callback)
+        if removed and not self.stopped and not super().done() and _waits(callback):
+            self.is_left = not self._has_waiter
+        return removed
 
     def done(self) -> bool:
         """Whether it has ended. Asking a held task again and again between sleeps ends in an error, not in a hang."""
@@ -251,6 +304,10 @@ class HeldTask(asyncio.Task[Any]):
         if self._first_step is not None:
             self._notice_poll(sys._getframe(1))
         return super().done()
+
+    def _never_run(self) -> None:
+        if self.on_forget is not None:
+            self.on_forget()
 
     def _leave_hold(self) -> Callable[[], object]:
         step = self._first_step
@@ -276,7 +333,7 @@ class HeldTask(asyncio.Task[Any]):
 
     def _notice_poll(self, asker: FrameType) -> None:
         __tracebackhide__ = True
-        module = asker.f_globals.get("__name__", "")
+        module = str(asker.f_globals.get("__name__", ""))
         if module.partition(".")[0] in {"asyncio", "anyio", __name__.partition(".")[0]} or self.get_loop().is_closed():
             return
         poller = asyncio.current_task(self.get_loop())
@@ -296,13 +353,14 @@ class HeldTask(asyncio.Task[Any]):
 
     def _count_poll(self, poller: "asyncio.Task[Any]", asker: FrameType) -> None:
         """Runs once the poller is suspended: in a sleep it is polling, in anything else it has work of its own."""
-        asks_itself = any(frame is asker for frame in await_chain(poller.get_coro()))
+        asks_itself = any(frame is asker for frame in await_chain(coroutine_of(poller)))
         weight = _POLLS_BY_FUNCTION // _POLLS if asks_itself else 1
         self._polls = self._polls + weight if is_asleep(poller) else 0
 
 
 def _as_held(kwargs: dict[str, Any], context: Context | None) -> dict[str, Any]:
-    kwargs = {**kwargs, "context": kwargs.get("context") or context}
+    given = kwargs.get("context")
+    kwargs = {**kwargs, "context": context if given is None else given}
     if "eager_start" in kwargs:
         kwargs["eager_start"] = False
     return kwargs
@@ -313,16 +371,21 @@ _SLEEPS = (asyncio.sleep.__code__, asyncio.tasks.__sleep0.__code__)  # type: ign
 
 def is_asleep(task: "asyncio.Task[Any]") -> bool:
     """Whether `task` is suspended in ``asyncio.sleep``."""
-    frames = list(await_chain(task.get_coro()))
+    frames = list(await_chain(coroutine_of(task)))
     return bool(frames) and frames[-1].f_code in _SLEEPS
 
 
 def _waits(callback: Any) -> bool:
-    while isinstance(callback, partial):
+    if type(callback) is FunctionType:  # of most waiters
+        module = callback.__module__
+        return type(module) is str and module in _WAITING_MODULES
+    while type(callback) is partial:
         callback = callback.func
-    if isinstance(getattr(callback, "__self__", None), asyncio.Task):
-        return str(callback.__name__).endswith("wakeup")  # of a task that awaits it; in C, so without a module
-    return getattr(callback, "__module__", None) in _WAITING_MODULES
+    if is_task(owner_of(callback)):
+        return text_attribute(callback, "__name__").endswith(
+            "wakeup"
+        )  # of a task that awaits it; in C, so without a module
+    return module_name(callback) in _WAITING_MODULES
 
 
 def runs_elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
@@ -332,6 +395,6 @@ def runs_elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
 
 def is_waited_for(task: "asyncio.Task[Any]") -> bool:
     """Whether somebody waits for `task`: its loop's runner, another task, or what started it through anyio."""
-    outermost = next(iter(await_chain(task.get_coro())), None)
-    by_anyio = outermost is not None and outermost.f_globals.get("__name__", "").startswith("anyio.")
-    return by_anyio or any(_waits(callback) for callback, _ in getattr(task, "_callbacks", None) or ())
+    outermost = next(iter(await_chain(coroutine_of(task))), None)
+    by_anyio = outermost is not None and str(outermost.f_globals.get("__name__", "")).startswith("anyio.")
+    return by_anyio or any(_waits(callback) for callback, _ in attribute(task, "_callbacks") or ())

@@ -4,6 +4,7 @@ Names of it that are used here: the module, ``trace_coroutine`` and its ``coro``
 it is called.
 """
 
+from types import CoroutineType
 from typing import Any
 
 IN_BETWEEN = frozenset({"opentelemetry.instrumentation.asyncio", "wrapt.wrappers"})
@@ -12,9 +13,8 @@ IN_BETWEEN = frozenset({"opentelemetry.instrumentation.asyncio", "wrapt.wrappers
 
 def traced(coroutine: Any) -> Any:
     """The program's coroutine inside `coroutine`, which has not started; or `coroutine`, if there is no other."""
-    code = getattr(coroutine, "cr_code", None)
-    if code is None or code.co_name != "trace_coroutine":  # asked for every task of a session
-        return coroutine
+    if type(coroutine) is not CoroutineType or coroutine.cr_code.co_name != "trace_coroutine":
+        return coroutine  # asked for every task of a session
     frame = coroutine.cr_frame
     if frame is None or frame.f_globals.get("__name__") not in IN_BETWEEN:
         return coroutine

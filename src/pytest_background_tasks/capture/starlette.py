@@ -7,23 +7,25 @@ at once, so the response ends without it, and the call is held as a task of its 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from starlette.background import BackgroundTask
 
 from ..patching import replaced
+from ..untrusted import attribute
 from .creator import Creator
+from .fastapi import request_of
 
 if TYPE_CHECKING:
     from .entrances import Taker
+
+_CREATOR = "_pytest_background_tasks_creator"
 
 
 @contextmanager
 def open_starlette(taker: "Taker") -> Iterator[None]:
     """Hand every Starlette background task to `taker`, until left."""
-    created: WeakKeyDictionary[BackgroundTask, Creator] = WeakKeyDictionary()
 
     def remembering(init: Callable[..., None]) -> Callable[..., None]:
         @wraps(init)
@@ -33,7 +35,8 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
                 frame.f_back is not None and frame.f_code.co_name == "add_task"
             ):  # Starlette's, and FastAPI's around it
                 frame = frame.f_back
-            created[self] = Creator(frame.f_code, frame.f_lasti)
+            # On the object itself, past its class, which may be a dataclass: frozen, and not to be hashed.
+            object.__setattr__(self, _CREATOR, Creator(frame.f_code, frame.f_lasti))
             init(self, *args, **kwargs)
 
         return remembering_init
@@ -41,10 +44,15 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
     def taking(call: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(call)
         async def taking_call(self: BackgroundTask) -> None:
-            coroutine = call(self)
-            creator = created.get(self, Creator(None, 0))
-            if taker.take_call(coroutine, creator, (self.func, self.args, dict(self.kwargs))) is None:
-                await coroutine
+            request = request_of(sys._getframe())
+            coroutine = call(self) if request is None else request.around(partial(call, self))
+            creator = attribute(self, _CREATOR, Creator(None, 0))
+            task = taker.take_call(coroutine, creator, (self.func, self.args, dict(self.kwargs)))
+            if task is None:
+                coroutine.close()
+                await call(self)
+            elif request is not None:
+                request.serve(task)
 
         return taking_call
 

@@ -23,7 +23,7 @@ def blocking_call(frame: FrameType) -> str:
     kind, name = _call_at(frame.f_code, frame.f_lasti)
     if kind == "variable":
         value = _value_of(frame, name)
-        if isinstance(value, BuiltinFunctionType):
+        if issubclass(type(value), BuiltinFunctionType):  # a C method has a type of its own
             return value.__name__
     return name
 

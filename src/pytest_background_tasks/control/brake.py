@@ -12,6 +12,7 @@ from contextvars import Context
 from typing import Any
 
 from ..patching import replaced
+from ..untrusted import owner_of
 
 
 class Brake:
@@ -62,7 +63,7 @@ class Brake:
         def braked_call_soon(
             callback: Callable[..., object], *args: Any, context: Context | None = None
         ) -> asyncio.Handle:
-            task = id(getattr(callback, "__self__", None))
+            task = id(owner_of(callback))
             if task not in self._tasks:
                 return call_soon(callback, *args, context=context)
             step = self._kept[task] = asyncio.Handle(callback, args, self._loop, context)

@@ -16,6 +16,8 @@ from ..capture.capture import Capture
 from ..capture.held import is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, waiting_site
+from ..task_state import coroutine_of, is_task, name_of
+from ..untrusted import attribute
 from ..waits import known, wait_of
 
 _STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
@@ -52,7 +54,7 @@ class Deadlock:
     def place(self, loop: asyncio.AbstractEventLoop) -> object:
         """Where the test waits: it stays the same as long as it has not gone on."""
         task = self.waiting_task(loop)
-        return None if task is None else (id(task), id(_innermost(task)._fut_waiter))
+        return None if task is None else (id(task), id(attribute(_innermost(task), "_fut_waiter")))
 
     def end(self, loop: asyncio.AbstractEventLoop, silence: str = "", advice: str = "") -> bool:
         """Put the error into what the test waits for; False if nobody on this loop waits for the project.
@@ -63,7 +65,7 @@ class Deadlock:
             advice: what to do about it; without any, to run what is held.
         """
         task = self._first(loop, sleeping=bool(advice))
-        place = None if task is None else (task.get_name(), waiting_site(task.get_coro(), self._capture.is_own))
+        place = None if task is None else (name_of(task), waiting_site(coroutine_of(task), self._capture.is_own))
         if place is not None and place not in self._ended and self.lost_error is None:
             # The test expected the last error, and waits somewhere else now.
             self._ended.add(place)
@@ -71,10 +73,10 @@ class Deadlock:
         self._endings += 1
         if task is None or self._endings > _STUBBORN:
             return False
-        waits_for = _innermost(task)._fut_waiter
+        waits_for = attribute(_innermost(task), "_fut_waiter")
         if self._error is None:
             self._error = BackgroundTasksDeadlock(self._message(task, loop, silence, advice))
-            if not isinstance(waits_for, asyncio.Task):
+            if not is_task(waits_for):
                 waits_for.set_exception(self._error)
                 self._is_thrown = True
                 return True
@@ -92,10 +94,10 @@ class Deadlock:
         return "".join(f"\n  {line}" for line in lines)
 
     def _first(self, loop: asyncio.AbstractEventLoop, sleeping: bool) -> Any:
-        tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(task.get_name()), task.get_name()))
-        waiting = [task for task in tasks if getattr(task, "_fut_waiter", None) is not None]
+        tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(name_of(task)), name_of(task)))
+        waiting = [task for task in tasks if attribute(task, "_fut_waiter") is not None]
         chains = [
-            (task, [frame.f_code for frame in await_chain(task.get_coro())])
+            (task, [frame.f_code for frame in await_chain(coroutine_of(task))])
             for task in waiting
             if sleeping or not is_asleep(task)
         ]
@@ -121,7 +123,7 @@ class Deadlock:
 
     def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, silence: str, advice: str) -> str:
         held = self._capture.stopped
-        is_test = any(frame.f_code is self._test_code for frame in await_chain(task.get_coro()))
+        is_test = any(frame.f_code is self._test_code for frame in await_chain(coroutine_of(task)))
         who = "the test" if is_test else f"for the test, {known(task)}"
         first = f"\n  {who} waits at {wait_of(task, self._capture.is_own)}"
         listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "")
@@ -135,6 +137,6 @@ class Deadlock:
 
 
 def _innermost(task: Any) -> Any:
-    while isinstance(task._fut_waiter, asyncio.Task) and task._fut_waiter._fut_waiter is not None:  # type: ignore[attr-defined]
-        task = task._fut_waiter
+    while is_task(waiter := attribute(task, "_fut_waiter")) and attribute(waiter, "_fut_waiter") is not None:
+        task = waiter
     return task

@@ -27,7 +27,7 @@ async def run_async(run: Run, timeout: float | None) -> None:
     deadline = deadline_of(timeout)
     with run:
         run.begin(home)
-        for task in run.tasks:  # grows while they run
+        for task in run.pending():
             while _can_still_end(task, deadline):
                 if task.runner.get_loop() is home:
                     await _ended(task, deadline)
@@ -44,7 +44,8 @@ def run_sync(run: Run, timeout: float | None) -> None:
     deadline = deadline_of(timeout)
     with run, nullcontext() if home is None else inside(home) as drive:
         run.begin(home)
-        for task in run.tasks:  # grows while they run
+        run.end_here(home)
+        for task in run.pending():
             while _can_still_end(task, deadline):
                 if drive is not None and task.runner.get_loop() is home:
                     if not drive(task.done, deadline):

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from .. import real_time
 from ..capture.trio import running_loop
 from ..sites import await_chain
+from ..untrusted import attribute
 from .elsewhere import driven, on_loop_async, on_loop_sync
 from .lull import has_lulls
 from .nested import inside
@@ -50,6 +51,7 @@ def rest_sync(run: Run, watching: Watching, timeout: float | None) -> list[str] 
     deadline = deadline_of(timeout)
     with run, nullcontext() if home is None else inside(home) as drive:
         run.begin(home)
+        run.end_here(home)
         before: object = None
         while before != (before := _places(run)):
             for loop in _loops(run, home):
@@ -77,6 +79,6 @@ def _places(run: Run) -> object:
     if len({task.runner.get_loop() for task in run.tasks}) <= 1:
         return ()
     return [
-        (asyncio.Task.done(task), getattr(task.runner, "_fut_waiter", None), [*await_chain(task.get_coro())][-1:])
+        (asyncio.Task.done(task), attribute(task.runner, "_fut_waiter"), [*await_chain(task.get_coro())][-1:])
         for task in run.tasks
     ]

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..amounts import amount, listed
-from ..capture.capture import Capture
+from ..capture.capture import Capture, Follower
 from ..capture.held import HeldTask
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
 from ..own import OwnCode
+from ..untrusted import add_note
 from ..waits import wait_of
+from .lull import has_lulls
 
 STARTED_IN_TURN = 10_000
 """How many tasks one call runs beyond those that were held when it began.
@@ -37,6 +39,7 @@ class Run:
         self._starting = starting
         self._limit = len(self.tasks) + STARTED_IN_TURN
         self._beyond_limit: HeldTask | None = None
+        self._outer: Follower | None = None
 
     def begin(self, home: asyncio.AbstractEventLoop | None) -> None:
         """Start what is to be started, in its order."""
@@ -55,6 +58,21 @@ class Run:
         except RuntimeError:  # closed
             if task.held:
                 task.move_to(home or self._capture.loop_for_def_test())
+
+    def pending(self) -> Iterator[HeldTask]:
+        """Yield what the call has to wait for: its tasks, which grow meanwhile; then those cancelled while held."""
+        yield from self.tasks
+        yield from self._capture.ending
+
+    def end_here(self, home: asyncio.AbstractEventLoop | None) -> None:
+        """Let what was cancelled while held end inside this synchronous call, on a loop that shows no queue."""
+        for task in self._capture.ending:
+            if task.get_loop() is home and not has_lulls(home):
+                task.end_here()
+
+    def has(self, task: HeldTask) -> bool:
+        """Tell whether this call, or one around it, runs `task`."""
+        return any(each is task for each in self.tasks) or (self._outer is not None and self._outer.has(task))
 
     def __enter__(self) -> "Run":
         self._outer, self._capture.follower = self._capture.follower, self
@@ -169,7 +187,8 @@ def story(task: HeldTask, is_own: OwnCode) -> str:
 def outcome(task: HeldTask) -> Any:
     """What an ended task returned, or its error: what it raised, or that it was cancelled."""
     try:
-        return task.exception() or task.result()
+        error = task.exception()
+        return task.result() if error is None else error
     except asyncio.CancelledError as cancelled:
         return cancelled
 
@@ -183,6 +202,5 @@ def noted(error: BaseException, task: HeldTask) -> BaseException:
             "locks, connections and futures that belong to the closed loop do not work there"
         )
     for note in notes:
-        if note not in getattr(error, "__notes__", ()):
-            error.add_note(note)
+        add_note(error, note)
     return error

@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from itertools import islice
 from selectors import SelectorKey
 from types import FrameType
@@ -48,7 +49,7 @@ def is_listening(sock: socket.socket) -> bool:
 
 def is_connected_to_loop(frame: FrameType, loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a thread that reads in `frame` does so from a socket whose other end is a connection of `loop`."""
-    peers = {name_or("", sock.getpeername) for sock in _sockets_in(frame)} - {""}
+    peers = {name_or("", partial(socket.socket.getpeername, sock)) for sock in _sockets_in(frame)} - {""}
     if not peers or not hasattr(loop, "_selector"):
         return False
     with ExitStack() as stack:

@@ -21,6 +21,8 @@ from .. import real_time
 from ..capture.capture import Capture
 from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
+from ..task_state import coroutine_of
+from ..untrusted import attribute, text_attribute
 from .deadlock import Deadlock
 from .lull import Lull, Select, has_lulls, watches_itself
 from .outside import reasons_to_wait
@@ -106,7 +108,7 @@ class Standstill:
             if not self._is_wanted(loop):
                 self._unwatch(loop)
                 return
-            now: set[object] = {(id(task), id(getattr(task, "_fut_waiter", None))) for task in asyncio.all_tasks(loop)}
+            now: set[object] = {(id(task), id(attribute(task, "_fut_waiter"))) for task in asyncio.all_tasks(loop)}
             if now != places:
                 places = now
                 silence.end(from_outside=False)
@@ -235,5 +237,5 @@ class _Silence:
 
 def _is_closing(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a runner ends the loop, and waits for the threads of its executor."""
-    coroutines = [task.get_coro() for task in asyncio.all_tasks(loop)]
-    return any(getattr(each, "__name__", None) == "shutdown_default_executor" for each in coroutines)
+    coroutines = [coroutine_of(task) for task in asyncio.all_tasks(loop)]
+    return any(text_attribute(each, "__name__") == "shutdown_default_executor" for each in coroutines)

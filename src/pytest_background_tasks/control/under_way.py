@@ -23,6 +23,8 @@ from typing import Any
 
 from .. import real_time
 from ..sites import await_chain
+from ..task_state import coroutine_of
+from ..untrusted import attribute, type_name
 from ..waits import known
 from .lull import Lull, has_lulls
 from .sockets import is_listening, name_or, registered, socket_of
@@ -115,11 +117,11 @@ class UnderWay:
 def _children_awaited(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
     """The child processes for whose end, or for whose output, a task waits."""
     for task in asyncio.all_tasks(loop):
-        for frame in await_chain(task.get_coro()):
+        for frame in await_chain(coroutine_of(task)):
             child = frame.f_locals.get("self")
             if frame.f_globals.get("__name__") in _CHILD_MODULES:
-                yield f"the child process {getattr(child, 'pid', '')}, for which {known(task)} waits"
+                yield f"the child process {attribute(child, 'pid', '')}, for which {known(task)} waits"
                 break
-            if "Pipe" in type(getattr(child, "_transport", None)).__name__:
+            if "Pipe" in type_name(attribute(child, "_transport")):
                 yield f"a child process, for whose output {known(task)} waits"
                 break

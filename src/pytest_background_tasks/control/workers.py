@@ -34,6 +34,7 @@ from typing import Any, Literal, TypeAlias
 from .. import real_time
 from ..own import no_loop_running
 from ..sites import site_in
+from ..untrusted import attribute, module_name, qualified_name, text_attribute, type_module, type_name
 from .blocking_call import ENTERING, ITERATING, blocking_call
 from .kernel import Naps, is_in_lock, naps
 from .lull import Lull, has_lulls
@@ -161,17 +162,16 @@ def _handed_over(frame: FrameType) -> str:
     """The name of the C function that a thread was started with, if `frame` is the one that calls such a function."""
     name, variables = _named(frame), frame.f_locals
     function: Any = None
-    if name == "concurrent.futures.thread.run":
-        item = variables.get("self")
-        function = getattr(item, "fn", None) or getattr(item, "task", (None,))[0]
+    if name == "concurrent.futures.thread.run":  # since 3.14 a worker has it in a variable
+        function = variables["fn"] if "fn" in variables else attribute(variables.get("self"), "fn")
     elif name == "threading.run":
-        function = getattr(variables.get("self"), "_target", None)
+        function = attribute(variables.get("self"), "_target")
     elif name == "anyio._backends._asyncio.run":
         function = variables.get("func")
-    while isinstance(function, partial):  # as asyncio.to_thread makes it: partial(context.run, function)
-        is_in_context = getattr(function.func, "__name__", "") == "run" and function.args
+    while type(function) is partial:  # as asyncio.to_thread makes it: partial(context.run, function)
+        is_in_context = text_attribute(function.func, "__name__") == "run" and function.args
         function = function.args[0] if is_in_context else function.func
-    return function.__name__ if isinstance(function, BuiltinFunctionType) else ""
+    return function.__name__ if issubclass(type(function), BuiltinFunctionType) else ""
 
 
 def _is_blocked(frame: FrameType, call: str) -> bool:
@@ -186,26 +186,19 @@ def _is_blocked(frame: FrameType, call: str) -> bool:
 
 def _is_of_pool(thread: threading.Thread) -> bool:
     """Whether `thread` works for ``concurrent.futures`` or anyio: what it does was handed to it in a call."""
-    target = getattr(thread, "_target", None)
-    return getattr(target, "__module__", "") == "concurrent.futures.thread" or type(thread).__module__.startswith(
-        "anyio."
-    )
+    is_of_futures = module_name(attribute(thread, "_target")) == "concurrent.futures.thread"
+    return is_of_futures or type_module(thread).startswith("anyio.")
 
 
 def _calls_of_pool(thread: threading.Thread, frame: FrameType) -> tuple[str, ...] | None:
     """The functions that a pool of processes has still to answer, if `thread` is the one that hears its answers."""
-    if type(thread).__name__ == "_ExecutorManagerThread":
-        items: Any = vars(thread).get("pending_work_items", {})
-        return tuple(_name_of(item.fn) for item in tuple(items.values()))
+    if type_name(thread) == "_ExecutorManagerThread":
+        items: Any = attribute(thread, "pending_work_items", {})
+        return tuple(qualified_name(item.fn) for item in tuple(items.values()))
     for each in _frames(frame):
         if _named(each) == "multiprocessing.pool._handle_results":
             return ("a function",) * len(each.f_locals.get("cache", ()))
     return None
-
-
-def _name_of(function: object) -> str:
-    name = getattr(function, "__qualname__", None)
-    return name if isinstance(name, str) else type(function).__qualname__
 
 
 def _named(frame: FrameType | None) -> str:

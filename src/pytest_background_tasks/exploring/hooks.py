@@ -5,11 +5,15 @@ A session without such a test loads this file, the settings and what is kept, an
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..properties import value_of
+from ..untrusted import attribute
 from . import settings
 from .kept import KEPT, Kept
 
@@ -47,13 +51,23 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def explored_of(item: Any) -> Explored | None:
     """What ``@explore`` has made of the test, if it has."""
-    found: Explored | None = getattr(getattr(item, "obj", None), "_explored", None)
-    return found
+    return explored_in(item.obj) if issubclass(type(item), pytest.Function) else None
+
+
+def explored_in(test: Any) -> Explored | None:
+    """Return what ``@explore`` has made of a function; `test` may be anything that a module or a class contains."""
+    decorator = sys.modules.get(f"{__package__}.decorator")
+    if decorator is None:  # nobody has imported it
+        return None
+    kind = type(test)
+    is_method = kind is MethodType or kind is staticmethod or kind is classmethod
+    found = attribute(test.__func__ if is_method else test, "_explored")
+    return found if type(found) is decorator.Explored else None
 
 
 def pytest_pycollect_makeitem(collector: Any, obj: Any) -> None:
     """In a module whose tests have ``anyio_backend`` parametrized, explored tests have it too."""
-    if hasattr(obj, "_explored"):
+    if explored_in(obj) is not None:
         for mark in collector.iter_markers("parametrize"):
             names = mark.args[0] if mark.args else mark.kwargs.get("argnames", "")
             if "anyio_backend" in (names.split(",") if isinstance(names, str) else names):
@@ -91,14 +105,17 @@ class Verbose:
         """Say it if there is one."""
         if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
             return None
-        known = dict(report.user_properties)
-        if "explore_verdict" not in known:
+        properties = report.user_properties
+        verdict = value_of("explore_verdict", properties)
+        if verdict is None:
             return None
         from ..amounts import amount
 
-        cut = f", {known['explore_cut']} cut short" if "explore_cut" in known else ""
-        counts = f"{amount(known['explore_runs'], 'run')}, {known['explore_distinct']} distinct{cut}"
-        return "passed", ".", f"PASSED ({known['explore_verdict']}, {counts})"
+        cut_short = value_of("explore_cut", properties)
+        cut = "" if cut_short is None else f", {cut_short} cut short"
+        runs = amount(value_of("explore_runs", properties), "run")
+        counts = f"{runs}, {value_of('explore_distinct', properties)} distinct{cut}"
+        return "passed", ".", f"PASSED ({verdict}, {counts})"
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
@@ -106,7 +123,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     reports = [
         (report.nodeid, text)
         for report in terminalreporter.getreports("passed")
-        if report.when == "call" and (text := dict(report.user_properties).get("explore"))
+        if report.when == "call" and (text := value_of("explore", report.user_properties))
     ]
     if not reports or config.get_verbosity() < 0:
         return

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ..properties import value_of
+
 if TYPE_CHECKING:
     from ..explorer.schedule import Schedule
 
@@ -50,11 +52,14 @@ class Kept:
             return
         if self._forgets and report.when == "setup":
             self._keep(report.nodeid, None)
-        if report.when == "call" and "explore_verdict" in (properties := dict(report.user_properties)):
-            if properties["explore_verdict"] != "failed":
-                self._keep(report.nodeid, None)
-            elif properties["explore_schedule"]:
-                self._keep(report.nodeid, properties["explore_schedule"])
+        if report.when != "call":
+            return
+        verdict = value_of("explore_verdict", report.user_properties)
+        if verdict == "failed":
+            if schedule := value_of("explore_schedule", report.user_properties):
+                self._keep(report.nodeid, schedule)
+        elif verdict is not None:
+            self._keep(report.nodeid, None)
 
     def _keep(self, test: str, schedule: object) -> None:
         key = _key(test)

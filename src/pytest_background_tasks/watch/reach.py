@@ -8,6 +8,8 @@ import gc
 from types import FrameType, ModuleType
 from typing import Any
 
+from ..untrusted import type_module
+
 _FAR = 20_000  # objects; what keeps more than that keeps everything, and is believed to keep the task too
 
 
@@ -29,8 +31,8 @@ def keeps(holder: object, task: object) -> bool:
 
 
 def _leads_everywhere(thing: Any) -> bool:
-    if isinstance(thing, (ModuleType, type, FrameType, asyncio.AbstractEventLoop)):
+    if issubclass(type(thing), (ModuleType, type, FrameType, asyncio.AbstractEventLoop)):
         return True
-    if isinstance(thing, dict):
+    if type(thing) is dict:
         return "__builtins__" in thing and "__name__" in thing  # the variables of a module
-    return type(thing).__module__.partition(".")[0] in {"_pytest", "pluggy"}
+    return type_module(thing).partition(".")[0] in {"_pytest", "pluggy"}

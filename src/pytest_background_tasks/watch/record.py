@@ -3,7 +3,7 @@
 The record hangs on the task as an attribute, so that it is still there when the task is destroyed and asyncio tells
 what became of it; by then a weak dictionary has forgotten it already.
 
-Private names of CPython used here: ``_log_traceback``, ``_exception`` and ``_coro`` of a task.
+Private names of CPython used here: ``_log_traceback`` and ``_exception`` of a task.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 from ..capture.call import Call, arguments_of, call_of_coroutine, code_of, module_of
 from ..capture.creator import Creation, Creator
 from ..sites import Site, waiting_site
-from ..waits import name_of
+from ..task_state import coroutine_of, is_done, name_of
+from ..untrusted import attribute
 from .modes import Modes
 
 _ATTRIBUTE = "_pytest_background_tasks_record"
@@ -72,6 +73,9 @@ class Record(weakref.ref[Any]):
     has_failed: bool
     loss: Any
 
+    __eq__ = object.__eq__  # a weak reference asks its object, which may be of a class of the program's own
+    __hash__ = object.__hash__
+
     @property
     def is_kept(self) -> bool:
         """Whether a fixture may still see to it."""
@@ -87,18 +91,15 @@ class Record(weakref.ref[Any]):
     def is_over(self) -> bool:
         """Whether its task has ended, or is gone."""
         task = self()
-        return task is None or task.done()
+        return task is None or is_done(task)
 
     def hang_on(self, task: Any) -> None:
-        """Let it be found from its task. A task factory may make something that takes no attributes."""
-        try:  # noqa: SIM105  # done for every task, and suppress() costs more than all else in here
-            setattr(task, _ATTRIBUTE, self)
-        except AttributeError:
-            pass
+        """Let it be found from its task. The class of a task may define how its attributes are set."""
+        object.__setattr__(task, _ATTRIBUTE, self)
 
     def seen(self, task: "asyncio.Task[Any]", is_own: Mapping[str, bool]) -> "Seen":
         """The task as it is now, as a value."""
-        coroutine = _coroutine_of(task)
+        coroutine = coroutine_of(task)
         if coroutine is not None and code_of(coroutine) is self.code:
             arguments = None
             with suppress(KeyError):  # it has deleted one of them
@@ -138,21 +139,16 @@ class Seen(NamedTuple):
         return self
 
 
-def _coroutine_of(task: Any) -> Any:
-    """Its coroutine, or None. Asked by ``get_coro()``, a task that was eager and is over crashes CPython 3.12.1."""
-    return task._coro if hasattr(task, "_coro") else task.get_coro()
-
-
 def record_of(task: object) -> Record | None:
     """The record of a task, if it has one."""
-    return getattr(task, _ATTRIBUTE, None)
+    if type(task) is asyncio.Task:  # as here and below: of most tasks no code runs for it, and it is asked of all
+        return getattr(task, _ATTRIBUTE, None)
+    found = attribute(task, _ATTRIBUTE)
+    return found if type(found) is Record else None
 
 
 def unretrieved(task: Any) -> BaseException | None:
     """What `task` raised, if nobody has looked yet. To ask is not to look."""
-    return task._exception if getattr(task, "_log_traceback", False) else None
-
-
-def is_left_alone(task: Any) -> bool:
-    """Whether `task` goes on, and nobody has asked it to end."""
-    return not task.done() and not task.cancelling()
+    if type(task) is asyncio.Task:
+        return task._exception if task._log_traceback else None
+    return attribute(task, "_exception") if attribute(task, "_log_traceback") else None

@@ -4,6 +4,7 @@ import traceback
 from typing import Literal, NamedTuple, TypeAlias
 
 from ..sites import Site
+from ..untrusted import type_name
 from .record import Seen, Watched
 
 Kind: TypeAlias = Literal["failed", "leaked", "unreferenced"]
@@ -57,7 +58,7 @@ class Report(NamedTuple):
                 f"  to hear no more of this:  background_tasks_{self.kind} = ignore  in the ini file, or {mark}"
             )
         if with_traceback and self.error is not None:
-            lines += ["", "".join(traceback.format_exception(self.error)).rstrip()]
+            lines += ["", _traceback_of(self.error)]
         return "\n".join(lines)
 
     @property
@@ -65,6 +66,13 @@ class Report(NamedTuple):
         """What all that leaks from one line has in common."""
         assert self.seen is not None
         return f"{self.seen.creation.at}: {self.seen.function}"
+
+
+def _traceback_of(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error)).rstrip()
+    except Exception:  # an error whose attributes cannot be read
+        return "".join([*traceback.format_tb(error.__traceback__), type_name(error)])
 
 
 def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseException | None = None) -> Report:

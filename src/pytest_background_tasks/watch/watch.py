@@ -29,8 +29,10 @@ from ..capture.opentelemetry import traced
 from ..own import OwnCode
 from ..patching import replaced
 from ..sites import raising_sites, waiting_site
+from ..task_state import is_done, is_left_alone, is_task, loop_of
+from ..untrusted import module_name, qualified_name
 from .reach import keeps
-from .record import Fixture, Record, Seen, Watched, is_left_alone, record_of, unretrieved
+from .record import Fixture, Record, Seen, Watched, record_of, unretrieved
 from .report import Report, of_task
 
 Keepers: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
@@ -134,7 +136,7 @@ class Watch:
         test, tell_loop = self._test, self._tell_loop
         if tell_loop is not None:
             tell_loop(loop)
-        if test is None:
+        if test is None or not (type(task) is asyncio.Task or is_task(task)):  # a task factory may make anything
             return
         creator = creator_of(frame, loop, self._is_own)
         if creator.waits or not is_of_project(creator, coroutine, self._is_own):
@@ -145,7 +147,7 @@ class Watch:
         record.test = test
         record.creator = creator
         called = traced(coroutine)
-        record.name = getattr(called, "__qualname__", type(called).__qualname__)
+        record.name = qualified_name(called)
         record.code = code_of(called)
         record.fixture = self._fixture_at_work(loop)
         record.keeper = None
@@ -156,24 +158,28 @@ class Watch:
 
     def hear(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         """The loop's exception handler is told of something that nobody else will hear of."""
-        if _somebody_listens(loop):
+        if type(context) is not dict or _somebody_listens(loop):
             return
-        task: Any = context.get("task") or context.get("future")
-        error: BaseException | None = context.get("exception")
+        task: Any = context.get("task")
+        if task is None:
+            task = context.get("future")
+        error: Any = context.get("exception")
+        if not issubclass(type(error), BaseException):
+            error = None
         record = self._record_of(task)
         if record is not None and error is not None:
             self._fail(record, task, error)
         elif record is not None and is_left_alone(task):
             self._lose(record, task, loop)
         elif error is not None and self._test is not None and not _TOLD_BY_LOOP.isdisjoint(context):
-            self._fail_callback(self._test, error, context["message"])
+            self._fail_callback(self._test, error, context.get("message", ""))
 
     def hear_of_cancelling(self, loop: asyncio.AbstractEventLoop) -> None:
         """A runner is about to cancel what is left on `loop`."""
         self.search()
         for record in self._in_order():
             task = record()
-            if task is not None and task.get_loop() is loop and record.may_leak and is_left_alone(task):
+            if task is not None and loop_of(task) is loop and record.may_leak and is_left_alone(task):
                 self._leak(record, task, "was still pending when its event loop was ended, and was cancelled")
 
     def _in_order(self) -> list[Record]:
@@ -195,10 +201,10 @@ class Watch:
         return creating.fixture if creating is not None else None
 
     def _judge(self, record: Record, task: Any, keepers: Keepers) -> None:
-        error = None if record.has_failed or _somebody_listens(task.get_loop()) else unretrieved(task)
+        error = None if record.has_failed or _somebody_listens(loop_of(task)) else unretrieved(task)
         has_leaked = record.may_leak and is_left_alone(task)
         if error is None and not has_leaked:
-            if task.done():
+            if is_done(task):
                 self._forget(record)
             return
         if record.fixture is None and record.keeper is None:
@@ -214,8 +220,8 @@ class Watch:
         if record.has_failed:
             return
         record.has_failed = True
-        if record.loss in self._reports:  # the error that it ends with says more
-            self._reports.remove(record.loss)
+        # The error that it ends with says more. By identity: equal reports would compare objects of the program.
+        self._reports = [report for report in self._reports if report is not record.loss]
         self._reports.append(_failure(record.test, record.seen(task, self._is_own), error))
 
     def _leak(self, record: Record, task: Any, what: str) -> None:
@@ -252,7 +258,7 @@ def _failure(test: Watched, seen: Seen, error: BaseException) -> Report:
 def _somebody_listens(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether the code under test has an exception handler of its own on `loop`."""
     handler = loop.get_exception_handler()
-    return handler is not None and (getattr(handler, "__module__", None) or "").partition(".")[0] not in _RUNNERS
+    return handler is not None and module_name(handler).partition(".")[0] not in _RUNNERS
 
 
 def _noting(watch: Watch) -> Callable[[Any], Any]:
