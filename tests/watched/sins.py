@@ -75,6 +75,21 @@ async def failed_while_cancelled() -> None:
     await turns()
 
 
+async def failed_and_cancelled() -> None:
+    task = create_task(fail())  # here
+    await turns()
+    assert not task.cancel()
+
+
+async def failed_and_cancelled_and_kept() -> None:
+    task = create_task(fail())  # here
+    kept.add(task)
+    await turns()
+    task.cancel()
+    task.cancel("again")
+    await asyncio.wait([task])
+
+
 async def failed_in_teardown() -> None:
     create_task(fail_at(teardown))  # here
     await turns()
@@ -160,6 +175,8 @@ SINS = {
     "failed": Sin(failed, UNHANDLED, "no server"),
     "failed_and_kept": Sin(failed_and_kept, UNHANDLED, "no server"),
     "failed_while_cancelled": Sin(failed_while_cancelled, UNHANDLED, "cannot close"),
+    "failed_and_cancelled": Sin(failed_and_cancelled, UNHANDLED, "no server"),
+    "failed_and_cancelled_and_kept": Sin(failed_and_cancelled_and_kept, UNHANDLED, "no server"),
     "failed_in_teardown": Sin(failed_in_teardown, UNHANDLED, "no server"),
     "failed_in_later_test": Sin(failed_in_later_test, LEAKED, "no server"),  # pending when its test is over
     "failed_in_fixture": Sin(failed_in_fixture, UNHANDLED, "no server", "fixture"),

@@ -69,6 +69,50 @@ async def cancelled_at_the_end() -> None:
     task.cancel()
 
 
+async def ask(task: asyncio.Task[None]) -> None:
+    assert isinstance(task.exception(), ConnectionError)
+
+
+async def wait_and_gather(task: asyncio.Task[None]) -> None:
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def wait_and_catch(task: asyncio.Task[None]) -> None:
+    with pytest.raises(ConnectionError):
+        await task
+
+
+async def wait_behind_shield(task: asyncio.Task[None]) -> None:
+    with pytest.raises(ConnectionError):
+        await asyncio.shield(task)
+
+
+LOOKS = (ask, wait_and_gather, wait_and_catch, wait_behind_shield)
+
+
+async def looked_at_and_cancelled() -> None:
+    for look in LOOKS:
+        task = asyncio.create_task(fail())
+        await turns()
+        await look(task)
+        assert not task.cancel()
+
+
+async def cancelled_and_looked_at() -> None:
+    """What a fixture's teardown does: it cancels all of them, and then waits for them."""
+    for look in LOOKS:
+        task = asyncio.create_task(fail())
+        await turns()
+        assert not task.cancel()
+        await look(task)
+
+
+async def cancelled_in_the_step_that_fails() -> None:
+    tasks = [asyncio.create_task(fail()) for _ in range(3)]
+    tasks[0].add_done_callback(lambda _: [task.cancel() for task in tasks])
+    assert [type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)] == [ConnectionError] * 3
+
+
 async def fire_and_forget() -> None:
     tasks = set()
     for _ in range(3):
@@ -186,6 +230,9 @@ VIRTUES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         grouped_by_anyio,
         cancelled_and_awaited,
         cancelled_at_the_end,
+        looked_at_and_cancelled,
+        cancelled_and_looked_at,
+        cancelled_in_the_step_that_fails,
         fire_and_forget,
         ended_long_ago,
         timed_out,

@@ -13,8 +13,8 @@ When its loop is closed before it ran, the coroutine moves: a new task on a livi
 the outcome is written into the original.
 
 Private names of CPython used here: ``_register_task``, ``_unregister_task`` and ``__sleep0`` of asyncio.tasks,
-``_log_destroy_pending``, ``_exception`` and ``_callbacks`` of a task, and the names of the modules whose callbacks
-wait.
+``_log_destroy_pending``, ``_log_traceback``, ``_exception`` and ``_callbacks`` of a task, and the names of the modules
+whose callbacks wait.
 """
 
 import asyncio
@@ -72,6 +72,7 @@ class HeldTask(asyncio.Task[Any]):
         "_context",
         "_creator",
         "_first_step",
+        "_is_cancelled_too_late",
         "_kwargs",
         "_polls",
         "_started_as",
@@ -102,6 +103,7 @@ class HeldTask(asyncio.Task[Any]):
         self.is_never_to_start: bool = False
         self.let_go: Callable[[], object] | None = None
         self._polls = 0
+        self._is_cancelled_too_late = False
         shadowed = vars(loop).get("call_soon")
         loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
         try:
@@ -220,13 +222,21 @@ class HeldTask(asyncio.Task[Any]):
                 loop.call_soon_threadsafe(self.cancel)
         elif not super().done():
             self.cancel()
+        elif self._is_cancelled_too_late:
+            self._log_traceback = False
 
     def discard(self) -> None:
         """Drop a task that was made only to be looked at. Its coroutine stays as it is, for another task."""
         self._first_step = None
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel it as any task: one that is held starts, to end cancelled before its first line."""
+        """Cancel it as any task: one that is held starts, to end cancelled before its first line.
+
+        To cancel one that has failed is not to look at its error (see ``cancelling.py``).
+        """
+        if self._log_traceback:
+            self._is_cancelled_too_late = True
+            return False
         if self._successor is not None:
             cancelled = self._successor.cancel(msg)
             self.release()

@@ -8,7 +8,8 @@ left. What may change is in here.
 Only background tasks of the project's own code are watched (rule 2 of the design): for a task that something waits for
 in the place that starts it, that is responsible; what a library does is its own business.
 
-A private name of CPython is replaced here: ``asyncio.runners._cancel_all_tasks``.
+Private names of CPython used here: ``asyncio.runners._cancel_all_tasks``, which is replaced, and ``_log_traceback``
+of a task.
 """
 
 import asyncio
@@ -22,6 +23,7 @@ from operator import attrgetter
 from types import FrameType
 from typing import Any, TypeAlias
 
+from ..cancelling import cancelling_too_late
 from ..capture.call import code_of
 from ..capture.creator import creator_of, is_of_project, on_behalf
 from ..capture.held import HeldTask
@@ -54,6 +56,7 @@ class Watch:
         self._records: set[Record] = set()
         self._numbers = count()
         self._forget = self._records.discard
+        self._cancelled_too_late: set[Record] = set()
         self._reports: list[Report] = []
         self._is_searching = False
         self._patches = ExitStack()
@@ -62,12 +65,15 @@ class Watch:
     def open(self) -> None:
         """Begin to watch every loop of the process."""
         self._patches.enter_context(replaced(asyncio.runners, "_cancel_all_tasks", _judging(self)))
+        self._patches.enter_context(cancelling_too_late(self._keeps_failure))
         self._patch(asyncio.BaseEventLoop)
 
     def close(self) -> None:
         """Leave nothing patched."""
         self._test = None
         self._patches.close()
+        for record in self._cancelled_too_late.copy():
+            self._let_go(record, record())
 
     def begin(self, test: Watched) -> None:
         """`test` begins: what is created from now on is created by it."""
@@ -110,6 +116,9 @@ class Watch:
             task = record()
             if task is not None:
                 self._judge(record, task, keepers)
+        for record in self._cancelled_too_late.copy():
+            if record() is None:  # its exception was retrieved, or asyncio would have said so at its end
+                self._cancelled_too_late.discard(record)
         reports, self._reports = self._reports, []
         self._test = None
         return reports
@@ -154,13 +163,32 @@ class Watch:
         record.hang_on(task)
         self._records.add(record)
 
-    def hear(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        """The loop's exception handler is told of something that nobody else will hear of."""
-        if _somebody_listens(loop):
-            return
+    def hear(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> bool:
+        """Take note of what the loop's exception handler is called with.
+
+        Returns:
+            Whether it would have been called without the watch.
+        """
         task: Any = context.get("task") or context.get("future")
         error: BaseException | None = context.get("exception")
         record = self._record_of(task)
+        if record is not None and error is not None and record in self._cancelled_too_late:
+            self._cancelled_too_late.discard(record)
+            self._fail(record, task, error)
+            return False
+        self._hear(loop, context, record, task, error)
+        return True
+
+    def _hear(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: Mapping[str, Any],
+        record: Record | None,
+        task: Any,
+        error: BaseException | None,
+    ) -> None:
+        if _somebody_listens(loop):
+            return
         if record is not None and error is not None:
             self._fail(record, task, error)
         elif record is not None and is_left_alone(task):
@@ -194,12 +222,26 @@ class Watch:
         creating = record_of(asyncio.current_task(loop))
         return creating.fixture if creating is not None else None
 
+    def _keeps_failure(self, task: Any) -> bool:
+        """Return whether a record says whose task it is; `task` has failed unseen, and is cancelled now."""
+        record = self._record_of(task)
+        if record is None:
+            return False
+        self._cancelled_too_late.add(record)
+        return True
+
+    def _unseen_error(self, record: Record, task: Any) -> BaseException | None:
+        """Return the error to report. No exception handler hears of a task that was cancelled."""
+        is_too_late = record in self._cancelled_too_late
+        is_heard = not is_too_late and _somebody_listens(task.get_loop())
+        return None if record.has_failed or is_heard else unretrieved(task)
+
     def _judge(self, record: Record, task: Any, keepers: Keepers) -> None:
-        error = None if record.has_failed or _somebody_listens(task.get_loop()) else unretrieved(task)
+        error = self._unseen_error(record, task)
         has_leaked = record.may_leak and is_left_alone(task)
         if error is None and not has_leaked:
             if task.done():
-                self._forget(record)
+                self._let_go(record, task)
             return
         if record.fixture is None and record.keeper is None:
             record.keeper = next((fixture for fixture, value in keepers() if keeps(value, task)), None)
@@ -209,6 +251,13 @@ class Watch:
             self._fail(record, task, error)
         else:
             self._leak(record, task, "is still pending, and its test is over")
+
+    def _let_go(self, record: Record, task: Any) -> None:
+        self._forget(record)
+        if record in self._cancelled_too_late:
+            self._cancelled_too_late.discard(record)
+            if task is not None:
+                task._log_traceback = False
 
     def _fail(self, record: Record, task: Any, error: BaseException) -> None:
         if record.has_failed:
@@ -273,8 +322,7 @@ def _hearing(watch: Watch) -> Callable[[Any], Any]:
     def wrapper(call_exception_handler: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(call_exception_handler)
         def hearing_call_exception_handler(self: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Any:
-            watch.hear(self, context)
-            return call_exception_handler(self, context)
+            return call_exception_handler(self, context) if watch.hear(self, context) else None
 
         return hearing_call_exception_handler
 
