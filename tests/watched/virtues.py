@@ -147,6 +147,47 @@ async def shielded() -> None:
     await task
 
 
+async def waited_to_the_end() -> None:
+    """For what asyncio starts for a waiter that does not give up."""
+    await asyncio.shield(turns())
+    await asyncio.wait_for(asyncio.shield(turns()), 1)
+    await asyncio.gather(turns(), asyncio.gather(turns(), asyncio.shield(turns())))
+    for each in asyncio.as_completed([turns(), turns()], timeout=1):
+        await each
+    for wait in (asyncio.shield, asyncio.gather):
+        with pytest.raises(ConnectionError):
+            await wait(fail())
+    with pytest.raises(ConnectionError):
+        await next(iter(asyncio.as_completed([fail()])))
+
+
+async def outlived_its_waiter_and_ended() -> None:
+    release = asyncio.Event()
+    ended = []
+
+    async def end() -> None:
+        await release.wait()
+        ended.append(True)
+
+    with pytest.raises(asyncio.TimeoutError):
+        async with asyncio.timeout(0.001):
+            await asyncio.shield(end())
+    with pytest.raises(ConnectionError):
+        await asyncio.gather(fail(), end())
+    release.set()
+    await turns()
+    assert ended == [True, True]
+
+
+async def gave_up_with_its_waiter() -> None:
+    """What is not shielded is cancelled with its waiter."""
+    for wait in (asyncio.gather, lambda coroutine: asyncio.gather(asyncio.gather(coroutine))):
+        waiter = asyncio.create_task(asyncio.wait_for(wait(wait_for_ever()), 60))
+        await turns()
+        waiter.cancel()
+        await turns()
+
+
 async def heard_by_own_handler() -> None:
     """A test of the code's own error handling."""
     loop = asyncio.get_running_loop()
@@ -237,6 +278,9 @@ VIRTUES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         ended_long_ago,
         timed_out,
         shielded,
+        waited_to_the_end,
+        outlived_its_waiter_and_ended,
+        gave_up_with_its_waiter,
         heard_by_own_handler,
         retrieved_in_thread,
         queue_of_workers,

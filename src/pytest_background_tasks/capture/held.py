@@ -251,7 +251,7 @@ class HeldTask(asyncio.Task[Any]):
 
     def add_done_callback(self, callback: Callable[..., object], *, context: Context | None = None) -> None:
         """Add a callback, and start the task if the callback is somebody who waits for it."""
-        if self.stopped and _waits(callback) and not self.get_loop().is_closed():
+        if self.stopped and waits(callback) and not self.get_loop().is_closed():
             self.release()
         super().add_done_callback(callback, context=context)
 
@@ -327,7 +327,8 @@ def is_asleep(task: "asyncio.Task[Any]") -> bool:
     return bool(frames) and frames[-1].f_code in _SLEEPS
 
 
-def _waits(callback: Any) -> bool:
+def waits(callback: Any) -> bool:
+    """Return whether a done callback wakes a waiter: a task, a task group, a runner."""
     while isinstance(callback, partial):
         callback = callback.func
     if isinstance(getattr(callback, "__self__", None), asyncio.Task):
@@ -344,4 +345,4 @@ def is_waited_for(task: "asyncio.Task[Any]") -> bool:
     """Whether somebody waits for `task`: its loop's runner, another task, or what started it through anyio."""
     outermost = next(iter(await_chain(task.get_coro())), None)
     by_anyio = outermost is not None and outermost.f_globals.get("__name__", "").startswith("anyio.")
-    return by_anyio or any(_waits(callback) for callback, _ in getattr(task, "_callbacks", None) or ())
+    return by_anyio or any(waits(callback) for callback, _ in getattr(task, "_callbacks", None) or ())

@@ -18,6 +18,7 @@ from ..capture.creator import Creation, Creator
 from ..sites import Site, waiting_site
 from ..waits import name_of
 from .modes import Modes
+from .waiters import has_waiter
 
 _ATTRIBUTE = "_pytest_background_tasks_record"
 
@@ -106,7 +107,8 @@ class Record(weakref.ref[Any]):
             call = call_of_coroutine(coroutine, arguments)
         else:  # it has ended in its eager first step, or a task factory has wrapped it
             call = Call(self.name, module_of(self.code), {}, self.code)
-        return Seen(name_of(task), call, self.creator.creation(call), waiting_site(coroutine, is_own))
+        through = self.creator.through
+        return Seen(name_of(task), call, self.creator.creation(call), waiting_site(coroutine, is_own), through)
 
 
 class Seen(NamedTuple):
@@ -116,6 +118,7 @@ class Seen(NamedTuple):
     call: Call
     creation: Creation
     waits_at: Site | None = None
+    started_through: str = ""
 
     @property
     def function(self) -> str:
@@ -153,6 +156,8 @@ def unretrieved(task: Any) -> BaseException | None:
     return task._exception if getattr(task, "_log_traceback", False) else None
 
 
-def is_left_alone(task: Any) -> bool:
-    """Whether `task` goes on, and nobody has asked it to end."""
-    return not task.done() and not task.cancelling()
+def is_left_alone(task: Any, record: Record | None = None) -> bool:
+    """Return whether `task` is pending, was never cancelled, and has lost the waiter that it was started for."""
+    if task.done() or task.cancelling():
+        return False
+    return record is None or not record.creator.through or not has_waiter(task)

@@ -6,7 +6,7 @@ collector chooses. Both are wrapped while the watch is open, and so is the funct
 left. What may change is in here.
 
 Only background tasks of the project's own code are watched (rule 2 of the design): for a task that something waits for
-in the place that starts it, that is responsible; what a library does is its own business.
+in the place that starts it, that is responsible, as long as it waits; what a library does is its own business.
 
 Private names of CPython used here: ``asyncio.runners._cancel_all_tasks``, which is replaced, and ``_log_traceback``
 of a task.
@@ -25,7 +25,7 @@ from typing import Any, TypeAlias
 
 from ..cancelling import cancelling_too_late
 from ..capture.call import code_of
-from ..capture.creator import creator_of, is_of_project, on_behalf
+from ..capture.creator import creator_of, creator_through, is_of_project, on_behalf
 from ..capture.held import HeldTask
 from ..capture.opentelemetry import traced
 from ..own import OwnCode
@@ -146,7 +146,12 @@ class Watch:
         if test is None:
             return
         creator = creator_of(frame, loop, self._is_own)
-        if creator.waits or not is_of_project(creator, coroutine, self._is_own):
+        if creator.waits:
+            through = creator_through(creator, frame, self._is_own)
+            if through is None:
+                return
+            creator = through
+        elif not is_of_project(creator, coroutine, self._is_own):
             return
         record = Record(task, self._forget)
         record.number = next(self._numbers)
@@ -191,7 +196,7 @@ class Watch:
             return
         if record is not None and error is not None:
             self._fail(record, task, error)
-        elif record is not None and is_left_alone(task):
+        elif record is not None and is_left_alone(task, record):
             self._lose(record, task, loop)
         elif error is not None and self._test is not None and not _TOLD_BY_LOOP.isdisjoint(context):
             self._fail_callback(self._test, error, context["message"])
@@ -201,7 +206,7 @@ class Watch:
         self.search()
         for record in self._in_order():
             task = record()
-            if task is not None and task.get_loop() is loop and record.may_leak and is_left_alone(task):
+            if task is not None and task.get_loop() is loop and record.may_leak and is_left_alone(task, record):
                 self._leak(record, task, "was still pending when its event loop was ended, and was cancelled")
 
     def _in_order(self) -> list[Record]:
@@ -238,7 +243,7 @@ class Watch:
 
     def _judge(self, record: Record, task: Any, keepers: Keepers) -> None:
         error = self._unseen_error(record, task)
-        has_leaked = record.may_leak and is_left_alone(task)
+        has_leaked = record.may_leak and is_left_alone(task, record)
         if error is None and not has_leaked:
             if task.done():
                 self._let_go(record, task)
