@@ -52,6 +52,7 @@ class Standstills:
             return (yield)
         tasks = self._fixture_of(item)
         capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
+        capture.other_failures = self._watch.failures
         test = inspect.unwrap(getattr(item, "function", None) or (lambda: None))
         standstill = Standstill(capture, getattr(test, "__code__", None), limit=None)
         try:

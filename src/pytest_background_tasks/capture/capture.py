@@ -2,11 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from contextvars import Context, ContextVar, copy_context
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ..own import OwnCode
 from ..targets import Match
@@ -14,6 +14,9 @@ from .captured import CapturedTask
 from .creator import Creator, creator_of, is_of_project, name_to_come
 from .entrances import open_entrances
 from .held import HeldTask
+
+Failures: TypeAlias = Callable[[], Iterable[tuple[str, BaseException]]]
+"""Asked for what else has failed in the test, beside captured tasks: what it is known as, and its exception."""
 
 _in_captured_task: ContextVar[bool] = ContextVar("pytest_background_tasks.in_captured_task", default=False)
 """True in the context of each captured task, and so of all that it starts: tasks, callbacks, threads."""
@@ -54,6 +57,7 @@ class Capture:
         self.targets: Targets | None = None
         self.follower: Follower | None = None
         self.error: Exception | None = None
+        self.other_failures: Failures = tuple
         self._on_hold = on_hold
         self._was_aimed = False
         self._contexts: tuple[Context, Context] | None = None

@@ -17,6 +17,7 @@ from ..capture.held import is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, waiting_site
 from ..waits import known, wait_of
+from .failed import failed
 
 _STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
 
@@ -124,7 +125,7 @@ class Deadlock:
         is_test = any(frame.f_code is self._test_code for frame in await_chain(task.get_coro()))
         who = "the test" if is_test else f"for the test, {known(task)}"
         first = f"\n  {who} waits at {wait_of(task, self._capture.is_own)}"
-        listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "")
+        listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "") + failed(self._capture)
         if held and not advice:
             advice = (
                 f"Run them before waiting for what they do:  {self._call_to_run}\n"

@@ -11,6 +11,7 @@ from ..capture.held import HeldTask
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
 from ..own import OwnCode
 from ..waits import wait_of
+from .failed import failed
 
 STARTED_IN_TURN = 10_000
 """How many tasks one call runs beyond those that were held when it began.
@@ -135,8 +136,13 @@ class Run:
             f"before this call, or replace in the test what it starts"
         )
 
-    def _timed_out(self, unfinished: list[HeldTask], timeout: float | None) -> BackgroundTasksTimeout:
+    def _stories(self, unfinished: list[HeldTask]) -> str:
+        """Return a line for each of them, and for each background task beside the call's own that has failed."""
         stories = "".join(f"\n  {story(task, self._capture.is_own)}" for task in unfinished)
+        return stories + failed(self._capture, but=self.tasks)
+
+    def _timed_out(self, unfinished: list[HeldTask], timeout: float | None) -> BackgroundTasksTimeout:
+        stories = self._stories(unfinished)
         after = "" if timeout is None else f" within {timeout:g} s"
         return BackgroundTasksTimeout(
             f"{amount(len(unfinished), 'background task')} did not end{after}:{stories}\n"
@@ -146,7 +152,7 @@ class Run:
         )
 
     def _restless(self, timeout: float | None) -> BackgroundTasksTimeout:
-        stories = "".join(f"\n  {story(task, self._capture.is_own)}" for task in self.tasks if not _is_done(task))
+        stories = self._stories([task for task in self.tasks if not _is_done(task)])
         return BackgroundTasksTimeout(
             f"the program did not come to rest within {timeout or 0:g} s:{stories}\n"
             f"Something goes on without waiting for time or the outside, or a thread or a connection is slow. End it, "

@@ -22,6 +22,7 @@ from ..capture.capture import Capture
 from ..capture.held import HeldTask, is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from .deadlock import Deadlock
+from .failed import failed
 from .lull import Lull, Select, has_lulls, watches_itself
 from .outside import reasons_to_wait
 from .threads import Place, is_at_work, places_of_threads
@@ -68,8 +69,8 @@ class Standstill:
         del self._advice[loop]
 
     def who_waits(self, loop: asyncio.AbstractEventLoop) -> str:
-        """Which tasks of the project wait on `loop`, and what is held; a line each, to be read in an error."""
-        return self._deadlock.who_waits(loop)
+        """Return a line for each task of the project that waits on `loop`, is held, or has failed."""
+        return self._deadlock.who_waits(loop) + failed(self._capture)
 
     @property
     def lost_error(self) -> BackgroundTasksDeadlock | None:

@@ -136,6 +136,12 @@ class Seen(NamedTuple):
         return self.call.arguments
 
     @property
+    def known_as(self) -> str:
+        """Its name and its function."""
+        function = self.function.rpartition(".")[2]
+        return f"{self.name} ({function})" if self.name else function
+
+    @property
     def task(self) -> "Seen":
         """Itself: where a target looks for the call."""
         return self
@@ -154,6 +160,11 @@ def record_of(task: object) -> Record | None:
 def unretrieved(task: Any) -> BaseException | None:
     """What `task` raised, if nobody has looked yet. To ask is not to look."""
     return task._exception if getattr(task, "_log_traceback", False) else None
+
+
+def failure_of(task: Any) -> BaseException | None:
+    """Return what `task` raised, whether or not it was retrieved."""
+    return getattr(task, "_exception", None) if task.done() else None
 
 
 def is_left_alone(task: Any, record: Record | None = None) -> bool:

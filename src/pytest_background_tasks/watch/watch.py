@@ -31,8 +31,9 @@ from ..capture.opentelemetry import traced
 from ..own import OwnCode
 from ..patching import replaced
 from ..sites import raising_sites, waiting_site
+from ..waits import known
 from .reach import keeps
-from .record import Fixture, Record, Seen, Watched, is_left_alone, record_of, unretrieved
+from .record import Fixture, Record, Seen, Watched, failure_of, is_left_alone, record_of, unretrieved
 from .report import Report, of_task
 
 Keepers: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
@@ -122,6 +123,21 @@ class Watch:
         reports, self._reports = self._reports, []
         self._test = None
         return reports
+
+    def failures(self) -> list[tuple[str, BaseException]]:
+        """Return what has failed in the test that is under way, retrieved or not, and what a wider fixture keeps."""
+        failures = [
+            (f"background task {report.seen.known_as}" if report.seen else "a callback", report.error)
+            for report in self._reports
+            if report.test is self._test and report.error is not None
+        ]
+        for record in self._in_order():
+            task = record()
+            if task is not None and (record.test is self._test or record.is_kept) and not record.has_failed:
+                error = failure_of(task)
+                if error is not None:
+                    failures.append((f"background task {known(task)}", error))
+        return failures
 
     def finish_captured(self, tasks: Sequence[HeldTask]) -> None:
         """The fixture that has captured `tasks` is about to forget them."""
