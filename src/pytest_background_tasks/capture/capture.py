@@ -8,6 +8,7 @@ from contextvars import Context, ContextVar, copy_context
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from .. import ending
 from ..own import OwnCode
 from ..targets import Match
 from .captured import CapturedTask
@@ -152,10 +153,9 @@ class Capture:
         try:
             leftovers = asyncio.all_tasks(loop)
             for task in leftovers:
-                task.cancel()
-            if leftovers:
-                loop.run_until_complete(asyncio.wait(leftovers))
-            loop.run_until_complete(loop.shutdown_asyncgens())
+                ending.cancel_surely(task)
+            _end(loop, leftovers)
+            _end(loop, {loop.create_task(loop.shutdown_asyncgens())})
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
@@ -203,6 +203,15 @@ class Capture:
             marked.run(_in_captured_task.set, True)
             contexts = self._contexts = (current, marked)
         return contexts[1].copy()
+
+
+def _end(loop: asyncio.AbstractEventLoop, tasks: set["asyncio.Task[Any]"]) -> None:
+    """Run `loop` until `tasks` have ended, for some time; close those that do not end."""
+    if tasks:
+        ending.let_end(asyncio.wait(tasks, timeout=ending.PATIENCE), loop, tasks)
+    for task in tasks:
+        if not task.done():
+            ending.close(task)
 
 
 def _current_is_captured() -> bool:

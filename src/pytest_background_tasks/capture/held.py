@@ -27,6 +27,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
+from ..ending import cancel_surely, close
 from ..errors import BackgroundTasksDeadlock
 from ..sites import await_chain
 from .call import Call, arguments_of, call_of_callable, call_of_coroutine
@@ -214,16 +215,19 @@ class HeldTask(asyncio.Task[Any]):
             self._called.close()
             self._finish(asyncio.Future.cancel)
         elif not super().done() and loop.is_closed():
-            with suppress(RuntimeError):  # that its loop is closed, from what it does at its end
-                self.get_coro().close()
+            close(self.runner)
             self._finish(asyncio.Future.cancel)
         elif runs_elsewhere(loop):
             with suppress(RuntimeError):  # closed in the meantime, and then it ended it
-                loop.call_soon_threadsafe(self.cancel)
+                loop.call_soon_threadsafe(self._end)
         elif not super().done():
-            self.cancel()
+            self._end()
         elif self._is_cancelled_too_late:
             self._log_traceback = False
+
+    def _end(self) -> None:
+        cancel_surely(self.runner)
+        self.release()
 
     def discard(self) -> None:
         """Drop a task that was made only to be looked at. Its coroutine stays as it is, for another task."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..capture.capture import Capture
 from ..capture.held import is_asleep, is_waited_for
+from ..ending import cancel_surely, circle_from, wake
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, waiting_site
 from ..waits import known, wait_of
@@ -72,14 +73,26 @@ class Deadlock:
         self._endings += 1
         if task is None or self._endings > _STUBBORN:
             return False
-        waits_for = _innermost(task)._fut_waiter
         if self._error is None:
             self._error = BackgroundTasksDeadlock(self._message(task, loop, silence, advice))
-            if not isinstance(waits_for, asyncio.Task):
-                waits_for.set_exception(self._error)
-                self._is_thrown = True
+            self._is_thrown = self._throw(task, self._error)
+            _end_circles(loop, but=circle_from(task))
+            if self._is_thrown:
                 return True
-        task.cancel(str(self._error))  # it has caught the error, and waits again
+        cancel_surely(task, str(self._error))  # it has caught the error, and waits again
+        return True
+
+    def _throw(self, task: Any, error: BaseException) -> bool:
+        """Raise `error` where the waiting of `task` ends; False if that is a task that is ready, or held."""
+        innermost = _innermost(task)
+        if circle_from(task):
+            raised = task.get_loop().create_future()
+            raised.set_exception(error)
+            wake(innermost, raised)
+        elif isinstance(innermost._fut_waiter, asyncio.Task):
+            return False
+        else:
+            innermost._fut_waiter.set_exception(error)
         return True
 
     def who_waits(self, loop: asyncio.AbstractEventLoop, but: "asyncio.Task[Any] | None" = None) -> str:
@@ -135,7 +148,20 @@ class Deadlock:
         return f"{what}:{listing}\n{advice or 'Nobody is left to do what they wait for.'}"
 
 
+def _end_circles(loop: asyncio.AbstractEventLoop, but: list[Any]) -> None:
+    """Cancel tasks that wait for each other, for the runner that ends the loop could not."""
+    for task in asyncio.all_tasks(loop):
+        circle = circle_from(task)
+        if task in circle and task not in but:
+            cancel_surely(task)
+
+
 def _innermost(task: Any) -> Any:
-    while isinstance(task._fut_waiter, asyncio.Task) and task._fut_waiter._fut_waiter is not None:  # type: ignore[attr-defined]
-        task = task._fut_waiter
+    """Return the last task of those that wait for each other, from `task` on; in a circle, the last that is new."""
+    seen = {id(task)}
+    while isinstance(following := task._fut_waiter, asyncio.Task) and following._fut_waiter is not None:  # type: ignore[attr-defined]
+        if id(following) in seen:
+            break
+        seen.add(id(following))
+        task = following
     return task

@@ -28,6 +28,7 @@ from ..capture.call import code_of
 from ..capture.creator import creator_of, creator_through, is_of_project, on_behalf
 from ..capture.held import HeldTask
 from ..capture.opentelemetry import traced
+from ..ending import cancel_surely, circle_from
 from ..own import OwnCode
 from ..patching import replaced
 from ..sites import raising_sites, waiting_site
@@ -355,8 +356,18 @@ def _judging(watch: Watch) -> Callable[[Any], Any]:
         @wraps(cancel_all_tasks)
         def judging_cancel_all_tasks(loop: asyncio.AbstractEventLoop) -> Any:
             watch.hear_of_cancelling(loop)
+            _end_captured_circles(loop)
             return cancel_all_tasks(loop)
 
         return judging_cancel_all_tasks
 
     return wrapper
+
+
+def _end_captured_circles(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel captured tasks that wait for each other, which would end the runner with a `RecursionError`."""
+    captured = [task for task in asyncio.all_tasks(loop) if isinstance(task, HeldTask) and task in circle_from(task)]
+    for task in captured:
+        cancel_surely(task)
+    if captured:
+        loop.run_until_complete(asyncio.sleep(0))
