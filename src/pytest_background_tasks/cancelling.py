@@ -22,10 +22,10 @@ _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 
 @contextmanager
 def cancelling_too_late(keeps: Callable[[Any], bool]) -> Iterator[None]:
-    """Inside, who cancels a task that has failed unseen leaves it as it is, as one that nobody has looked at.
+    """Inside, ``cancel()`` leaves a task that has failed as it is: its exception was never retrieved.
 
     Args:
-        keeps: whether this is so of a task. asyncio would tell nobody of it any more; `keeps` has to see to it.
+        keeps: whether this is so of a task. asyncio reports its exception no more by itself; `keeps` has to see to it.
     """
 
     def wrapper(cancel: Callable[..., bool]) -> Callable[..., bool]:

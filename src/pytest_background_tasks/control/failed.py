@@ -1,4 +1,4 @@
-"""Which background tasks have failed: for an error about waiting, since that may be the reason.
+"""The background tasks that have failed: for an error about waiting, since that may be the reason.
 
 Private name of CPython used here: ``_exception`` of a task.
 """

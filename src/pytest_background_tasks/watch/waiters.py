@@ -1,4 +1,4 @@
-"""Whether a task that asyncio started for a waiter still has one.
+"""The waiters for which asyncio starts a task, and whether they still wait.
 
 ``shield``, ``gather`` and ``as_completed`` start tasks of their own for the coroutines that they are given. A waiter
 stands in a task's done callbacks. That of a `shield` is taken out when the waiter gives up. That of a `gather` stays,
