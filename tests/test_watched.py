@@ -94,7 +94,7 @@ OF_ANYIO = (
     "@pytest.fixture(scope={!r})\ndef anyio_backend(): return 'asyncio'\n"
 )
 SEEN_BY_ANYIO = tuple(
-    f"sin failed{where}" for where in ("", "_in_teardown", "_in_fixture", "_in_callback", "_in_timer")
+    f"sin failed{where}" for where in ("", "_behind_shield", "_in_teardown", "_in_fixture", "_in_callback", "_in_timer")
 )
 RUNNERS = {
     "pytest-asyncio": Runner(FUNCTION, "in_async", lacks=NO_MODULE),

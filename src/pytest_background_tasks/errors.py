@@ -71,7 +71,11 @@ class NotPlayable(ExploreError):
 
 
 class Deadlock(AssertionError):
-    """Nothing can go on, and the scenario has not ended; the message says who waits for what, and who holds it."""
+    """Nothing can go on, and the scenario has not ended; the message says who waits for what, and who holds it.
+
+    Or the scenario has ended, and has left tasks that wait for each other in a circle: ``asyncio.run`` could not cancel
+    them, and would end in a `RecursionError`. What the scenario itself ended with is the cause.
+    """
 
 
 class Livelock(AssertionError):

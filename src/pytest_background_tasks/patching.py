@@ -1,8 +1,12 @@
 """Replacing an attribute for a while."""
 
+import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
+
+_ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 
 @contextmanager
@@ -20,3 +24,32 @@ def replaced(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[N
                 delattr(owner, name)
             else:
                 setattr(owner, name, before)
+
+
+@contextmanager
+def replaced_in_c(owner: type, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
+    """As `replaced`, for a method of a class that is written in C, which takes no new attributes.
+
+    The method is changed in the class's own dictionary, which the garbage collector shows. What CPython has cached of
+    the class is void from then on: to set its abstract methods has that effect, also on a class that is immutable.
+    Where an interpreter shows no such dictionary, nothing is replaced.
+    """
+    put = partial(_put_into, _dictionary_of(owner), owner, name)
+    before = vars(owner)[name]
+    ours = wrapper(before)
+    put(ours)
+    try:
+        yield
+    finally:
+        if vars(owner)[name] is ours:
+            put(before)
+
+
+def _dictionary_of(owner: type) -> dict[str, Any]:
+    return next((each for each in gc.get_referents(vars(owner)) if isinstance(each, dict)), {})
+
+
+def _put_into(dictionary: dict[str, Any], owner: type, name: str, value: object) -> None:
+    dictionary[name] = value
+    _ABSTRACT_METHODS.__set__(owner, ())
+    _ABSTRACT_METHODS.__delete__(owner)

@@ -164,9 +164,11 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     code = code_of_function(request.function)
     tasks = BackgroundTasks(is_own, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
     request.node.stash[_tasks_of_test] = tasks
+    watching: Watching | None = config.pluginmanager.get_plugin(_WATCHING)
+    if watching is not None:
+        watching.begin_captured(tasks)
     yield tasks
     del request.node.stash[_tasks_of_test]  # the item lives as long as the session
-    watching: Watching | None = config.pluginmanager.get_plugin(_WATCHING)
     if watching is not None:
         watching.finish_captured(tasks)
     tasks._close()

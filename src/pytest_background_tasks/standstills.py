@@ -54,6 +54,7 @@ class Standstills:
             return (yield)
         tasks = self._fixture_of(item)
         capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
+        capture.other_failures = self._watch.failures
         code = code_of_function(item.function) if is_function else None  # type: ignore[attr-defined]
         standstill = Standstill(capture, code, None, Workers(self._is_own))
         try:

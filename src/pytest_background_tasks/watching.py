@@ -108,6 +108,10 @@ class Watching:
         """Leave nothing behind."""
         self._watch.close()
 
+    def begin_captured(self, tasks: BackgroundTasks) -> None:
+        """Let the fixture `tasks` name what has failed where something waits in vain."""
+        tasks._capture.other_failures = self._watch.failures
+
     def finish_captured(self, tasks: BackgroundTasks) -> None:
         """The fixture `tasks` is about to end what it still holds."""
         self._watch.finish_captured(tasks._capture.tasks)

@@ -8,6 +8,7 @@ import gc
 import inspect
 from asyncio import create_task
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 kept: set[asyncio.Task[None]] = set()
@@ -75,6 +76,35 @@ async def failed_while_cancelled() -> None:
     await turns()
 
 
+async def failed_and_cancelled() -> None:
+    task = create_task(fail())  # here
+    await turns()
+    assert not task.cancel()
+
+
+async def failed_and_cancelled_and_kept() -> None:
+    task = create_task(fail())  # here
+    kept.add(task)
+    await turns()
+    task.cancel()
+    task.cancel("again")
+    await asyncio.wait([task])
+
+
+async def failed_behind_shield() -> None:
+    async def fail_after_a_turn() -> None:
+        await asyncio.sleep(0)
+        await fail()
+
+    async def wait() -> None:
+        await asyncio.shield(fail_after_a_turn())  # here
+
+    waiter = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await turns()
+
+
 async def failed_in_teardown() -> None:
     create_task(fail_at(teardown))  # here
     await turns()
@@ -133,6 +163,22 @@ async def leaked_by_task() -> None:
     await turns()
 
 
+async def leaked_behind_shield() -> None:
+    with suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(asyncio.shield(asyncio.sleep(3600)), 0.001)  # here
+
+
+async def leaked_by_gather() -> None:
+    with suppress(ConnectionError):
+        await asyncio.gather(turns(), asyncio.sleep(3600), fail())  # here
+
+
+async def leaked_by_as_completed() -> None:
+    for first in asyncio.as_completed([turns(), asyncio.sleep(3600)]):  # here
+        await first
+        break
+
+
 async def unreferenced() -> None:
     asyncio.create_task(wait_for_ever())  # here
     await turns()
@@ -160,6 +206,9 @@ SINS = {
     "failed": Sin(failed, UNHANDLED, "no server"),
     "failed_and_kept": Sin(failed_and_kept, UNHANDLED, "no server"),
     "failed_while_cancelled": Sin(failed_while_cancelled, UNHANDLED, "cannot close"),
+    "failed_and_cancelled": Sin(failed_and_cancelled, UNHANDLED, "no server"),
+    "failed_and_cancelled_and_kept": Sin(failed_and_cancelled_and_kept, UNHANDLED, "no server"),
+    "failed_behind_shield": Sin(failed_behind_shield, UNHANDLED, "no server"),
     "failed_in_teardown": Sin(failed_in_teardown, UNHANDLED, "no server"),
     "failed_in_later_test": Sin(failed_in_later_test, LEAKED, "no server"),  # pending when its test is over
     "failed_in_fixture": Sin(failed_in_fixture, UNHANDLED, "no server", "fixture"),
@@ -170,6 +219,9 @@ SINS = {
     "leaked_unstarted": Sin(leaked_unstarted, LEAKED),
     "leaked_in_sleep": Sin(leaked_in_sleep, LEAKED),
     "leaked_by_task": Sin(leaked_by_task, LEAKED),
+    "leaked_behind_shield": Sin(leaked_behind_shield, LEAKED),
+    "leaked_by_gather": Sin(leaked_by_gather, LEAKED),
+    "leaked_by_as_completed": Sin(leaked_by_as_completed, LEAKED),
     "unreferenced": Sin(unreferenced, UNREFERENCED),
 }
 

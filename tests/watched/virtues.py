@@ -69,6 +69,50 @@ async def cancelled_at_the_end() -> None:
     task.cancel()
 
 
+async def ask(task: asyncio.Task[None]) -> None:
+    assert isinstance(task.exception(), ConnectionError)
+
+
+async def wait_and_gather(task: asyncio.Task[None]) -> None:
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def wait_and_catch(task: asyncio.Task[None]) -> None:
+    with pytest.raises(ConnectionError):
+        await task
+
+
+async def wait_behind_shield(task: asyncio.Task[None]) -> None:
+    with pytest.raises(ConnectionError):
+        await asyncio.shield(task)
+
+
+LOOKS = (ask, wait_and_gather, wait_and_catch, wait_behind_shield)
+
+
+async def looked_at_and_cancelled() -> None:
+    for look in LOOKS:
+        task = asyncio.create_task(fail())
+        await turns()
+        await look(task)
+        assert not task.cancel()
+
+
+async def cancelled_and_looked_at() -> None:
+    """What a fixture's teardown does: it cancels all of them, and then waits for them."""
+    for look in LOOKS:
+        task = asyncio.create_task(fail())
+        await turns()
+        assert not task.cancel()
+        await look(task)
+
+
+async def cancelled_in_the_step_that_fails() -> None:
+    tasks = [asyncio.create_task(fail()) for _ in range(3)]
+    tasks[0].add_done_callback(lambda _: [task.cancel() for task in tasks])
+    assert [type(each) for each in await asyncio.gather(*tasks, return_exceptions=True)] == [ConnectionError] * 3
+
+
 async def fire_and_forget() -> None:
     tasks = set()
     for _ in range(3):
@@ -101,6 +145,47 @@ async def shielded() -> None:
         await asyncio.wait_for(asyncio.shield(task), 0.001)
     release.set()
     await task
+
+
+async def waited_to_the_end() -> None:
+    """For what asyncio starts for a waiter that does not give up."""
+    await asyncio.shield(turns())
+    await asyncio.wait_for(asyncio.shield(turns()), 1)
+    await asyncio.gather(turns(), asyncio.gather(turns(), asyncio.shield(turns())))
+    for each in asyncio.as_completed([turns(), turns()], timeout=1):
+        await each
+    for wait in (asyncio.shield, asyncio.gather):
+        with pytest.raises(ConnectionError):
+            await wait(fail())
+    with pytest.raises(ConnectionError):
+        await next(iter(asyncio.as_completed([fail()])))
+
+
+async def outlived_its_waiter_and_ended() -> None:
+    release = asyncio.Event()
+    ended = []
+
+    async def end() -> None:
+        await release.wait()
+        ended.append(True)
+
+    with pytest.raises(asyncio.TimeoutError):
+        async with asyncio.timeout(0.001):
+            await asyncio.shield(end())
+    with pytest.raises(ConnectionError):
+        await asyncio.gather(fail(), end())
+    release.set()
+    await turns()
+    assert ended == [True, True]
+
+
+async def gave_up_with_its_waiter() -> None:
+    """What is not shielded is cancelled with its waiter."""
+    for wait in (asyncio.gather, lambda coroutine: asyncio.gather(asyncio.gather(coroutine))):
+        waiter = asyncio.create_task(asyncio.wait_for(wait(wait_for_ever()), 60))
+        await turns()
+        waiter.cancel()
+        await turns()
 
 
 async def heard_by_own_handler() -> None:
@@ -186,10 +271,16 @@ VIRTUES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         grouped_by_anyio,
         cancelled_and_awaited,
         cancelled_at_the_end,
+        looked_at_and_cancelled,
+        cancelled_and_looked_at,
+        cancelled_in_the_step_that_fails,
         fire_and_forget,
         ended_long_ago,
         timed_out,
         shielded,
+        waited_to_the_end,
+        outlived_its_waiter_and_ended,
+        gave_up_with_its_waiter,
         heard_by_own_handler,
         retrieved_in_thread,
         queue_of_workers,

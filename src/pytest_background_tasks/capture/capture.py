@@ -2,12 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from contextvars import Context, ContextVar, copy_context
 from types import FrameType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from .. import ending
 from ..own import OwnCode
 from ..targets import Match
 from .captured import CapturedTask
@@ -15,6 +16,9 @@ from .creator import Creator, creator_of, is_of_project, name_to_come
 from .entrances import open_entrances
 from .held import HeldTask
 from .let_through import LetThrough
+
+Failures: TypeAlias = Callable[[], Iterable[tuple[str, BaseException]]]
+"""Asked for what else has failed in the test, beside captured tasks: what it is known as, and its exception."""
 
 _in_captured_task: ContextVar[bool] = ContextVar("pytest_background_tasks.in_captured_task", default=False)
 """True in the context of each captured task, and so of all that it starts: tasks, callbacks, threads."""
@@ -59,6 +63,7 @@ class Capture:
         self.follower: Follower | None = None
         self.error: Exception | None = None
         self.let_through = LetThrough()
+        self.other_failures: Failures = tuple
         self._on_hold = on_hold
         self._was_aimed = False
         self._contexts: tuple[Context, Context] | None = None
@@ -168,10 +173,9 @@ class Capture:
         try:
             leftovers = asyncio.all_tasks(loop)
             for task in leftovers:
-                task.cancel()
-            if leftovers:
-                loop.run_until_complete(asyncio.wait(leftovers))
-            loop.run_until_complete(loop.shutdown_asyncgens())
+                ending.cancel_surely(task)
+            _end(loop, leftovers)
+            _end(loop, {loop.create_task(loop.shutdown_asyncgens())})
             loop.run_until_complete(loop.shutdown_default_executor())
         finally:
             loop.close()
@@ -220,6 +224,15 @@ class Capture:
             marked.run(_in_captured_task.set, True)
             contexts = self._contexts = (current, marked)
         return contexts[1].copy()
+
+
+def _end(loop: asyncio.AbstractEventLoop, tasks: set["asyncio.Task[Any]"]) -> None:
+    """Run `loop` until `tasks` have ended, for some time; close those that do not end."""
+    if tasks:
+        ending.let_end(asyncio.wait(tasks, timeout=ending.PATIENCE), loop, tasks)
+    for task in tasks:
+        if not task.done():
+            ending.close(task)
 
 
 def _current_is_captured() -> bool:

@@ -34,6 +34,9 @@ _ON_BEHALF = {
 _RUNNING_METHODS = frozenset({"run_forever", "run_until_complete"})
 _LOOP_MODULES = {"asyncio.base_events", "asyncio.events", "asyncio.runners", "anyio._backends._asyncio"}
 
+# Functions of asyncio that start tasks for a waiter, and do not cancel them when the waiter gives up.
+_MAY_BE_OUTLIVED = {"shield", "gather", "as_completed", "_AsCompletedIterator"}
+
 _NAME_IS_SET_LATER = sys.version_info < (3, 13)
 
 
@@ -48,6 +51,7 @@ class Creator(NamedTuple):
         call: the offset in that.
         waits: whether it waits for what it starts.
         runs_loop: whether it is about to run the loop for this task alone.
+        through: the function of asyncio that starts the task for it, and does not cancel the task when it gives up.
     """
 
     code: CodeType | None
@@ -56,6 +60,7 @@ class Creator(NamedTuple):
     call: int = 0
     waits: bool = False
     runs_loop: bool = False
+    through: str = ""
 
     def creation(self, call: Call) -> "Creation":
         """Where it has created the task that runs `call`: as a value, to be shown."""
@@ -125,10 +130,37 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mappin
                 return Creator(code, frame.f_lasti, waits=True, runs_loop=True)
         elif asyncio.current_task(loop) is None:
             return Creator(None, 0)
+    return _creator_in(frame, is_own)
+
+
+def _creator_in(frame: FrameType, is_own: Mapping[str, bool]) -> Creator:
+    code = frame.f_code
     caller = None if code.co_flags & CO_COROUTINE else frame.f_back
     if caller is None or not is_own[caller.f_code.co_filename]:
         return Creator(code, frame.f_lasti)
     return Creator(code, frame.f_lasti, caller.f_code, caller.f_lasti)
+
+
+def creator_through(creator: Creator, frame: FrameType, is_own: Mapping[str, bool]) -> Creator | None:
+    """Return the project's code that had a function of asyncio start a task, which may outlive it; else None.
+
+    Args:
+        creator: as `creator_of` says, for the same `frame`; one that waits.
+        frame: that asks a loop for the task.
+        is_own: which code is the project's own.
+    """
+    function = creator.code.co_qualname.partition(".")[0] if creator.code is not None else ""
+    if function not in _MAY_BE_OUTLIVED or creator.runs_loop:
+        return None
+    caller: FrameType | None = frame
+    while caller is not None and (
+        id(caller.f_code) in _ON_BEHALF or caller.f_globals.get("__name__") in ("asyncio.tasks", *IN_BETWEEN)
+    ):
+        caller = caller.f_back
+    if caller is None or not is_own[caller.f_code.co_filename]:
+        return None
+    function = "as_completed" if function.startswith("_As") else function
+    return _creator_in(caller, is_own)._replace(through=function)
 
 
 def name_to_come(frame: FrameType) -> str | None:

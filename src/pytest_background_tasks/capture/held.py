@@ -13,8 +13,8 @@ When its loop is closed before it ran, the coroutine moves: a new task on a livi
 the outcome is written into the original.
 
 Private names of CPython used here: ``_register_task``, ``_unregister_task`` and ``__sleep0`` of asyncio.tasks,
-``_log_destroy_pending``, ``_exception`` and ``_callbacks`` of a task, and the names of the modules whose callbacks
-wait.
+``_log_destroy_pending``, ``_log_traceback``, ``_exception`` and ``_callbacks`` of a task, and the names of the modules
+whose callbacks wait.
 """
 
 import asyncio
@@ -23,27 +23,18 @@ from asyncio.tasks import _register_task, _unregister_task
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import Context
-from functools import partial
-from types import FrameType, FunctionType
+from types import FrameType
 from typing import Any
 
+from ..ending import cancel_surely, close
 from ..errors import BackgroundTasksDeadlock
 from ..sites import await_chain
-from ..task_state import coroutine_of, is_task
-from ..untrusted import attribute, module_name, owner_of, text_attribute
+from ..task_state import coroutine_of
+from ..untrusted import module_name
 from .call import Call, arguments_of, call_of_callable, call_of_coroutine
 from .creator import Creation, Creator
 from .opentelemetry import traced
-from .waiter import has_given_up
-
-_WAITING_MODULES = {
-    "asyncio.base_events",
-    "asyncio.staggered",
-    "asyncio.taskgroups",
-    "asyncio.tasks",
-    "anyio._backends._asyncio",
-    "uvloop.loop",
-}
+from .waiters import has_waiter, is_asleep, is_waited_for, waits
 
 # A loop that asserts `not task.done()` after each of a few turns is a test; one that has slept this often between two
 # looks at the same held task, and done nothing else, is waiting for it. Where a function that was called in between
@@ -78,6 +69,7 @@ class HeldTask(asyncio.Task[Any]):
         "_creator",
         "_ending",
         "_first_step",
+        "_is_cancelled_too_late",
         "_kwargs",
         "_polls",
         "_started_as",
@@ -111,6 +103,7 @@ class HeldTask(asyncio.Task[Any]):
         self.let_go: Callable[[], object] | None = None
         self.on_forget: Callable[[], object] | None = None
         self._polls = 0
+        self._is_cancelled_too_late = False
         shadowed = vars(loop).get("call_soon")
         loop.call_soon = self._keep_first_step  # type: ignore[method-assign, assignment]
         try:
@@ -155,13 +148,9 @@ class HeldTask(asyncio.Task[Any]):
     @property
     def is_abandoned(self) -> bool:
         """Tell whether it goes on, and nothing waits for it any more."""
-        return not (self.stopped or super().done() or self.is_never_to_start or self._has_waiter) and not (
+        return not (self.stopped or super().done() or self.is_never_to_start or has_waiter(self)) and not (
             self.runner.get_loop().is_closed()
         )
-
-    @property
-    def _has_waiter(self) -> bool:
-        return any(_waits(callback) and not has_given_up(callback) for callback, _ in self._callbacks or ())
 
     @property
     def runner(self) -> asyncio.Task[Any]:
@@ -254,21 +243,32 @@ class HeldTask(asyncio.Task[Any]):
             self._finish(asyncio.Future.cancel)
             self._never_run()
         elif not super().done() and loop.is_closed():
-            with suppress(RuntimeError):  # that its loop is closed, from what it does at its end
-                self.get_coro().close()
+            close(self.runner)
             self._finish(asyncio.Future.cancel)
         elif runs_elsewhere(loop):
             with suppress(RuntimeError):  # closed in the meantime, and then it ended it
-                loop.call_soon_threadsafe(self.cancel)
+                loop.call_soon_threadsafe(self._end)
         elif not super().done():
-            self.cancel()
+            self._end()
+        elif self._is_cancelled_too_late:
+            self._log_traceback = False
+
+    def _end(self) -> None:
+        cancel_surely(self.runner)
+        self.release()
 
     def discard(self) -> None:
         """Drop a task that was made only to be looked at. Its coroutine stays as it is, for another task."""
         self._first_step = None
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel it as any task: one that is held starts, to end cancelled before its first line."""
+        """Cancel it as any task: one that is held starts, to end cancelled before its first line.
+
+        To cancel one that has failed is not to look at its error (see ``cancelling.py``).
+        """
+        if self._log_traceback:
+            self._is_cancelled_too_late = True
+            return False
         if self._successor is not None:
             cancelled = self._successor.cancel(msg)
             self.release()
@@ -285,17 +285,17 @@ class HeldTask(asyncio.Task[Any]):
 
     def add_done_callback(self, callback: Callable[..., object], *, context: Context | None = None) -> None:
         """Add a callback, and start the task if the callback is somebody who waits for it."""
-        if self.stopped and _waits(callback) and not self.get_loop().is_closed():
+        if self.stopped and waits(callback) and not self.get_loop().is_closed():
             self.release()
-        elif self.is_left and _waits(callback):
+        elif self.is_left and waits(callback):
             self.is_left = False
         super().add_done_callback(callback, context=context)
 
     def remove_done_callback(self, callback: Callable[..., object]) -> int:
         """Remove a callback, and note when the last waiter gives up: the next running call takes the task up."""
         removed = super().remove_done_callback(callback)
-        if removed and not self.stopped and not super().done() and _waits(callback):
-            self.is_left = not self._has_waiter
+        if removed and not self.stopped and not super().done() and waits(callback):
+            self.is_left = not has_waiter(self)
         return removed
 
     def done(self) -> bool:
@@ -366,35 +366,6 @@ def _as_held(kwargs: dict[str, Any], context: Context | None) -> dict[str, Any]:
     return kwargs
 
 
-_SLEEPS = (asyncio.sleep.__code__, asyncio.tasks.__sleep0.__code__)  # type: ignore[attr-defined]
-
-
-def is_asleep(task: "asyncio.Task[Any]") -> bool:
-    """Whether `task` is suspended in ``asyncio.sleep``."""
-    frames = list(await_chain(coroutine_of(task)))
-    return bool(frames) and frames[-1].f_code in _SLEEPS
-
-
-def _waits(callback: Any) -> bool:
-    if type(callback) is FunctionType:  # of most waiters
-        module = callback.__module__
-        return type(module) is str and module in _WAITING_MODULES
-    while type(callback) is partial:
-        callback = callback.func
-    if is_task(owner_of(callback)):
-        return text_attribute(callback, "__name__").endswith(
-            "wakeup"
-        )  # of a task that awaits it; in C, so without a module
-    return module_name(callback) in _WAITING_MODULES
-
-
 def runs_elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether another thread runs `loop`, so that nothing of it is to be touched from here."""
     return loop.is_running() and loop is not asyncio._get_running_loop()
-
-
-def is_waited_for(task: "asyncio.Task[Any]") -> bool:
-    """Whether somebody waits for `task`: its loop's runner, another task, or what started it through anyio."""
-    outermost = next(iter(await_chain(coroutine_of(task))), None)
-    by_anyio = outermost is not None and str(outermost.f_globals.get("__name__", "")).startswith("anyio.")
-    return by_anyio or any(_waits(callback) for callback, _ in attribute(task, "_callbacks") or ())

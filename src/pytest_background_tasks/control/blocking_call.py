@@ -24,7 +24,8 @@ def blocking_call(frame: FrameType) -> str:
     if kind == "variable":
         value = _value_of(frame, name)
         if issubclass(type(value), BuiltinFunctionType):  # a C method has a type of its own
-            return value.__name__
+            own_name: str = value.__name__
+            return own_name
     return name
 
 

@@ -13,12 +13,14 @@ from types import CodeType
 from typing import Any
 
 from ..capture.capture import Capture
-from ..capture.held import is_asleep, is_waited_for
+from ..capture.waiters import is_asleep, is_waited_for
+from ..ending import cancel_surely, circle_from, wake
 from ..errors import BackgroundTasksDeadlock
 from ..sites import Site, await_chain, waiting_site
 from ..task_state import coroutine_of, is_task, name_of
 from ..untrusted import attribute
 from ..waits import known, wait_of
+from .failed import failed
 
 _STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
 
@@ -73,14 +75,26 @@ class Deadlock:
         self._endings += 1
         if task is None or self._endings > _STUBBORN:
             return False
-        waits_for = attribute(_innermost(task), "_fut_waiter")
         if self._error is None:
             self._error = BackgroundTasksDeadlock(self._message(task, loop, silence, advice))
-            if not is_task(waits_for):
-                waits_for.set_exception(self._error)
-                self._is_thrown = True
+            self._is_thrown = self._throw(task, self._error)
+            _end_circles(loop, but=circle_from(task))
+            if self._is_thrown:
                 return True
-        task.cancel(str(self._error))  # it has caught the error, and waits again
+        cancel_surely(task, str(self._error))  # it has caught the error, and waits again
+        return True
+
+    def _throw(self, task: Any, error: BaseException) -> bool:
+        """Raise `error` where the waiting of `task` ends; False if that is a task that is ready, or held."""
+        innermost = _innermost(task)
+        if circle_from(task):
+            raised = task.get_loop().create_future()
+            raised.set_exception(error)
+            wake(innermost, raised)
+        elif is_task(waits_for := attribute(innermost, "_fut_waiter")):
+            return False
+        else:
+            waits_for.set_exception(error)
         return True
 
     def who_waits(self, loop: asyncio.AbstractEventLoop, but: "asyncio.Task[Any] | None" = None) -> str:
@@ -126,7 +140,7 @@ class Deadlock:
         is_test = any(frame.f_code is self._test_code for frame in await_chain(coroutine_of(task)))
         who = "the test" if is_test else f"for the test, {known(task)}"
         first = f"\n  {who} waits at {wait_of(task, self._capture.is_own)}"
-        listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "")
+        listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "") + failed(self._capture)
         if held and not advice:
             advice = (
                 f"Run them before waiting for what they do:  {self._call_to_run}\n"
@@ -136,7 +150,20 @@ class Deadlock:
         return f"{what}:{listing}\n{advice or 'Nobody is left to do what they wait for.'}"
 
 
+def _end_circles(loop: asyncio.AbstractEventLoop, but: list[Any]) -> None:
+    """Cancel tasks that wait for each other, for the runner that ends the loop could not."""
+    for task in asyncio.all_tasks(loop):
+        circle = circle_from(task)
+        if task in circle and task not in but:
+            cancel_surely(task)
+
+
 def _innermost(task: Any) -> Any:
-    while is_task(waiter := attribute(task, "_fut_waiter")) and attribute(waiter, "_fut_waiter") is not None:
-        task = waiter
+    """Return the last task of those that wait for each other, from `task` on; in a circle, the last that is new."""
+    seen = {id(task)}
+    while is_task(following := attribute(task, "_fut_waiter")) and attribute(following, "_fut_waiter") is not None:
+        if id(following) in seen:
+            break
+        seen.add(id(following))
+        task = following
     return task

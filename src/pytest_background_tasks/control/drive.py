@@ -6,10 +6,10 @@ that is not running (a `def` test's), or be moved to one of these. Each has its 
 
 import asyncio
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection
 from contextlib import nullcontext
 
-from .. import real_time
+from .. import ending, real_time
 from ..capture.held import HeldTask
 from ..capture.trio import running_loop
 from .lull import alarm
@@ -56,16 +56,16 @@ def run_sync(run: Run, timeout: float | None) -> None:
                     _watch_running_loop(task, deadline)
 
 
-def let_end(tasks: Iterable[HeldTask]) -> None:
+def let_end(tasks: Collection[HeldTask]) -> None:
     """Give tasks that have just been cancelled, on loops that nobody runs here, the time to end; a second at most."""
-    deadline = real_time.monotonic() + 1
+    deadline = real_time.monotonic() + ending.PATIENCE
     for task in tasks:
         loop = task.runner.get_loop()
         if _can_still_end(task, deadline) and asyncio._get_running_loop() is None:
             if loop.is_running():
                 _watch_running_loop(task, deadline)
             else:
-                loop.run_until_complete(_ended(task, deadline))
+                ending.let_end(_ended(task, deadline), loop, tasks)
 
 
 def _can_still_end(task: HeldTask, deadline: float | None) -> bool:

@@ -12,6 +12,7 @@ from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgr
 from ..own import OwnCode
 from ..untrusted import add_note
 from ..waits import wait_of
+from .failed import failed
 from .lull import has_lulls
 
 STARTED_IN_TURN = 10_000
@@ -153,8 +154,13 @@ class Run:
             f"before this call, or replace in the test what it starts"
         )
 
+    def _stories(self, unfinished: list[HeldTask], under_way: list[str] | None = None) -> str:
+        """Return a line for each of them, for what is under way, and for each other task that has failed."""
+        stories = [story(task, self._capture.is_own) for task in unfinished]
+        return listed(stories + (under_way or [])) + failed(self._capture, but=self.tasks)
+
     def _timed_out(self, unfinished: list[HeldTask], timeout: float | None) -> BackgroundTasksTimeout:
-        stories = listed(story(task, self._capture.is_own) for task in unfinished)
+        stories = self._stories(unfinished)
         names = list(dict.fromkeys(task.call.function for task in unfinished))
         ignored = repr(names[0] if len(names) == 1 else names)
         after = "" if timeout is None else f" within {timeout:g} s"
@@ -165,9 +171,9 @@ class Run:
         )
 
     def _restless(self, under_way: list[str], timeout: float | None) -> BackgroundTasksTimeout:
-        stories = [story(task, self._capture.is_own) for task in self.tasks if not _is_done(task)]
+        stories = self._stories([task for task in self.tasks if not _is_done(task)], under_way)
         return BackgroundTasksTimeout(
-            f"the program did not come to rest within {timeout or 0:g} s:{listed(stories + under_way)}\n"
+            f"the program did not come to rest within {timeout or 0:g} s:{stories}\n"
             f"Something goes on without waiting for time or the outside, or a thread or a connection is slow. End it, "
             f"run only what you need (run_async(target)), or allow more time, timeout=… (seconds)."
         )

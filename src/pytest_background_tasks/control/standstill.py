@@ -19,11 +19,13 @@ from typing import Any
 
 from .. import real_time
 from ..capture.capture import Capture
-from ..capture.held import HeldTask, is_asleep, is_waited_for
+from ..capture.held import HeldTask
+from ..capture.waiters import is_asleep, is_waited_for
 from ..errors import BackgroundTasksDeadlock
 from ..task_state import coroutine_of
 from ..untrusted import attribute, text_attribute
 from .deadlock import Deadlock
+from .failed import failed
 from .lull import Lull, Select, has_lulls, watches_itself
 from .outside import reasons_to_wait
 from .threads import is_at_work
@@ -72,8 +74,8 @@ class Standstill:
         del self._advice[loop]
 
     def who_waits(self, loop: asyncio.AbstractEventLoop) -> str:
-        """Which tasks of the project wait on `loop`, and what is held; a line each, to be read in an error."""
-        return self._deadlock.who_waits(loop)
+        """Return a line for each task of the project that waits on `loop`, is held, or has failed."""
+        return self._deadlock.who_waits(loop) + failed(self._capture)
 
     @property
     def lost_error(self) -> BackgroundTasksDeadlock | None:

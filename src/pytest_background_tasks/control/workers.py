@@ -92,14 +92,22 @@ class Workers:
 
     def _activities(self, loop: asyncio.AbstractEventLoop, turn: int) -> Iterator[tuple[Activity, str]]:
         here = threading.current_thread()
-        before = {thread: naps(thread) for thread in threading.enumerate() if thread not in (here, self._home)}
-        if all(nap is not None and nap == self._blocked.get(thread) for thread, nap in before.items()):
+        started = [thread for thread in threading.enumerate() if thread.ident is not None]
+        threads = [thread for thread in started if thread not in (here, self._home)]
+        before = [naps(thread) for thread in threads]
+        # What starts a thread is blocked until that runs: so it must be seen, though it has no frame yet.
+        for thread in threading.enumerate():
+            if thread not in started:
+                yield "working", f"thread {thread.name}, about to start"
+        if all(
+            nap is not None and nap == self._blocked.get(thread) for thread, nap in zip(threads, before, strict=True)
+        ):
             return
         frames = sys._current_frames()
         real_time.let_others_run()
-        for thread, nap in before.items():
-            is_settled = None if nap is None else nap.is_asleep and naps(thread) == nap
+        for thread, nap in zip(threads, before, strict=True):
             frame = frames.get(thread.ident or 0)
+            is_settled = None if nap is None else nap.is_asleep and naps(thread) == nap
             if frame is None or (is_settled and nap == self._blocked.get(thread)):  # it has ended, or slept on
                 continue
             activity: Activity = "working"

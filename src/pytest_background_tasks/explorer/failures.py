@@ -6,11 +6,12 @@ Private names of CPython used here: ``_log_traceback`` of a task, which tells wh
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from traceback import format_exception_only
 from typing import Any
 
 from ..amounts import amount
+from ..ending import circle_from
 from ..errors import Deadlock, LeakedTasks, Livelock
 from ..sites import raising_sites
 from ..waits import wait_of
@@ -42,6 +43,24 @@ def _deadlock(loop: PlayedLoop, options: Options) -> Deadlock:
     return Deadlock(f"nothing can go on:{_waits(loop, options)}{_failed_before(loop, options)}")
 
 
+def circle_of(loop: PlayedLoop, error: BaseException | None, options: Options) -> Deadlock | None:
+    """Return the failure of a run that has ended while tasks wait for each other; `error` is what it ended with.
+
+    None of them can run again, or be cancelled: ``asyncio.run`` itself would end in a `RecursionError`.
+    """
+    if loop.is_stuck or loop.is_endless:  # then all that waits is named
+        return None
+    circle = next((circle for task in loop.tasks if not task.done() and (circle := circle_from(task))), None)
+    if circle is None:
+        return None
+    deadlock = Deadlock(
+        f"tasks wait for each other, and none of them can be cancelled:{_lines(loop, circle, options)}"
+        f"{_failed_before(loop, options, but=error)}"
+    )
+    deadlock.__cause__ = error
+    return deadlock
+
+
 def _livelock(loop: PlayedLoop, options: Options) -> Livelock:
     trace = loop.trace()
     counts = Counter(_doer(step.who) for step in trace.steps)
@@ -69,9 +88,9 @@ def _doer(who: str) -> tuple[str, str]:
     return who, kind
 
 
-def _failed_before(loop: PlayedLoop, options: Options) -> str:
-    """What has failed, and so may be why others wait."""
-    failed = list(_failures(loop))
+def _failed_before(loop: PlayedLoop, options: Options, but: BaseException | None = None) -> str:
+    """Return a line for each failure but one, for it may be why others wait."""
+    failed = [(who, error) for who, error in _failures(loop) if error is not but]
     lines = [
         f"\n  {who} has failed{''.join(f' at {site}' for site in raising_sites(error, options.is_own)[-1:])}: "
         f"{format_exception_only(error)[0].splitlines()[0]}"
@@ -102,12 +121,16 @@ def _naming(loop: PlayedLoop) -> Callable[[Any], str]:
 
 
 def _waits(loop: PlayedLoop, options: Options) -> str:
+    return _lines(loop, [task for task in loop.tasks if not task.done()], options)
+
+
+def _lines(loop: PlayedLoop, tasks: Iterable[Any], options: Options) -> str:
+    """Return a line for each of these pending tasks."""
     named = _naming(loop)
     lines = []
-    for task in loop.tasks:
-        if not task.done():
-            wait = wait_of(task, options.is_own, named)
-            lines.append(f"\n  {named(task)} {f'waits at {wait}' if wait else 'is about to go on'}")
+    for task in tasks:
+        wait = wait_of(task, options.is_own, named)
+        lines.append(f"\n  {named(task)} {f'waits at {wait}' if wait else 'is about to go on'}")
     return "".join(lines)
 
 

@@ -221,7 +221,7 @@ class PlayedLoop(UnplayableCalls):
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
         """Close an abandoned generator in the loop's own order: it is no thread that asks for it."""
         self._asyncgens.discard(agen)  # type: ignore[attr-defined]
-        if not self.is_closed():
+        if self.is_running():  # else what is left over is being closed
             self.call_soon(self.create_task, agen.aclose())
 
     # One iteration.

@@ -9,6 +9,7 @@ Private names of CPython used here: ``_callback`` of a handle.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from .actors import Actor
@@ -176,7 +177,8 @@ class Plan:
             if key in self.cancellations and self.cancellations[key].after is None:
                 del self.cancellations[key]
                 self.has_cancelled = True
-                task.cancel()
+                with suppress(RecursionError):  # it waits for itself
+                    task.cancel()
 
     def cancel_while_suspended(self, tasks: Iterable[Any], iteration: int, loop: asyncio.AbstractEventLoop) -> None:
         """Let the cancellation come from outside, so many places after its task has suspended."""
@@ -190,5 +192,6 @@ class Plan:
                 self._cancelling.append((place, handle))
 
     def _cancel_now(self, task: Any, step: int) -> None:
-        if task.actor.step == step and task.cancel():
-            self.has_cancelled = True
+        with suppress(RecursionError):  # it waits for itself
+            if task.actor.step == step and task.cancel():
+                self.has_cancelled = True

@@ -1,16 +1,16 @@
 """One run: a scenario under one schedule, from its start until nothing of it is left.
 
-Private names of CPython used here: ``_log_destroy_pending`` and ``_log_traceback`` of a task, ``_asyncgens`` of a loop.
+Private names of CPython used here: ``_log_traceback`` of a task, ``_asyncgens`` and ``_ready`` of a loop.
 """
 
-import asyncio
 import inspect
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 from ..collector import CollectorPaused
-from .failures import failure_of
+from ..ending import cancel_surely, close, run_past_exits
+from .failures import circle_of, failure_of
 from .loop import PlayedLoop
 from .options import Options
 from .schedule import Deviation, Schedule
@@ -86,6 +86,8 @@ def play(
             error = None if is_cut else failure_of(loop, main, options)
             if error is not None and all(isinstance(leaf, options.passes_through) for leaf in leaves(error)):
                 raise leaves(error)[0]
+            if not is_cut:
+                error = circle_of(loop, error, options) or error
             if error is not None and failed is not None:
                 failed(loop, error)
             return Run(schedule, loop.trace(), error, is_cut, loop.unused)
@@ -118,33 +120,41 @@ def _leave_nothing(loop: PlayedLoop) -> None:
     is_over = not loop.has_generators
     for task in loop.tasks:
         is_over = is_over and task.done()
-    if not is_over:
-        loop.set_exception_handler(lambda *_: None)
-        _clean_up(loop)
-    for task in loop.tasks:
-        task._log_traceback = False
-    loop.tasks.clear()
-    loop.close()
+    try:
+        if not is_over:
+            loop.set_exception_handler(lambda *_: None)
+            _clean_up(loop)
+    finally:
+        for task in loop.tasks:
+            task._log_traceback = False
+        loop.tasks.clear()
+        loop.close()
 
 
 def _clean_up(loop: PlayedLoop) -> None:
-    for task in loop.tasks:
-        task.cancel()
-    _turn(loop, lambda: all(task.done() for task in loop.tasks))
+    """End them. Nothing that they do may raise here: it would stand in the place of what the run has found."""
+    for task in list(loop.tasks):
+        cancel_surely(task)
+    _turn(loop)
     for generator in list(loop._asyncgens):  # type: ignore[attr-defined]
-        loop.create_task(generator.aclose())
-    _turn(loop, lambda: all(task.done() for task in loop.tasks))
-    for task in loop.tasks:
+        with suppress(Exception):  # from a task factory of the program's own
+            loop.create_task(generator.aclose())
+    _turn(loop)
+    for task in list(loop.tasks):
         if not task.done():
-            task._log_destroy_pending = False  # type: ignore[attr-defined]
-            with suppress(Exception):
-                task.get_coro().close()
+            close(task)
 
 
-def _turn(loop: asyncio.AbstractEventLoop, is_over: Callable[[], bool]) -> None:
-    for _ in range(_TURNS):
-        if is_over():
-            return
+def _turn(loop: PlayedLoop) -> None:
+    """Let a number of iterations pass, or as many as are needed until all tasks have ended."""
+    turns = iter(range(_TURNS))
+
+    def turn() -> None:
         loop.stop()
         with suppress(Exception):
             loop.run_forever()
+
+    def is_over() -> bool:
+        return (not loop._ready and all(task.done() for task in loop.tasks)) or next(turns, None) is None
+
+    run_past_exits(turn, is_over, loop.tasks)

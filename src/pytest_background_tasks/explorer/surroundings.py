@@ -19,6 +19,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from ..cancelling import cancelling_too_late
 from .arrivals import answer_of_mock
 from .loop import PlayedLoop
 
@@ -44,6 +45,7 @@ class Surroundings:
         self._stack = ExitStack()
         enter = self._stack.enter_context
         enter(_replaced(asyncio.tasks, "set", _set_in_order))
+        enter(cancelling_too_late(lambda task: isinstance(task.get_loop(), PlayedLoop)))
         if self._may_raise:
             enter(_replaced(asyncio.tasks, "__sleep0", _sleep0))
         if mock := sys.modules.get("unittest.mock"):

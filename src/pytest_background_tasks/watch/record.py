@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 
 from ..capture.call import Call, arguments_of, call_of_coroutine, code_of, module_of
 from ..capture.creator import Creation, Creator
+from ..capture.waiters import has_waiter
 from ..sites import Site, waiting_site
-from ..task_state import coroutine_of, is_done, name_of
+from ..task_state import coroutine_of, is_done, is_left_alone, name_of
 from ..untrusted import attribute
 from .modes import Modes
 
@@ -107,7 +108,8 @@ class Record(weakref.ref[Any]):
             call = call_of_coroutine(coroutine, arguments)
         else:  # it has ended in its eager first step, or a task factory has wrapped it
             call = Call(self.name, module_of(self.code), {}, self.code)
-        return Seen(name_of(task), call, self.creator.creation(call), waiting_site(coroutine, is_own))
+        through = self.creator.through
+        return Seen(name_of(task), call, self.creator.creation(call), waiting_site(coroutine, is_own), through)
 
 
 class Seen(NamedTuple):
@@ -117,6 +119,7 @@ class Seen(NamedTuple):
     call: Call
     creation: Creation
     waits_at: Site | None = None
+    started_through: str = ""
 
     @property
     def function(self) -> str:
@@ -132,6 +135,12 @@ class Seen(NamedTuple):
     def arguments(self) -> dict[str, Any]:
         """The call's arguments, as far as they can still be seen."""
         return self.call.arguments
+
+    @property
+    def known_as(self) -> str:
+        """Its name and its function."""
+        function = self.function.rpartition(".")[2]
+        return f"{self.name} ({function})" if self.name else function
 
     @property
     def task(self) -> "Seen":
@@ -152,3 +161,13 @@ def unretrieved(task: Any) -> BaseException | None:
     if type(task) is asyncio.Task:
         return task._exception if task._log_traceback else None
     return attribute(task, "_exception") if attribute(task, "_log_traceback") else None
+
+
+def failure_of(task: Any) -> BaseException | None:
+    """Return what `task` raised, whether or not it was retrieved."""
+    return attribute(task, "_exception") if is_done(task) else None
+
+
+def is_abandoned(task: Any, record: Record | None = None) -> bool:
+    """Return whether `task` is pending, was never cancelled, and has lost the waiter that it was started for."""
+    return is_left_alone(task) and (record is None or not record.creator.through or not has_waiter(task))

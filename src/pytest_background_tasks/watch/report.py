@@ -80,6 +80,8 @@ def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseExcepti
     where = list(seen.creation.lines)
     if seen.waits_at is not None:
         where.append(f"waits at {seen.waits_at}")
+    if seen.started_through:
+        where.append(f"started by asyncio.{seen.started_through}(), and has outlived its waiter")
     who = f"{seen.name}, {seen.function}" if seen.name else seen.function
     sentence = f"background task {who}, {what}"
     return Report(kind, test, sentence, tuple(where), seen.creation.at, seen, error)

@@ -6,9 +6,10 @@ collector chooses. Both are wrapped while the watch is open, and so is the funct
 left. What may change is in here.
 
 Only background tasks of the project's own code are watched (rule 2 of the design): for a task that something waits for
-in the place that starts it, that is responsible; what a library does is its own business.
+in the place that starts it, that is responsible, as long as it waits; what a library does is its own business.
 
-A private name of CPython is replaced here: ``asyncio.runners._cancel_all_tasks``.
+Private names of CPython used here: ``asyncio.runners._cancel_all_tasks``, which is replaced, and ``_log_traceback``
+of a task.
 """
 
 import asyncio
@@ -22,17 +23,20 @@ from operator import attrgetter
 from types import FrameType
 from typing import Any, TypeAlias
 
+from ..cancelling import cancelling_too_late
 from ..capture.call import code_of
-from ..capture.creator import creator_of, is_of_project, on_behalf
+from ..capture.creator import creator_of, creator_through, is_of_project, on_behalf
 from ..capture.held import HeldTask
 from ..capture.opentelemetry import traced
+from ..ending import cancel_surely, circle_from
 from ..own import OwnCode
 from ..patching import replaced
 from ..sites import raising_sites, waiting_site
-from ..task_state import is_done, is_left_alone, is_task, loop_of
+from ..task_state import is_done, is_task, loop_of
 from ..untrusted import module_name, qualified_name
+from ..waits import known
 from .reach import keeps
-from .record import Fixture, Record, Seen, Watched, record_of, unretrieved
+from .record import Fixture, Record, Seen, Watched, failure_of, is_abandoned, record_of, unretrieved
 from .report import Report, of_task
 
 Keepers: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
@@ -56,6 +60,7 @@ class Watch:
         self._records: set[Record] = set()
         self._numbers = count()
         self._forget = self._records.discard
+        self._cancelled_too_late: set[Record] = set()
         self._reports: list[Report] = []
         self._is_searching = False
         self._patches = ExitStack()
@@ -64,12 +69,15 @@ class Watch:
     def open(self) -> None:
         """Begin to watch every loop of the process."""
         self._patches.enter_context(replaced(asyncio.runners, "_cancel_all_tasks", _judging(self)))
+        self._patches.enter_context(cancelling_too_late(self._keeps_failure))
         self._patch(asyncio.BaseEventLoop)
 
     def close(self) -> None:
         """Leave nothing patched."""
         self._test = None
         self._patches.close()
+        for record in self._cancelled_too_late.copy():
+            self._let_go(record, record())
 
     def begin(self, test: Watched) -> None:
         """`test` begins: what is created from now on is created by it."""
@@ -112,9 +120,27 @@ class Watch:
             task = record()
             if task is not None:
                 self._judge(record, task, keepers)
+        for record in self._cancelled_too_late.copy():
+            if record() is None:  # its exception was retrieved, or asyncio would have said so at its end
+                self._cancelled_too_late.discard(record)
         reports, self._reports = self._reports, []
         self._test = None
         return reports
+
+    def failures(self) -> list[tuple[str, BaseException]]:
+        """Return what has failed in the test that is under way, retrieved or not, and what a wider fixture keeps."""
+        failures = [
+            (f"background task {report.seen.known_as}" if report.seen else "a callback", report.error)
+            for report in self._reports
+            if report.test is self._test and report.error is not None
+        ]
+        for record in self._in_order():
+            task = record()
+            if task is not None and (record.test is self._test or record.is_kept) and not record.has_failed:
+                error = failure_of(task)
+                if error is not None:
+                    failures.append((f"background task {known(task)}", error))
+        return failures
 
     def finish_captured(self, tasks: Sequence[HeldTask]) -> None:
         """The fixture that has captured `tasks` is about to forget them."""
@@ -128,7 +154,7 @@ class Watch:
                 self._reports.append(_failure(test, seen, error))
             elif task.held:
                 self._reports.append(of_task("leaked", test, seen, "was held, and never run"))
-            elif is_left_alone(task.runner):
+            elif is_abandoned(task.runner):
                 self._reports.append(of_task("leaked", test, seen, "was started, and has not ended"))
 
     def note(self, loop: asyncio.AbstractEventLoop, task: Any, coroutine: Any, frame: FrameType) -> None:
@@ -139,7 +165,12 @@ class Watch:
         if test is None or not (type(task) is asyncio.Task or is_task(task)):  # a task factory may make anything
             return
         creator = creator_of(frame, loop, self._is_own)
-        if creator.waits or not is_of_project(creator, coroutine, self._is_own):
+        if creator.waits:
+            through = creator_through(creator, frame, self._is_own)
+            if through is None:
+                return
+            creator = through
+        elif not is_of_project(creator, coroutine, self._is_own):
             return
         record = Record(task, self._forget)
         record.number = next(self._numbers)
@@ -156,10 +187,14 @@ class Watch:
         record.hang_on(task)
         self._records.add(record)
 
-    def hear(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
-        """The loop's exception handler is told of something that nobody else will hear of."""
-        if type(context) is not dict or _somebody_listens(loop):
-            return
+    def hear(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> bool:
+        """Take note of what the loop's exception handler is called with.
+
+        Returns:
+            Whether it would have been called without the watch.
+        """
+        if type(context) is not dict:
+            return True
         task: Any = context.get("task")
         if task is None:
             task = context.get("future")
@@ -167,9 +202,26 @@ class Watch:
         if not issubclass(type(error), BaseException):
             error = None
         record = self._record_of(task)
+        if record is not None and error is not None and record in self._cancelled_too_late:
+            self._cancelled_too_late.discard(record)
+            self._fail(record, task, error)
+            return False
+        self._hear(loop, context, record, task, error)
+        return True
+
+    def _hear(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        context: Mapping[str, Any],
+        record: Record | None,
+        task: Any,
+        error: BaseException | None,
+    ) -> None:
+        if _somebody_listens(loop):
+            return
         if record is not None and error is not None:
             self._fail(record, task, error)
-        elif record is not None and is_left_alone(task):
+        elif record is not None and is_abandoned(task, record):
             self._lose(record, task, loop)
         elif error is not None and self._test is not None and not _TOLD_BY_LOOP.isdisjoint(context):
             self._fail_callback(self._test, error, context.get("message", ""))
@@ -179,7 +231,7 @@ class Watch:
         self.search()
         for record in self._in_order():
             task = record()
-            if task is not None and loop_of(task) is loop and record.may_leak and is_left_alone(task):
+            if task is not None and loop_of(task) is loop and record.may_leak and is_abandoned(task, record):
                 self._leak(record, task, "was still pending when its event loop was ended, and was cancelled")
 
     def _in_order(self) -> list[Record]:
@@ -200,12 +252,26 @@ class Watch:
         creating = record_of(asyncio.current_task(loop))
         return creating.fixture if creating is not None else None
 
+    def _keeps_failure(self, task: Any) -> bool:
+        """Return whether a record says whose task it is; `task` has failed unseen, and is cancelled now."""
+        record = self._record_of(task)
+        if record is None:
+            return False
+        self._cancelled_too_late.add(record)
+        return True
+
+    def _unseen_error(self, record: Record, task: Any) -> BaseException | None:
+        """Return the error to report. No exception handler hears of a task that was cancelled."""
+        is_too_late = record in self._cancelled_too_late
+        is_heard = not is_too_late and _somebody_listens(loop_of(task))
+        return None if record.has_failed or is_heard else unretrieved(task)
+
     def _judge(self, record: Record, task: Any, keepers: Keepers) -> None:
-        error = None if record.has_failed or _somebody_listens(loop_of(task)) else unretrieved(task)
-        has_leaked = record.may_leak and is_left_alone(task)
+        error = self._unseen_error(record, task)
+        has_leaked = record.may_leak and is_abandoned(task, record)
         if error is None and not has_leaked:
             if is_done(task):
-                self._forget(record)
+                self._let_go(record, task)
             return
         if record.fixture is None and record.keeper is None:
             record.keeper = next((fixture for fixture, value in keepers() if keeps(value, task)), None)
@@ -215,6 +281,13 @@ class Watch:
             self._fail(record, task, error)
         else:
             self._leak(record, task, "is still pending, and its test is over")
+
+    def _let_go(self, record: Record, task: Any) -> None:
+        self._forget(record)
+        if record in self._cancelled_too_late:
+            self._cancelled_too_late.discard(record)
+            if task is not None:
+                task._log_traceback = False
 
     def _fail(self, record: Record, task: Any, error: BaseException) -> None:
         if record.has_failed:
@@ -279,8 +352,7 @@ def _hearing(watch: Watch) -> Callable[[Any], Any]:
     def wrapper(call_exception_handler: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(call_exception_handler)
         def hearing_call_exception_handler(self: asyncio.AbstractEventLoop, context: dict[str, Any]) -> Any:
-            watch.hear(self, context)
-            return call_exception_handler(self, context)
+            return call_exception_handler(self, context) if watch.hear(self, context) else None
 
         return hearing_call_exception_handler
 
@@ -292,8 +364,18 @@ def _judging(watch: Watch) -> Callable[[Any], Any]:
         @wraps(cancel_all_tasks)
         def judging_cancel_all_tasks(loop: asyncio.AbstractEventLoop) -> Any:
             watch.hear_of_cancelling(loop)
+            _end_captured_circles(loop)
             return cancel_all_tasks(loop)
 
         return judging_cancel_all_tasks
 
     return wrapper
+
+
+def _end_captured_circles(loop: asyncio.AbstractEventLoop) -> None:
+    """Cancel captured tasks that wait for each other, which would end the runner with a `RecursionError`."""
+    captured = [task for task in asyncio.all_tasks(loop) if isinstance(task, HeldTask) and task in circle_from(task)]
+    for task in captured:
+        cancel_surely(task)
+    if captured:
+        loop.run_until_complete(asyncio.sleep(0))

@@ -1,0 +1,47 @@
+"""The background tasks that have failed: for an error about waiting, since that may be the reason.
+
+Private name of CPython used here: ``_exception`` of a task.
+"""
+
+from collections.abc import Collection, Iterator
+from traceback import format_exception_only
+
+from ..capture.capture import Capture
+from ..capture.held import HeldTask
+from ..errors import BackgroundTasksDeadlock
+from ..sites import raising_sites
+from ..waits import known
+
+_SHOWN = 3  # how many are named before "and 5 more"
+
+
+def failed(capture: Capture, but: Collection[HeldTask] = ()) -> str:
+    """Return a line for each background task of the test that has failed, be its exception retrieved or not.
+
+    Args:
+        capture: of the test.
+        but: captured tasks of which the error says it already.
+    """
+    lines = [
+        f"{who} has failed with {_first_line(error)}{_place(error, capture)}"
+        for who, error in _failures(capture, but)
+        if not isinstance(error, BackgroundTasksDeadlock)  # this or an earlier error of ours
+    ]
+    if len(lines) > _SHOWN:
+        lines[_SHOWN:] = [f"{len(lines) - _SHOWN} more have failed"]
+    return "".join(f"\n  {line}" for line in lines)
+
+
+def _failures(capture: Capture, but: Collection[HeldTask]) -> Iterator[tuple[str, BaseException]]:
+    for task in capture.tasks:
+        if task.failed and task not in but:
+            yield f"background task {known(task)}", task._exception  # type: ignore[misc]  # it has failed
+    yield from capture.other_failures()
+
+
+def _first_line(error: BaseException) -> str:
+    return "".join(format_exception_only(error)).splitlines()[0]
+
+
+def _place(error: BaseException, capture: Capture) -> str:
+    return "".join(f", at {site}" for site in raising_sites(error, capture.is_own)[-1:])

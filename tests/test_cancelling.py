@@ -1,0 +1,243 @@
+"""To cancel a task that has failed already is not to look at its error, and changes nothing else."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from pytest_background_tasks import BackgroundTasks, Explorer
+from pytest_background_tasks.cancelling import cancelling_too_late
+
+PLUGINS = ("pytest_asyncio.plugin",)
+FAIL = """
+    import gc
+    pytestmark = pytest.mark.asyncio
+    told = []
+    InPython = asyncio.tasks._PyTask
+
+    class Own(asyncio.Task):
+        pass
+
+    async def fail():
+        raise KeyError("third job")
+
+    async def failed(**kwargs):
+        task = asyncio.get_running_loop().create_task(fail(), **kwargs)
+        await asyncio.sleep(0.001)
+        assert task.done()
+        return task
+"""
+EAGER = pytest.param(
+    "loop.set_task_factory(asyncio.eager_task_factory)",
+    marks=pytest.mark.skipif(sys.version_info < (3, 12), reason="no eager tasks"),
+)
+
+
+async def fail() -> None:
+    raise KeyError("third job")
+
+
+async def failed(**kwargs: Any) -> asyncio.Task[None]:
+    task = asyncio.create_task(fail(), **kwargs)
+    await asyncio.sleep(0.001)
+    assert task.done()
+    return task
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "",
+        "loop.set_debug(True)",
+        "loop.set_task_factory(lambda loop, coroutine, **kwargs: asyncio.Task(coroutine, loop=loop, **kwargs))",
+        "loop.set_task_factory(lambda loop, coroutine, **kwargs: Own(coroutine, loop=loop, **kwargs))",
+        "loop.set_task_factory(lambda loop, coroutine, **kwargs: InPython(coroutine, loop=loop, **kwargs))",
+        "loop.set_exception_handler(lambda loop, context: told.append(context))",
+        EAGER,
+    ],
+)
+@pytest.mark.parametrize("keeping", ["kept = task", "del task; gc.collect()"])
+def test_the_failure_is_told_whatever_made_the_task(run, setting: str, keeping: str) -> None:
+    """Once, by the watch alone: the loop's exception handler hears no more of it than without the plugin."""
+    result = run(
+        f"""{FAIL}
+    async def test_it(caplog):
+        loop = asyncio.get_running_loop()
+        {setting}
+        task = await failed()
+        name = task.get_name()
+        assert not task.cancel()
+        assert not task.cancel("again")
+        {keeping}
+        assert not told and not [record for record in caplog.records if repr(name) in record.getMessage()]
+    """,
+        "--background-tasks-failed=error",
+        plugins=PLUGINS,
+    )
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["E  *UnhandledTaskWarning: background task Task-*, fail, failed, and nobody looked*"])
+
+
+def test_what_is_ended_with_the_fixture_is_told_of_the_test(run) -> None:
+    """Also where a helper cancels it that closes everything: an exit stack, a timer, a done callback."""
+    result = run(
+        f"""{FAIL}
+    import contextlib
+
+    async def test_exit_stack():
+        with contextlib.ExitStack() as stack:
+            task = await failed()
+            stack.callback(task.cancel)
+
+    async def test_timer():
+        asyncio.get_running_loop().call_later(0.002, (await failed()).cancel)
+        await asyncio.sleep(0.004)
+
+    async def test_done_callback():
+        task = asyncio.get_running_loop().create_task(fail())
+        task.add_done_callback(lambda task: task.cancel())
+        await asyncio.sleep(0.001)
+
+    async def test_scope():
+        async with asyncio.TaskGroup() as group:
+            task = await failed()
+            group.create_task(asyncio.sleep(0)).add_done_callback(lambda _: task.cancel())
+    """,
+        "--background-tasks-failed=error",
+        plugins=PLUGINS,
+    )
+    result.assert_outcomes(passed=4, errors=4)
+
+
+def test_nothing_of_it_is_left_after_the_session(run) -> None:
+    """Neither the method nor a task that would tell of itself."""
+    cancel = vars(asyncio.Task)["cancel"]
+    run(
+        f"""{FAIL}
+    async def test_it():
+        asyncio.kept = await failed()
+        asyncio.kept.cancel()
+    """,
+        "-W",
+        "ignore::pytest_background_tasks.BackgroundTaskWarning",
+        plugins=PLUGINS,
+    )
+    assert vars(asyncio.Task)["cancel"] is cancel
+    assert not vars(asyncio).pop("kept")._log_traceback
+
+
+@pytest.mark.background_tasks(failed="ignore")
+def test_a_program_sees_asyncios_own_method() -> None:
+    """By its name, its signature and what it answers, whether it was called before or not."""
+
+    async def cancel_some(end: Callable[[asyncio.Task[None]], bool]) -> list[bool]:
+        tasks = [asyncio.create_task(asyncio.sleep(1)) for _ in range(3)]
+        return [end(task) for task in [*tasks, *tasks]] + [end(await failed())]
+
+    def end(task: asyncio.Task[None]) -> bool:
+        return task.cancel(msg="bye")
+
+    before = asyncio.run(cancel_some(end))
+    with cancelling_too_late(lambda _: False), cancelling_too_late(lambda _: False):
+        assert asyncio.Task.cancel.__name__ == "cancel"
+        assert asyncio.run(cancel_some(end)) == before == [True] * 6 + [False]
+    assert "__abstractmethods__" not in vars(asyncio.Task)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("is_forgotten", [True, False])
+async def test_what_was_captured_and_failed(background_tasks: BackgroundTasks, is_forgotten: bool) -> None:
+    """It keeps its failure when it is cancelled, until the test forgets it."""
+    background_tasks.start_capturing()
+    task = asyncio.create_task(fail())
+    with pytest.raises(KeyError):
+        await background_tasks.run_all_async()
+    again = asyncio.create_task(fail())
+    again.add_done_callback(lambda task: task.cancel())
+    await asyncio.wait([again])
+    assert not task.cancel()
+    assert again._log_traceback
+    if is_forgotten:
+        background_tasks.reset()
+        assert not again._log_traceback
+    else:
+        assert isinstance(again.exception(), KeyError)
+
+
+def test_what_was_captured_is_told(run) -> None:
+    result = run(
+        f"""{FAIL}
+    async def test_it(background_tasks):
+        background_tasks.start_capturing()
+        task = asyncio.create_task(fail())
+        await asyncio.wait([task])
+        task.cancel()
+    """,
+        "--background-tasks-failed=error",
+        plugins=PLUGINS,
+    )
+    result.assert_outcomes(passed=1, errors=1)
+
+
+async def cancelled_too_late() -> None:
+    task = await failed()
+    task.cancel()
+
+
+async def cancelled_too_late_of_own_make() -> None:
+    task = asyncio.Task(fail(), loop=asyncio.get_running_loop())
+    await asyncio.sleep(1)
+    task.cancel()
+
+
+async def cancelled_by_who_waits() -> None:
+    task = await failed()
+    await asyncio.wait([task])
+    task.cancel()
+    await asyncio.sleep(1)
+
+
+async def cancelled_with_a_fixture() -> None:
+    tasks = [await failed(), asyncio.create_task(asyncio.sleep(60))]
+    for task in tasks:
+        task.cancel()
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [cancelled_too_late, cancelled_too_late_of_own_make, cancelled_by_who_waits, cancelled_with_a_fixture],
+)
+def test_no_exploration_proves_what_failed(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A cancelled task that had failed unseen fails the exploration, and so does its failure played again."""
+    failure = Explorer().explore(scenario).failure
+    assert failure is not None
+    assert "nobody has looked at it" in failure.error.__notes__[0]
+    with pytest.raises(KeyError):
+        failure.reproduce()
+
+
+async def looked_at_first() -> None:
+    task = await failed()
+    assert isinstance(task.exception(), KeyError)
+    task.cancel()
+
+
+async def looked_at_later() -> None:
+    task = await failed()
+    task.cancel()
+    [error] = await asyncio.gather(task, return_exceptions=True)
+    assert isinstance(error, KeyError)
+
+
+async def looked_at_in_a_callback() -> None:
+    task = asyncio.create_task(fail())
+    task.add_done_callback(asyncio.Task.exception)
+    await asyncio.sleep(1)
+    task.cancel()
+
+
+@pytest.mark.parametrize("scenario", [looked_at_first, looked_at_later, looked_at_in_a_callback])
+def test_what_somebody_has_looked_at_is_no_failure(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    assert Explorer().explore(scenario).verdict == "exhausted"

@@ -1,0 +1,187 @@
+"""An error about waiting in vain names the background tasks of the test that have failed: a usual reason."""
+
+import pytest
+
+PLUGINS = ("pytest_asyncio.plugin",)
+REPORTS = ("--background-tasks-deadlock=error", "-W", "ignore::pytest_background_tasks.BackgroundTaskWarning")
+CODE = """
+    pytestmark = pytest.mark.asyncio
+
+    async def work(jobs):
+        while True:
+            if await jobs.get() == 2:
+                raise KeyError("third job")
+            jobs.task_done()
+
+    def filled():
+        jobs = asyncio.Queue()
+        for number in range(3):
+            jobs.put_nowait(number)
+        return jobs
+"""
+LINE = "E    *background task Task-* (work) has failed with KeyError: 'third job', at test_it.py:13 in work"
+STARTS = {
+    "kept": "kept = asyncio.create_task(work(jobs))",
+    "destroyed": "asyncio.create_task(work(jobs))",
+    "cancelled": "kept = asyncio.create_task(work(jobs)); asyncio.get_running_loop().call_later(0.01, kept.cancel)",
+    "retrieved": "kept = asyncio.create_task(work(jobs)); kept.add_done_callback(lambda task: task.exception())",
+}
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize("fixtures", ["", "virtual_time", "background_tasks"])
+def test_a_deadlock_names_the_consumer_that_has_failed(run, start: str, fixtures: str) -> None:
+    result = run(
+        f"""{CODE}
+    async def test_it({fixtures}):
+        jobs = filled()
+        {STARTS[start]}
+        await asyncio.sleep(0.02)
+        await jobs.join()
+    """,
+        *REPORTS,
+        plugins=PLUGINS,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E  *Deadlock: nothing can go on:", "E  *the test waits at *unfinished items", LINE])
+    assert result.stdout.str().count("has failed with") == 1
+
+
+def test_of_many_that_have_failed_three_are_named(run) -> None:
+    """Those of this test: what earlier tests have left behind was reported of them."""
+    result = run(
+        f"""{CODE}
+    kept = []
+
+    async def test_earlier():
+        kept.append(asyncio.create_task(work(filled()), name="earlier"))
+        await asyncio.sleep(0.01)
+
+    async def test_it(virtual_time):
+        tasks = [asyncio.create_task(work(filled())) for _ in range(5)]
+        await asyncio.sleep(0.01)
+        await filled().join()
+    """,
+        *REPORTS,
+        plugins=PLUGINS,
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([LINE, LINE, LINE, "E  *2 more have failed", "E  *Nobody is left*"])
+    result.stdout.no_fnmatch_line("*earlier (work)*")
+
+
+def test_what_a_fixture_of_the_module_has_started_is_named(run) -> None:
+    result = run(
+        f"""{CODE}
+    import pytest_asyncio
+    pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+    @pytest_asyncio.fixture(scope="module", loop_scope="module")
+    async def jobs():
+        jobs = filled()
+        task = asyncio.create_task(work(jobs))
+        yield jobs
+
+    async def test_earlier(jobs):
+        await asyncio.sleep(0.01)
+
+    async def test_it(jobs):
+        await jobs.join()
+    """,
+        *REPORTS,
+        plugins=PLUGINS,
+    )
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines([LINE])
+
+
+def test_no_task_that_was_waited_for_or_cancelled_is_named(run) -> None:
+    """Nor an error of ours that was raised in a task."""
+    result = run(
+        f"""{CODE}
+    async def test_it(virtual_time):
+        with pytest.raises(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(work(filled()))
+        cancelled = asyncio.create_task(asyncio.sleep(60))
+        await asyncio.sleep(1)
+        cancelled.cancel()
+        await filled().join()
+    """,
+        *REPORTS,
+        plugins=PLUGINS,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E  *the test waits at *unfinished items", "E  *Nobody is left*"])
+    result.stdout.no_fnmatch_line("*has failed*")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "await background_tasks.run_all_async(timeout=0.1)",
+        "background_tasks.run_all_sync(timeout=0.1)",
+        "await background_tasks.run_until_idle_async(timeout=0.1)",
+        "await virtual_time.advance(1)",
+    ],
+)
+def test_a_call_that_times_out_names_what_has_failed(run, call: str) -> None:
+    result = run(
+        f"""{CODE}
+    async def spin():
+        while True:
+            await asyncio.sleep(0)
+
+    async def test_it(background_tasks, virtual_time):
+        kept = asyncio.create_task(work(filled()))
+        await asyncio.sleep(0.01)
+        background_tasks.start_capturing()
+        asyncio.create_task(spin())
+        if "advance" in {call!r}:
+            background_tasks.captured_tasks[0].task.release()
+        {call}
+    """,
+        *REPORTS,
+        "-o",
+        "background_tasks_timeout=0.1",
+        plugins=PLUGINS,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E  *BackgroundTasksTimeout: *", LINE])
+
+
+def test_a_captured_task_that_has_failed_is_named(run) -> None:
+    result = run(
+        f"""{CODE}
+    async def test_it(background_tasks):
+        jobs = filled()
+        background_tasks.start_capturing()
+        task = asyncio.create_task(work(jobs))
+        await asyncio.wait([task])
+        asyncio.create_task(work(jobs))
+        await jobs.join()
+    """,
+        *REPORTS,
+        plugins=PLUGINS,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E  *held: work*", LINE])
+
+
+@pytest.mark.parametrize("end", ["", "kept.cancel()"])
+def test_a_deadlock_of_an_exploration_names_what_has_failed(run, end: str) -> None:
+    result = run(
+        f"""{CODE}
+    pytestmark = []
+
+    @explore
+    async def test_it():
+        jobs = filled()
+        kept = asyncio.create_task(work(jobs))
+        await asyncio.sleep(1)
+        {end}
+        await jobs.join()
+    """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*main waits at *", "*work has failed at test_it.py:13 in work: KeyError*"])
