@@ -60,12 +60,13 @@ def test_no_async_plugin_is_needed_and_the_mark_selects(run) -> None:
 )
 def test_no_async_plugin_gets_in_the_way(run, plugin: str, head: str, args: tuple[str, ...]) -> None:
     source = f"""
+        from pytest_background_tasks.explorer.loop import PlayedLoop
         {head}
 
         @explore
         async def test_explored():
             await twice()
-            assert type(asyncio.get_running_loop()).__name__ == "PlayedLoop"
+            assert isinstance(asyncio.get_running_loop(), PlayedLoop)
     """
     run(source, *args, plugins=(plugin,)).assert_outcomes(passed=1)
 

@@ -10,13 +10,14 @@ from functools import wraps
 from typing import Any, TypeAlias
 
 from .capture.trio import running_loop
-from .control.clock import VirtualClock, on_grid
+from .control.clock import VirtualClock
 from .control.lull import has_lulls
 from .control.quiet import resting
 from .control.standstill import Standstill
 from .control.timeout import deadline_of
 from .control.under_way import UnderWay
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
+from .grid import on_grid
 from .patching import replaced
 
 _Loop: TypeAlias = asyncio.AbstractEventLoop

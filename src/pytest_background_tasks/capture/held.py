@@ -28,6 +28,7 @@ from types import FrameType
 from typing import Any
 
 from ..errors import BackgroundTasksDeadlock
+from ..named_as import named_as
 from ..sites import await_chain
 from .call import Call, arguments_of, call_of_callable, call_of_coroutine
 from .creator import Creation, Creator
@@ -49,6 +50,7 @@ _POLLS = 20
 _POLLS_BY_FUNCTION = 200
 
 
+@named_as(asyncio.Task)
 class HeldTask(asyncio.Task[Any]):
     """The task that the code under test gets for a captured coroutine.
 

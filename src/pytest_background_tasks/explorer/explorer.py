@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import math
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Unpack
 
 from .. import real_time
 from ..errors import ExploreError, NotDeterministic, ReplayError
+from . import debug
 from .counting import counting_between, counting_in
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
@@ -108,7 +110,7 @@ class _Session:
 
     def __init__(self, scenario: Scenario, options: Options, helper: HelperThread, around: Surroundings) -> None:
         self._scenario = scenario
-        self._options = options
+        self._options = options = _beginning_now(options)
         self._helper = helper
         self._around = around
         self._seed = 0 if options.seed is None else options.seed
@@ -275,6 +277,11 @@ class _Session:
 _NOTHING_TO_CANCEL = """\
 cancel=True found no task to cancel: the test starts none of its own that waits
 Wrap the call that is to be cancelled:  task = asyncio.create_task(...)"""
+
+
+def _beginning_now(options: Options) -> Options:
+    # On asyncio's own loops the clock is the monotonic one.
+    return options.beginning(float(math.ceil(real_time.monotonic())), is_debug=debug.is_asked_for())
 
 
 def _are_equal(run: Run, other: Run) -> bool:

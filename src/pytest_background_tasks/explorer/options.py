@@ -68,6 +68,8 @@ class Options:
     passes_through: tuple[type[BaseException], ...] = ()
     is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
     counting: Counting = field(default_factory=Counting, init=False)
+    began: float = field(default=0.0, init=False)
+    is_debug: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("samples", 0)):
@@ -89,8 +91,21 @@ class Options:
 
     def with_counting(self, forms: Iterable[str]) -> "Options":
         """The same, with these forms of names beside those that are known."""
+        return self._with(counting=Counting({*self.counting.forms, *forms}))
+
+    def beginning(self, began: float, *, is_debug: bool) -> "Options":
+        """The same for an exploration that begins now.
+
+        Args:
+            began: what the loop's clock shows at the start of every run, in seconds.
+            is_debug: whether its loops are in debug mode.
+        """
+        return self._with(began=began, is_debug=is_debug)
+
+    def _with(self, **changed: object) -> "Options":
         options = copy.copy(self)
-        object.__setattr__(options, "counting", Counting({*self.counting.forms, *forms}))  # frozen
+        for name, value in changed.items():
+            object.__setattr__(options, name, value)  # frozen
         return options
 
     @property

@@ -124,7 +124,7 @@ def _sleep0() -> Generator[None, None, None]:  # pragma: no cover - it runs as c
     """As asyncio's; but the schedule may let it fail."""
     yield
     task: Any = asyncio.current_task()
-    actor = getattr(task, "actor", None)
+    actor = getattr(task, "_explorer_actor", None)
     if actor is not None and actor.error is not None:
         error, actor.error = actor.error, None
         raise error

@@ -57,7 +57,7 @@ def check_one(item: Any, name: str, function: Any) -> None:
 
 _NO_VIRTUAL_TIME = """\
 {} is explored, and that is on virtual time already; drop the fixture virtual_time
-  instead of  virtual_time.now                      write  asyncio.get_running_loop().time()
+  instead of  virtual_time.now                      write  asyncio.get_running_loop().time() - start
   instead of  await virtual_time.advance(seconds)   write  await asyncio.sleep(seconds)"""
 
 _NO_SUBTESTS = """\

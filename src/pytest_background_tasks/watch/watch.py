@@ -8,7 +8,8 @@ left. What may change is in here.
 Only background tasks of the project's own code are watched (rule 2 of the design): for a task that something waits for
 in the place that starts it, that is responsible; what a library does is its own business.
 
-A private name of CPython is replaced here: ``asyncio.runners._cancel_all_tasks``.
+A private name of CPython is replaced here: ``asyncio.runners._cancel_all_tasks``; and one of a task is changed,
+``_source_traceback``.
 """
 
 import asyncio
@@ -261,6 +262,8 @@ def _noting(watch: Watch) -> Callable[[Any], Any]:
         @on_behalf
         def noting_create_task(self: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
             task = create_task(self, coro, **kwargs)
+            if frames := getattr(task, "_source_traceback", None):  # in debug mode; the last of them is this one
+                del frames[-1]
             watch.note(self, task, coro, sys._getframe(1))
             return task
 
