@@ -146,13 +146,13 @@ class VirtualTime:
     @contextmanager
     def _driving(self) -> Iterator["VirtualTime"]:
         """Inside, every loop that runs in this thread runs on virtual time; afterwards all are as they were."""
-        uvloop = sys.modules.get("uvloop")
+        uvloop: Any = sys.modules.get("uvloop")
         with ExitStack() as stack:
             stack.enter_context(replaced(asyncio.BaseEventLoop, "run_forever", self._taking))
             if hasattr(asyncio, "_nest_patched"):  # by nest_asyncio, whose loops have ways to run of their own
                 for name in ("run_forever", "run_until_complete"):
                     stack.enter_context(replaced(asyncio.SelectorEventLoop, name, self._taking))
-            if uvloop is not None:
+            if hasattr(uvloop, "Loop"):
                 stack.enter_context(replaced(uvloop.Loop, "run_until_complete", self._refusing))
             running = asyncio._get_running_loop()
             if running is not None:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from .capture.call import bound_arguments
 from .capture.captured import CapturedTask
 from .targets import Match, Target, coroutine_function, matcher, shown
+from .unfit import sentences
 
 
 class Wanted(NamedTuple):
@@ -37,7 +38,10 @@ class Wanted(NamedTuple):
         if len(matching) == 1:
             return matching[0]
         number = f"{len(matching)} captured tasks match" if matching else "no captured task matches"
-        raise AssertionError(f"{number} {self}, expected exactly one; captured:\n{self._nearest_first(tasks)}")
+        error = AssertionError(f"{number} {self}, expected exactly one; captured:\n{self._nearest_first(tasks)}")
+        for sentence in sentences():
+            error.add_note(sentence)
+        raise error
 
     def none_among(self, tasks: Iterable[CapturedTask]) -> None:
         """An AssertionError lists those of `tasks` that match, if there are any."""

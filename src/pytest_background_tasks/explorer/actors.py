@@ -54,8 +54,10 @@ class Actor:
 
     @property
     def _is_of_anyio(self) -> bool:
-        """Whether anyio started it, which names each task by the dotted path of its function."""
-        return self.code is not None and "anyio" in self.code.co_filename
+        """Return whether anyio started it, which names each task by the dotted path of its function."""
+        # anyio 3 starts that function itself, and anyio 4 one of its own that calls it.
+        is_started_by_it = self.code is not None and "anyio" in self.code.co_filename
+        return is_started_by_it or self._given.endswith(f".{self.function}")
 
 
 @lru_cache(4096)

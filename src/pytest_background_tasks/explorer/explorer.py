@@ -9,7 +9,7 @@ from functools import partial
 from typing import Unpack
 
 from .. import real_time
-from ..errors import ExploreError, NotDeterministic, ReplayError
+from ..errors import ExploreError, NotDeterministic, NotPlayable, ReplayError
 from . import debug
 from .counting import counting_between, counting_in
 from .exploration import Exploration, Failure, Found, Verdict
@@ -102,7 +102,12 @@ class Explorer:
         if code is not None and isinstance(self._options.is_own, dict):
             self._options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
         with HelperThread() as helper, Surroundings(may_raise=bool(self._options.raises)) as around:
-            return _Session(scenario, self._options, helper, around).explore()
+            try:
+                return _Session(scenario, self._options, helper, around).explore()
+            except (NotDeterministic, NotPlayable) as error:
+                for sentence in around.missing:
+                    error.add_note(sentence)
+                raise
 
 
 class _Session:

@@ -73,8 +73,8 @@ class Watch:
     def begin(self, test: Watched) -> None:
         """`test` begins: what is created from now on is created by it."""
         self._test = test
-        uvloop = sys.modules.get("uvloop")
-        if uvloop is not None:
+        uvloop: Any = sys.modules.get("uvloop")
+        if hasattr(uvloop, "Loop"):
             self._patch(uvloop.Loop)
 
     def make(self, fixture: Fixture) -> None:
