@@ -15,6 +15,7 @@ from ..explorer.explorer import Explorer
 from ..report.section import section
 from ..report.text import Row, Span, plain
 from ..session import own_code
+from . import other_loops
 from .decorator import Explored
 from .kept import KEPT, Kept
 from .picture import picture_line
@@ -87,6 +88,8 @@ def explore_item(item: Any, explored: Explored) -> None:
     ]
     if failure is not None:
         item.stash[EXPLORATION] = exploration
+        if not failure.schedule and (note := other_loops.note(item)):
+            failure.error.add_note(note)
         raise failure.error
 
 
