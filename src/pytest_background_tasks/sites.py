@@ -13,6 +13,12 @@ from typing import Any, NamedTuple
 from .own import no_loop_running, package_of
 
 _SUSPENDABLE = (CoroutineType, GeneratorType, AsyncGeneratorType)
+_AWAITED = ("cr_await", "gi_yieldfrom", "ag_await")
+_FRAMES = ("cr_frame", "gi_frame", "ag_frame")
+
+# What stands for a coroutine or a generator, and has no frame of its own: ``asend()``, ``athrow()``, ``aclose()`` and
+# ``anext()`` of an asynchronous generator, ``anext()`` with a default, ``__await__()`` of a coroutine.
+_STANDING_IN = {"anext_awaitable", "async_generator_asend", "async_generator_athrow", "coroutine_wrapper"}
 
 
 class Site(NamedTuple):
@@ -71,18 +77,24 @@ def await_links(coroutine: Any) -> Iterator[Any]:
     while coroutine is not None:
         if isinstance(coroutine, _SUSPENDABLE) or hasattr(coroutine, "cr_frame"):
             yield coroutine
-            names = ("cr_await", "gi_yieldfrom", "ag_await")
-            coroutine = next((getattr(coroutine, name) for name in names if hasattr(coroutine, name)), None)
-        else:  # asend() of an asynchronous generator and the like tell only the garbage collector what they stand for
-            coroutine = next((each for each in gc.get_referents(coroutine) if isinstance(each, _SUSPENDABLE)), None)
+            coroutine = next((getattr(coroutine, name) for name in _AWAITED if hasattr(coroutine, name)), None)
+        else:  # only the garbage collector is told what it stands for
+            coroutine = next((each for each in gc.get_referents(coroutine) if _leads_on(each)), None)
+
+
+def _leads_on(awaited: object) -> bool:
+    return isinstance(awaited, _SUSPENDABLE) or type(awaited).__name__ in _STANDING_IN
+
+
+def behind(awaitable: Any) -> Any:
+    """Return the coroutine or the generator that runs when `awaitable` is awaited: of ``anext()`` the generator."""
+    return next(await_links(awaitable), awaitable)
 
 
 def await_chain(coroutine: Any) -> Iterator[FrameType]:
     """The frames of `await_links`, outermost first."""
     for link in await_links(coroutine):
-        frame = next(
-            (getattr(link, name, None) for name in ("cr_frame", "gi_frame", "ag_frame") if hasattr(link, name)), None
-        )
+        frame = next((getattr(link, name, None) for name in _FRAMES if hasattr(link, name)), None)
         if frame is not None:
             yield frame
 
@@ -92,7 +104,8 @@ def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...
 
     If none is, the innermost of a library, or else of Python. Empty if it has not started, is running, or has ended.
     """
-    if getattr(coroutine, "cr_await", None) is None and getattr(coroutine, "gi_yieldfrom", None) is None:
+    first = behind(coroutine)
+    if all(getattr(first, name, None) is None for name in _AWAITED):
         return ()
     frames = list(await_chain(coroutine))
     own = [frame for frame in frames if is_own[frame.f_code.co_filename]]

@@ -19,7 +19,7 @@ from itertools import pairwise
 from types import FrameType
 from typing import Any, NamedTuple
 
-from .sites import Site, await_chain, await_links, waiting_site
+from .sites import Site, await_chain, await_links, behind, waiting_site
 
 _PACKAGES = {"asyncio", "anyio", __name__.partition(".")[0]}  # whose functions are known
 _SHOWN = 3  # how many tasks are named before "and 5 more"
@@ -54,7 +54,7 @@ def name_of(task: "asyncio.Task[Any]") -> str:
 
 def known(task: "asyncio.Task[Any]") -> str:
     """What a reader knows `task` by: its name and its function; anyio names its tasks by their function."""
-    name, coroutine = name_of(task), task.get_coro()
+    name, coroutine = name_of(task), behind(task.get_coro())
     by_anyio = getattr(coroutine, "__qualname__", "").endswith("_run_coro")
     function = getattr(coroutine, "__name__", "?")
     return name if by_anyio else f"{name} ({function})" if name else function

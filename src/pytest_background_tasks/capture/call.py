@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from types import CodeType
 from typing import Any, NamedTuple
 
+from ..sites import behind
+
 
 class Call(NamedTuple):
     """A call as a value. ``callee`` is the function or mock itself where a coroutine's code would not tell it."""
@@ -32,8 +34,12 @@ _functions: dict[int, _Function] = {}
 
 
 def code_of(coroutine: Any) -> CodeType | None:
-    """The code of a coroutine, or of a generator that serves as one; None if it is compiled or of a kind of its own."""
-    return getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+    """The code of a coroutine, or of a generator that serves as one; None if it is compiled or of a kind of its own.
+
+    Of ``anext()`` and the like, the code of the asynchronous generator.
+    """
+    code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+    return code or getattr(behind(coroutine), "ag_code", None)
 
 
 def arguments_of(coroutine: Any) -> dict[str, Any] | None:
@@ -69,8 +75,11 @@ def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
     if arguments is not None and _is_mocks(code, arguments):
         return _call_of_mock(**arguments)
     function = _functions.get(id(code))
-    name = getattr(coroutine, "__qualname__", type(coroutine).__qualname__)
-    return Call(name, function.module if function else type(coroutine).__module__, arguments or {}, code)
+    runs = behind(coroutine)
+    name = getattr(runs, "__qualname__", type(coroutine).__qualname__)
+    frame = getattr(runs, "ag_frame", None)
+    module = frame.f_globals.get("__name__", "?") if frame else type(coroutine).__module__
+    return Call(name, function.module if function else module, arguments or {}, code)
 
 
 def call_of_callable(callee: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:

@@ -4,8 +4,11 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
+from ..sites import behind
 from .counting import Counting
 from .schedule import quoted
+
+_CODES = ("cr_code", "gi_code", "ag_code")
 
 
 class Actor:
@@ -34,12 +37,17 @@ class Actor:
     @property
     def code(self) -> CodeType | None:
         """The code of its function, None if it has none that Python can show."""
-        return getattr(self._coroutine, "cr_code", None) or getattr(self._coroutine, "gi_code", None)
+        code: CodeType | None = next((found for name in _CODES if (found := getattr(self._runs, name, None))), None)
+        return code
 
     @property
     def function(self) -> str:
         """The qualified name of its function."""
-        return getattr(self._coroutine, "__qualname__", type(self._coroutine).__name__)
+        return getattr(self._runs, "__qualname__", type(self._coroutine).__name__)
+
+    @property
+    def _runs(self) -> Any:
+        return self._coroutine if hasattr(self._coroutine, "__qualname__") else behind(self._coroutine)
 
     def call(self, name: object) -> None:
         """The program has named it."""

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ..own import package_of
-from ..sites import Site, await_chain, definition, raising_sites, site_in, waiting_sites
+from ..sites import Site, await_chain, behind, definition, raising_sites, site_in, waiting_sites
 from ..waits import wait_of
 from .arrivals import stepping_task
 from .lines import Recorder
@@ -86,6 +86,9 @@ class TellingLoop(PlayedLoop):
 
 def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
     """Where a task goes on in the project's own code; before its first step, where its function is defined."""
+    generator = behind(coroutine)
+    if getattr(generator, "ag_frame", None) is not None and generator.ag_await is None:  # at its beginning, or a yield
+        return (site_in(generator.ag_code, generator.ag_frame.f_lineno),)
     code = getattr(coroutine, "cr_code", None)
     if code is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
         return (definition(code),)

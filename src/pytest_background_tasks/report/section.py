@@ -80,7 +80,8 @@ def _libraries(failure: Failure, width: int) -> Iterator[list[Row]]:
 
 def _difference(difference: Difference, width: int) -> list[Row]:
     code = [fitted([Span(f"        {difference.code}")], width)] if difference.code else []
-    return [*_text(difference.sentence, width, "  ! ", "differs"), *code]
+    path = _text(difference.path, width, " " * 8, "aside") if difference.path else []
+    return [*_text(difference.sentence, width, "  ! ", "differs"), *code, *path]
 
 
 def _table(told: Failing, width: int) -> list[Row]:
