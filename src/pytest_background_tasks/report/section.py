@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import Deadlock, LeakedTasks, Livelock
 from ..explorer.exploration import Exploration, Failure
 from ..sites import shown_file
 from .sentences import conditions, libraries_of
@@ -48,8 +47,7 @@ def _found(failure: Failure) -> str:
 
 def _usual(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
     yield _text(_USUAL, width)
-    if isinstance(failure.error, Deadlock | Livelock | LeakedTasks | TimeoutError):  # no traceback tells of the others
-        yield _table(told, width)
+    yield _table(told, width)
 
 
 def _deviating(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
