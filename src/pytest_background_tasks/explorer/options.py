@@ -74,8 +74,11 @@ class Options:
     def __post_init__(self) -> None:
         for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("samples", 0)):
             _check_number(name, getattr(self, name), least)
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ValueError(f"max_seconds={self.max_seconds!r}: seconds of real time, or None for no limit")
+        for name in ("slow", "leaks", "must_cancel"):
+            _check_bool(name, getattr(self, name))
+        _check_seconds(self.max_seconds)
+        if self.seed is not None and (not isinstance(self.seed, (int, str)) or isinstance(self.seed, bool)):
+            raise TypeError(f"seed={self.seed!r} is neither a whole number nor a text; write e.g. seed=7")
         set_ = object.__setattr__  # frozen
         set_(self, "arrivals", _arrivals(self.arrivals))
         set_(self, "cancel", _cancel(self.cancel))
@@ -165,9 +168,27 @@ def _check_number(name: str, number: object, least: int) -> None:
         raise ValueError(f"{name}={number}: at least {least}; write e.g. {name}={least + 1}")
 
 
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}={value!r} is neither True nor False; write e.g. {name}=True")
+
+
+def _check_seconds(seconds: object) -> None:
+    if seconds is None:
+        return
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise TypeError(f"max_seconds={seconds!r} is no number of seconds; write e.g. max_seconds=60")
+    if not seconds > 0:
+        raise ValueError(f"max_seconds={seconds!r}: seconds of real time, or None for no limit")
+
+
 def _arrivals(arrivals: str | Iterable[str]) -> frozenset[str]:
     if arrivals == "any":
         return frozenset({*KINDS, "any"})
+    if not isinstance(arrivals, Iterable):
+        raise TypeError(
+            f"arrivals={arrivals!r} is neither a kind of arrival nor several; write e.g. arrivals=['sleep']"
+        )
     kinds = [arrivals] if isinstance(arrivals, str) else list(arrivals)
     for kind in kinds:
         if kind not in KINDS and kind != "any":

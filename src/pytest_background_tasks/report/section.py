@@ -28,7 +28,7 @@ def section(exploration: Exploration, replay: str, width: int) -> list[Row]:
     assert failure is not None
     told = failing(failure)
     paragraphs: list[list[Row]] = [
-        *(_deviating(failure, told, width) if failure.schedule else _usual(failure, told, width)),
+        *(_deviating(failure, told, width) if failure.schedule else _usual(told, width)),
         *_libraries(failure, width),
         [row for line in f"{_found(failure)}; verdict: failed.".split("\n") for row in _text(line, width)],
         [(Span(f"replay:  {replay}"),)],
@@ -45,7 +45,7 @@ def _found(failure: Failure) -> str:
     return f"{how} in run {failure.run}, made as small as possible, and played again to be sure"
 
 
-def _usual(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
+def _usual(told: Failing, width: int) -> Iterator[list[Row]]:
     yield _text(_USUAL, width)
     yield _table(told, width)
 
