@@ -6,6 +6,7 @@ import math
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
+from traceback import format_exception_only
 from typing import Unpack
 
 from .. import real_time
@@ -19,6 +20,7 @@ from .options import ExplorerArguments, Options
 from .play import Run, Scenario, play
 from .schedule import Cancel, Raise, Schedule, Slow, canonical
 from .search import Search
+from .sources import Sources, told
 from .surroundings import Surroundings, breakpoints_off
 from .threads import HelperThread
 from .trace import ANSWERS, Step, Trace, first_difference
@@ -215,7 +217,7 @@ class _Session:
         usual = self._play(Schedule(), tells=True) if schedule else None
         confirmed = self._play(schedule, tells=True)  # the last one: what it leaves behind is what is looked at
         if confirmed.error is None or confirmed.way != found.way:
-            raise _not_deterministic(found.trace, confirmed.trace, "when the failing run was played again")
+            raise self._not_deterministic(found, confirmed, "when the failing run was played again")
         return self._result("failed", self._failure(confirmed, usual or confirmed, how))
 
     def _failure(self, run: Run, usual: Run, how: Found) -> Failure:
@@ -255,14 +257,19 @@ class _Session:
                 self._search = Search(self._options, self._seed)
                 self._runs = self._cut = 0
                 return False
-            raise _not_deterministic(second.trace, third.trace, "under the same schedule")
+            raise self._not_deterministic(second, third, "under the same schedule")
         if not _are_equal(first, second):
-            raise _not_deterministic(
-                first.trace,
-                second.trace,
+            raise self._not_deterministic(
+                first,
+                second,
                 "in its first run as in the next (it left state over outside the scenario; a cache that it filled?)",
             )
         return True
+
+    def _not_deterministic(self, first: Run, second: Run, when: str) -> NotDeterministic:
+        with suppress(Exception), Sources(self._options.is_own) as sources:  # there is an error already
+            self._play(first.schedule)
+        return NotDeterministic(_difference(first, second, when, told(sources.found)))
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel
@@ -293,19 +300,35 @@ def _are_equal(run: Run, other: Run) -> bool:
     return first_difference(run.trace, other.trace) is None and run.way == other.way
 
 
-def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterministic:
+def _difference(run: Run, other: Run, when: str, read: str) -> str:
+    first, second = run.trace, other.trace
     index = first_difference(first, second)
+    ends = _ends(run, other)
     if index is None:
-        return NotDeterministic(
+        return (
             f"the scenario does not end in the same way {when}, though each step was the same: "
-            f"a value differs that is no part of the order (a set, id(), the wall clock, state left over)"
-        )
-    return NotDeterministic(
+            f"a value differs that is no part of the order (a set, id(), the wall clock, state left over)\n{ends}{read}"
+        ).rstrip()
+    return (
         f"the scenario does not do the same {when}. At step {index + 1}:\n"
         f"  once   {_step(first, index)}\n"
         f"  again  {_step(second, index)}\n"
-        f"{_REASONS}"
+        f"{ends}{read}{_REASONS}"
     )
+
+
+def _ends(run: Run, other: Run) -> str:
+    """Return how the two runs end, if one of them fails."""
+    if run.error is None and other.error is None:
+        return ""
+    return "".join(
+        f"At the end {word} it {'passes' if each.error is None else f'fails: {_in_a_line(each.error)}'}\n"
+        for word, each in (("once", run), ("again", other))
+    )
+
+
+def _in_a_line(error: BaseException) -> str:
+    return format_exception_only(error)[0].splitlines()[0]
 
 
 _REASONS = """\

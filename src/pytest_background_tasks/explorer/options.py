@@ -77,8 +77,7 @@ class Options:
         for name in ("slow", "leaks", "must_cancel"):
             _check_bool(name, getattr(self, name))
         _check_seconds(self.max_seconds)
-        if self.seed is not None and (not isinstance(self.seed, (int, str)) or isinstance(self.seed, bool)):
-            raise TypeError(f"seed={self.seed!r} is neither a whole number nor a text; write e.g. seed=7")
+        _check_seed(self.seed)
         set_ = object.__setattr__  # frozen
         set_(self, "arrivals", _arrivals(self.arrivals))
         set_(self, "cancel", _cancel(self.cancel))
@@ -171,6 +170,11 @@ def _check_number(name: str, number: object, least: int) -> None:
 def _check_bool(name: str, value: object) -> None:
     if not isinstance(value, bool):
         raise TypeError(f"{name}={value!r} is neither True nor False; write e.g. {name}=True")
+
+
+def _check_seed(seed: object) -> None:
+    if seed is not None and (not isinstance(seed, (int, str)) or isinstance(seed, bool)):
+        raise TypeError(f"seed={seed!r} is neither a whole number nor a text; write e.g. seed=7")
 
 
 def _check_seconds(seconds: object) -> None:

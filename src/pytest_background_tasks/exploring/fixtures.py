@@ -36,7 +36,7 @@ def check(item: Any, without: tuple[str, ...], *, is_default: bool) -> None:
                 f"name that as well, or drop {name} from without="
             )
     item.fixturenames = [name for name in item.fixturenames if name not in without]
-    asynchronous = {}
+    asynchronous: dict[str, Any] = {}
     for name, function in _functions(item):
         if _is_async(function):
             asynchronous.setdefault(name, inspect.unwrap(function))
