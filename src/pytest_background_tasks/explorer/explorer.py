@@ -81,7 +81,8 @@ class Explorer:
         """Explore `scenario`, an ``async def`` without arguments; it is called anew for every run.
 
         Returns:
-            What came of it, in ``verdict`` and ``failure``. The last run that was played is the failing one.
+            What came of it, in ``verdict`` and ``failure``. The last run that was played is the failing one. A note of
+            ``failure.error`` tells how it came about, and how to replay it.
 
         Raises:
             NotDeterministic: it does not do the same twice.
@@ -89,27 +90,47 @@ class Explorer:
             ReplayError: the schedule to replay speaks of what does not exist.
             ExploreError: ``cancel`` finds no task and must, a loop is running, or nest_asyncio is at work.
         """
-        if asyncio._get_running_loop() is not None:
-            raise ExploreError(
-                "a loop is running here, and an exploration plays loops of its own\n"
-                "In an async test, make the test a plain def; elsewhere, explore in a thread: "
-                "await asyncio.to_thread(Explorer().explore, scenario)"
-            )
-        if hasattr(asyncio, "_nest_patched"):
-            raise ExploreError(
-                "nest_asyncio.apply() has been called, and with its tasks no order can be played\n"
-                "Do not call it in the session that explores (explore apart from tests that need it: pytest -m explore)"
-            )
-        code = getattr(inspect.unwrap(scenario), "__code__", None)
-        if code is not None and isinstance(self._options.is_own, dict):
-            self._options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
-        with HelperThread() as helper, Surroundings(may_raise=bool(self._options.raises)) as around:
-            try:
-                return _Session(scenario, self._options, helper, around).explore()
-            except (NotDeterministic, NotPlayable) as error:
-                for sentence in around.missing:
-                    error.add_note(sentence)
-                raise
+        exploration = explored(scenario, self._options)
+        if exploration.failure is None:
+            return exploration
+        return replace(exploration, failure=replace(exploration.failure, _tell=partial(_note, exploration)))
+
+
+def explored(scenario: Scenario, options: Options) -> Exploration:
+    """Explore `scenario` as `Explorer.explore` does, for a caller that reports a failure itself."""
+    if asyncio._get_running_loop() is not None:
+        raise ExploreError(
+            "a loop is running here, and an exploration plays loops of its own\n"
+            "In an async test, make the test a plain def; elsewhere, explore in a thread: "
+            "await asyncio.to_thread(Explorer().explore, scenario)"
+        )
+    if hasattr(asyncio, "_nest_patched"):
+        raise ExploreError(
+            "nest_asyncio.apply() has been called, and with its tasks no order can be played\n"
+            "Do not call it in the session that explores (explore apart from tests that need it: pytest -m explore)"
+        )
+    code = getattr(inspect.unwrap(scenario), "__code__", None)
+    if code is not None and isinstance(options.is_own, dict):
+        options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
+    with HelperThread() as helper, Surroundings(may_raise=bool(options.raises)) as around:
+        try:
+            return _Session(scenario, options, helper, around).explore()
+        except (NotDeterministic, NotPlayable) as error:
+            for sentence in around.missing:
+                error.add_note(sentence)
+            raise
+
+
+def _note(exploration: Exploration) -> str:
+    from ..report.section import section
+    from ..report.text import plain
+
+    assert exploration.failure is not None
+    replay = f"Explorer(replay={str(exploration.failure.schedule)!r}), with the other options as here"
+    return plain(section(exploration, replay, _WIDTH))
+
+
+_WIDTH = 80  # cells of a note, which is read in whatever shows it
 
 
 class _Session:
