@@ -78,7 +78,7 @@ def await_links(coroutine: Any) -> Iterator[Any]:
         if isinstance(coroutine, _SUSPENDABLE) or hasattr(coroutine, "cr_frame"):
             yield coroutine
             coroutine = next((getattr(coroutine, name) for name in _AWAITED if hasattr(coroutine, name)), None)
-        else:  # only the garbage collector is told what it stands for
+        else:  # only the garbage collector knows what it stands for
             coroutine = next((each for each in gc.get_referents(coroutine) if _leads_on(each)), None)
 
 

@@ -1,4 +1,4 @@
-"""What is said of a library that has not what one of our files named after it works with: it is another version."""
+"""The error for a library that lacks what the file of ours that is named after it works with: it is another version."""
 
 from importlib.metadata import PackageNotFoundError, version
 

@@ -281,6 +281,24 @@ def test_a_program_sees_what_it_sees_of_asyncio_in_debug_mode() -> None:
         assert ours[what].split(", ") == theirs[what].split(", ")
 
 
+@pytest.mark.usefixtures("debug_mode")
+def test_a_task_of_a_factory_of_the_programs_own_is_shown_as_created_there() -> None:
+    """In debug mode; on asyncio's loop, too, where this plugin watches what is created."""
+    created: list[str] = []
+
+    async def look() -> None:
+        loop: Any = asyncio.get_running_loop()
+        loop.set_task_factory(lambda loop, coroutine, **kwargs: asyncio.Task(coroutine, loop=loop, **kwargs))
+        task = loop.create_task(child())
+        loop.set_task_factory(None)
+        created.append(task._source_traceback[-1].filename)
+        await task
+
+    by_asyncio(look)
+    explored(look)
+    assert set(created) == {__file__}
+
+
 def test_time_is_the_same_in_every_run() -> None:
     """Its base is chosen once for an exploration: a run that differs by it would be another run."""
     seen: list[tuple[float, float]] = []

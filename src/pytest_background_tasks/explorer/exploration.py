@@ -52,7 +52,7 @@ class Failure:
 
     @property
     def error(self) -> BaseException:
-        """What was raised; with a note that tells how it came about, where nobody else does."""
+        """The error that was raised, with a note that tells how it came about, unless @explore reports that."""
         if self._tell is not None:
             tell = self._tell
             object.__setattr__(self, "_tell", None)  # frozen; and to tell it takes a while, so only whoever asks waits

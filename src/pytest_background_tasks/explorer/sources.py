@@ -45,7 +45,7 @@ class Sources:
         self.found: dict[tuple[str, Site], None] = {}
 
     def __enter__(self) -> "Sources":
-        self._is_there = sys.getprofile() is None  # else somebody measures, and is not to be disturbed
+        self._is_there = sys.getprofile() is None  # else a profiler is at work, and is not to be disturbed
         if self._is_there:
             sys.setprofile(self._on_event)
         return self

@@ -1,6 +1,6 @@
 """A suite may ask for loops of another kind than asyncio's usual one; an explored test gets none of them.
 
-Most code does not care, so that is told only of a test that fails in asyncio's own order: then it may be the reason.
+Most code does not care, so only a test that fails in asyncio's own order says so: then it may be the reason.
 
 What is used of pytest's inside, tried from 8.4 on: ``_fixturemanager`` of a session. A private name of CPython:
 ``_event_loop_policy`` of asyncio.events, since to ask for the policy is deprecated.
@@ -69,7 +69,7 @@ def _backend_options(item: Any) -> str:
     """Return the options of anyio's backend that choose a loop, in words."""
     backend = item.funcargs.get("anyio_backend")
     if backend is None and item.get_closest_marker("anyio") is not None:
-        with suppress(Exception):  # it is only asked for here, and may be what nobody can make
+        with suppress(Exception):  # it is asked for only here, and may fail
             backend = item._request.getfixturevalue("anyio_backend")
     options = backend[1] if isinstance(backend, tuple) and len(backend) > 1 else {}
     chosen = {name: options[name] for name in ("use_uvloop", "loop_factory", "policy") if options.get(name)}

@@ -1,4 +1,4 @@
-"""What a story tells again and again, such as the steps of a poll: all but the first time is told by a number."""
+"""Steps of a story that come again and again, such as those of a poll: all but the first round are counted."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Repeat(NamedTuple):
 
     @property
     def times(self) -> int:
-        """How many more times they come."""
+        """The number of further rounds."""
         return len(self.again) // len(self.first)
 
     def __str__(self) -> str:

@@ -262,14 +262,19 @@ def _noting(watch: Watch) -> Callable[[Any], Any]:
         @on_behalf
         def noting_create_task(self: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
             task = create_task(self, coro, **kwargs)
-            if frames := getattr(task, "_source_traceback", None):  # in debug mode; the last of them is this one
-                del frames[-1]
+            if frames := getattr(task, "_source_traceback", None):  # in debug mode
+                _leave_out_this_file(frames)
             watch.note(self, task, coro, sys._getframe(1))
             return task
 
         return noting_create_task
 
     return wrapper
+
+
+def _leave_out_this_file(frames: Any) -> None:
+    if frames[-1].filename == __file__:  # with a task factory of the program's own, that comes last
+        del frames[-1]
 
 
 def _hearing(watch: Watch) -> Callable[[Any], Any]:
