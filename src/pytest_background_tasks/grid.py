@@ -4,12 +4,10 @@ A float loses its last digit where it passes a power of two. A loop's time begin
 a program reckons with it (``loop.time() - loaded_at >= 300``) would depend on that. So all moments lie on a grid.
 """
 
-import math
-
 _GRAIN = 2.0**-35  # seconds: the distance of two moments on the grid; a number of them is exact until
 _EXACT = 2.0**18  # seconds, three days
 
 
 def on_grid(moment: float) -> float:
     """The next moment of the grid, on which sums and differences are exact, from wherever time began."""
-    return math.ceil(moment / _GRAIN) * _GRAIN if moment < _EXACT else moment
+    return -(-moment // _GRAIN) * _GRAIN if -_EXACT < moment < _EXACT else moment

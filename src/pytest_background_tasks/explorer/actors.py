@@ -8,8 +8,6 @@ from ..sites import behind
 from .counting import Counting
 from .schedule import quoted
 
-_CODES = ("cr_code", "gi_code", "ag_code")
-
 
 class Actor:
     """What is known of a task while it runs.
@@ -37,17 +35,18 @@ class Actor:
     @property
     def code(self) -> CodeType | None:
         """The code of its function, None if it has none that Python can show."""
-        code: CodeType | None = next((found for name in _CODES if (found := getattr(self._runs, name, None))), None)
-        return code
+        coroutine = self._coroutine
+        code: CodeType | None = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+        return code or getattr(behind(coroutine), "ag_code", None)
 
     @property
     def function(self) -> str:
         """The qualified name of its function."""
-        return getattr(self._runs, "__qualname__", type(self._coroutine).__name__)
-
-    @property
-    def _runs(self) -> Any:
-        return self._coroutine if hasattr(self._coroutine, "__qualname__") else behind(self._coroutine)
+        try:
+            name: str = self._coroutine.__qualname__
+        except AttributeError:
+            name = getattr(behind(self._coroutine), "__qualname__", type(self._coroutine).__name__)
+        return name
 
     def call(self, name: object) -> None:
         """The program has named it."""

@@ -94,7 +94,6 @@ class PlayedLoop(LoopOfPlayedTasks):
         self._who = ""  # and if it is a callback
         self._now = options.began
         self._since = 0.0  # in seconds since the run began, as a trace has it
-        self._debug = options.is_debug
         # Tasks have numbers of their own: the order of a set of them must not depend on what else was created.
         self._task_numbers = count(1)
         self._numbers = count(1)
@@ -300,7 +299,7 @@ class PlayedLoop(LoopOfPlayedTasks):
             return
         if self._timers:
             self._now = self._timers[0][0]
-            self._since = round(self._now - self._options.began, 9)
+            self._since = int((self._now - self._options.began) * 1e9 + 0.5) / 1e9  # `round` takes long
         elif self._deviating is None or not self._deviating.let_go_on(self._iteration):
             self.is_stuck = self._stopping = True
 
