@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from starlette.background import BackgroundTask
 
-from pytest_background_tasks import BackgroundTasks
+from pytest_background_tasks import BackgroundTasks, unfit
 from pytest_background_tasks.capture.entrances import installed
 from pytest_background_tasks.errors import BackgroundTasksError
 
@@ -67,6 +67,65 @@ def test_without_it_everything_else_works(pytester: pytest.Pytester, absent: str
         """
     )
     pytester.runpytest_subprocess("-p", "no:asyncio", "-p", "no:aiohttp", "-p", "no:anyio").assert_outcomes(passed=1)
+
+
+class OtherBackgroundTask:
+    def __init__(self, call: object) -> None: ...
+
+    async def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize("found", [OtherBackgroundTask, None])
+async def test_a_starlette_that_is_not_known_is_named_where_its_task_is_looked_for(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, found: object
+) -> None:
+    """All else is captured, and nothing is said of it."""
+
+    async def job() -> int:
+        return 42
+
+    monkeypatch.setattr(unfit, "_met", {})
+    monkeypatch.setattr("starlette.background.BackgroundTask", found)
+    background_tasks.start_capturing()
+    asyncio.create_task(job())
+    assert background_tasks.assert_captured(job).name
+    with pytest.raises(AssertionError) as caught:
+        background_tasks.assert_captured("send_mail")
+    [note] = caught.value.__notes__
+    assert note.startswith("starlette ")
+    assert note.endswith("this plugin knows starlette 0.49 and later: its background tasks are not captured")
+    background_tasks.reset()
+
+
+@pytest.mark.parametrize("library", ["uvloop", "trio", "numpy.random"])
+def test_a_library_that_has_not_what_is_used_of_it_stands_in_no_way(pytester: pytest.Pytester, library: str) -> None:
+    """A stub of it, or a version that is not known."""
+    pytester.makepyfile(
+        f"""
+        import asyncio, sys
+        from types import ModuleType
+        from pytest_background_tasks import explore
+
+        sys.modules[{library!r}] = ModuleType({library!r})
+
+        async def job():
+            return 42
+
+        def test_captured(background_tasks):
+            background_tasks.start_capturing()
+            asyncio.create_task(job())
+            assert background_tasks.run_all_sync() == [42]
+
+        def test_on_virtual_time(virtual_time):
+            asyncio.run(asyncio.sleep(3600))
+            assert virtual_time.now == 3600
+
+        @explore
+        async def test_explored():
+            assert await asyncio.gather(job(), job()) == [42, 42]
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:asyncio", "-p", "no:aiohttp", "-p", "no:anyio").assert_outcomes(passed=3)
 
 
 async def test_a_response_that_began_before_capturing_stopped(background_tasks: BackgroundTasks) -> None:

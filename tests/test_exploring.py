@@ -60,12 +60,13 @@ def test_no_async_plugin_is_needed_and_the_mark_selects(run) -> None:
 )
 def test_no_async_plugin_gets_in_the_way(run, plugin: str, head: str, args: tuple[str, ...]) -> None:
     source = f"""
+        from pytest_background_tasks.explorer.loop import PlayedLoop
         {head}
 
         @explore
         async def test_explored():
             await twice()
-            assert type(asyncio.get_running_loop()).__name__ == "PlayedLoop"
+            assert isinstance(asyncio.get_running_loop(), PlayedLoop)
     """
     run(source, *args, plugins=(plugin,)).assert_outcomes(passed=1)
 
@@ -722,3 +723,88 @@ def test_pytest_timeout_ends_the_exploration(run) -> None:
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E * Failed: Timeout (>1.0s) from pytest-timeout."])
     result.stdout.no_fnmatch_line("*NotDeterministic*")
+
+
+def test_a_chain_of_async_fixtures_is_named_at_once(run) -> None:
+    """With what to write for all of them: those that others need come first."""
+    result = run(
+        """
+        @pytest.fixture
+        async def session(engine):
+            yield engine
+
+        @pytest.fixture
+        async def engine(url):
+            return url
+
+        @pytest.fixture
+        def url():
+            return "sqlite://"
+
+        @explore
+        async def test_it(session): ...
+        """
+    )
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E*test_it is explored, and its fixtures session (test_it.py:* in session), "
+            "engine (test_it.py:* in engine) are async",
+            "*make each an asynccontextmanager, say session_of_the_test; or, if it has no yield, "
+            "a plain coroutine function, say make_engine, and write inside the test:",
+            "*engine = await make_engine(url)",
+            "*async with session_of_the_test(engine) as session:",
+        ]
+    )
+    result.stdout.no_fnmatch_line("*without=*")
+
+
+def test_a_fixture_that_another_needs_is_not_to_be_left_out(run) -> None:
+    """Neither is that advised, nor does it end in pytest's own error."""
+    source = """
+        @pytest.fixture
+        async def stock():
+            return 2
+
+        @pytest.fixture
+        def shop(stock):
+            return stock
+
+        @explore{}
+        async def test_it(shop): ...
+    """
+    result = run(source.format(""))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*its fixture stock is async*"])
+    result.stdout.no_fnmatch_line("*without=*")
+    result = run(source.format("(without=['stock'])"))
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["*without='stock': the fixture shop of test_it needs it; name that as well, or drop stock from without="]
+    )
+
+
+def test_an_autouse_fixture_with_what_needs_it_can_be_left_out(run) -> None:
+    run(
+        """
+        @pytest.fixture
+        async def stock():
+            return 2
+
+        @pytest.fixture(autouse=True)
+        def shop(stock):
+            return stock
+
+        @explore(without=["stock", "shop"])
+        async def test_it(): ...
+        """
+    ).assert_outcomes(passed=1)
+
+
+@pytest.mark.parametrize("option", ["leaks='yes'", "slow=1", "max_seconds='60'", "seed=[1]", "arrivals=5"])
+def test_an_option_of_another_type_is_refused_at_its_line(run, option: str) -> None:
+    result = run(f"@explore({option})\nasync def test_it(): ...")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        ["test_it.py:*: in <module>", f"E   TypeError: {option.partition('=')[0]}=*write e.g. *"]
+    )

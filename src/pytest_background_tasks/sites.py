@@ -11,7 +11,11 @@ from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, Genera
 from typing import Any, NamedTuple
 
 from .own import no_loop_running, package_of
-from .untrusted import attribute
+from .untrusted import attribute, type_name
+
+# What stands for a coroutine or a generator, and has no frame of its own: ``asend()``, ``athrow()``, ``aclose()`` and
+# ``anext()`` of an asynchronous generator, ``anext()`` with a default, ``__await__()`` of a coroutine.
+_STANDING_IN = {"anext_awaitable", "async_generator_asend", "async_generator_athrow", "coroutine_wrapper"}
 
 
 class Site(NamedTuple):
@@ -71,8 +75,17 @@ def await_links(coroutine: Any) -> Iterator[Any]:
         if _has_frame(coroutine):
             yield coroutine
             coroutine = _awaited_by(coroutine)
-        else:  # asend() of an asynchronous generator and the like tell only the garbage collector what they stand for
-            coroutine = next((each for each in gc.get_referents(coroutine) if _is_suspendable(each)), None)
+        else:  # only the garbage collector knows what it stands for
+            coroutine = next((each for each in gc.get_referents(coroutine) if _leads_on(each)), None)
+
+
+def _leads_on(awaited: Any) -> bool:
+    return _is_suspendable(awaited) or type_name(awaited) in _STANDING_IN
+
+
+def behind(awaitable: Any) -> Any:
+    """Return the coroutine or the generator that runs when `awaitable` is awaited: of ``anext()`` the generator."""
+    return next(await_links(awaitable), awaitable)
 
 
 def _is_suspendable(thing: Any) -> bool:
@@ -117,7 +130,8 @@ def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...
 
     If none is, the innermost of a library, or else of Python. Empty if it has not started, is running, or has ended.
     """
-    if not _has_frame(coroutine) or _awaited_by(coroutine) is None:
+    first = behind(coroutine)
+    if not _has_frame(first) or _awaited_by(first) is None:
         return ()
     frames = list(await_chain(coroutine))
     own = [frame for frame in frames if is_own[frame.f_code.co_filename]]

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from . import real_time
 from .amounts import listed
 from .capture.trio import running_loop
-from .control.clock import VirtualClock, on_grid
+from .control.clock import VirtualClock
 from .control.lull import has_lulls
 from .control.monotonic import following, reads_clock
 from .control.quiet import resting
@@ -20,6 +20,7 @@ from .control.standstill import Standstill
 from .control.timeout import deadline_of
 from .control.under_way import UnderWay
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
+from .grid import on_grid
 from .own import OwnCode
 from .patching import replaced
 from .sites import Site, await_chain, site_in
@@ -197,7 +198,7 @@ class VirtualTime:
     @contextmanager
     def _driving(self) -> Iterator["VirtualTime"]:
         """Inside, every loop that runs in this thread runs on virtual time; afterwards all are as they were."""
-        uvloop = sys.modules.get("uvloop")
+        uvloop: Any = sys.modules.get("uvloop")
         with ExitStack() as stack:
             self._patches = stack
             stack.callback(setattr, self, "_patches", None)
@@ -205,7 +206,7 @@ class VirtualTime:
             if hasattr(asyncio, "_nest_patched"):  # by nest_asyncio, whose loops have ways to run of their own
                 for name in ("run_forever", "run_until_complete"):
                     stack.enter_context(replaced(asyncio.SelectorEventLoop, name, self._taking))
-            if uvloop is not None:
+            if hasattr(uvloop, "Loop"):
                 stack.enter_context(replaced(uvloop.Loop, "run_until_complete", self._refusing))
             running = asyncio._get_running_loop()
             if running is not None:

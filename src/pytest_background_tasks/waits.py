@@ -20,7 +20,7 @@ from itertools import pairwise
 from types import FrameType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
-from .sites import Site, await_chain, await_links, waiting_site
+from .sites import Site, await_chain, await_links, behind, waiting_site
 from .task_state import coroutine_of, is_task, name_of
 from .untrusted import attribute, qualified_name, text_attribute
 
@@ -51,7 +51,7 @@ class Wait(NamedTuple):
 
 def known(task: "asyncio.Task[Any]") -> str:
     """What a reader knows `task` by: its name and its function; anyio names its tasks by their function."""
-    name, coroutine = name_of(task), coroutine_of(task)
+    name, coroutine = name_of(task), behind(coroutine_of(task))
     by_anyio = text_attribute(coroutine, "__qualname__").endswith("_run_coro")
     function = text_attribute(coroutine, "__name__", "?")
     return name if by_anyio else f"{name} ({function})" if name else function

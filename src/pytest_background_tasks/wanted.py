@@ -9,6 +9,7 @@ from .capture.call import bound_arguments
 from .capture.captured import CapturedTask
 from .capture.let_through import LetThrough
 from .targets import Match, Target, coroutine_function, matcher, shown
+from .unfit import sentences
 from .untrusted import safe_repr
 
 
@@ -41,7 +42,10 @@ class Wanted(NamedTuple):
         number = f"{len(matching)} captured tasks match" if matching else "no captured task matches"
         listing = self._nearest_first(tasks) if tasks else f"  {let_through.why_nothing}"
         hint = f"\n{let_through.hint}" if tasks and not matching and let_through.hint else ""
-        raise AssertionError(f"{number} {self}, expected exactly one; captured:\n{listing}{hint}")
+        error = AssertionError(f"{number} {self}, expected exactly one; captured:\n{listing}{hint}")
+        for sentence in sentences():
+            error.add_note(sentence)
+        raise error
 
     def none_among(self, tasks: Iterable[CapturedTask]) -> None:
         """An AssertionError lists those of `tasks` that match, if there are any."""

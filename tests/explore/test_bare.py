@@ -45,7 +45,7 @@ def test_where_loops_have_what_is_not_known_python_makes_them(monkeypatch: pytes
         self.limits = {"tasks": 10}
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "__init__", make_with_more)
-    loop_class = runpy.run_path(bare.__file__)["BareLoop"]
+    loop_class = runpy.run_path(bare.__file__, run_name=bare.__name__)["BareLoop"]
     one, other = loop_class(), loop_class()
     assert one.limits == other.limits
     assert one.limits is not other.limits

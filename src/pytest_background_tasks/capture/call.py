@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from types import CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
+from ..sites import behind
 from ..untrusted import attribute, code_of_function, module_name, qualified_name, type_module
 
 
@@ -34,12 +35,16 @@ _functions: dict[int, _Function] = {}
 
 
 def code_of(coroutine: Any) -> CodeType | None:
-    """The code of a coroutine, or of a generator that serves as one; None if it is compiled or of a kind of its own."""
+    """The code of a coroutine, or of a generator that serves as one; None if it is compiled or of a kind of its own.
+
+    Of ``anext()`` and the like, the code of the asynchronous generator.
+    """
     if type(coroutine) is CoroutineType:
         return coroutine.cr_code
     if type(coroutine) is GeneratorType:
         return coroutine.gi_code
     code = attribute(coroutine, "cr_code", attribute(coroutine, "gi_code"))
+    code = attribute(behind(coroutine), "ag_code") if code is None else code
     return code if type(code) is CodeType else None
 
 
@@ -76,8 +81,10 @@ def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
     if arguments is not None and _is_mocks(code, arguments):
         return _call_of_mock(**arguments)
     function = _functions.get(id(code))
-    module = function.module if function else type_module(coroutine)
-    return Call(qualified_name(coroutine), module, arguments or {}, code)
+    runs = behind(coroutine)
+    frame = attribute(runs, "ag_frame")
+    module = frame.f_globals.get("__name__", "?") if type(frame) is FrameType else type_module(coroutine)
+    return Call(qualified_name(runs), function.module if function else module, arguments or {}, code)
 
 
 def call_of_callable(callee: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:

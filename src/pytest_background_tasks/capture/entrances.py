@@ -20,6 +20,7 @@ from types import FrameType, ModuleType
 from typing import Any, Protocol
 
 from ..patching import replaced
+from ..unfit import Unfit, remember
 from . import trio
 from .creator import Creator, on_behalf
 from .held import HeldTask
@@ -50,12 +51,18 @@ def open_entrances(taker: Taker) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(replaced(asyncio.BaseEventLoop, "create_task", _taking(taker)))
         stack.enter_context(replaced(asyncio.events, "get_running_loop", _running_loop_or(taker)))
-        if uvloop := installed("uvloop"):
+        uvloop: Any = installed("uvloop")
+        if hasattr(uvloop, "Loop"):
             stack.enter_context(replaced(uvloop.Loop, "create_task", _taking(taker)))
+        is_used = "starlette" in sys.modules
         if installed("starlette"):
             from .starlette import open_starlette
 
-            stack.enter_context(open_starlette(taker))
+            try:
+                stack.enter_context(open_starlette(taker))
+            except Unfit as unfit:
+                if is_used:
+                    remember(unfit)
         yield
 
 

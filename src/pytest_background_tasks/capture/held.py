@@ -28,6 +28,7 @@ from typing import Any
 
 from ..ending import cancel_surely, close
 from ..errors import BackgroundTasksDeadlock
+from ..named_as import named_as
 from ..sites import await_chain
 from ..task_state import coroutine_of
 from ..untrusted import module_name
@@ -43,6 +44,7 @@ _POLLS = 20
 _POLLS_BY_FUNCTION = 200
 
 
+@named_as(asyncio.Task)
 class HeldTask(asyncio.Task[Any]):
     """The task that the code under test gets for a captured coroutine.
 

@@ -4,32 +4,58 @@ Both end in ``BackgroundTask.__call__``, which the response awaits after it was 
 at once, so the response ends without it, and the call is held as a task of its own.
 """
 
+import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from starlette.background import BackgroundTask
-
 from ..patching import replaced
+from ..unfit import Unfit
 from ..untrusted import attribute
 from .creator import Creator
 from .fastapi import request_of
 
 if TYPE_CHECKING:
+    from starlette.background import BackgroundTask
+
     from .entrances import Taker
 
 _CREATOR = "_pytest_background_tasks_creator"
+_KNOWN = "0.49 and later"
+_LOST = "its background tasks are not captured"
+
+
+def _background_task() -> Any:
+    """Return Starlette's class.
+
+    Raises:
+        Unfit: this Starlette has none that is called as we know it.
+    """
+    try:
+        kind: Any = importlib.import_module("starlette.background").BackgroundTask
+        has_parameters = {"func", "args", "kwargs"} <= set(inspect.signature(kind.__init__).parameters)
+    except (ImportError, AttributeError, ValueError):
+        has_parameters = False
+    if not (has_parameters and inspect.iscoroutinefunction(kind.__call__)):
+        raise Unfit("starlette", _KNOWN, _LOST)
+    return kind
 
 
 @contextmanager
 def open_starlette(taker: "Taker") -> Iterator[None]:
-    """Hand every Starlette background task to `taker`, until left."""
+    """Hand every Starlette background task to `taker`, until left.
+
+    Raises:
+        Unfit: Starlette is no version that is known.
+    """
+    kind = _background_task()
 
     def remembering(init: Callable[..., None]) -> Callable[..., None]:
         @wraps(init)
-        def remembering_init(self: BackgroundTask, *args: Any, **kwargs: Any) -> None:
+        def remembering_init(self: "BackgroundTask", *args: Any, **kwargs: Any) -> None:
             frame = sys._getframe(1)
             while (
                 frame.f_back is not None and frame.f_code.co_name == "add_task"
@@ -43,7 +69,7 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
 
     def taking(call: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(call)
-        async def taking_call(self: BackgroundTask) -> None:
+        async def taking_call(self: "BackgroundTask") -> None:
             request = request_of(sys._getframe())
             coroutine = call(self) if request is None else request.around(partial(call, self))
             creator = attribute(self, _CREATOR, Creator(None, 0))
@@ -56,5 +82,5 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
 
         return taking_call
 
-    with replaced(BackgroundTask, "__init__", remembering), replaced(BackgroundTask, "__call__", taking):
+    with replaced(kind, "__init__", remembering), replaced(kind, "__call__", taking):
         yield

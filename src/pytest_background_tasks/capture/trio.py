@@ -13,7 +13,7 @@ def is_running() -> bool:
         return False
     try:
         trio.lowlevel.current_task()
-    except RuntimeError:
+    except (AttributeError, RuntimeError):  # a trio without `lowlevel`, before 0.16; or not running
         return False
     return True
 

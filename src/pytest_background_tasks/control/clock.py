@@ -8,8 +8,7 @@ under way, the time moves to the next timer instead.
 It moves exactly onto the timer. A program that sets a timer for the present moment again and again until the time has
 passed it (aiohttp's keep-alive does) gets the loop's resolution, a nanosecond, more each time.
 
-A float loses its last digit where it passes a power of two. A loop's time begins at the uptime of the machine, and what
-a program reckons with it (``loop.time() - loaded_at >= 300``) would depend on that. So all moments lie on a grid.
+All moments lie on a grid (`on_grid`).
 
 The idea of a clock that jumps when nothing can run is trio's ``MockClock``; for asyncio, async-solipsism and looptime
 have it.
@@ -26,19 +25,15 @@ from contextvars import Context
 from itertools import count
 from typing import Any
 
+from ..grid import on_grid
+from ..named_as import named_as
 from .lull import Lull, Select
 from .under_way import UnderWay
 
-_GRAIN = 2.0**-35  # seconds: the distance of two moments on the grid; a number of them is exact until
-_EXACT = 2.0**18  # seconds, three days
 _MANY = 1000  # jumps
 
 
-def on_grid(moment: float) -> float:
-    """The next moment of the grid, on which sums and differences are exact, from wherever time began."""
-    return math.ceil(moment / _GRAIN) * _GRAIN if moment < _EXACT else moment
-
-
+@named_as(asyncio.TimerHandle)
 class _Timer(asyncio.TimerHandle):
     """A timer that knows its place among those due at the same moment."""
 
@@ -71,7 +66,7 @@ class VirtualClock:
 
     def __init__(self, under_way: UnderWay, autojump: Callable[[], bool], on_many_jumps: Callable[[], object]) -> None:
         self.loop: Any = under_way.loop
-        self.time: float = math.ceil(self.loop.time())
+        self.time: float = float(math.ceil(self.loop.time()))
         self.jumps: int = 0
         self._autojump = autojump
         self.under_way = under_way

@@ -4,6 +4,7 @@ from functools import lru_cache
 from types import CodeType
 from typing import Any
 
+from ..sites import behind
 from .counting import Counting
 from .schedule import quoted
 
@@ -34,12 +35,18 @@ class Actor:
     @property
     def code(self) -> CodeType | None:
         """The code of its function, None if it has none that Python can show."""
-        return getattr(self._coroutine, "cr_code", None) or getattr(self._coroutine, "gi_code", None)
+        coroutine = self._coroutine
+        code: CodeType | None = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+        return code or getattr(behind(coroutine), "ag_code", None)
 
     @property
     def function(self) -> str:
         """The qualified name of its function."""
-        return getattr(self._coroutine, "__qualname__", type(self._coroutine).__name__)
+        try:
+            name: str = self._coroutine.__qualname__
+        except AttributeError:
+            name = getattr(behind(self._coroutine), "__qualname__", type(self._coroutine).__name__)
+        return name
 
     def call(self, name: object) -> None:
         """The program has named it."""
@@ -54,8 +61,10 @@ class Actor:
 
     @property
     def _is_of_anyio(self) -> bool:
-        """Whether anyio started it, which names each task by the dotted path of its function."""
-        return self.code is not None and "anyio" in self.code.co_filename
+        """Return whether anyio started it, which names each task by the dotted path of its function."""
+        # anyio 3 starts that function itself, and anyio 4 one of its own that calls it.
+        is_started_by_it = self.code is not None and "anyio" in self.code.co_filename
+        return is_started_by_it or self._given.endswith(f".{self.function}")
 
 
 @lru_cache(4096)

@@ -1,29 +1,30 @@
 """anyio on an explored loop: what it sends to worker threads of its own goes through the loop; its sets keep an order.
 
-FastAPI's and Starlette's ``def`` endpoints are such calls. Replaces ``run_sync_in_worker_thread`` of anyio's asyncio
-backend, which is where all of them end.
+FastAPI's and Starlette's ``def`` endpoints are such calls. All of them end in ``run_sync_in_worker_thread`` of anyio's
+asyncio backend: a method of ``AsyncIOBackend``, or in anyio 3 a function of its module.
 
-anyio goes through sets of cancel scopes and events, which hash by address, to cancel and to wake. Replaces ``set`` in
-its modules.
+anyio goes through sets of cancel scopes and events, which hash by address, to cancel and to wake. ``set`` is replaced
+in its modules.
 """
 
 import asyncio
+import importlib
+import inspect
 from collections.abc import Callable, Iterable, Iterator, MutableSet
-from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-import anyio._backends._asyncio
-import anyio.streams.memory
-from anyio._backends._asyncio import AsyncIOBackend
-
+from ..unfit import Unfit
 from .loop import PlayedLoop
 
 _T = TypeVar("_T")
 
-MODULES = (anyio._backends._asyncio, anyio.streams.memory)
-"""Those whose sets are gone through."""
+_BACKEND = "anyio._backends._asyncio"
+_CALL = "run_sync_in_worker_thread"
+_KNOWN = "3.7 and 4"
+_NO_THREADS = "@explore cannot play what such an anyio sends to threads"
+_NO_ORDER = "its tasks may not do the same twice under @explore, since it wakes and cancels them in no fixed order"
 
 
 class SetInOrder(MutableSet[_T]):
@@ -56,28 +57,57 @@ class SetInOrder(MutableSet[_T]):
         return SetInOrder(self._items)
 
 
-@contextmanager
-def threads_through_loop() -> Iterator[None]:
-    """Until left, calls on an explored loop run in its helper thread; on other loops as ever."""
-    original = vars(AsyncIOBackend)["run_sync_in_worker_thread"]
-    as_ever = AsyncIOBackend.run_sync_in_worker_thread
+def replacements() -> Iterator[tuple[Any, str, object]]:
+    """Give what is to stand in anyio's place while exploring: owner, name, new value.
 
-    async def run_sync_in_worker_thread(
-        cls: type[AsyncIOBackend],
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        abandon_on_cancel: bool = False,
-        limiter: Any = None,
-    ) -> Any:
+    Raises:
+        Unfit: this anyio is none that is known; what was given before that is still of use.
+    """
+    yield from _sets_in_order()
+    yield _threads_through_loop()
+
+
+def _sets_in_order() -> Iterator[tuple[Any, str, object]]:
+    try:
+        modules = [importlib.import_module(name) for name in (_BACKEND, "anyio.streams.memory")]
+    except ImportError:
+        raise Unfit("anyio", _KNOWN, _NO_ORDER) from None
+    for module in modules:
+        yield module, "set", SetInOrder
+
+
+def _threads_through_loop() -> tuple[Any, str, object]:
+    backend: Any = importlib.import_module(_BACKEND)
+    owner: Any = getattr(backend, "AsyncIOBackend", backend)
+    call: Any = getattr(owner, _CALL, None)
+    if not (_takes(call, {"func", "args", "limiter"}) and all(hasattr(owner, name) for name in _HELPERS)):
+        raise Unfit("anyio", _KNOWN, _NO_THREADS)
+    ours = _through_loop(owner, call)
+    return owner, _CALL, ours if owner is backend else staticmethod(ours)
+
+
+_HELPERS = ("checkpoint", "current_default_thread_limiter")
+
+
+def _takes(call: Any, names: set[str]) -> bool:
+    return inspect.iscoroutinefunction(call) and names <= set(inspect.signature(call).parameters)
+
+
+def _through_loop(owner: Any, call: Callable[..., Any]) -> Callable[..., Any]:
+    """On an explored loop a call runs in the loop's helper thread; on other loops as usual."""
+    signature = inspect.signature(call)
+    scope_of: Any = importlib.import_module(_BACKEND).CancelScope
+
+    async def run_sync_in_worker_thread(*given: Any, **named: Any) -> Any:
         loop = asyncio.get_running_loop()
         if not isinstance(loop, PlayedLoop):
-            return await as_ever(func, args, abandon_on_cancel, limiter)
-        await cls.checkpoint()
-        async with limiter or cls.current_default_thread_limiter():
-            return await loop.run_in_executor(None, partial(copy_context().run, func, *args))
+            return await call(*given, **named)
+        asked = signature.bind(*given, **named).arguments
+        may_leave = asked.get("abandon_on_cancel", asked.get("cancellable", False))  # the second up to anyio 4.0
+        await owner.checkpoint()
+        async with asked.get("limiter") or owner.current_default_thread_limiter():
+            with scope_of(shield=not may_leave):
+                function = partial(copy_context().run, asked["func"], *asked.get("args", ()))
+                return await loop.run_in_executor(None, function)
 
-    AsyncIOBackend.run_sync_in_worker_thread = classmethod(run_sync_in_worker_thread)  # type: ignore[method-assign, assignment]
-    try:
-        yield
-    finally:
-        AsyncIOBackend.run_sync_in_worker_thread = original  # type: ignore[method-assign]
+    return run_sync_in_worker_thread

@@ -15,11 +15,13 @@ from functools import partial
 from types import BuiltinMethodType, CodeType, CoroutineType, GeneratorType
 from typing import Any
 
+from ..named_as import named_as
 from .actors import Actor
 
 ends_sleep: Callable[..., None] = _set_result_unless_cancelled
 
 
+@named_as(asyncio.Handle)
 class ReadyHandle(asyncio.Handle):
     """As asyncio's, outside the debug mode; made in half the time, since it asks its loop for nothing."""
 
@@ -42,7 +44,22 @@ class ReadyHandle(asyncio.Handle):
         self._repr = self._source_traceback = None
 
 
-class Arrival(asyncio.TimerHandle):
+class _Answering:
+    """A handle that can be the answer to a task."""
+
+    __slots__ = ()
+
+    _callback: Any
+    _args: Any
+
+    def fail(self, error: BaseException) -> None:
+        """Answer with `error` instead, if it is the answer to a task that waits."""
+        if self._callback in (ends_sleep, settle):
+            self._callback, self._args = settle, (self._args[0], None, error)
+
+
+@named_as(asyncio.TimerHandle)
+class Arrival(_Answering, asyncio.TimerHandle):
     """A handle that is an arrival by itself: a timer, the answer of a thread.
 
     Args:
@@ -54,9 +71,6 @@ class Arrival(asyncio.TimerHandle):
     """
 
     __slots__ = ("kind", "number", "who")
-
-    _callback: Any
-    _args: Any
 
     def __init__(
         self,
@@ -71,10 +85,27 @@ class Arrival(asyncio.TimerHandle):
         self.number: int = number
         self.kind: str | None = kind
 
-    def fail(self, error: BaseException) -> None:
-        """Answer with `error` instead, if it is an answer to somebody who waits."""
-        if self._callback in (ends_sleep, settle):
-            self._callback, self._args = settle, (self._args[0], None, error)
+
+@named_as(getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle))
+class ThreadCall(_Answering, asyncio.Handle):
+    """The arrival that the program itself makes with ``call_soon_threadsafe``, which asyncio gives no time.
+
+    Args:
+        who: its own name.
+        rest: callback, args, loop and context.
+    """
+
+    __slots__ = ("kind", "number", "who")
+
+    def __init__(self, who: str, *rest: Any) -> None:
+        super().__init__(*rest)
+        self.who: str = who
+        self.number: int = 0
+        self.kind: str | None = "thread"
+
+
+ARRIVALS = frozenset({Arrival, ThreadCall})
+"""The types of handles that are an arrival by themselves."""
 
 
 def settle(future: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:

@@ -14,16 +14,26 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakSet
 
+from ..named_as import named_as
+
 _SHARED = (bool, int, float, tuple, type(None))
 _ANEW = (deque, list)
 
 
-class BareLoop(asyncio.BaseEventLoop):
-    """As asyncio's `BaseEventLoop`."""
+@named_as(asyncio.SelectorEventLoop)
+class BareLoop(asyncio.SelectorEventLoop):
+    """To a program asyncio's usual loop; it has no selector, so only what every `BaseEventLoop` can works."""
 
     def __init__(self) -> None:
         for name, make in _OF_EACH:
             setattr(self, name, make())
+
+    def __init_subclass__(cls) -> None:
+        named_as(asyncio.SelectorEventLoop)(cls)
+
+    def close(self) -> None:
+        """As that of a `BaseEventLoop`: there is no selector to be closed."""
+        asyncio.BaseEventLoop.close(self)
 
 
 _OF_EACH: list[tuple[str, Callable[[], Any]]] = []
@@ -33,7 +43,7 @@ def _take_apart(loop: asyncio.BaseEventLoop) -> None:
     attributes = vars(loop).copy()
     loop.close()
     if not all(isinstance(value, (*_SHARED, *_ANEW, WeakSet)) for value in attributes.values()):
-        del BareLoop.__init__
+        BareLoop.__init__ = asyncio.BaseEventLoop.__init__  # type: ignore[method-assign]
         return
     for name, value in attributes.items():
         if isinstance(value, _SHARED):

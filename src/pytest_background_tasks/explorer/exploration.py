@@ -24,7 +24,7 @@ FAULTS = ("cancellations", "errors", "slow answers")
 _ASYNCIO = "asyncio's own order"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Failure:
     """The smallest schedule that was found to fail, played once more to be sure, and to be told.
 
@@ -39,7 +39,7 @@ class Failure:
         found: by the search; among those that were to be tried first; or as the replay that was asked for.
     """
 
-    error: BaseException
+    _error: BaseException
     schedule: Schedule
     trace: Trace = field(repr=False)
     asyncio_trace: Trace = field(repr=False)
@@ -48,6 +48,19 @@ class Failure:
     run: int
     found: Found
     _play: Callable[..., None] = field(repr=False, compare=False)
+    _tell: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def error(self) -> BaseException:
+        """The error that was raised, with a note that tells how it came about, unless @explore reports that."""
+        if self._tell is not None:
+            tell = self._tell
+            object.__setattr__(self, "_tell", None)  # frozen; and to tell it takes a while, so only whoever asks waits
+            self._error.add_note(tell())
+        return self._error
+
+    def __repr__(self) -> str:
+        return f"Failure(error={self._error!r}, schedule={self.schedule!r}, run={self.run}, found={self.found!r})"
 
     def reproduce(self, look: Callable[[BaseException], object] | None = None) -> None:
         """Run the scenario under this schedule again, for a debugger to look at.

@@ -2,13 +2,16 @@
 
 import asyncio
 import inspect
+import math
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
+from traceback import format_exception_only
 from typing import Unpack
 
 from .. import real_time
-from ..errors import ExploreError, NotDeterministic, ReplayError
+from ..errors import ExploreError, NotDeterministic, NotPlayable, ReplayError
+from . import debug
 from .counting import counting_between, counting_in
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
@@ -17,6 +20,7 @@ from .options import ExplorerArguments, Options
 from .play import Run, Scenario, play
 from .schedule import Cancel, Raise, Schedule, Slow, canonical
 from .search import Search
+from .sources import Sources, told
 from .surroundings import Surroundings, breakpoints_off
 from .threads import HelperThread
 from .trace import ANSWERS, Step, Trace, first_difference
@@ -77,7 +81,8 @@ class Explorer:
         """Explore `scenario`, an ``async def`` without arguments; it is called anew for every run.
 
         Returns:
-            What came of it, in ``verdict`` and ``failure``. The last run that was played is the failing one.
+            What came of it, in ``verdict`` and ``failure``. The last run that was played is the failing one. A note of
+            ``failure.error`` tells how it came about, and how to replay it.
 
         Raises:
             NotDeterministic: it does not do the same twice.
@@ -85,22 +90,47 @@ class Explorer:
             ReplayError: the schedule to replay speaks of what does not exist.
             ExploreError: ``cancel`` finds no task and must, a loop is running, or nest_asyncio is at work.
         """
-        if asyncio._get_running_loop() is not None:
-            raise ExploreError(
-                "a loop is running here, and an exploration plays loops of its own\n"
-                "In an async test, make the test a plain def; elsewhere, explore in a thread: "
-                "await asyncio.to_thread(Explorer().explore, scenario)"
-            )
-        if hasattr(asyncio, "_nest_patched"):
-            raise ExploreError(
-                "nest_asyncio.apply() has been called, and with its tasks no order can be played\n"
-                "Do not call it in the session that explores (explore apart from tests that need it: pytest -m explore)"
-            )
-        code = getattr(inspect.unwrap(scenario), "__code__", None)
-        if code is not None and isinstance(self._options.is_own, dict):
-            self._options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
-        with HelperThread() as helper, Surroundings(may_raise=bool(self._options.raises)) as around:
-            return _Session(scenario, self._options, helper, around).explore()
+        exploration = explored(scenario, self._options)
+        if exploration.failure is None:
+            return exploration
+        return replace(exploration, failure=replace(exploration.failure, _tell=partial(_note, exploration)))
+
+
+def explored(scenario: Scenario, options: Options) -> Exploration:
+    """Explore `scenario` as `Explorer.explore` does, for a caller that reports a failure itself."""
+    if asyncio._get_running_loop() is not None:
+        raise ExploreError(
+            "a loop is running here, and an exploration plays loops of its own\n"
+            "In an async test, make the test a plain def; elsewhere, explore in a thread: "
+            "await asyncio.to_thread(Explorer().explore, scenario)"
+        )
+    if hasattr(asyncio, "_nest_patched"):
+        raise ExploreError(
+            "nest_asyncio.apply() has been called, and with its tasks no order can be played\n"
+            "Do not call it in the session that explores (explore apart from tests that need it: pytest -m explore)"
+        )
+    code = getattr(inspect.unwrap(scenario), "__code__", None)
+    if code is not None and isinstance(options.is_own, dict):
+        options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
+    with HelperThread() as helper, Surroundings(may_raise=bool(options.raises)) as around:
+        try:
+            return _Session(scenario, options, helper, around).explore()
+        except (NotDeterministic, NotPlayable) as error:
+            for sentence in around.missing:
+                error.add_note(sentence)
+            raise
+
+
+def _note(exploration: Exploration) -> str:
+    from ..report.section import section
+    from ..report.text import plain
+
+    assert exploration.failure is not None
+    replay = f"Explorer(replay={str(exploration.failure.schedule)!r}), with the other options as here"
+    return plain(section(exploration, replay, _WIDTH))
+
+
+_WIDTH = 80  # cells of a note, which is read in whatever shows it
 
 
 class _Session:
@@ -108,7 +138,7 @@ class _Session:
 
     def __init__(self, scenario: Scenario, options: Options, helper: HelperThread, around: Surroundings) -> None:
         self._scenario = scenario
-        self._options = options
+        self._options = options = _beginning_now(options)
         self._helper = helper
         self._around = around
         self._seed = 0 if options.seed is None else options.seed
@@ -208,7 +238,7 @@ class _Session:
         usual = self._play(Schedule(), tells=True) if schedule else None
         confirmed = self._play(schedule, tells=True)  # the last one: what it leaves behind is what is looked at
         if confirmed.error is None or confirmed.way != found.way:
-            raise _not_deterministic(found.trace, confirmed.trace, "when the failing run was played again")
+            raise self._not_deterministic(found, confirmed, "when the failing run was played again")
         return self._result("failed", self._failure(confirmed, usual or confirmed, how))
 
     def _failure(self, run: Run, usual: Run, how: Found) -> Failure:
@@ -248,14 +278,19 @@ class _Session:
                 self._search = Search(self._options, self._seed)
                 self._runs = self._cut = 0
                 return False
-            raise _not_deterministic(second.trace, third.trace, "under the same schedule")
+            raise self._not_deterministic(second, third, "under the same schedule")
         if not _are_equal(first, second):
-            raise _not_deterministic(
-                first.trace,
-                second.trace,
+            raise self._not_deterministic(
+                first,
+                second,
                 "in its first run as in the next (it left state over outside the scenario; a cache that it filled?)",
             )
         return True
+
+    def _not_deterministic(self, first: Run, second: Run, when: str) -> NotDeterministic:
+        with suppress(Exception), Sources(self._options.is_own) as sources:  # there is an error already
+            self._play(first.schedule)
+        return NotDeterministic(_difference(first, second, when, told(sources.found)))
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel
@@ -277,23 +312,44 @@ cancel=True found no task to cancel: the test starts none of its own that waits
 Wrap the call that is to be cancelled:  task = asyncio.create_task(...)"""
 
 
+def _beginning_now(options: Options) -> Options:
+    # On asyncio's own loops the clock is the monotonic one.
+    return options.beginning(float(math.ceil(real_time.monotonic())), is_debug=debug.is_asked_for())
+
+
 def _are_equal(run: Run, other: Run) -> bool:
     return first_difference(run.trace, other.trace) is None and run.way == other.way
 
 
-def _not_deterministic(first: Trace, second: Trace, when: str) -> NotDeterministic:
+def _difference(run: Run, other: Run, when: str, read: str) -> str:
+    first, second = run.trace, other.trace
     index = first_difference(first, second)
+    ends = _ends(run, other)
     if index is None:
-        return NotDeterministic(
+        return (
             f"the scenario does not end in the same way {when}, though each step was the same: "
-            f"a value differs that is no part of the order (a set, id(), the wall clock, state left over)"
-        )
-    return NotDeterministic(
+            f"a value differs that is no part of the order (a set, id(), the wall clock, state left over)\n{ends}{read}"
+        ).rstrip()
+    return (
         f"the scenario does not do the same {when}. At step {index + 1}:\n"
         f"  once   {_step(first, index)}\n"
         f"  again  {_step(second, index)}\n"
-        f"{_REASONS}"
+        f"{ends}{read}{_REASONS}"
     )
+
+
+def _ends(run: Run, other: Run) -> str:
+    """Return how the two runs end, if one of them fails."""
+    if run.error is None and other.error is None:
+        return ""
+    return "".join(
+        f"At the end {word} it {'passes' if each.error is None else f'fails: {_in_a_line(each.error)}'}\n"
+        for word, each in (("once", run), ("again", other))
+    )
+
+
+def _in_a_line(error: BaseException) -> str:
+    return format_exception_only(error)[0].splitlines()[0]
 
 
 _REASONS = """\

@@ -117,7 +117,7 @@ def _leak(loop: PlayedLoop, options: Options) -> LeakedTasks | None:
 def _naming(loop: PlayedLoop) -> Callable[[Any], str]:
     """Gives the name of each task as a reader wants it."""
     shown = loop.trace().shown
-    return lambda task: shown(task.actor.name)
+    return lambda task: shown(task._explorer_actor.name)
 
 
 def _waits(loop: PlayedLoop, options: Options) -> str:
@@ -140,7 +140,7 @@ def _unnoticed(loop: PlayedLoop) -> BaseException | None:
         if task.done() and task._log_traceback:
             error = task.exception()
             name = _naming(loop)(task)
-            site = getattr(task, "created_at", None)
+            site = getattr(task, "_explorer_created_at", None)
             created = f"created at {site}, " if site else ""
             assert error is not None, "nobody has looked at it, so it is there"
             error.add_note(f"in the background task {name}, {created}and nobody has looked at it")

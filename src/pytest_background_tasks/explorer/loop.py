@@ -24,11 +24,15 @@ from itertools import count
 from typing import Any
 
 from ..errors import NotPlayable
+from ..grid import on_grid
+from . import debug
 from .actors import Actor, Names
 from .arrivals import (
+    ARRIVALS,
     Arrival,
     ReadyHandle,
     StepCallback,
+    ThreadCall,
     delivered,
     ends_sleep,
     kind_of_step,
@@ -39,13 +43,13 @@ from .arrivals import (
 from .options import Options
 from .plan import Plan
 from .schedule import Deviation, Schedule
-from .tasks import FACTORIES, PlayedFuture, PlayedTask, make_task
+from .tasks import LoopOfPlayedTasks, PlayedFuture, PlayedTask
 from .threads import HelperThread
 from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
-from .unplayable import UnplayableCalls, foreign_thread
+from .unplayable import foreign_thread
 
 
-class PlayedLoop(UnplayableCalls):
+class PlayedLoop(LoopOfPlayedTasks):
     """A loop for one run.
 
     Args:
@@ -69,6 +73,8 @@ class PlayedLoop(UnplayableCalls):
     failed_callbacks: tuple[tuple[str, BaseException], ...] = ()
     _playing: PlayedTask | None = None
     _is_last: bool = False  # the iteration behind the one in which the scenario has ended, as with asyncio.run
+    _closed: bool
+    _debug: bool
     _ready: deque[Any]
     _stopping: bool
 
@@ -86,14 +92,14 @@ class PlayedLoop(UnplayableCalls):
         self._deviating = self._plan  # None when nothing can deviate any more
         self._actor: Actor | None = None  # who runs, if it is a task
         self._who = ""  # and if it is a callback
-        self._task_factory: Any = make_task
-        self._now = 0.0
+        self._now = options.began
+        self._since = 0.0  # in seconds since the run began, as a trace has it
         # Tasks have numbers of their own: the order of a set of them must not depend on what else was created.
         self._task_numbers = count(1)
         self._numbers = count(1)
         self._iteration = 0
         self._timers: list[tuple[float, int, Arrival]] = []
-        self._arrived: list[Arrival] = []
+        self._arrived: list[Arrival | ThreadCall] = []
         self._rows: list[tuple[Any, ...]] = []
         self._disturbed: set[int] = set()
         self.tasks: list[asyncio.Task[Any]] = []
@@ -140,16 +146,16 @@ class PlayedLoop(UnplayableCalls):
     # What the program asks of a loop.
 
     def time(self) -> float:
-        """Virtual seconds since the run began."""
+        """Virtual seconds, on from the real clock's at the start of the exploration."""
         return self._now
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        """Queue a callback; as asyncio's, without its checks."""
-        if self._closed:  # type: ignore[attr-defined]
+        """Queue a callback; as asyncio's."""
+        if self._closed:
             self._check_closed()  # type: ignore[attr-defined]
-        handle = (asyncio.Handle if self._debug else ReadyHandle)(callback, args, self, context)  # type: ignore[attr-defined]
+        handle = (debug.checked_handle if self._debug else ReadyHandle)(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
@@ -157,13 +163,15 @@ class PlayedLoop(UnplayableCalls):
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """Set a timer for a virtual time, in seconds."""
-        actor = self._running()
+        if when is None or self._closed or self._debug:  # type: ignore[redundant-expr]
+            debug.check_timer(self, when, callback)
+        when, actor = on_grid(when), self._running()
         if callback is ends_sleep and actor.answered != actor.step:
             timer = Arrival(actor.name, self._answer(actor), "sleep", when, callback, args, self, context)
         else:
             timer = Arrival(self._names.part(actor, "timer"), 0, "timer", when, callback, args, self, context)
         heappush(self._timers, (when, next(self._numbers), timer))
-        return timer
+        return debug.without_our_frames(timer) if self._debug else timer
 
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -173,11 +181,9 @@ class PlayedLoop(UnplayableCalls):
         ident = threading.get_ident()
         if ident not in (self._home, self._helper.ident):
             raise self.refuse(foreign_thread(threading.current_thread()))
-        handle = Arrival(
-            self._names.part(self._running(), "call"), 0, "thread", self._now, callback, args, self, context
-        )
+        handle = ThreadCall(self._names.part(self._running(), "call"), callback, args, self, context)
         (self._ready if ident == self._home else self._arrived).append(handle)
-        return handle
+        return debug.without_our_frames(handle) if self._debug else handle
 
     def run_in_executor(  # type: ignore[override]
         self,
@@ -186,6 +192,8 @@ class PlayedLoop(UnplayableCalls):
         *args: Any,
     ) -> Any:
         """Run a function in the helper thread, now; its answer arrives."""
+        if self._debug:
+            debug.check(self, "run_in_executor", func)
         actor = self._running()
         future = self.create_future()
         try:
@@ -200,18 +208,8 @@ class PlayedLoop(UnplayableCalls):
 
     def create_future(self) -> Any:
         """A future that hashes by the order of creation."""
-        return PlayedFuture(next(self._numbers), self)
-
-    def set_task_factory(self, factory: Any) -> None:
-        """As asyncio's; the eager factory goes on making tasks that are played."""
-        super().set_task_factory(FACTORIES.get(factory, factory))
-
-    def get_task_factory(self) -> Any:
-        """As asyncio's: what the program has set."""
-        for theirs, ours in FACTORIES.items():
-            if ours is self._task_factory:
-                return theirs
-        return self._task_factory
+        future = PlayedFuture(next(self._numbers), self)
+        return debug.without_our_frames(future) if self._debug else future
 
     def _asyncgen_firstiter_hook(self, agen: Any) -> None:
         """As asyncio's; from now on there may be something to close."""
@@ -301,12 +299,13 @@ class PlayedLoop(UnplayableCalls):
             return
         if self._timers:
             self._now = self._timers[0][0]
+            self._since = int((self._now - self._options.began) * 1e9 + 0.5) / 1e9  # `round` takes long
         elif self._deviating is None or not self._deviating.let_go_on(self._iteration):
             self.is_stuck = self._stopping = True
 
     def _run_handles(self, size: int, entry: int) -> None:
         """Run the first `size` handles of the queue, which entered at `entry`."""
-        ready, record, now = self._ready, self._rows.append, self._now
+        ready, record, now = self._ready, self._rows.append, self._since
         arrivals, is_any, is_own, scenario = self._judging
         waiting = len(ready)
         for _ in range(size):
@@ -319,14 +318,14 @@ class PlayedLoop(UnplayableCalls):
             number, got, kind = 0, "call", None
             is_step = type(callback) is StepCallback
             if (task := callback.__self__ if is_step else stepping_task(callback)) is not None:
-                actor = self._actor = task.actor if type(task) is PlayedTask else self._actor_of(task)
+                actor = self._actor = task._explorer_actor if type(task) is PlayedTask else self._actor_of(task)
                 who, number = actor.name, actor.step
                 is_plain = not arguments and actor.error is None and not task._must_cancel
                 got = "value" if is_plain else delivered(task, actor, arguments)
                 if is_step or is_any:
                     kind = kind_of_step(actor, task, is_step, arrivals, is_own, scenario)
                 actor.step = number + 1
-            elif type(handle) is Arrival:
+            elif type(handle) in ARRIVALS:
                 who, number = handle.who, handle.number
                 kind = handle.kind if handle.kind in arrivals else None
                 self._actor, self._who = None, who
@@ -371,9 +370,9 @@ class PlayedLoop(UnplayableCalls):
     def _actor_of(self, task: Any) -> Actor:
         """The actor that `task` is; of one that was not made by this loop, nobody knows who started it."""
         try:
-            actor: Actor = task.actor
+            actor: Actor = task._explorer_actor
         except AttributeError:
-            actor = task.actor = self._names.new(self._names.unknown, task.get_coro())
+            actor = task._explorer_actor = self._names.new(self._names.unknown, task.get_coro())
             self._names.settle()
             self.tasks.append(task)
         return actor
@@ -387,13 +386,13 @@ class PlayedLoop(UnplayableCalls):
         """What a deviation names: the task and the step that `handle` makes ready."""
         task = stepping_task(handle._callback)
         if task is None:
-            return (handle.who, handle.number) if type(handle) is Arrival else None
-        actor = task.actor if type(task) is PlayedTask else self._actor_of(task)
+            return (handle.who, handle.number) if type(handle) in ARRIVALS else None
+        actor = task._explorer_actor if type(task) is PlayedTask else self._actor_of(task)
         return actor.name, actor.step
 
     def kind_of(self, handle: Any) -> str | None:
         """The kind of arrival that `handle` is, None if it is none of those that may be late."""
-        if type(handle) is Arrival:
+        if type(handle) in ARRIVALS:
             return handle.kind if handle.kind in self._arrivals else None
         task = stepping_task(handle._callback)
         is_step = type(handle._callback) is StepCallback

@@ -68,12 +68,16 @@ class Options:
     passes_through: tuple[type[BaseException], ...] = ()
     is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
     counting: Counting = field(default_factory=Counting, init=False)
+    began: float = field(default=0.0, init=False)
+    is_debug: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("samples", 0)):
             _check_number(name, getattr(self, name), least)
-        if self.max_seconds is not None and not self.max_seconds > 0:
-            raise ValueError(f"max_seconds={self.max_seconds!r}: seconds of real time, or None for no limit")
+        for name in ("slow", "leaks", "must_cancel"):
+            _check_bool(name, getattr(self, name))
+        _check_seconds(self.max_seconds)
+        _check_seed(self.seed)
         set_ = object.__setattr__  # frozen
         set_(self, "arrivals", _arrivals(self.arrivals))
         set_(self, "cancel", _cancel(self.cancel))
@@ -89,8 +93,21 @@ class Options:
 
     def with_counting(self, forms: Iterable[str]) -> "Options":
         """The same, with these forms of names beside those that are known."""
+        return self._with(counting=Counting({*self.counting.forms, *forms}))
+
+    def beginning(self, began: float, *, is_debug: bool) -> "Options":
+        """The same for an exploration that begins now.
+
+        Args:
+            began: what the loop's clock shows at the start of every run, in seconds.
+            is_debug: whether its loops are in debug mode.
+        """
+        return self._with(began=began, is_debug=is_debug)
+
+    def _with(self, **changed: object) -> "Options":
         options = copy.copy(self)
-        object.__setattr__(options, "counting", Counting({*self.counting.forms, *forms}))  # frozen
+        for name, value in changed.items():
+            object.__setattr__(options, name, value)  # frozen
         return options
 
     @property
@@ -150,9 +167,32 @@ def _check_number(name: str, number: object, least: int) -> None:
         raise ValueError(f"{name}={number}: at least {least}; write e.g. {name}={least + 1}")
 
 
+def _check_bool(name: str, value: object) -> None:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}={value!r} is neither True nor False; write e.g. {name}=True")
+
+
+def _check_seed(seed: object) -> None:
+    if seed is not None and (not isinstance(seed, (int, str)) or isinstance(seed, bool)):
+        raise TypeError(f"seed={seed!r} is neither a whole number nor a text; write e.g. seed=7")
+
+
+def _check_seconds(seconds: object) -> None:
+    if seconds is None:
+        return
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
+        raise TypeError(f"max_seconds={seconds!r} is no number of seconds; write e.g. max_seconds=60")
+    if not seconds > 0:
+        raise ValueError(f"max_seconds={seconds!r}: seconds of real time, or None for no limit")
+
+
 def _arrivals(arrivals: str | Iterable[str]) -> frozenset[str]:
     if arrivals == "any":
         return frozenset({*KINDS, "any"})
+    if not isinstance(arrivals, Iterable):
+        raise TypeError(
+            f"arrivals={arrivals!r} is neither a kind of arrival nor several; write e.g. arrivals=['sleep']"
+        )
     kinds = [arrivals] if isinstance(arrivals, str) else list(arrivals)
     for kind in kinds:
         if kind not in KINDS and kind != "any":

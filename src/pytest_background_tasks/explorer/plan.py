@@ -134,7 +134,7 @@ class Plan:
     def _fail(self, handle: Any, error: BaseException) -> None:
         task = stepping_task(handle._callback)
         if task is not None:
-            task.actor.error = error
+            task._explorer_actor.error = error
         else:
             handle.fail(error)
 
@@ -183,7 +183,7 @@ class Plan:
     def cancel_while_suspended(self, tasks: Iterable[Any], iteration: int, loop: asyncio.AbstractEventLoop) -> None:
         """Let the cancellation come from outside, so many places after its task has suspended."""
         for task in tasks:
-            key = (task.actor.name, task.actor.step)
+            key = (task._explorer_actor.name, task._explorer_actor.step)
             cancel = self.cancellations.get(key)
             if cancel is not None and cancel.after is not None and not task.done():
                 del self.cancellations[key]
@@ -193,5 +193,5 @@ class Plan:
 
     def _cancel_now(self, task: Any, step: int) -> None:
         with suppress(RecursionError):  # it waits for itself
-            if task.actor.step == step and task.cancel():
+            if task._explorer_actor.step == step and task.cancel():
                 self.has_cancelled = True

@@ -74,6 +74,8 @@ def play(
     """
     coroutine = _coroutine(scenario)
     loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
+    if options.is_debug:
+        loop.set_debug(True)
     try:
         with CollectorPaused():  # when it comes by depends on the runs before
             main = loop.play(coroutine)

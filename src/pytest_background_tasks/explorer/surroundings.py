@@ -20,6 +20,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from ..cancelling import cancelling_too_late
+from ..unfit import Unfit
 from .arrivals import answer_of_mock
 from .loop import PlayedLoop
 
@@ -34,9 +35,11 @@ class Surroundings:
 
     Attributes:
         refresh: to be called before each run, which then starts from the same state as all others.
+        missing: what cannot be in place, since a library is no version that is known: a sentence for each.
     """
 
     refresh: Callable[[], None]
+    missing: tuple[str, ...] = ()
 
     def __init__(self, *, may_raise: bool) -> None:
         self._may_raise = may_raise
@@ -51,11 +54,13 @@ class Surroundings:
         if mock := sys.modules.get("unittest.mock"):
             enter(_replaced(mock.AsyncMockMixin, "_execute_mock_call", _suspending(mock)))
         if "anyio" in sys.modules:
-            from .anyio import MODULES, SetInOrder, threads_through_loop
+            from .anyio import replacements
 
-            enter(threads_through_loop())
-            for module in MODULES:
-                enter(_replaced(module, "set", SetInOrder))
+            try:
+                for owner, name, new in replacements():
+                    enter(_replaced(owner, name, new))
+            except Unfit as unfit:
+                self.missing = (str(unfit),)
         self.refresh = _same_randomness()
         self._is_silent = False
         return self
@@ -103,7 +108,7 @@ def _replaced(owner: Any, name: str, new: object) -> Iterator[None]:
 def _same_randomness() -> Callable[[], None]:
     state = random.getstate()
     numpy: Any = sys.modules.get("numpy.random")
-    if numpy is None:
+    if not hasattr(numpy, "get_state"):  # not imported, or a stub
         return functools.partial(random.setstate, state)
     state_of_numpy = numpy.get_state()
 
@@ -126,7 +131,7 @@ def _sleep0() -> Generator[None, None, None]:  # pragma: no cover - it runs as c
     """As asyncio's; but the schedule may let it fail."""
     yield
     task: Any = asyncio.current_task()
-    actor = getattr(task, "actor", None)
+    actor = getattr(task, "_explorer_actor", None)
     if actor is not None and actor.error is not None:
         error, actor.error = actor.error, None
         raise error

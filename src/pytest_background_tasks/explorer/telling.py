@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from ..own import package_of
-from ..sites import Site, await_chain, definition, raising_sites, site_in, waiting_sites
+from ..sites import Site, await_chain, behind, definition, raising_sites, site_in, waiting_sites
 from ..waits import wait_of
 from .arrivals import stepping_task
 from .lines import Recorder
@@ -38,8 +38,9 @@ class TellingLoop(PlayedLoop):
         handle = super().call_soon(callback, *args, context=context)
         self._wakers[id(handle)] = handle, len(self._rows) if self.is_running() else None
         task = stepping_task(callback)
-        if isinstance(task, PlayedTask) and task.actor.step == 0 and task.created_at is None:  # that is its creation
-            task.created_at = _calling(sys._getframe(1), self._is_own)
+        if isinstance(task, PlayedTask) and task._explorer_actor.step == 0 and task._explorer_created_at is None:
+            # That is its creation.
+            task._explorer_created_at = _calling(sys._getframe(1), self._is_own)
         return handle
 
     def _run_handles(self, size: int, entry: int) -> None:
@@ -85,6 +86,9 @@ class TellingLoop(PlayedLoop):
 
 def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
     """Where a task goes on in the project's own code; before its first step, where its function is defined."""
+    generator = behind(coroutine)
+    if getattr(generator, "ag_frame", None) is not None and generator.ag_await is None:  # at its beginning, or a yield
+        return (site_in(generator.ag_code, generator.ag_frame.f_lineno),)
     code = getattr(coroutine, "cr_code", None)
     if code is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
         return (definition(code),)
@@ -115,5 +119,6 @@ _NAME = re.compile("\0(.*?)\0")
 
 
 def _name(task: Any) -> str:
-    actor = getattr(task, "actor", None)  # a task that was not made by the loop has none before its first step
+    # A task that was not made by the loop has no actor before its first step.
+    actor = getattr(task, "_explorer_actor", None)
     return task.get_name() if actor is None else f"\0{actor.name}\0"

@@ -29,9 +29,21 @@ def check(item: Any, without: tuple[str, ...], *, is_default: bool) -> None:
         if name not in item.fixturenames and not is_default:
             there = ", ".join(sorted(set(item.fixturenames) - {"request"})) or "none"
             raise pytest.UsageError(f"without={name!r}: {item.name} has no such fixture; it has: {there}")
+    for name in without:
+        if name in item.fixturenames and (needing := _needing(item, name, without)):
+            raise pytest.UsageError(
+                f"without={name!r}: the fixture {needing} of {item.name} needs it; "
+                f"name that as well, or drop {name} from without="
+            )
     item.fixturenames = [name for name in item.fixturenames if name not in without]
+    asynchronous: dict[str, Any] = {}
     for name, function in _functions(item):
-        check_one(item, name, function)
+        if _is_async(function):
+            asynchronous.setdefault(name, inspect.unwrap(function))
+        else:
+            check_one(item, name, function)
+    if asynchronous:
+        raise pytest.UsageError(_no_async(item, asynchronous))
 
 
 def check_one(item: Any, name: str, function: Any) -> None:
@@ -46,18 +58,31 @@ def check_one(item: Any, name: str, function: Any) -> None:
         pytest.UsageError: names it, and says what to write instead.
     """
     __tracebackhide__ = True
-    function = inspect.unwrap(function)
     if name == "virtual_time":
         raise pytest.UsageError(_NO_VIRTUAL_TIME.format(item.name))
     if name == "subtests":
         raise pytest.UsageError(_NO_SUBTESTS.format(item.name))
-    if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        raise pytest.UsageError(_no_async(item, name, function))
+    if _is_async(function):
+        raise pytest.UsageError(_no_async(item, {name: inspect.unwrap(function)}))
+
+
+def _is_async(function: Any) -> bool:
+    function = inspect.unwrap(function)
+    return inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+
+
+def _needing(item: Any, name: str, without: tuple[str, ...] = ()) -> str:
+    """Return the name of a fixture of the test that asks for the fixture `name`; empty if none does."""
+    known = item._fixtureinfo.name2fixturedefs
+    for other in item.fixturenames:
+        if other != name and other not in without and other in known and name in known[other][-1].argnames:
+            return str(other)
+    return ""
 
 
 _NO_VIRTUAL_TIME = """\
 {} is explored, and that is on virtual time already; drop the fixture virtual_time
-  instead of  virtual_time.now                      write  asyncio.get_running_loop().time()
+  instead of  virtual_time.now                      write  asyncio.get_running_loop().time() - start
   instead of  await virtual_time.advance(seconds)   write  await asyncio.sleep(seconds)"""
 
 _NO_SUBTESTS = """\
@@ -82,16 +107,61 @@ def _functions(item: Any) -> Iterator[tuple[str, Any]]:
                 break
 
 
-def _no_async(item: Any, name: str, function: Any) -> str:
-    with_it = f"async with {name}_of_the_test() as {name}" if inspect.isasyncgenfunction(function) else ""
-    instead = (
-        f"  make it an asynccontextmanager, say {name}_of_the_test, and write inside the test:\n      {with_it}:"
-        if with_it
-        else f"  make it a plain coroutine function, and write inside the test:\n      {name} = await make_{name}()"
-    )
-    optional = "" if name in item._fixtureinfo.argnames else (f"\nor do without it:  @explore(without=[{name!r}])")
+def _no_async(item: Any, functions: dict[str, Any]) -> str:
+    """Return the error that names the async fixtures of a test, of which one may need another."""
+    places = [(name, f"({definition(function.__code__)})") for name, function in functions.items()]
+    if len(places) == 1:
+        [(name, place)] = places
+        are = f"its fixture {name} is async {place}"
+    else:
+        are = f"its fixtures {', '.join(f'{name} {place}' for name, place in places)} are async"
+    optional = [name for name in functions if _is_optional(item, name)]
+    it = "it" if len(functions) == 1 else ", ".join(optional)
+    without = f"\nor do without {it}:  @explore(without={optional!r})" if optional else ""
     return (
-        f"{item.name} is explored, and its fixture {name} is async ({definition(function.__code__)})\n"
+        f"{item.name} is explored, and {are}\n"
         f"Each run has a loop of its own, in which no fixture can live. What has to be awaited belongs into the test:\n"
-        f"{instead}{optional}"
+        f"{_instead(functions)}{without}"
     )
+
+
+def _is_optional(item: Any, name: str) -> bool:
+    """Return whether the test can do without it: neither the test nor another fixture asks for it."""
+    return name not in item._fixtureinfo.argnames and not _needing(item, name)
+
+
+def _instead(functions: dict[str, Any]) -> str:
+    """Return what to write; those that others need come first."""
+    named: dict[bool, list[str]] = {True: [], False: []}
+    lines, depth = [], 0
+    for name in _needed_first(functions):
+        function = functions[name]
+        is_manager = inspect.isasyncgenfunction(function)
+        made = f"{name}_of_the_test" if is_manager else f"make_{name}"
+        named[is_manager].append(made)
+        call = f"{made}({', '.join(inspect.signature(function).parameters)})"
+        line = f"async with {call} as {name}:" if is_manager else f"{name} = await {call}"
+        lines.append(f"      {'    ' * depth}{line}")
+        depth += is_manager
+    kinds = [
+        f"{'an asynccontextmanager' if is_manager else 'a plain coroutine function'}, say {', '.join(made)}"
+        for is_manager, made in named.items()
+        if made
+    ]
+    what = "it" if len(functions) == 1 else "each"
+    return f"  make {what} {'; or, if it has no yield, '.join(kinds)}, and write inside the test:\n" + "\n".join(lines)
+
+
+def _needed_first(functions: dict[str, Any]) -> list[str]:
+    """Return the names in an order in which each stands behind those that its fixture asks for."""
+    order: dict[str, None] = {}
+
+    def add(name: str) -> None:
+        for parameter in inspect.signature(functions[name]).parameters:
+            if parameter in functions and parameter != name:
+                add(parameter)
+        order.setdefault(name)
+
+    for name in functions:
+        add(name)
+    return list(order)

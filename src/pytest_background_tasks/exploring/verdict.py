@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from ..explorer.exploration import Exploration
-from ..explorer.explorer import Explorer
+from ..explorer.explorer import explored
+from ..explorer.options import Options
 from ..report.section import section
 from ..report.text import Row, Span, plain
 from ..session import own_code
+from . import other_loops
 from .decorator import Explored
 from .kept import KEPT, Kept
 from .picture import picture_line
@@ -58,22 +60,23 @@ LOOK: pytest.StashKey[Callable[[BaseException], object]] = pytest.StashKey()
 """Of an item that has failed and is called again: its failure is to be looked at."""
 
 
-def explore_item(item: Any, explored: Explored) -> None:
+def explore_item(item: Any, test: Explored) -> None:
     """Explore a test, and raise what it fails with."""
     __tracebackhide__ = True
     if LOOK in item.stash:
         item.stash[EXPLORATION].failure.reproduce(item.stash[LOOK])
         return
-    options = options_of(item, explored.options)
+    options = options_of(item, test.options)
     options.pop("without", None)
     kept: Kept = item.config.pluginmanager.getplugin(KEPT)
     options["first"] = kept.schedules_of(item.nodeid)
-    options["must_cancel"] = "cancel" in explored.options  # as a default it is for tests with such a task and without
+    options["must_cancel"] = "cancel" in test.options  # as a default it is for tests with such a task and without
     is_own = own_code(item.config)
-    is_own[explored.test.__code__.co_filename] = True  # the test's module, wherever it lies (--pyargs)
-    rounds = Rounds(item, explored.test, 2 if options.get("replay") else 1)  # before a replay comes asyncio's own order
+    is_own[test.test.__code__.co_filename] = True  # the test's module, wherever it lies (--pyargs)
+    rounds = Rounds(item, test.test, 2 if options.get("replay") else 1)  # before a replay comes asyncio's own order
     try:
-        exploration = Explorer(**options, passes_through=_PASSES_THROUGH, is_own=is_own).explore(rounds)
+        asked = Options.of({**options, "passes_through": _PASSES_THROUGH, "is_own": is_own})
+        exploration = explored(rounds, asked)
     except BaseException as error:
         raise error.with_traceback(_of_user(error.__traceback__)) from error.__cause__
     failure = exploration.failure
@@ -87,6 +90,8 @@ def explore_item(item: Any, explored: Explored) -> None:
     ]
     if failure is not None:
         item.stash[EXPLORATION] = exploration
+        if not failure.schedule and (note := other_loops.note(item)):
+            failure.error.add_note(note)
         raise failure.error
 
 

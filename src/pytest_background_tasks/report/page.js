@@ -392,14 +392,14 @@ $("scroll").addEventListener("pointerleave", (event) => {
 function differences() {
   if (stories.length === 1) return [make("p", {}, "It fails in asyncio's usual order.")];
   const failing = stories.at(-1);
-  const items = failing.differences.map(({ sentence, code, index }) => {
+  const items = failing.differences.map(({ sentence, code, path, index }) => {
     const moment = index === null ? undefined : failing.moments.find((each) => each.index === index);
     const where = moment && button(`step ${index + 1}`, () => {
       if (shown !== failing) show(failing);
       choose(moment);
     });
     const otherwise = index === null ? "(not before the end)" : `(step ${index + 1})`;
-    return make("li", {}, `${sentence} `, ...(code ? [make("code", {}, code), " "] : []), where ?? otherwise);
+    return make("li", {}, `${sentence} `, ...(code ? [make("code", {}, code), " "] : []), ...(path ? [`(${path}) `] : []), where ?? otherwise);
   });
   return [make("p", {}, "It passes in asyncio's usual order, and fails when this is different:"), make("ul", {}, ...items)];
 }

@@ -119,7 +119,13 @@ def _data(failing: Failing, error: str, sources: Mapping[str, Sequence[str]]) ->
                 "lanes": story.lanes,
                 "moments": [_moment(index, story, functions, file, last) for index in indices],
                 "differences": [
-                    {"mark": each.mark, "sentence": each.sentence, "code": each.code, "index": each.moment}
+                    {
+                        "mark": each.mark,
+                        "sentence": each.sentence,
+                        "code": each.code,
+                        "path": each.path,
+                        "index": each.moment,
+                    }
                     for each in story.differences
                 ],
             }

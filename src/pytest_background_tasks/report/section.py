@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..errors import Deadlock, LeakedTasks, Livelock
 from ..explorer.exploration import Exploration, Failure
 from ..sites import shown_file
 from .sentences import conditions, libraries_of
@@ -29,7 +28,7 @@ def section(exploration: Exploration, replay: str, width: int) -> list[Row]:
     assert failure is not None
     told = failing(failure)
     paragraphs: list[list[Row]] = [
-        *(_deviating(failure, told, width) if failure.schedule else _usual(failure, told, width)),
+        *(_deviating(failure, told, width) if failure.schedule else _usual(told, width)),
         *_libraries(failure, width),
         [row for line in f"{_found(failure)}; verdict: failed.".split("\n") for row in _text(line, width)],
         [(Span(f"replay:  {replay}"),)],
@@ -46,10 +45,9 @@ def _found(failure: Failure) -> str:
     return f"{how} in run {failure.run}, made as small as possible, and played again to be sure"
 
 
-def _usual(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
+def _usual(told: Failing, width: int) -> Iterator[list[Row]]:
     yield _text(_USUAL, width)
-    if isinstance(failure.error, Deadlock | Livelock | LeakedTasks | TimeoutError):  # no traceback tells of the others
-        yield _table(told, width)
+    yield _table(told, width)
 
 
 def _deviating(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
@@ -80,7 +78,8 @@ def _libraries(failure: Failure, width: int) -> Iterator[list[Row]]:
 
 def _difference(difference: Difference, width: int) -> list[Row]:
     code = [fitted([Span(f"        {difference.code}")], width)] if difference.code else []
-    return [*_text(difference.sentence, width, "  ! ", "differs"), *code]
+    path = _text(difference.path, width, " " * 8, "aside") if difference.path else []
+    return [*_text(difference.sentence, width, "  ! ", "differs"), *code, *path]
 
 
 def _table(told: Failing, width: int) -> list[Row]:

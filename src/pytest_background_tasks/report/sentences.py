@@ -54,6 +54,25 @@ def place_of(deviation: Deviation, trace: Trace) -> Site | None:
     return _wait_before(deviation, trace) or (told.at[-1] if told and told.at else None)
 
 
+def path_of(deviation: Deviation, trace: Trace) -> str:
+    """Return the lines through which the task waits there, outermost first: ``path: 32 in job, 24 in lock``.
+
+    Empty if it is the line of `place_of`, alone or with a helper that it calls and that does nothing but wait.
+    """
+    step = None if ":" in deviation.task else _waiting(deviation, trace)
+    sites = step.told.until if step is not None and step.told is not None else ()
+    all_places = [(site.file, site.line, site.function.rpartition(".<locals>.")[2]) for site in sites]
+    places = dict.fromkeys(place for place in all_places if not place[2].endswith("comp>"))  # own functions up to 3.11
+    named = place_of(deviation, trace)
+    if named is None or len(places) < 2 or (len(places) == 2 and named == sites[0]):
+        return ""
+    lines = (
+        f"{line if file == named.file else f'{shown_file(file)}:{line}'} in {function}"
+        for file, line, function in places
+    )
+    return f"path: {', '.join(lines)}"
+
+
 def _what(deviation: Deviation, step: Step | None) -> str:
     if isinstance(deviation, Cancel):
         if deviation.step == 0:
@@ -89,14 +108,20 @@ def _step(deviation: Deviation, trace: Trace) -> Step | None:
 
 def _wait_before(deviation: Deviation, trace: Trace) -> Site | None:
     """Where a task waits before the step that a deviation is about; None if that is its first."""
+    step = _waiting(deviation, trace)
+    if step is None or step.told is None:
+        return None
+    # The line that says most is the one above the helpers that do nothing but wait.
+    until = {(site.file, statement(site.file, site.line).line) for site in step.told.until}
+    lines = [line.site for line in statements(step.told) if (line.site.file, line.site.line) in until]
+    return lines[-1] if lines else step.told.until[-1]
+
+
+def _waiting(deviation: Deviation, trace: Trace) -> Step | None:
+    """Return the step after which the task waits for the one that a deviation is about; None if that is its first."""
     key = canonical(deviation.task), deviation.step - 1
-    for step in trace.steps:
-        if (step.who, step.number) == key and step.got != "call" and step.told is not None and step.told.until:
-            # The line that says most is the one above the helpers that do nothing but wait.
-            until = {(site.file, statement(site.file, site.line).line) for site in step.told.until}
-            lines = [line.site for line in statements(step.told) if (line.site.file, line.site.line) in until]
-            return lines[-1] if lines else step.told.until[-1]
-    return None
+    steps = (step for step in trace.steps if (step.who, step.number) == key and step.got != "call")
+    return next((step for step in steps if step.told is not None and step.told.until), None)
 
 
 def libraries_of(failure: Failure) -> list[str]:

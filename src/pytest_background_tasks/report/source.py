@@ -41,12 +41,14 @@ class Statement(NamedTuple):
         end: the last line of all of it, its body included.
         text: its first line without indentation; with an ellipsis if there are more.
         kind: the name of its class in the `ast` module; empty if the source cannot be parsed.
+        calls_unseen: whether it calls functions that it does not name: ``__aexit__``, what a generator does next.
     """
 
     line: int
     end: int
     text: str
     kind: str
+    calls_unseen: bool = False
 
 
 def statement(file: str, line: int) -> Statement:
@@ -66,7 +68,7 @@ def _statements(file: str) -> dict[int, Statement]:
         if isinstance(node, ast.stmt | ast.ExceptHandler):
             first, last = _head(node)
             text = _COMMENT.sub("  #", lines[first - 1].strip()) + (" …" if last > first else "")
-            each = Statement(first, node.end_lineno or last, text, _kind(node))
+            each = Statement(first, node.end_lineno or last, text, _kind(node), _calls_unseen(node))
             found.update(dict.fromkeys(range(first, last + 1), each))
     return found
 
@@ -96,6 +98,13 @@ def _kind(node: ast.AST) -> str:
         if isinstance(node.value, ast.Await):
             return "Await"
     return type(node).__name__
+
+
+def _calls_unseen(node: ast.AST) -> bool:
+    if type(node).__name__ in _BLOCKS:
+        return True
+    is_simple = not hasattr(node, "body")  # else its parts are statements of their own
+    return is_simple and any(isinstance(each, ast.comprehension) and each.is_async for each in ast.walk(node))
 
 
 _SILENT = frozenset(
@@ -173,6 +182,8 @@ def _place(line: Line) -> tuple[str, int]:
 def _passes_on(caller: Line, line: Line, until: list[tuple[str, int]]) -> bool:
     """Whether a function has done nothing but wait: the line that has called it says as much."""
     if statement(line.site.file, line.site.line).kind != "Await":
+        return False
+    if statement(caller.site.file, caller.site.line).calls_unseen:
         return False
     return caller.deep + 1 == line.deep and [_place(caller), _place(line)] == until[-2:]
 

@@ -13,7 +13,7 @@ from ..explorer.exploration import Failure
 from ..explorer.schedule import Deviation, Schedule, canonical
 from ..explorer.trace import Step, Trace, first_difference
 from ..sites import Site
-from .sentences import mark, place_of, sentence
+from .sentences import mark, path_of, place_of, sentence
 from .source import Line, statement, statements
 
 
@@ -63,6 +63,7 @@ class Difference:
         mark: what is different, in a few words: ``goes on late``.
         sentence: the same with the line that it concerns.
         code: what stands at that line; empty if that is nobody's or not known.
+        path: the lines through which the task waits there; empty if it is one.
         moment: index of the moment that is different; None if that did not come before the end.
     """
 
@@ -71,6 +72,7 @@ class Difference:
     sentence: str
     code: str
     moment: int | None
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,8 @@ def _difference(deviation: Deviation, trace: Trace, tasks: set[str]) -> Differen
     moment = max(moments, key=lambda index: trace.steps[index].got != "call", default=None)
     site = place_of(deviation, trace)
     code = "" if site is None else statement(site.file, site.line).text
-    return Difference(_lane(who, trace, tasks), mark(deviation), sentence(deviation, trace), code, moment)
+    path = path_of(deviation, trace)
+    return Difference(_lane(who, trace, tasks), mark(deviation), sentence(deviation, trace), code, moment, path)
 
 
 def _lane(who: str, trace: Trace, tasks: set[str]) -> str:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..amounts import amount
 from .focus import columns_of, does_something, in_order, until_the_end
+from .repeats import Repeat, repeats_of
 from .source import Line, in_short, statement
 from .story import Failing, Moment, Story, gets_of, wait_of
 from .text import Row, Span, Tone, cut_inside, fitted, harmless, width_of
@@ -158,11 +159,10 @@ class _Telling:
 
     def entries(self) -> Iterator[_Entry]:
         repeats = self._repeats()
-        kept = self._kept(repeats)
+        kept = self._kept(_again(repeats))
+        repeats = {last: repeat for last, repeat in repeats.items() if kept.issuperset(repeat.first)}
+        again = _again(repeats)
         woken = self._woken(kept)
-        again: dict[int, list[int]] = {}
-        for index, first in repeats.items():
-            again.setdefault(first, []).append(index)
         folded: Counter[str] = Counter()
         others: Counter[str] = Counter()
         now = 0.0
@@ -176,15 +176,14 @@ class _Telling:
                     now = moment.time
                     yield _Entry(None, f"after {now:g} s:", "aside")
                 yield from self._told(index, moment)
-                if index in again:
-                    now = self._story.moments[again[index][-1]].time
+                if index in repeats:
+                    now = self._story.moments[repeats[index].again[-1]].time
                     until = f", until {now:g} s" if now != moment.time else ""
-                    yield _Entry(
-                        self._columns.index(moment.lane), f"({len(again[index])} more of these{until})", "aside"
-                    )
+                    text = f"({repeats[index]}{until})"
+                    yield _Entry(self._columns.index(moment.lane), text, "aside")
             elif moment.lane not in self._columns:
                 yield from self._in_passing(index, moment, woken.get(index, ""), others)
-            elif does_something(moment) and index not in repeats:
+            elif does_something(moment) and index not in again:
                 folded[moment.lane] += 1
         yield from _counted(folded)
         yield from self._never_came()
@@ -195,20 +194,19 @@ class _Telling:
             if each.moment is None:
                 yield _Entry(None, f"{name_of(each.lane)}: {each.mark}, after all of this", "differs")
 
-    def _repeats(self) -> dict[int, int]:
-        """Steps that do the same as one before them, with nothing told in between; each with the first of them."""
-        repeats: dict[int, int] = {}
-        first, told = -1, None
-        for index, moment in enumerate(self._story.moments):
-            if moment.lane in self._columns and does_something(moment):
-                mine = None if index in self._marks else (moment.lane, self._parts(index))
-                if mine is not None and mine == told and index != self._failing.parting:
-                    repeats[index] = first
-                else:
-                    first, told = index, mine
-        return repeats
+    def _repeats(self) -> dict[int, Repeat]:
+        """Steps that come again, with nothing told in between; by the last one of their first time."""
+        moments = self._story.moments
+        indices = [index for index, each in enumerate(moments) if each.lane in self._columns and does_something(each)]
+        parting = self._failing.parting or 0
+        found: dict[int, Repeat] = {}
+        for part in ([each for each in indices if each < parting], [each for each in indices if each >= parting]):
+            told = [None if index in self._marks else (moments[index].lane, self._parts(index)) for index in part]
+            for place, repeat in repeats_of(told).items():
+                found[part[place]] = Repeat(*(tuple(part[each] for each in places) for places in repeat))
+        return found
 
-    def _kept(self, repeats: dict[int, int]) -> set[int]:
+    def _kept(self, repeats: set[int]) -> set[int]:
         """The moments that are shown."""
         different = {each.moment for each in self._story.differences if each.moment is not None}
         told = [
@@ -319,6 +317,10 @@ class _Telling:
         lines = [line for line, _ in in_short(moment.ran, self._file) if line is not None]
         where = "".join(f", at {number_of(line, self._file)}" for line in lines[:1])
         return f"-- usually {who} {moment.what.removeprefix('its ')} here{where} --"
+
+
+def _again(repeats: dict[int, Repeat]) -> set[int]:
+    return {index for repeat in repeats.values() for index in repeat.again}
 
 
 def _failing_lines(moment: Moment) -> tuple[Line, ...]:

@@ -8,8 +8,8 @@ left. What may change is in here.
 Only background tasks of the project's own code are watched (rule 2 of the design): for a task that something waits for
 in the place that starts it, that is responsible, as long as it waits; what a library does is its own business.
 
-Private names of CPython used here: ``asyncio.runners._cancel_all_tasks``, which is replaced, and ``_log_traceback``
-of a task.
+Private names of CPython used here: ``asyncio.runners._cancel_all_tasks``, which is replaced, ``_log_traceback`` of a
+task, and ``_source_traceback``, which is changed.
 """
 
 import asyncio
@@ -82,8 +82,8 @@ class Watch:
     def begin(self, test: Watched) -> None:
         """`test` begins: what is created from now on is created by it."""
         self._test = test
-        uvloop = sys.modules.get("uvloop")
-        if uvloop is not None:
+        uvloop: Any = sys.modules.get("uvloop")
+        if hasattr(uvloop, "Loop"):
             self._patch(uvloop.Loop)
 
     def make(self, fixture: Fixture) -> None:
@@ -340,12 +340,19 @@ def _noting(watch: Watch) -> Callable[[Any], Any]:
         @on_behalf
         def noting_create_task(self: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
             task = create_task(self, coro, **kwargs)
+            if frames := getattr(task, "_source_traceback", None):  # in debug mode
+                _leave_out_this_file(frames)
             watch.note(self, task, coro, sys._getframe(1))
             return task
 
         return noting_create_task
 
     return wrapper
+
+
+def _leave_out_this_file(frames: Any) -> None:
+    if frames[-1].filename == __file__:  # with a task factory of the program's own, that comes last
+        del frames[-1]
 
 
 def _hearing(watch: Watch) -> Callable[[Any], Any]:

@@ -1,0 +1,165 @@
+"""anyio's tasks, threads and streams can be explored; of an anyio that is not known, all but what needs its inside.
+
+.ci/run runs this file with anyio 3 as well, in an environment that has nothing else.
+"""
+
+import asyncio
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from types import ModuleType
+from typing import Any
+
+import anyio
+import anyio._backends._asyncio as backend
+import anyio.to_thread
+import pytest
+
+from pytest_background_tasks import Deadlock, Explorer, NotPlayable
+
+KNOWS = "is installed, and this plugin knows anyio 3.7 and 4: "
+
+
+async def sleepers() -> None:
+    async def work() -> None:
+        await anyio.sleep(1)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(work)
+        group.start_soon(work)
+    await asyncio.sleep(0)
+
+
+async def threads() -> None:
+    answers = []
+
+    async def ask(number: int) -> None:
+        assert await anyio.to_thread.run_sync(threading.get_ident) != threading.get_ident()
+        answers.append(number)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(ask, 1)
+        group.start_soon(ask, 2)
+    assert answers == [1, 2]
+
+
+async def streams() -> None:
+    make: Any = anyio.create_memory_object_stream  # of a type only in anyio 4
+    send, receive = make(1)
+    got = []
+
+    async def consume() -> None:
+        with receive.clone() as items:
+            async for item in items:
+                got.append(item)  # noqa: PERF401  # one by one, as they come
+
+    with anyio.move_on_after(5) as scope:
+        async with anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(consume)
+            for number in range(4):
+                await send.send(number)
+    assert scope.cancel_called
+    send.close()
+    receive.close()
+    assert sorted(got) == [0, 1, 2, 3]
+
+
+async def shielded_thread() -> None:
+    """What runs in a thread cannot be cancelled by a scope: the call is waited for."""
+    answers = []
+    loop = asyncio.get_running_loop()
+    with anyio.CancelScope() as scope:
+        answers.append(await anyio.to_thread.run_sync(loop.call_soon_threadsafe, scope.cancel))
+    assert len(answers) == 1
+
+
+@pytest.mark.parametrize("scenario", [sleepers, shielded_thread])
+def test_what_is_correct_does_not_fail(scenario: Callable[[], Any]) -> None:
+    assert Explorer().explore(scenario).failure is None
+
+
+def test_streams_keep_their_order() -> None:
+    assert Explorer(max_schedules=100).explore(streams).failure is None
+
+
+def test_the_answer_of_a_thread_may_be_late() -> None:
+    failure = Explorer().explore(threads).failure
+    assert failure is not None
+    assert str(failure.schedule) == "ask#1@3+1"
+    assert failure.kinds == {"thread"}
+
+
+def test_a_deadlock_names_tasks_by_their_function() -> None:
+    async def scenario() -> None:
+        async def stuck() -> None:
+            await anyio.Event().wait()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(stuck)
+
+    failure = Explorer().explore(scenario).failure
+    assert failure is not None
+    assert isinstance(failure.error, Deadlock)
+    assert "\n  stuck waits at " in str(failure.error)
+
+
+# Of an anyio that is not known.
+
+OWNER = getattr(backend, "AsyncIOBackend", backend)
+
+
+async def changed(func: Callable[..., Any], options: object) -> None:
+    """The call with another signature, and another way to a thread."""
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    thread = threading.Thread(target=lambda: _answering(loop, future), name="AnyIO worker thread")
+    thread.start()
+    await future
+
+
+def _answering(loop: asyncio.AbstractEventLoop, future: Any) -> None:
+    with suppress(NotPlayable):
+        loop.call_soon_threadsafe(future.set_result, None)
+
+
+async def one_thread() -> None:
+    await OWNER.run_sync_in_worker_thread(threading.get_ident, None)
+
+
+@pytest.fixture
+def next_anyio(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(OWNER, "run_sync_in_worker_thread", changed)
+
+
+@pytest.fixture(params=["a module is missing", "a class is missing"])
+def other_anyio(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "a module is missing":
+        monkeypatch.setitem(sys.modules, "anyio.streams.memory", None)
+    else:
+        empty = ModuleType("anyio._backends._asyncio")
+        monkeypatch.setitem(sys.modules, empty.__name__, empty)
+
+
+@pytest.mark.usefixtures("next_anyio")
+def test_code_without_its_threads_is_explored_with_an_anyio_that_is_not_known() -> None:
+    assert Explorer().explore(sleepers).failure is None
+
+
+@pytest.mark.usefixtures("other_anyio")
+def test_code_without_its_tasks_is_explored_with_an_anyio_that_is_not_known() -> None:
+    async def scenario() -> None:
+        await asyncio.gather(asyncio.sleep(1), asyncio.sleep(0))
+
+    assert Explorer().explore(scenario).failure is None
+
+
+@pytest.mark.usefixtures("next_anyio")
+def test_where_its_threads_are_needed_the_error_says_which_versions_are_known() -> None:
+    with pytest.raises(NotPlayable) as caught:
+        Explorer().explore(one_thread)
+    [note] = caught.value.__notes__
+    assert KNOWS in note
+    assert note.endswith("@explore cannot play what such an anyio sends to threads")
+    assert note.startswith("anyio ")

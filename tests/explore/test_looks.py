@@ -1,0 +1,350 @@
+"""What a program sees of an explored loop, its tasks, futures and handles is what it sees of asyncio's own."""
+
+import asyncio
+import copy
+import io
+import pickle
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from pytest_background_tasks import Explorer
+
+Look = Callable[[], Any]
+
+
+class Things:
+    """One of each that a loop makes."""
+
+    def __init__(self) -> None:
+        self.loop: Any = asyncio.get_running_loop()
+        self.future: Any = self.loop.create_future()
+        self.main: Any = asyncio.current_task()
+        self.task: Any = asyncio.create_task(child(), name="child")
+        self.other: Any = self.loop.create_task(child())
+        self.soon: Any = self.loop.call_soon(nothing, 1)
+        self.later: Any = self.loop.call_later(60, nothing, 2)
+        self.at: Any = self.loop.call_at(self.loop.time() + 70, nothing)
+        self.threadsafe: Any = self.loop.call_soon_threadsafe(nothing, 3)
+        self.cancelled: Any = self.loop.call_later(60, nothing, 4)
+        self.cancelled.cancel()
+
+    def each(self) -> dict[str, Any]:
+        return vars(self)
+
+
+async def child() -> None:
+    await asyncio.sleep(0)
+
+
+def nothing(*_: object) -> None: ...
+
+
+def stack_of(task: Any) -> str:
+    text = io.StringIO()
+    task.print_stack(file=text)
+    return text.getvalue()
+
+
+def of_each(look: Callable[[Any], object]) -> Callable[[Things], list[str]]:
+    """Look at each of the things in turn; an exception is an answer as well."""
+
+    def look_at_all(things: Things) -> list[str]:
+        return [f"{name}: {answer(lambda thing=thing: look(thing))}" for name, thing in things.each().items()]
+
+    return look_at_all
+
+
+def answer(look: Look) -> str:
+    try:
+        return str(look())
+    except Exception as error:
+        return f"raises {type(error).__name__}"
+
+
+def can_be_pickled(thing: Any) -> bool:
+    """No; for what reason, pickle says of the first that it meets."""
+    try:
+        pickle.dumps(thing)
+    except (TypeError, pickle.PicklingError):
+        return False
+    return True
+
+
+def public(thing: Any) -> list[str]:
+    return [name for name in dir(thing) if not name.startswith("_")]
+
+
+def unless(*names: str) -> Callable[[Any], list[str]]:
+    return lambda thing: [name for name in public(thing) if name not in names]
+
+
+# A loop has what is ours beside: what the engine reads.
+OURS = (
+    "failed_callbacks",
+    "has_cancelled",
+    "has_generators",
+    "is_endless",
+    "is_stuck",
+    "key_of",
+    "kind_of",
+    "play",
+    "refusal",
+    "refuse",
+    "tasks",
+    "trace",
+    "unused",
+    "watches_itself",
+)
+OURS_OF_HANDLES = ("fail", "kind", "number", "who")
+
+TABLE: dict[str, Callable[[Things], Any]] = {
+    "repr": of_each(repr),
+    "str": of_each(str),
+    "format": of_each(format),
+    "type": of_each(type),
+    "name of type": of_each(lambda thing: type(thing).__name__),
+    "qualified name of type": of_each(lambda thing: type(thing).__qualname__),
+    "module of type": of_each(lambda thing: type(thing).__module__),
+    "class": of_each(lambda thing: thing.__class__),
+    "isinstance": of_each(
+        lambda thing: [
+            kind.__name__
+            for kind in (
+                asyncio.Future,
+                asyncio.Task,
+                asyncio.Handle,
+                asyncio.TimerHandle,
+                asyncio.AbstractEventLoop,
+                asyncio.BaseEventLoop,
+                asyncio.SelectorEventLoop,
+                Awaitable,
+            )
+            if isinstance(thing, kind)
+        ]
+    ),
+    "isfuture": of_each(asyncio.isfuture),
+    "public attributes": of_each(unless(*OURS, *OURS_OF_HANDLES)),
+    "equal to itself": of_each(lambda thing: (thing == thing, thing != thing, thing == object())),
+    "hash": of_each(lambda thing: hash(thing) == hash(thing)),
+    "set": of_each(lambda thing: len({thing, thing})),
+    "pickle": of_each(can_be_pickled),
+    "copy": lambda things: [answer(lambda thing=thing: copy.copy(thing)) for thing in (things.future, things.task)],
+    "vars": lambda things: [vars(things.future), vars(things.task)],
+    "attribute of one's own": lambda things: [
+        (setattr(thing, name, "x"), getattr(thing, name))
+        for thing in (things.loop, things.future, things.task)
+        for name in ("actor", "number", "created_at", "who", "kind")
+    ],
+    "attribute of a handle": lambda things: [
+        answer(lambda thing=thing: setattr(thing, "mine", 1)) for thing in (things.soon, things.later)
+    ],
+    "time": lambda things: [
+        abs(things.loop.time() - time.monotonic()) < 60,
+        things.later.when() - things.loop.time() > 59,
+        type(things.loop.time()),
+    ],
+    "debug": lambda things: [things.loop.get_debug(), things.loop.slow_callback_duration],
+    "state of the loop": lambda things: [
+        things.loop.is_running(),
+        things.loop.is_closed(),
+        things.loop.get_task_factory(),
+        things.loop.get_exception_handler(),
+        asyncio.get_event_loop() is things.loop,
+        asyncio.get_running_loop() is things.loop,
+    ],
+    "tasks": lambda things: [
+        asyncio.current_task() is things.main,
+        things.main in asyncio.all_tasks(),
+        len(asyncio.all_tasks()),
+        things.task.get_name(),
+        re.fullmatch(r"Task-\d+", things.other.get_name()) is not None,
+        things.task.get_coro().__name__,
+        things.task.get_loop() is things.loop,
+        things.future.get_loop() is things.loop,
+        things.task.cancelling(),
+        things.task.done(),
+    ],
+    "stack": lambda things: [
+        len(things.task.get_stack()),
+        stack_of(things.task),
+        things.main.get_stack(limit=1)[-1].f_code.co_name,
+    ],
+    "handles": lambda things: [
+        things.soon.cancelled(),
+        things.cancelled.cancelled(),
+        things.later == things.later,
+        things.later < things.at,
+        things.soon == things.soon,
+    ],
+    "misuse": lambda things: [
+        answer(lambda: things.loop.call_at(None, nothing)),
+        answer(lambda: things.loop.call_later(None, nothing)),
+        answer(lambda: things.loop.create_task(7)),
+        answer(lambda: things.loop.set_task_factory(7)),
+        answer(lambda: things.loop.set_exception_handler(7)),
+        answer(lambda: things.loop.close()),
+        answer(lambda: things.future.result()),
+        answer(lambda: things.task.set_result(1)),
+        answer(lambda: asyncio.Task(7, loop=things.loop)),
+    ],
+    "a factory of the program's own": lambda things: own_factory(things.loop),
+}
+
+IN_DEBUG_MODE: dict[str, Callable[[Things], Any]] = {
+    "repr": of_each(repr),
+    "callback that is a coroutine": lambda things: [
+        answer(lambda: things.loop.call_soon(child)),
+        answer(lambda: things.loop.call_later(1, child)),
+        answer(lambda: things.loop.run_in_executor(None, child)),
+    ],
+    "debug": lambda things: things.loop.get_debug(),
+    "off": lambda things: (things.loop.set_debug(False), things.loop.get_debug()),
+}
+
+
+def own_factory(loop: Any) -> object:
+    def factory(loop: Any, coroutine: Any, **kwargs: Any) -> Any:
+        return asyncio.Task(coroutine, loop=loop, **kwargs)
+
+    loop.set_task_factory(factory)
+    seen = loop.get_task_factory() is factory
+    task = loop.create_task(child())
+    loop.set_task_factory(None)
+    return seen, type(task), loop.get_task_factory()
+
+
+def normalised(text: str) -> str:
+    """`text` without what differs between two runs of asyncio itself: addresses, times, numbers of tasks."""
+    text = re.sub(r"0x[0-9a-f]+", "0x", text)
+    text = re.sub(r"Task-\d+", "Task-n", text)
+    text = re.sub(r"when=[\d.]+", "when=t", text)
+    # How a runner learns that its main task has ended is its own affair.
+    text = re.sub(r" cb=\[_run_until_complete_cb\(\) [^]]*\]", "", text)
+    # A future is created by the line that asks the loop for it, and a runner's main task by the runner.
+    text = re.sub(r"created at \S+?asyncio/(base_events|runners)\.py:\d+", "created", text)
+    return re.sub(rf"created at {re.escape(__file__)}:\d+", "created", text)
+
+
+def seen(table: dict[str, Callable[[Things], Any]], run: Callable[[Any], object]) -> dict[str, str]:
+    answers: dict[str, str] = {}
+
+    async def look() -> None:
+        things = Things()
+        await asyncio.sleep(0)
+        answers.update({name: normalised(answer(lambda look=look: look(things))) for name, look in table.items()})
+        things.future.cancel()
+        await asyncio.wait([things.task, things.other])
+
+    run(look)
+    return answers
+
+
+def by_asyncio(look: Callable[[], Any]) -> None:
+    asyncio.run(look())
+
+
+def explored(look: Callable[[], Any]) -> None:
+    failure = Explorer(max_schedules=1).explore(look).failure
+    if failure:
+        raise failure.error
+
+
+@pytest.fixture
+def debug_mode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONASYNCIODEBUG", "1")
+
+
+@pytest.fixture(scope="module")
+def theirs() -> dict[str, str]:
+    return seen(TABLE, by_asyncio)
+
+
+@pytest.fixture(scope="module")
+def ours() -> dict[str, str]:
+    return seen(TABLE, explored)
+
+
+@pytest.mark.parametrize("what", TABLE)
+def test_a_program_sees_what_it_sees_of_asyncio(what: str, theirs: dict[str, str], ours: dict[str, str]) -> None:
+    assert ours[what] == theirs[what]
+
+
+@pytest.mark.usefixtures("debug_mode")
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
+def test_a_program_sees_what_it_sees_of_asyncio_in_debug_mode() -> None:
+    ours, theirs = seen(IN_DEBUG_MODE, explored), seen(IN_DEBUG_MODE, by_asyncio)
+    for what in IN_DEBUG_MODE:
+        assert ours[what].split(", ") == theirs[what].split(", ")
+
+
+@pytest.mark.usefixtures("debug_mode")
+def test_a_task_of_a_factory_of_the_programs_own_is_shown_as_created_there() -> None:
+    """In debug mode; on asyncio's loop, too, where this plugin watches what is created."""
+    created: list[str] = []
+
+    async def look() -> None:
+        loop: Any = asyncio.get_running_loop()
+        loop.set_task_factory(lambda loop, coroutine, **kwargs: asyncio.Task(coroutine, loop=loop, **kwargs))
+        task = loop.create_task(child())
+        loop.set_task_factory(None)
+        created.append(task._source_traceback[-1].filename)
+        await task
+
+    by_asyncio(look)
+    explored(look)
+    assert set(created) == {__file__}
+
+
+def test_time_is_the_same_in_every_run() -> None:
+    """Its base is chosen once for an exploration: a run that differs by it would be another run."""
+    seen: list[tuple[float, float]] = []
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        await asyncio.gather(asyncio.sleep(0.1), asyncio.sleep(0.2), asyncio.sleep(300))
+        seen.append((start, loop.time() - start))
+
+    exploration = Explorer().explore(scenario)
+    assert exploration.verdict == "bounded"
+    assert len(set(seen)) == 1
+    assert seen[0][1] == 300
+    assert exploration.runs == len(seen) - 2  # two more, to see whether it does the same
+
+
+def test_a_trace_counts_from_the_start_of_the_run() -> None:
+    async def scenario() -> None:
+        await asyncio.sleep(0.1)
+        raise KeyError
+
+    failure = Explorer().explore(scenario).failure
+    assert failure is not None
+    assert [step.time for step in failure.trace.steps] == [0, 0.1, 0.1]
+
+
+@pytest.mark.usefixtures("background_tasks")
+async def test_a_held_task_is_a_task_to_all_who_look(background_tasks: Any) -> None:
+    background_tasks.start_capturing()
+    task: Any = asyncio.create_task(child(), name="held")
+    assert type(task) is not asyncio.Task
+    assert normalised(repr(task)) == f"<Task pending name='held' coro=<child() running at {__file__}:{line_of(child)}>>"
+    assert repr(type(task)) == repr(asyncio.Task)
+    background_tasks.reset()
+
+
+async def test_a_timer_on_virtual_time_is_a_timer_to_all_who_look(virtual_time: Any) -> None:
+    loop = asyncio.get_running_loop()
+    timer = loop.call_later(1, nothing)
+    assert type(loop.time()) is float
+    assert repr(type(timer)) == repr(asyncio.TimerHandle)
+    assert repr(timer).startswith("<TimerHandle when=")
+    assert virtual_time.now == 0
+
+
+def line_of(function: Any) -> int:
+    line: int = function.__code__.co_firstlineno
+    return line
