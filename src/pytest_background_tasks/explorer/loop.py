@@ -18,12 +18,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from ..errors import NotPlayable
 from .actors import Actor, Names
 from .arrivals import (
     Arrival,
@@ -33,19 +31,18 @@ from .arrivals import (
     ends_sleep,
     kind_of_step,
     label_of,
-    settle,
     stepping_task,
 )
 from .options import Options
 from .plan import Plan
 from .schedule import Deviation, Schedule
 from .tasks import FACTORIES, PlayedFuture, PlayedTask, make_task
+from .thread_calls import ThreadCalls
 from .threads import HelperThread
 from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
-from .unplayable import UnplayableCalls, foreign_thread
 
 
-class PlayedLoop(UnplayableCalls):
+class PlayedLoop(ThreadCalls):
     """A loop for one run.
 
     Args:
@@ -103,6 +100,7 @@ class PlayedLoop(UnplayableCalls):
         task = PlayedTask(next(self._task_numbers), self._names.scenario, coroutine, self)
         self.tasks.append(task)
         self._playing = task
+        self._helper.foreign.begin()
         self.run_forever()
         self._playing, self._is_last = None, False
         return task
@@ -164,39 +162,6 @@ class PlayedLoop(UnplayableCalls):
             timer = Arrival(self._names.part(actor, "timer"), 0, "timer", when, callback, args, self, context)
         heappush(self._timers, (when, next(self._numbers), timer))
         return timer
-
-    def call_soon_threadsafe(  # type: ignore[override]
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
-        """Queue a callback from the loop's own thread, or let it arrive from the helper's."""
-        self._check_closed()  # type: ignore[attr-defined]
-        ident = threading.get_ident()
-        if ident not in (self._home, self._helper.ident):
-            raise self.refuse(foreign_thread(threading.current_thread()))
-        handle = Arrival(
-            self._names.part(self._running(), "call"), 0, "thread", self._now, callback, args, self, context
-        )
-        (self._ready if ident == self._home else self._arrived).append(handle)
-        return handle
-
-    def run_in_executor(  # type: ignore[override]
-        self,
-        executor: Any,  # noqa: ARG002  # there is but one
-        func: Callable[..., Any],
-        *args: Any,
-    ) -> Any:
-        """Run a function in the helper thread, now; its answer arrives."""
-        actor = self._running()
-        future = self.create_future()
-        try:
-            result, error = self._helper.run(partial(func, *args) if args else func)
-        except NotPlayable as stuck:
-            raise self.refuse(stuck) from None
-        is_first = actor.answered != actor.step
-        who = actor.name if is_first else self._names.part(actor, "thread")
-        number = self._answer(actor) if is_first else 0
-        self._arrived.append(Arrival(who, number, "thread", self._now, settle, (future, result, error), self, None))
-        return future
 
     def create_future(self) -> Any:
         """A future that hashes by the order of creation."""
@@ -297,7 +262,7 @@ class PlayedLoop(UnplayableCalls):
 
     def _jump(self) -> None:
         """Nothing can run now: let time go on to the next timer."""
-        if self._is_last or self._is_timer_due():
+        if self._is_last or self._is_timer_due() or self._is_held_by_threads():
             return
         if self._timers:
             self._now = self._timers[0][0]
