@@ -51,9 +51,13 @@ class Arrival(asyncio.TimerHandle):
         kind: of arrival; None for what the explorer itself lets in.
         when: virtual time, in seconds.
         rest: callback, args, loop and context.
+
+    Attributes:
+        asked_behind: of what a thread answers, the handle behind which it comes at the least: what the same function
+            has sent before, or what was last in the queue when the thread was asked.
     """
 
-    __slots__ = ("kind", "number", "who")
+    __slots__ = ("asked_behind", "kind", "number", "who")
 
     _callback: Any
     _args: Any

@@ -108,7 +108,8 @@ class PlayedLoop(ThreadCalls):
     def trace(self) -> Trace:
         """What happened so far."""
         cancellable = frozenset(self._cancellable()) if self._options.cancel else frozenset()
-        return Trace(tuple(self._rows), cancellable, frozenset(self._names.siblings), frozenset(self._disturbed))
+        siblings, disturbed = frozenset(self._names.siblings), frozenset(self._disturbed)
+        return Trace(tuple(self._rows), cancellable, siblings, disturbed, self._answers)
 
     def close(self) -> None:
         """As asyncio's; at once garbage, which need not wait for the collector."""
@@ -217,8 +218,12 @@ class PlayedLoop(ThreadCalls):
     def _let_in_deviating(self, plan: Plan) -> tuple[int, ...]:
         """Queue what enters in this iteration while something may be late; returns how many handles in each zone."""
         ready = self._ready
+        queue = tuple(ready) if self._arrived else ()
         if plan.take_out(ready, self._iteration):
             self._disturbed.add(self._iteration)
+        if self._arrived:
+            self._note_answers(queue)
+            self._arrived = plan.staying(self._arrived, self._iteration, self._answers)
         if plan.cancellations:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
         if not (ready or self._arrived or self._is_last or self._is_timer_due()):
@@ -228,6 +233,8 @@ class PlayedLoop(ThreadCalls):
             else:
                 self._iteration = max(first, self._iteration)
         entry = self._iteration * PLACES
+        if plan.outside:
+            plan.enter_queue(ready, self._iteration)
         queued = len(ready)
         ready += plan.entering(entry + BEFORE)
         before = len(ready)
@@ -244,6 +251,8 @@ class PlayedLoop(ThreadCalls):
 
     def _let_arrive(self) -> None:
         """Queue what threads have answered, and the timers that are due."""
+        if self._arrived:
+            self._note_answers(self._ready)
         arriving, self._arrived = self._arrived, []
         while self._is_timer_due():
             arriving.append(heappop(self._timers)[2])

@@ -39,6 +39,14 @@ class _At:
         return self.task if self.step == 0 and ":" in self.task else f"{self.task}@{self.step}"
 
 
+def _below_zero(**numbers: int) -> str:
+    return "".join(f"{name}={number}: {name} counts from 0" for name, number in numbers.items() if number < 0)
+
+
+def _shown(behind: int | None) -> str:
+    return "" if behind is None else f".{behind}"
+
+
 @dataclass(frozen=True, slots=True)
 class Late(_At):
     """What makes `step` of `task` ready arrives late.
@@ -48,18 +56,23 @@ class Late(_At):
         step: which of its steps, from 0; always 0 for what is no task (``client:timer``).
         by: how many places later than usual it enters, from 1. Each iteration of the loop has two places: before and
             after what arrives there by itself.
+        behind: for the answer of a thread, which may enter between any two steps: the number of handles that it comes
+            behind in the queue that runs before the place; with this, `by` may be 0. None: behind them all.
 
-    >>> str(Late("audit#1", 1, by=3))
-    'audit#1@1+3'
+    >>> str(Late("audit#1", 1, by=3)), str(Late("audit#1", 1, by=2, behind=1))
+    ('audit#1@1+3', 'audit#1@1+2.1')
     """
 
     by: int = 1
+    behind: int | None = None
 
     def _complaint(self) -> str:
+        if self.behind is not None:
+            return _below_zero(by=self.by, behind=self.behind)
         return "" if self.by >= 1 else f"by={self.by}: to be late is to enter 1 place later, or more"
 
     def __str__(self) -> str:
-        return f"{self._place}+{self.by}"
+        return f"{self._place}+{self.by}{_shown(self.behind)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +191,7 @@ _PART = r'(?:[\w.<>-]+|"(?:[^"\\]|\\.)*")(?:\#\d+)?'
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*(?::{_PART})?")
 _FIRST = re.compile(r'("(?:[^"\\]|\\.)*")|#1(?=[/:]|$)')
 _STEP = re.compile(r"@(\d+)")
-_LATE = re.compile(r"\+(\d+)")
+_LATE = re.compile(r"\+(\d+)(?:\.(\d+))?")
 _CANCEL = re.compile(r"!cancel(?:\+(\d+))?(?!\w)")
 _SLOW = re.compile(r"!slow(?!\w)")
 _RAISE = re.compile(r"!([^\W\d]\w*)")
@@ -243,7 +256,7 @@ def _parse_one(text: str, place: int) -> tuple[Deviation, int]:
 def _parse_what(text: str, place: int, name: str, step: int) -> tuple[Deviation, int]:
     try:
         if found := _LATE.match(text, place):
-            return Late(name, step, int(found[1])), found.end()
+            return Late(name, step, int(found[1]), found[2] and int(found[2])), found.end()
         if found := _CANCEL.match(text, place):
             return Cancel(name, step, None if found[1] is None else int(found[1])), found.end()
         if found := _SLOW.match(text, place):

@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from .options import Options
+from .places import Place, earlier_place, next_place, place_after, places_of_answer
 from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
-from .trace import ANSWERS, ARRIVING, PLACES, QUEUE, Step, Trace
+from .trace import ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 
 _WALK_IS_LATE = 1 / 3  # how many arrivals of a random walk are late; half of those by one place, a quarter by two...
 _FEW = 20  # of a long scenario not all that can come last: the first of its answers would use up the budget
@@ -142,20 +143,32 @@ class Search:
 _late = lru_cache(10_000)(Late)  # the same few come up again and again
 
 
-def _late_until(step: Step, place: int) -> Late:
+def _late_until(step: Step, place: int, behind: int | None = None) -> Late:
     """`step`, which was not late, enters at `place`."""
-    return _late(step.who, step.number, (place - step.entry + 1) // 2)
+    return _late(step.who, step.number, (place - step.entry + 1) // 2, behind)
 
 
 def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
     """`schedule` with one of its late arrivals later, as far as that changes something."""
     late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
     for index, (who, number, _, _, _, entry, _, _) in enumerate(trace.rows):
-        if entry % 2 and (who, number) in late:  # it has entered at an entry place
+        if trace.answers and (who, number) in trace.answers:
+            if (each := late.get((who, number))) is not None:
+                yield from _later_answer(schedule, each, trace, index)
+        elif entry % 2 and (who, number) in late:  # it has entered at an entry place
             place = next_place(trace, index)
             if place is not None:
                 each = late[who, number]
                 yield schedule.replacing(each, _late(who, number, each.by + (place - entry) // 2))
+
+
+def _later_answer(schedule: Schedule, each: Late, trace: Trace, index: int) -> Iterator[Schedule]:
+    who, number, got, _, _, entry, _, _ = trace.rows[index]
+    if entry % 2 or (got == "call" and each.behind is not None):
+        entry = entry - QUEUE + BEFORE if entry % PLACES == QUEUE else entry
+        for place, behind in places_of_answer(trace, index, each.behind):
+            if (by := each.by + (place - entry) // 2) or behind is not None:
+                yield schedule.replacing(each, _late(who, number, by, behind))
 
 
 def latest(trace: Trace) -> Iterator[Schedule]:
@@ -163,7 +176,7 @@ def latest(trace: Trace) -> Iterator[Schedule]:
     last_entry = {step.time: step.entry for step in trace.steps}
     for index, step in trace.arrivals():
         if step.kind in ANSWERS and next_place(trace, index) is not None:
-            yield Schedule([_late_until(step, _place_after(last_entry[step.time]))])
+            yield Schedule([_late_until(step, place_after(last_entry[step.time]))])
 
 
 def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:
@@ -180,9 +193,11 @@ def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[S
 
 
 def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> Iterator[Deviation]:
-    place = next_place(trace, index)
-    if place is not None:
-        yield _late_until(step, place)
+    if trace.answers and (step.who, step.number) in trace.answers:
+        for place, behind in _places(trace, index, step):
+            yield _late_until(step, place, behind)
+    elif (entry := next_place(trace, index)) is not None:
+        yield _late_until(step, entry)
     if step.kind in ANSWERS:
         for name in options.errors:
             yield Raise(step.who, step.number, name)
@@ -190,31 +205,12 @@ def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> It
             yield Slow(step.who, step.number)
 
 
-def next_place(trace: Trace, index: int) -> int | None:
-    """The first place of entry at which the step at `index` would come behind something more than in this run.
-
-    What it made ready itself does not count: that would be later as well. Nor does what happens at a later time, for
-    time stands still for lateness. None if nothing is left.
-    """
-    _, _, _, now, _, entered, made_ready, _ = trace.rows[index]
-    iteration = entered // PLACES
-    queued = 0
-    for _, _, _, time, _, entry, _, _ in trace.rows[index + 1 :]:
-        if time != now:
-            return None
-        if entry // PLACES == iteration or entry % PLACES not in (QUEUE, ARRIVING):
-            return _place_after(entry)
-        if entry // PLACES == iteration + 1:
-            if entry % PLACES == ARRIVING:
-                return _place_after(entry)
-            queued += 1
-            if queued > made_ready or iteration + 1 in trace.disturbed:
-                return _place_after(entry)
-    return None
-
-
-def _place_after(entry: int) -> int:
-    return entry + 1 if entry % 2 == 0 else entry + 2
+def _places(trace: Trace, index: int, step: Step) -> Iterator[Place]:
+    """Return where else the answer of a thread could enter, if it has come in its usual turn."""
+    if step.entry % PLACES == ARRIVING:
+        if (earlier := earlier_place(trace, index)) is not None:
+            yield earlier
+        yield from places_of_answer(trace, index)
 
 
 def _cancellations(trace: Trace) -> Iterator[Cancel]:
@@ -233,7 +229,7 @@ def _cancellations_between(trace: Trace, suspended: int, woken: int) -> Iterator
     first = (trace.steps[suspended].entry // PLACES + 1) * PLACES + 1
     step, done = trace.steps[woken], -1
     for other in trace.steps[suspended + 1 : woken]:
-        after = max(0, (_place_after(other.entry) - first) // 2)
+        after = max(0, (place_after(other.entry) - first) // 2)
         if other.entry // PLACES < step.entry // PLACES and after != done:
             yield Cancel(step.who, step.number, after)
             done = after

@@ -6,7 +6,7 @@ task.
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import Context
 from functools import partial
 from typing import Any
@@ -23,6 +23,7 @@ class ThreadCalls(UnplayableCalls):
     """The calls of a loop by which threads answer it."""
 
     tasks: list[asyncio.Task[Any]]
+    _answers: dict[tuple[str, int], int] = {}  # noqa: RUF012  # most runs have none, and a loop few attributes
     _helper: Any
     _names: Names
     _options: Any
@@ -49,7 +50,10 @@ class ThreadCalls(UnplayableCalls):
         handle = Arrival(
             self._names.part(self._running(), "call"), 0, "thread", self._now, callback, args, self, context
         )
-        (self._ready if ident == self._home else self._arrived).append(handle)
+        if ident == self._home:
+            self._ready.append(handle)
+        else:
+            self._arrives(handle)
         return handle
 
     def run_in_executor(  # type: ignore[override]
@@ -61,6 +65,7 @@ class ThreadCalls(UnplayableCalls):
         """Run a function in the helper thread, now; its answer arrives."""
         actor = self._running()
         future = self.create_future()
+        self._helper.asked = len(self._arrived)
         try:
             result, error = self._helper.run(partial(func, *args) if args else func)
         except NotPlayable as stuck:
@@ -68,8 +73,26 @@ class ThreadCalls(UnplayableCalls):
         is_first = actor.answered != actor.step
         who = actor.name if is_first else self._names.part(actor, "thread")
         number = self._answer(actor) if is_first else 0
-        self._arrived.append(Arrival(who, number, "thread", self._now, settle, (future, result, error), self, None))
+        self._arrives(Arrival(who, number, "thread", self._now, settle, (future, result, error), self, None))
         return future
+
+    def _arrives(self, handle: Arrival) -> None:
+        """Let `handle` arrive from the helper."""
+        queue = self._arrived if len(self._arrived) > self._helper.asked else self._ready
+        handle.asked_behind = queue[-1] if queue else None
+        self._arrived.append(handle)
+
+    def _note_answers(self, queue: Iterable[asyncio.Handle]) -> None:
+        """Note what each answer comes behind at the least, of the `queue` of this iteration; what is late is out."""
+        if not self._answers:
+            self._answers = {}
+        staying, count, places = set(map(id, self._ready)), 0, {}
+        for handle in queue:
+            count += id(handle) in staying and not handle.cancelled()
+            places[id(handle)] = count
+        for answer in self._arrived:
+            self._answers.setdefault((answer.who, answer.number), places.get(id(answer.asked_behind), 0))
+            places[id(answer)] = count  # what comes behind it as usual comes behind the whole queue
 
     # Threads that no schedule controls.
 

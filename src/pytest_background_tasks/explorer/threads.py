@@ -19,10 +19,12 @@ class HelperThread:
 
     Attributes:
         foreign: the threads beside it.
+        asked: how many answers were there already when it was asked last.
     """
 
     def __init__(self) -> None:
         self.foreign: ForeignThreads = ForeignThreads()
+        self.asked: int = 0
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._thread: threading.Thread | None = None

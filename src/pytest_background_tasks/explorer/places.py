@@ -1,0 +1,101 @@
+"""At which places an arrival could enter so that the order changes, from the trace of a run. Pure.
+
+Only what changes something counts: an arrival is made late just enough to come behind the next thing that does not
+follow from itself.
+"""
+
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
+
+
+class Place(NamedTuple):
+    """Where something enters: the place `entry`, or the queue that runs before it, ``behind`` so many handles."""
+
+    entry: int
+    behind: int | None = None
+
+
+def next_place(trace: Trace, index: int) -> int | None:
+    """The first place of entry at which the step at `index` would come behind something more than in this run.
+
+    What it made ready itself does not count: that would be later as well. Nor does what happens at a later time, for
+    time stands still for lateness. None if nothing is left.
+    """
+    _, _, _, now, _, entered, made_ready, _ = trace.rows[index]
+    iteration = entered // PLACES
+    queued = 0
+    for _, _, _, time, _, entry, _, _ in trace.rows[index + 1 :]:
+        if time != now:
+            return None
+        if entry // PLACES == iteration or entry % PLACES not in (QUEUE, ARRIVING):
+            return place_after(entry)
+        if entry // PLACES == iteration + 1:
+            if entry % PLACES == ARRIVING:
+                return place_after(entry)
+            queued += 1
+            if queued > made_ready or iteration + 1 in trace.disturbed:
+                return place_after(entry)
+    return None
+
+
+def place_after(entry: int) -> int:
+    """Return the first entry place behind what has entered at `entry`."""
+    return entry + 1 if entry % 2 == 0 else entry + 2
+
+
+def earlier_place(trace: Trace, index: int) -> Place | None:
+    """The first place of the thread's answer at `index`, which came in its usual turn; None if it comes first."""
+    who, number, _, _, _, entry, _, _ = trace.rows[index]
+    iteration = entry // PLACES
+    behind, before = trace.answers[who, number], index
+    while before and trace.rows[before - 1][5] // PLACES == iteration:
+        before -= 1
+    comes_behind_more = index - before > behind or (iteration in trace.disturbed and behind < sys.maxsize)
+    return Place(iteration * PLACES + BEFORE, behind) if comes_behind_more else None
+
+
+def places_of_answer(trace: Trace, index: int, behind: int | None = None) -> Iterator[Place]:
+    """As `next_place`, for the answer of a thread, which may enter between any two steps.
+
+    `behind`: the number of handles that it comes behind in the queue, if that is where it has entered.
+    """
+    _, _, _, now, _, entry, made_ready, _ = trace.rows[index]
+    iteration = entry // PLACES
+    following = trace.rows[index + 1] if index + 1 < len(trace.rows) else None
+    if following is not None and following[3] == now and following[5] // PLACES == iteration:
+        yield from _behind_following(trace, index, behind)
+        return
+    queue = _queue(trace, iteration + 1, now)
+    others = len(queue) - (0 if iteration + 1 in trace.disturbed else made_ready)
+    before = (iteration + 1) * PLACES + BEFORE
+    if made_ready and _has_entering(trace, iteration + 1, now):  # what it makes ready comes behind that
+        yield Place(before, 0)
+    if queue and others > 0:
+        yield Place(before, 1 if others > 1 else None)
+    elif (place := next_place(trace, index)) is not None:
+        yield Place(place)
+
+
+def _behind_following(trace: Trace, index: int, behind: int | None) -> Iterator[Place]:
+    """The place behind the next thing in the same iteration."""
+    entry = trace.rows[index][5]
+    iteration, following = entry // PLACES, trace.rows[index + 1][5]
+    if following % PLACES == QUEUE:
+        yield Place(following + BEFORE, (behind or 0) + 1)
+    elif following % PLACES == AFTER:
+        yield Place((iteration + 1) * PLACES + BEFORE, 0 if _queue(trace, iteration + 1) else None)
+    else:
+        yield Place(place_after(following))
+
+
+def _queue(trace: Trace, iteration: int, now: float | None = None) -> list[tuple[object, ...]]:
+    """What has run in an iteration out of its queue; with `now`, only if that was its time."""
+    entry = iteration * PLACES + QUEUE
+    return [row for row in trace.rows if row[5] == entry and (now is None or row[3] == now)]
+
+
+def _has_entering(trace: Trace, iteration: int, now: float) -> bool:
+    return any(row[5] // PLACES == iteration and row[5] % PLACES != QUEUE and row[3] == now for row in trace.rows)
