@@ -11,8 +11,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Explorer, Late, ReplayError, Schedule
+from pytest_background_tasks import Explorer, Late, ReplayError, Schedule, Trace
 from pytest_background_tasks.explorer.options import Options
+from pytest_background_tasks.explorer.places import places_of_task
 from pytest_background_tasks.explorer.play import Scenario, play
 from pytest_background_tasks.explorer.search import Search
 from pytest_background_tasks.explorer.surroundings import Surroundings
@@ -173,6 +174,60 @@ def test_what_a_function_has_sent_comes_before_its_answer(played: Played, by: in
     for schedule in (f"to_thread:call+{by}", f"to_thread:call+{by}, to_thread@1+1", "to_thread@1+0.0"):
         played(scenario, schedule)
         assert log == ["sent", "answered"], schedule
+
+
+# Cancellations by a task: between any two handles that do not come from the same arrival.
+
+
+def queued(*rows: tuple[int, str | None, int]) -> Trace:
+    """A trace of steps: where each entered, its kind of arrival, how many it made ready."""
+    return Trace(tuple(("a", 0, "value", 0.0, kind, entry, made, None) for entry, kind, made in rows))
+
+
+@pytest.mark.parametrize(
+    ("rows", "places"),
+    [
+        ([(0, None, 2), (4, None, 0), (4, None, 0)], {}),  # both of the scenario's
+        ([(0, None, 2), (4, "start", 0), (4, None, 0)], {1: [1]}),
+        ([(0, None, 2), (4, "start", 1), (4, "start", 2), (8, None, 0), (8, None, 0), (8, None, 0)], {1: [1], 2: [1]}),
+        ([(0, None, 1), (4, None, 0), (5, "start", 0)], {1: [0]}),  # what enters comes behind what a task does there
+        ([(0, None, 1), (4, "start", 0), (4, "start", 0)], {}),  # nobody knows whose the second is
+    ],
+)
+def test_a_task_from_outside_acts_between_two_arrivals(
+    rows: list[tuple[int, str | None, int]], places: dict[int, list[int]]
+) -> None:
+    assert places_of_task(queued(*rows)) == places
+
+
+@pytest.mark.parametrize(
+    ("schedule", "order"),
+    [
+        ("waiter@1!cancel+0", "ab-"),  # behind both
+        ("waiter@1!cancel+0.1", "a-b"),
+        ("waiter@1!cancel+0.0", "-ab"),
+        ("waiter@1!cancel+0.9", "ab-"),
+    ],
+)
+def test_a_cancellation_by_a_task_comes_behind_so_many_handles(played: Played, schedule: str, order: str) -> None:
+    log: list[str] = []
+
+    async def scenario() -> None:
+        future = asyncio.get_running_loop().create_future()
+
+        async def waiter() -> None:
+            await future
+
+        async def client(name: str) -> None:
+            await asyncio.sleep(0)
+            log.append("-" + name if future.cancelled() and "-" not in "".join(log) else name)
+
+        await asyncio.gather(waiter(), client("a"), client("b"), return_exceptions=True)
+        if "-" not in "".join(log):
+            log.append("-")
+
+    assert played(scenario, schedule, cancel=True).unused == ()
+    assert "".join(log) == order
 
 
 JOBS = ["thread", "set 0", "set 1", "wait 0", "ask 0", "soon"]

@@ -24,6 +24,7 @@ deviations: st.SearchStrategy[Deviation] = (
     st.builds(Late, names, steps, st.integers(1, 99))
     | st.builds(Late, names, steps, st.integers(0, 99), st.integers(0, 9))
     | st.builds(Cancel, names, steps, st.none() | st.integers(0, 9))
+    | st.builds(Cancel, names, steps, st.integers(0, 9), st.integers(0, 9))
     | st.builds(Raise, names, steps, errors)
     | st.builds(Slow, names, steps)
 )
@@ -138,6 +139,8 @@ A schedule reads like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
         (lambda: Late("a", 1, by=-1, behind=0), "by=-1: by counts from 0"),
         (lambda: Late("a", 1, by=2, behind=-1), "behind=-1: behind counts from 0"),
         (lambda: Cancel("a", 1, after=-1), "after=-1: places are counted from 0"),
+        (lambda: Cancel("a", 1, behind=1), "behind=1: write also after=, the place of the queue"),
+        (lambda: Cancel("a", 1, after=0, behind=-1), "behind=-1: behind counts from 0"),
         (lambda: Raise("a", 1, "no name"), "error='no name': the name of an exception's class"),
         (lambda: Raise("a", 1, "cancel"), "error='cancel': the name of an exception's class"),
         (lambda: Raise("a", 1, "slow"), "error='slow': the name of an exception's class"),

@@ -59,6 +59,7 @@ class Arrival(asyncio.TimerHandle):
 
     __slots__ = ("asked_behind", "kind", "number", "who")
 
+    asked_behind: asyncio.Handle | None
     _callback: Any
     _args: Any
 

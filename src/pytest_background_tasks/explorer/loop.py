@@ -233,7 +233,7 @@ class PlayedLoop(ThreadCalls):
             else:
                 self._iteration = max(first, self._iteration)
         entry = self._iteration * PLACES
-        if plan.outside:
+        if plan.outside or plan.cancelling:
             plan.enter_queue(ready, self._iteration)
         queued = len(ready)
         ready += plan.entering(entry + BEFORE)

@@ -99,3 +99,30 @@ def _queue(trace: Trace, iteration: int, now: float | None = None) -> list[tuple
 
 def _has_entering(trace: Trace, iteration: int, now: float) -> bool:
     return any(row[5] // PLACES == iteration and row[5] % PLACES != QUEUE and row[3] == now for row in trace.rows)
+
+
+def places_of_task(trace: Trace) -> dict[int, list[int]]:
+    """Behind how many handles of the queue of an iteration, by iteration, the step of a client's task may run.
+
+    A client wakes that task, which then acts: cancels another one. It runs in front of what comes from a later
+    arrival, whenever that was; so between any two handles that do not come from the same one.
+    """
+    places: dict[int, list[int]] = {}
+    roots: list[int] = []  # of each handle that the iteration before has queued
+    rows, start = trace.rows, 0
+    while start < len(rows):
+        iteration, made, before = rows[start][5] // PLACES, list[int](), None
+        end = start
+        while end < len(rows) and rows[end][5] // PLACES == iteration:
+            end += 1
+        queue = [index for index in range(start, end) if rows[index][5] % PLACES == QUEUE]
+        is_known = len(queue) == len(roots) and iteration not in trace.disturbed
+        for index in range(start, end):
+            is_queued = rows[index][5] % PLACES == QUEUE
+            root = roots[index - start] if is_queued and is_known and rows[index][4] is None else index
+            if is_queued and is_known and root != before and (index > start or len(queue) < end - start):
+                places.setdefault(iteration, []).append(index - start)
+            before = root
+            made += [root] * rows[index][6]
+        roots, start = made, end
+    return places

@@ -44,6 +44,7 @@ class Plan:
     Attributes:
         cancellations: those that are still to come.
         outside: what is late: where it enters; in a queue, behind how many handles; and itself.
+        cancelling: as ``outside``, the cancellation that is under way.
         has_cancelled: whether the cancellation took place.
     """
 
@@ -65,7 +66,7 @@ class Plan:
         self._prepare(schedule)
         self.outside: list[tuple[int, int, asyncio.Handle]] = []
         self._outlasting: list[asyncio.Handle] = []
-        self._cancelling: list[tuple[int, asyncio.Handle]] = []
+        self.cancelling: list[tuple[int, int, asyncio.Handle]] = []
         self.has_cancelled: bool = False
 
     def _prepare(self, schedule: Schedule) -> None:
@@ -81,12 +82,12 @@ class Plan:
 
     def is_idle(self) -> bool:
         """Whether nothing deviates in this iteration, unless it is something that arrives."""
-        is_under_way = self.outside or self._outlasting or self._cancelling or self.cancellations
+        is_under_way = self.outside or self._outlasting or self.cancelling or self.cancellations
         return not (is_under_way or self._may_be_ready())
 
     def is_over(self) -> bool:
         """Whether nothing can deviate any more."""
-        return not (self.outside or self._outlasting or self._cancelling or self._has_unused())
+        return not (self.outside or self._outlasting or self.cancelling or self._has_unused())
 
     @property
     def unused(self) -> tuple[Deviation, ...]:
@@ -123,24 +124,21 @@ class Plan:
 
         What a function has sent to the loop comes before the function's own answer.
         """
-        entry, staying = iteration * PLACES + ARRIVING, []
+        usual, staying = (iteration * PLACES + ARRIVING, 0), []
         places: dict[int, tuple[int, int]] = {}
         for answer in answers:
-            key, sent = (answer.who, answer.number), id(answer.asked_behind)
-            if (place := places.get(sent)) is not None:
-                behind_least[key] = place[1] + 1 if place[0] == entry - ARRIVING else sys.maxsize
+            key, after = (answer.who, answer.number), places.get(id(answer.asked_behind))
+            if after is not None:
+                behind_least[key] = after[1] + 1 if after[0] == iteration * PLACES + QUEUE else sys.maxsize
             count = len(self.outside)
-            if self.keeps(answer, entry, behind_least[key]):
-                if len(self.outside) > count:
-                    *own, _ = self.outside.pop()
-                    self.outside.append((*max(tuple(own), place or (0, 0)), answer))
-            elif place is not None and place > (entry, 0):
+            is_kept = self.keeps(answer, usual[0], behind_least[key])
+            place = self.outside.pop()[:2] if len(self.outside) > count else usual
+            place = max(place, after or place)
+            if place != usual:
                 self.outside.append((*place, answer))
-            else:
+            elif not is_kept:
                 staying.append(answer)
-                places[id(answer)] = (entry, 0)
-                continue
-            places[id(answer)] = self.outside[-1][:2] if len(self.outside) > count else (entry, 0)
+            places[id(answer)] = place
         return staying
 
     def keeps(self, handle: asyncio.Handle, entry: int, behind_least: int | None = None) -> bool:
@@ -169,7 +167,7 @@ class Plan:
         return True
 
     def _may_be(self, late: Late, behind_least: int | None) -> bool:
-        """Return whether `late` enters where that is possible: into a queue only the answer of a thread, not before that was asked."""
+        """Return whether `late` enters where that is possible."""
         return late.behind is None or (behind_least is not None and (late.by > 0 or behind_least < sys.maxsize))
 
     def _fail(self, handle: Any, error: BaseException) -> None:
@@ -184,6 +182,8 @@ class Plan:
         last = iteration * PLACES + QUEUE
         entering = [each for each in self.outside if each[0] <= last]
         self.outside = [each for each in self.outside if each[0] > last]
+        if self.cancelling and self.cancelling[0][0] % PLACES == QUEUE and self.cancelling[0][0] <= last:
+            entering.append(self.cancelling.pop())
         least = 0
         for _, behind, handle in sorted(entering, key=itemgetter(1)):
             index = max(_index_behind(queue, behind), least)
@@ -196,9 +196,9 @@ class Plan:
         if self.outside:
             entering += [handle for when, _, handle in self.outside if when <= place]
             self.outside = [each for each in self.outside if each[0] > place]
-        if self._cancelling:
-            entering += [handle for when, handle in self._cancelling if when <= place]
-            self._cancelling = [each for each in self._cancelling if each[0] > place]
+        if self.cancelling:
+            entering += [handle for when, _, handle in self.cancelling if when <= place]
+            self.cancelling = [each for each in self.cancelling if each[0] > place]
         return entering
 
     @property
@@ -210,8 +210,8 @@ class Plan:
         """Nothing can go on, and no timer is set: what waits for a timer, or for its place, enters in `iteration`."""
         self.a_timer_fired(iteration)
         place = iteration * PLACES + BEFORE
-        self.outside += [(place, 0, handle) for _, handle in self._cancelling]
-        self._cancelling.clear()
+        self.outside += [(place, 0, handle) for _, _, handle in self.cancelling]
+        self.cancelling.clear()
         return bool(self.outside)
 
     def a_timer_fired(self, iteration: int) -> None:
@@ -240,7 +240,9 @@ class Plan:
                 del self.cancellations[key]
                 place, now = iteration * PLACES + BEFORE + 2 * cancel.after, loop.time()
                 handle = Arrival(f"{key[0]}:cancel", 0, None, now, self._cancel_now, (task, key[1]), loop, None)
-                self._cancelling.append((place, handle))
+                if cancel.behind is not None:
+                    place = place // PLACES * PLACES + QUEUE
+                self.cancelling.append((place, cancel.behind or 0, handle))
 
     def _cancel_now(self, task: Any, step: int) -> None:
         if task.actor.step == step and task.cancel():

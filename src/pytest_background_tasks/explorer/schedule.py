@@ -83,18 +83,25 @@ class Cancel(_At):
         task: the task's name in a trace.
         step: the step that it waits for, from 0.
         after: at which entry place after it suspended, from 0; None: at the very moment it would have gone on.
+        behind: if a task cancels it: the number of handles that the cancellation comes behind in the queue that runs
+            before the place. None: behind them all.
 
-    >>> str(Cancel("client", 4)), str(Cancel("client", 4, after=0))
-    ('client@4!cancel', 'client@4!cancel+0')
+    >>> str(Cancel("client", 4)), str(Cancel("client", 4, after=0)), str(Cancel("client", 4, after=2, behind=1))
+    ('client@4!cancel', 'client@4!cancel+0', 'client@4!cancel+2.1')
     """
 
     after: int | None = None
+    behind: int | None = None
 
     def _complaint(self) -> str:
-        return "" if self.after is None or self.after >= 0 else f"after={self.after}: places are counted from 0"
+        if self.after is None:
+            return "" if self.behind is None else f"behind={self.behind}: write also after=, the place of the queue"
+        if self.after < 0:
+            return f"after={self.after}: places are counted from 0"
+        return _below_zero(behind=self.behind or 0)
 
     def __str__(self) -> str:
-        return f"{self._place}!cancel{'' if self.after is None else f'+{self.after}'}"
+        return f"{self._place}!cancel{'' if self.after is None else f'+{self.after}{_shown(self.behind)}'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +199,7 @@ _NAME = re.compile(rf"{_PART}(?:/{_PART})*(?::{_PART})?")
 _FIRST = re.compile(r'("(?:[^"\\]|\\.)*")|#1(?=[/:]|$)')
 _STEP = re.compile(r"@(\d+)")
 _LATE = re.compile(r"\+(\d+)(?:\.(\d+))?")
-_CANCEL = re.compile(r"!cancel(?:\+(\d+))?(?!\w)")
+_CANCEL = re.compile(r"!cancel(?:\+(\d+)(?:\.(\d+))?)?(?!\w)")
 _SLOW = re.compile(r"!slow(?!\w)")
 _RAISE = re.compile(r"!([^\W\d]\w*)")
 
@@ -256,9 +263,9 @@ def _parse_one(text: str, place: int) -> tuple[Deviation, int]:
 def _parse_what(text: str, place: int, name: str, step: int) -> tuple[Deviation, int]:
     try:
         if found := _LATE.match(text, place):
-            return Late(name, step, int(found[1]), found[2] and int(found[2])), found.end()
+            return Late(name, step, int(found[1]), _number(found[2])), found.end()
         if found := _CANCEL.match(text, place):
-            return Cancel(name, step, None if found[1] is None else int(found[1])), found.end()
+            return Cancel(name, step, _number(found[1]), _number(found[2])), found.end()
         if found := _SLOW.match(text, place):
             return Slow(name, step), found.end()
         if found := _RAISE.match(text, place):
@@ -266,6 +273,10 @@ def _parse_what(text: str, place: int, name: str, step: int) -> tuple[Deviation,
     except ValueError as error:
         raise _error(text, place, str(error)) from None
     raise _error(text, place, "expected +places, !cancel, !slow or !NameOfAnError")
+
+
+def _number(digits: str | None) -> int | None:
+    return None if digits is None else int(digits)
 
 
 def _skip_space(text: str, place: int) -> int:

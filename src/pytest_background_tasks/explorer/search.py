@@ -11,11 +11,11 @@ follow from itself. From that run it is made later again, and so on until nothin
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from .options import Options
-from .places import Place, earlier_place, next_place, place_after, places_of_answer
+from .places import Place, earlier_place, next_place, place_after, places_of_answer, places_of_task
 from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
 from .trace import ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 
@@ -42,6 +42,7 @@ class Search:
         self._given: set[Schedule] = {Schedule()}
         self._pool: list[Schedule] = [Schedule()]
         self._first_few: list[Schedule] = []
+        self._last_ones: list[Schedule] = []  # cancellations by tasks: alone, few bugs need them
         self._parents: list[tuple[Schedule, Trace]] = []
         self._grown: list[tuple[Schedule, Trace]] = []
         # Hashes, since 100,000 traces would be a lot to keep.
@@ -68,10 +69,11 @@ class Search:
         self._fill_pool()
         if self._first_few:
             return self._first_few.pop()
-        if self._pool:
-            place = int(self._random.random() * len(self._pool))
-            self._pool[place], self._pool[-1] = self._pool[-1], self._pool[place]
-            return self._pool.pop()
+        for pool in (self._pool, self._last_ones):
+            if pool:
+                place = int(self._random.random() * len(pool))
+                pool[place], pool[-1] = pool[-1], pool[place]
+                return pool.pop()
         if self._walks_left and self._has_more:
             self._walks_left -= 1
             return self._walk()
@@ -102,7 +104,7 @@ class Search:
 
     @property
     def _is_empty(self) -> bool:
-        return not (self._first_few or self._pool)
+        return not (self._first_few or self._pool or self._last_ones)
 
     def _fill_pool(self) -> None:
         if self._is_empty and not self._parents and self._grown:
@@ -121,10 +123,12 @@ class Search:
             self._fill_pool()
 
     def _propose(self, schedules: Iterable[Schedule], pool: list[Schedule]) -> None:
+        may_be_last = self._options.cancel and pool is self._pool and self.deviations == 1
         for schedule in schedules:
             if schedule not in self._given:
                 self._given.add(schedule)
-                pool.append(schedule)
+                is_last = may_be_last and any(type(each) is Cancel and each.behind is not None for each in schedule)
+                (self._last_ones if is_last else pool).append(schedule)
 
     def _walk(self) -> Schedule:
         """Late arrivals by chance, out of those that the first run or the last one had."""
@@ -216,12 +220,14 @@ def _places(trace: Trace, index: int, step: Step) -> Iterator[Place]:
 def _cancellations(trace: Trace) -> Iterator[Cancel]:
     """Where a task may be cancelled: at each place while it is suspended, if something has happened since the last."""
     suspended: dict[str, int] = {}
+    by_tasks = places_of_task(trace)
     for index, step in enumerate(trace.steps):
         if step.who not in trace.cancellable or step.got == "call":
             continue
         yield Cancel(step.who, step.number)
         if step.who in suspended:
             yield from _cancellations_between(trace, suspended[step.who], index)
+            yield from _cancellations_by_tasks(trace, suspended[step.who], index, by_tasks)
         suspended[step.who] = index
 
 
@@ -233,3 +239,13 @@ def _cancellations_between(trace: Trace, suspended: int, woken: int) -> Iterator
         if other.entry // PLACES < step.entry // PLACES and after != done:
             yield Cancel(step.who, step.number, after)
             done = after
+
+
+def _cancellations_by_tasks(
+    trace: Trace, suspended: int, woken: int, places: Mapping[int, list[int]]
+) -> Iterator[Cancel]:
+    first = trace.steps[suspended].entry // PLACES + 1
+    step = trace.steps[woken]
+    for iteration in range(first, step.entry // PLACES):
+        for behind in places.get(iteration, ()):
+            yield Cancel(step.who, step.number, 2 * (iteration - first), behind)
