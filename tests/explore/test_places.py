@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio.to_thread
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pytest_background_tasks import Explorer, Late, ReplayError, Schedule, Trace
@@ -264,6 +264,7 @@ def scenario_of(programs: list[list[str]]) -> Scenario:
 
 
 @settings(max_examples=12)
+@example([["thread"], ["wait 0", "soon"], ["ask 0"]], 2)
 @given(programs, st.integers(0, 3))
 def test_exhausted_equals_brute_force(programs: list[list[str]], seed: int) -> None:
     """The search finds every run that there is, with the answers of threads at all places."""

@@ -84,7 +84,9 @@ def _behind_following(trace: Trace, index: int, behind: int | None) -> Iterator[
     entry = trace.rows[index][5]
     iteration, following = entry // PLACES, trace.rows[index + 1][5]
     if following % PLACES == QUEUE:
-        yield Place(following + BEFORE, (behind or 0) + 1)
+        others = (len(_queue(trace, iteration)) - 1) * (2 if iteration in trace.disturbed else 1)
+        if (count := (behind or 0) + 1) <= others:
+            yield Place(following + BEFORE, count)
     elif following % PLACES == AFTER:
         yield Place((iteration + 1) * PLACES + BEFORE, 0 if _queue(trace, iteration + 1) else None)
     else:

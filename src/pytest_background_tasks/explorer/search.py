@@ -85,6 +85,8 @@ class Search:
         faults = frozenset([each for each in schedule if type(each) is not Late])
         facts = (hash(trace.facts), faults)
         if facts in self._seen:
+            if trace.answers and not self.is_walking:  # behind one handle more it may pass something yet
+                self._propose(later(schedule, trace, only_in_queue=True), self._pool)
             return
         self._seen.add(facts)
         self.distinct += 1
@@ -152,14 +154,18 @@ def _late_until(step: Step, place: int, behind: int | None = None) -> Late:
     return _late(step.who, step.number, (place - step.entry + 1) // 2, behind)
 
 
-def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
-    """`schedule` with one of its late arrivals later, as far as that changes something."""
+def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> Iterator[Schedule]:
+    """`schedule` with one of its late arrivals later, as far as that changes something.
+
+    `only_in_queue`: only answers that have entered in a queue.
+    """
     late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
     for index, (who, number, _, _, _, entry, _, _) in enumerate(trace.rows):
         if trace.answers and (who, number) in trace.answers:
-            if (each := late.get((who, number))) is not None:
+            each = late.get((who, number))
+            if each is not None and not (only_in_queue and each.behind is None):
                 yield from _later_answer(schedule, each, trace, index)
-        elif entry % 2 and (who, number) in late:  # it has entered at an entry place
+        elif entry % 2 and not only_in_queue and (who, number) in late:  # it has entered at an entry place
             place = next_place(trace, index)
             if place is not None:
                 each = late[who, number]
