@@ -157,14 +157,13 @@ def _late_until(step: Step, place: int, behind: int | None = None) -> Late:
 def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> Iterator[Schedule]:
     """`schedule` with one of its late arrivals later, as far as that changes something.
 
-    `only_in_queue`: only answers that have entered in a queue.
+    `only_in_queue`: only answers of threads, and only later in the queue in which they have entered.
     """
     late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
     for index, (who, number, _, _, _, entry, _, _) in enumerate(trace.rows):
         if trace.answers and (who, number) in trace.answers:
-            each = late.get((who, number))
-            if each is not None and not (only_in_queue and each.behind is None):
-                yield from _later_answer(schedule, each, trace, index)
+            if (each := late.get((who, number))) is not None:
+                yield from _later_answer(schedule, each, trace, index, only_in_queue=only_in_queue)
         elif entry % 2 and not only_in_queue and (who, number) in late:  # it has entered at an entry place
             place = next_place(trace, index)
             if place is not None:
@@ -172,12 +171,15 @@ def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> I
                 yield schedule.replacing(each, _late(who, number, each.by + (place - entry) // 2))
 
 
-def _later_answer(schedule: Schedule, each: Late, trace: Trace, index: int) -> Iterator[Schedule]:
+def _later_answer(
+    schedule: Schedule, each: Late, trace: Trace, index: int, *, only_in_queue: bool
+) -> Iterator[Schedule]:
     who, number, got, _, _, entry, _, _ = trace.rows[index]
     if entry % 2 or (got == "call" and each.behind is not None):
         entry = entry - QUEUE + BEFORE if entry % PLACES == QUEUE else entry
         for place, behind in places_of_answer(trace, index, each.behind):
-            if (by := each.by + (place - entry) // 2) or behind is not None:
+            by = each.by + (place - entry) // 2
+            if (by or behind is not None) and not (only_in_queue and (by, behind) != (each.by, (each.behind or 0) + 1)):
                 yield schedule.replacing(each, _late(who, number, by, behind))
 
 

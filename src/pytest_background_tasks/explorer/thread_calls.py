@@ -45,8 +45,6 @@ class ThreadCalls(UnplayableCalls):
         if ident not in (self._home, self._helper.ident):
             return self._answer_of_foreign_thread(callback, args, context)
         self._check_closed()  # type: ignore[attr-defined]
-        if ident == self._home and _is_of(callback, "_chain_future"):
-            self._refuse_answered()
         handle = Arrival(
             self._names.part(self._running(), "call"), 0, "thread", self._now, callback, args, self, context
         )
@@ -108,13 +106,13 @@ class ThreadCalls(UnplayableCalls):
             handle.cancel()  # an answer for which nobody waits any more
             return handle
         self.refuse(error)
-        if _is_of(callback, "run_coroutine_threadsafe"):
+        if getattr(callback, "__qualname__", "").startswith("run_coroutine_threadsafe."):
             raise error  # nobody would run it to its end, and the thread waits for that
         self._ready.append(handle)
         self._stopping = True
         return handle
 
-    def _refuse_answered(self) -> None:
+    def refuse_answered(self) -> None:
         """Refuse the run if a thread of a pool has answered before it was even waited for."""
         foreign: ForeignThreads = self._helper.foreign
         if not foreign.is_alone():
@@ -161,8 +159,3 @@ class ThreadCalls(UnplayableCalls):
                 name = task.get_name() if actor is None else actor.name
                 return None if wait is None else f"{name} waits at {wait}"
         return None
-
-
-def _is_of(callback: object, function: str) -> bool:
-    """Whether asyncio's `function` has made `callback`."""
-    return getattr(callback, "__qualname__", "").startswith(f"{function}.")
