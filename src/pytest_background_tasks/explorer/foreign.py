@@ -1,8 +1,8 @@
 """Threads that no schedule controls: those that a run starts itself, and those that were there before it.
 
-When such a thread answers, the machine decides. So time must not go on past a thread that may still answer, and what a
+When such a thread answers, the machine decides. So time must not jump past a thread that may still answer, and what a
 run shows beside one is no finding. A thread that a run has started is harmless only if it ends and has not called the
-loop; nobody can know that of one that goes on. A thread from before a run mostly belongs to the surroundings (of
+loop; that cannot be known of one that keeps running. A thread from before a run mostly belongs to the surroundings (of
 pytest-xdist, a debugger, a server): it is waited for only before a verdict that it may have made wrong.
 
 Private names of CPython used here: ``_active`` of threading, ``_count`` of _thread, ``_target`` of a thread.
@@ -39,7 +39,7 @@ class ForeignThreads:
     Attributes:
         answer: the error for the first of them that has called a loop of this exploration; None if none has.
         has_unknown: from before this run there are threads that may work for the program.
-        passed: where a task waited for a future when time went on beside such threads; None if none did.
+        passed: where a task waited for a future when time jumped beside such threads; None if none did.
         patience: seconds of real time for which the end of this run may still wait.
     """
 
@@ -73,7 +73,7 @@ class ForeignThreads:
         self._count += 1
 
     def is_alone(self) -> bool:
-        """Whether the run has started no thread that goes on; costs little."""
+        """Return whether the run has started no thread that still runs; costs little."""
         return _thread._count() <= self._count and self._ids.issuperset(map(id, list(_active.values())))
 
     def remaining(self) -> list[str]:
@@ -112,7 +112,7 @@ class ForeignThreads:
         return error
 
     def started(self) -> Iterator[str]:
-        """The threads that this run has started and that go on, in words."""
+        """The threads that this run has started and that still run, in words."""
         frames = sys._current_frames()
         named = list(_active.items())
         for ident, thread in named:

@@ -12,7 +12,7 @@ from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 
 
 class Place(NamedTuple):
-    """Where something enters: the place `entry`, or the queue that runs before it, ``behind`` so many handles."""
+    """A place of entry: the place `entry`, or the queue that runs before it, ``behind`` so many handles."""
 
     entry: int
     behind: int | None = None
@@ -94,7 +94,7 @@ def _behind_following(trace: Trace, index: int, behind: int | None) -> Iterator[
 
 
 def _queue(trace: Trace, iteration: int, now: float | None = None) -> list[tuple[object, ...]]:
-    """What has run in an iteration out of its queue; with `now`, only if that was its time."""
+    """Return what has run in an iteration out of its queue; with `now`, only if that was its time."""
     entry = iteration * PLACES + QUEUE
     return [row for row in trace.rows if row[5] == entry and (now is None or row[3] == now)]
 

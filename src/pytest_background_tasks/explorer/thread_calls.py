@@ -1,4 +1,4 @@
-"""What a played loop does with threads: the explorer's helper answers; no other thread may, and time waits for it.
+"""The answers of threads to a played loop: the explorer's helper answers; no other thread may, and time waits for it.
 
 Private names of CPython used here: ``_check_closed``, ``_ready`` and ``_stopping`` of a loop, ``_fut_waiter`` of a
 task.
@@ -97,7 +97,7 @@ class ThreadCalls(UnplayableCalls):
     def _answer_of_foreign_thread(
         self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
     ) -> asyncio.Handle:
-        """Refuse this run; but let it end with the answer, so that the thread goes on as on any loop."""
+        """Refuse this run; but let it end with the answer, so that the thread continues as on any loop."""
         error = self._helper.foreign.answers()
         handle = asyncio.Handle(callback, args, self, context)
         if self.is_closed():
@@ -120,7 +120,7 @@ class ThreadCalls(UnplayableCalls):
                 self.refuse(foreign_thread(words, None))
 
     def _is_held_by_threads(self) -> bool:
-        """Whether time may not go on; if a thread that no schedule controls is the reason, the run is over."""
+        """Return whether time must stand still; the run is over if a thread is the reason."""
         foreign: ForeignThreads = self._helper.foreign
         if foreign.has_unknown and foreign.passed is None:
             foreign.passed = self._open_wait()
@@ -132,7 +132,7 @@ class ThreadCalls(UnplayableCalls):
         return self.refusal is not None
 
     def refuse_threads(self) -> None:
-        """Refuse the run if a thread that it has started goes on: that may answer yet."""
+        """Refuse the run if a thread that it has started is still running: that may answer yet."""
         foreign: ForeignThreads = self._helper.foreign
         if self.refusal is None and not foreign.is_alone():
             for words in foreign.remaining():
@@ -149,7 +149,7 @@ class ThreadCalls(UnplayableCalls):
         raise error
 
     def _open_wait(self) -> str | None:
-        """Where the first task waits for a future that is not the end of a sleep, in words; None if none does."""
+        """Return where the first task waits for a future, and not for the end of a sleep, in words; or None."""
         slept = {id(timer._args[0]) for *_, timer in self._timers if timer._callback is ends_sleep}
         for task in self.tasks:
             future = None if task.done() else getattr(task, "_fut_waiter", None)
