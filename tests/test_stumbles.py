@@ -119,27 +119,40 @@ def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...])
         assert [line.rpartition(" ")[2] for line in lines] == ["cccbbbaaa"]
 
 
-def test_aiosqlites_thread_is_named_and_no_deadlock(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a process of its own, for the thread leaves an open connection."""
+@pytest.mark.parametrize("waiting", ["asyncio.timeout(1)", "anyio.fail_after(1)", "contextlib.nullcontext()"])
+def test_aiosqlites_thread_is_named_and_neither_deadlock_nor_time_out(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, waiting: str
+) -> None:
+    """The connection is closed, so that nothing dies later, in another test."""
     pytest.importorskip("aiosqlite")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    enter = "async with" if "asyncio" in waiting else "with"
     pytester.makepyfile(
-        """
-        import aiosqlite
+        f"""
+        import asyncio, contextlib, threading
+        import aiosqlite, anyio
         from pytest_background_tasks import explore
 
         @explore
         async def test_it():
             async with aiosqlite.connect(":memory:") as db:
-                await db.execute("select 1")
+                {enter} {waiting}:
+                    await db.execute("select 1")
+
+        def test_nothing_is_left():
+            for thread in set(threading.enumerate()) - {{threading.main_thread()}}:
+                thread.join(5)
+                assert not thread.is_alive()
         """
     )
-    result = pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin")
-    result.assert_outcomes(failed=1)
+    result = pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin", "-W", "error")
+    result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        ["E*NotPlayable: the scenario uses a thread that it has not sent to an executor: *worker*"]
+        [
+            "E*NotPlayable: the scenario uses a thread that it has not sent to an executor: *worker*, of aiosqlite",
+            "*main waits at *test_aiosqlites*.py:7 in test_it, for a future",
+        ]
     )
-    result.stdout.no_fnmatch_line("*Deadlock*")
 
 
 def test_numpys_random_numbers_are_the_same_in_every_run(run) -> None:

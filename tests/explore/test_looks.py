@@ -84,6 +84,7 @@ def unless(*names: str) -> Callable[[Any], list[str]]:
 
 # A loop has what is ours beside: what the engine reads.
 OURS = (
+    "check_refused",
     "failed_callbacks",
     "has_cancelled",
     "has_generators",
@@ -94,12 +95,14 @@ OURS = (
     "play",
     "refusal",
     "refuse",
+    "refuse_answered",
+    "refuse_threads",
     "tasks",
     "trace",
     "unused",
     "watches_itself",
 )
-OURS_OF_HANDLES = ("fail", "kind", "number", "who")
+OURS_OF_HANDLES = ("asked_behind", "fail", "kind", "number", "who")
 
 TABLE: dict[str, Callable[[Things], Any]] = {
     "repr": of_each(repr),

@@ -22,7 +22,9 @@ steps = st.integers(0, 99)
 errors = st.sampled_from(["ConnectionError", "OSError", "slower", "cancelled"])
 deviations: st.SearchStrategy[Deviation] = (
     st.builds(Late, names, steps, st.integers(1, 99))
+    | st.builds(Late, names, steps, st.integers(0, 99), st.integers(0, 9))
     | st.builds(Cancel, names, steps, st.none() | st.integers(0, 9))
+    | st.builds(Cancel, names, steps, st.integers(0, 9), st.integers(0, 9))
     | st.builds(Raise, names, steps, errors)
     | st.builds(Slow, names, steps)
 )
@@ -59,11 +61,14 @@ def test_whatever_is_typed_is_a_schedule_or_an_error_that_points_into_it(text: s
 
 def test_it_reads_like_this() -> None:
     text = (
-        'audit#2@1+3, client:timer#1+2, client@4!cancel, client@5!cancel+0, "job 7"/x@2!slow, store@2!ConnectionError'
+        "audit#2@1+3, audit#3@1+0.0, audit#4@1+2.1, client:timer#1+2, client@4!cancel, client@5!cancel+0, "
+        '"job 7"/x@2!slow, store@2!ConnectionError'
     )
     schedule = Schedule.parse(text)
     assert schedule == {
         Late("audit#2", 1, by=3),
+        Late("audit#3", 1, by=0, behind=0),
+        Late("audit#4", 1, by=2, behind=1),
         Late("client:timer#1", 0, by=2),
         Cancel("client", 4),
         Cancel("client", 5, after=0),
@@ -131,7 +136,11 @@ A schedule reads like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
     [
         (lambda: Late("a", -1), "step=-1: steps are numbered from 0"),
         (lambda: Late("a", 1, by=0), "by=0: to be late is to enter 1 place later, or more"),
+        (lambda: Late("a", 1, by=-1, behind=0), "by=-1: by counts from 0"),
+        (lambda: Late("a", 1, by=2, behind=-1), "behind=-1: behind counts from 0"),
         (lambda: Cancel("a", 1, after=-1), "after=-1: places are counted from 0"),
+        (lambda: Cancel("a", 1, behind=1), "behind=1: write also after=, the place of the queue"),
+        (lambda: Cancel("a", 1, after=0, behind=-1), "behind=-1: behind counts from 0"),
         (lambda: Raise("a", 1, "no name"), "error='no name': the name of an exception's class"),
         (lambda: Raise("a", 1, "cancel"), "error='cancel': the name of an exception's class"),
         (lambda: Raise("a", 1, "slow"), "error='slow': the name of an exception's class"),

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from pytest_background_tasks import Late, Schedule, Slow, Trace
 from pytest_background_tasks.explorer.options import Options
+from pytest_background_tasks.explorer.places import next_place
 from pytest_background_tasks.explorer.play import Scenario, play
-from pytest_background_tasks.explorer.search import Search, extensions, later, latest, next_place
+from pytest_background_tasks.explorer.search import Search, extensions, later, latest
 from pytest_background_tasks.explorer.surroundings import Surroundings
 from pytest_background_tasks.explorer.threads import HelperThread
 from pytest_background_tasks.own import OwnCode

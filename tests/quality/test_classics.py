@@ -412,6 +412,59 @@ async def dirty_connection(repaired: bool) -> None:
     assert await ask("second") == "answer to second"
 
 
+class QueueOfWaiters:
+    """As anyio's `Lock` up to 4.13: who releases it passes over a cancelled waiter, which stays in the queue."""
+
+    def __init__(self, repaired: bool) -> None:
+        self._owner: object = None
+        self._waiters: list[tuple[object, asyncio.Future[None]]] = []
+        self._repaired = repaired
+
+    async def __aenter__(self) -> None:
+        task = asyncio.current_task()
+        if self._owner is None and not self._waiters:
+            self._owner = task
+            return
+        waiter = task, asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter[1]
+        except asyncio.CancelledError:
+            self._forget(waiter)
+            if self._owner is task:
+                self._release()
+            raise
+        self._forget(waiter)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    def _forget(self, waiter: tuple[object, asyncio.Future[None]]) -> None:
+        if waiter in self._waiters:
+            self._waiters.remove(waiter)
+
+    def _release(self) -> None:
+        if self._repaired:
+            self._waiters = [waiter for waiter in self._waiters if not waiter[1].cancelled()]
+        for task, future in self._waiters:
+            if not future.cancelled():
+                self._owner = task
+                future.set_result(None)
+                return
+        self._owner = None
+
+
+async def passed_over(repaired: bool) -> None:
+    """Nobody is left to wake the newcomer, who has queued behind the cancelled waiter before that took its step."""
+    lock = QueueOfWaiters(repaired)
+
+    async def use() -> None:
+        async with lock:
+            await io()
+
+    await asyncio.gather(use(), use(), use(), return_exceptions=True)
+
+
 @dataclass(frozen=True)
 class Classic:
     """A program, the smallest schedule that makes it fail, within how many runs it is found, and what is raised."""
@@ -441,6 +494,7 @@ CLASSICS = {
     "resources of a request": Classic(resources_of_a_request, "log@1+3", 3),
     "two auditors": Classic(two_auditors, "audit@2+3", 4),
     "lost token": Classic(lost_token, "client#2@1!cancel+0", 2, Deadlock, (("cancel", "client"),)),
+    "passed over": Classic(passed_over, "use#2@0+3, use#3@1!cancel+0.0", 170, Deadlock, (("cancel", True),)),
     "dirty connection": Classic(dirty_connection, "ask@1!cancel", 2, AssertionError, (("cancel", True),)),
 }
 

@@ -68,9 +68,15 @@ class Arrival(_Answering, asyncio.TimerHandle):
         kind: of arrival; None for what the explorer itself lets in.
         when: virtual time, in seconds.
         rest: callback, args, loop and context.
+
+    Attributes:
+        asked_behind: of what a thread answers, the handle behind which it comes at the least: what the same function
+            has sent before, or what was last in the queue when the thread was asked.
     """
 
-    __slots__ = ("kind", "number", "who")
+    __slots__ = ("asked_behind", "kind", "number", "who")
+
+    asked_behind: asyncio.Handle | None
 
     def __init__(
         self,
@@ -93,9 +99,14 @@ class ThreadCall(_Answering, asyncio.Handle):
     Args:
         who: its own name.
         rest: callback, args, loop and context.
+
+    Attributes:
+        asked_behind: as for `Arrival`.
     """
 
-    __slots__ = ("kind", "number", "who")
+    __slots__ = ("asked_behind", "kind", "number", "who")
+
+    asked_behind: asyncio.Handle | None
 
     def __init__(self, who: str, *rest: Any) -> None:
         super().__init__(*rest)

@@ -176,7 +176,9 @@ class _Session:
         if Cancel in map(type, schedule):
             self._around.silence()
         self._around.refresh()
-        return play(self._scenario, schedule, self._options, self._helper, tells=tells)
+        run = play(self._scenario, schedule, self._options, self._helper, tells=tells)
+        self._helper.foreign.check()
+        return run
 
     def _count(self, run: Run) -> None:
         self._runs += 1
@@ -190,6 +192,7 @@ class _Session:
         return "bounded" if self._search.is_bounded else "truncated"
 
     def _result(self, verdict: Verdict, failure: Failure | None = None) -> Exploration:
+        self._helper.foreign.check_late(failed=failure is not None)
         search = self._search
         # The number under way is not done yet.
         deviations = search.deviations if search.is_bounded else max(search.deviations - 1, 0)

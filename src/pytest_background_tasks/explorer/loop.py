@@ -18,12 +18,10 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from functools import partial
 from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
-from ..errors import NotPlayable
 from ..grid import on_grid
 from . import debug
 from .actors import Actor, Names
@@ -37,19 +35,18 @@ from .arrivals import (
     ends_sleep,
     kind_of_step,
     label_of,
-    settle,
     stepping_task,
 )
 from .options import Options
 from .plan import Plan
 from .schedule import Deviation, Schedule
 from .tasks import LoopOfPlayedTasks, PlayedFuture, PlayedTask
+from .thread_calls import ThreadCalls
 from .threads import HelperThread
 from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
-from .unplayable import foreign_thread
 
 
-class PlayedLoop(LoopOfPlayedTasks):
+class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
     """A loop for one run.
 
     Args:
@@ -109,6 +106,7 @@ class PlayedLoop(LoopOfPlayedTasks):
         task = PlayedTask(next(self._task_numbers), self._names.scenario, coroutine, self)
         self.tasks.append(task)
         self._playing = task
+        self._helper.foreign.begin()
         self.run_forever()
         self._playing, self._is_last = None, False
         return task
@@ -116,7 +114,8 @@ class PlayedLoop(LoopOfPlayedTasks):
     def trace(self) -> Trace:
         """What happened so far."""
         cancellable = frozenset(self._cancellable()) if self._options.cancel else frozenset()
-        return Trace(tuple(self._rows), cancellable, frozenset(self._names.siblings), frozenset(self._disturbed))
+        siblings, disturbed = frozenset(self._names.siblings), frozenset(self._disturbed)
+        return Trace(tuple(self._rows), cancellable, siblings, disturbed, self._answers)
 
     def close(self) -> None:
         """As asyncio's; at once garbage, which need not wait for the collector."""
@@ -173,39 +172,6 @@ class PlayedLoop(LoopOfPlayedTasks):
         heappush(self._timers, (when, next(self._numbers), timer))
         return debug.without_our_frames(timer) if self._debug else timer
 
-    def call_soon_threadsafe(  # type: ignore[override]
-        self, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.Handle:
-        """Queue a callback from the loop's own thread, or let it arrive from the helper's."""
-        self._check_closed()  # type: ignore[attr-defined]
-        ident = threading.get_ident()
-        if ident not in (self._home, self._helper.ident):
-            raise self.refuse(foreign_thread(threading.current_thread()))
-        handle = ThreadCall(self._names.part(self._running(), "call"), callback, args, self, context)
-        (self._ready if ident == self._home else self._arrived).append(handle)
-        return debug.without_our_frames(handle) if self._debug else handle
-
-    def run_in_executor(  # type: ignore[override]
-        self,
-        executor: Any,  # noqa: ARG002  # there is but one
-        func: Callable[..., Any],
-        *args: Any,
-    ) -> Any:
-        """Run a function in the helper thread, now; its answer arrives."""
-        if self._debug:
-            debug.check(self, "run_in_executor", func)
-        actor = self._running()
-        future = self.create_future()
-        try:
-            result, error = self._helper.run(partial(func, *args) if args else func)
-        except NotPlayable as stuck:
-            raise self.refuse(stuck) from None
-        is_first = actor.answered != actor.step
-        who = actor.name if is_first else self._names.part(actor, "thread")
-        number = self._answer(actor) if is_first else 0
-        self._arrived.append(Arrival(who, number, "thread", self._now, settle, (future, result, error), self, None))
-        return future
-
     def create_future(self) -> Any:
         """A future that hashes by the order of creation."""
         future = PlayedFuture(next(self._numbers), self)
@@ -250,8 +216,12 @@ class PlayedLoop(LoopOfPlayedTasks):
     def _let_in_deviating(self, plan: Plan) -> tuple[int, ...]:
         """Queue what enters in this iteration while something may be late; returns how many handles in each zone."""
         ready = self._ready
+        queue = tuple(ready) if self._arrived else ()
         if plan.take_out(ready, self._iteration):
             self._disturbed.add(self._iteration)
+        if self._arrived:
+            self._note_answers(queue)
+            self._arrived = plan.staying(self._arrived, self._iteration, self._answers)
         if plan.cancellations:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
         if not (ready or self._arrived or self._is_last or self._is_timer_due()):
@@ -261,6 +231,8 @@ class PlayedLoop(LoopOfPlayedTasks):
             else:
                 self._iteration = max(first, self._iteration)
         entry = self._iteration * PLACES
+        if plan.outside or plan.cancelling:
+            plan.enter_queue(ready, self._iteration)
         queued = len(ready)
         ready += plan.entering(entry + BEFORE)
         before = len(ready)
@@ -277,6 +249,8 @@ class PlayedLoop(LoopOfPlayedTasks):
 
     def _let_arrive(self) -> None:
         """Queue what threads have answered, and the timers that are due."""
+        if self._arrived:
+            self._note_answers(self._ready)
         arriving, self._arrived = self._arrived, []
         while self._is_timer_due():
             arriving.append(heappop(self._timers)[2])
@@ -295,7 +269,7 @@ class PlayedLoop(LoopOfPlayedTasks):
 
     def _jump(self) -> None:
         """Nothing can run now: let time go on to the next timer."""
-        if self._is_last or self._is_timer_due():
+        if self._is_last or self._is_timer_due() or self._is_held_by_threads():
             return
         if self._timers:
             self._now = self._timers[0][0]

@@ -43,7 +43,13 @@ def _lesser(deviation: Deviation) -> Iterator[Deviation]:
     if isinstance(deviation, Late):
         for by in _numbers_below(deviation.by, 1):
             yield Late(deviation.task, deviation.step, by)
-    elif isinstance(deviation, Cancel) and deviation.after:
+        if deviation.by and deviation.behind is not None:
+            yield Late(deviation.task, deviation.step, deviation.by)
+            for behind in _numbers_below(deviation.behind, 0):
+                yield Late(deviation.task, deviation.step, deviation.by, behind)
+    elif isinstance(deviation, Cancel) and deviation.after is not None:
+        if deviation.behind is not None:
+            yield Cancel(deviation.task, deviation.step, deviation.after)
         for after in _numbers_below(deviation.after, 0):
             yield Cancel(deviation.task, deviation.step, after)
 

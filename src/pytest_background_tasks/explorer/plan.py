@@ -1,21 +1,24 @@
 """The deviations of one schedule as they come into effect during a run.
 
 What is late leaves the queue, or is kept from it, and waits outside until the place at which it enters. A place is the
-start of an iteration, behind everything already queued: before or after what arrives there by itself.
+start of an iteration, behind everything already queued: before or after what arrives there by itself. The answer of a
+thread may also enter in the queue itself: a thread appends to it while a batch of handles runs.
 
 Private names of CPython used here: ``_callback`` of a handle.
 """
 
 import asyncio
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any, Protocol
 
 from .actors import Actor
 from .arrivals import Arrival, stepping_task
 from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
-from .trace import BEFORE, PLACES
+from .trace import ARRIVING, BEFORE, PLACES, QUEUE
 
 _Key = tuple[str, int]
 
@@ -41,6 +44,8 @@ class Plan:
 
     Attributes:
         cancellations: those that are still to come.
+        outside: what is late: where it enters; in a queue, behind how many handles; and itself.
+        cancelling: as ``outside``, the cancellation that is under way.
         has_cancelled: whether the cancellation took place.
     """
 
@@ -60,9 +65,9 @@ class Plan:
         self.cancellations: dict[_Key, Cancel] = {}
         self._keys: set[_Key] = set()
         self._prepare(schedule)
-        self._outside: list[tuple[int, asyncio.Handle]] = []
+        self.outside: list[tuple[int, int, asyncio.Handle]] = []
         self._outlasting: list[asyncio.Handle] = []
-        self._cancelling: list[tuple[int, asyncio.Handle]] = []
+        self.cancelling: list[tuple[int, int, asyncio.Handle]] = []
         self.has_cancelled: bool = False
 
     def _prepare(self, schedule: Schedule) -> None:
@@ -78,12 +83,12 @@ class Plan:
 
     def is_idle(self) -> bool:
         """Whether nothing deviates in this iteration, unless it is something that arrives."""
-        is_under_way = self._outside or self._outlasting or self._cancelling or self.cancellations
+        is_under_way = self.outside or self._outlasting or self.cancelling or self.cancellations
         return not (is_under_way or self._may_be_ready())
 
     def is_over(self) -> bool:
         """Whether nothing can deviate any more."""
-        return not (self._outside or self._outlasting or self._cancelling or self._has_unused())
+        return not (self.outside or self._outlasting or self.cancelling or self._has_unused())
 
     @property
     def unused(self) -> tuple[Deviation, ...]:
@@ -115,8 +120,33 @@ class Plan:
                 return True
         return False
 
-    def keeps(self, handle: asyncio.Handle, entry: int) -> bool:
-        """Whether `handle`, which would enter at `entry` by itself, does not; it enters later then."""
+    def staying(self, answers: Iterable[Any], iteration: int, behind_least: dict[_Key, int]) -> list[Any]:
+        """Those of the `answers` of threads that arrive in `iteration` as usual.
+
+        What a function has sent to the loop comes before the function's own answer.
+        """
+        usual, staying = (iteration * PLACES + ARRIVING, 0), []
+        places: dict[int, tuple[int, int]] = {}
+        for answer in answers:
+            key, after = (answer.who, answer.number), places.get(id(answer.asked_behind))
+            if after is not None:
+                behind_least[key] = after[1] + 1 if after[0] == iteration * PLACES + QUEUE else sys.maxsize
+            count = len(self.outside)
+            is_kept = self.keeps(answer, usual[0], behind_least[key])
+            place = self.outside.pop()[:2] if len(self.outside) > count else usual
+            place = max(place, after or place)
+            if place != usual:
+                self.outside.append((*place, answer))
+            elif not is_kept:
+                staying.append(answer)
+            places[id(answer)] = place
+        return staying
+
+    def keeps(self, handle: asyncio.Handle, entry: int, behind_least: int | None = None) -> bool:
+        """Return whether `handle`, which would enter at `entry` by itself, does not; it enters elsewhere then.
+
+        `behind_least`: if it is the answer of a thread, how many handles it comes behind if it enters at once.
+        """
         key = self._judge.key_of(handle)
         if key is None or key not in self._keys or handle.cancelled() or self._judge.kind_of(handle) is None:
             return False
@@ -125,11 +155,21 @@ class Plan:
             self._fail(handle, self._make_error(self._raise.pop(key).error))
         if self._slow.pop(key, None):
             self._outlasting.append(handle)
-        elif late := self._late.pop(key, None):
-            self._outside.append((entry - 1 + 2 * late.by, handle))
+        elif (late := self._late.get(key)) and self._may_be(late, behind_least):
+            del self._late[key]
+            place, behind = entry - 1 + 2 * late.by, late.behind
+            if behind is None:
+                self.outside.append((place, 0, handle))
+            else:
+                behind = behind if late.by else max(behind, behind_least or 0)
+                self.outside.append((place // PLACES * PLACES + QUEUE, behind, handle))
         else:
             return False
         return True
+
+    def _may_be(self, late: Late, behind_least: int | None) -> bool:
+        """Return whether `late` enters where that is possible."""
+        return late.behind is None or (behind_least is not None and (late.by > 0 or behind_least < sys.maxsize))
 
     def _fail(self, handle: Any, error: BaseException) -> None:
         task = stepping_task(handle._callback)
@@ -138,35 +178,48 @@ class Plan:
         else:
             handle.fail(error)
 
+    def enter_queue(self, queue: "deque[Any]", iteration: int) -> None:
+        """Put into the queue of `iteration` what enters in it."""
+        last = iteration * PLACES + QUEUE
+        entering = [each for each in self.outside if each[0] <= last]
+        self.outside = [each for each in self.outside if each[0] > last]
+        if self.cancelling and self.cancelling[0][0] % PLACES == QUEUE and self.cancelling[0][0] <= last:
+            entering.append(self.cancelling.pop())
+        least = 0
+        for _, behind, handle in sorted(entering, key=itemgetter(1)):
+            index = max(_index_behind(queue, behind), least)
+            queue.insert(index, handle)
+            least = index + 1
+
     def entering(self, place: int) -> list[asyncio.Handle]:
         """What enters at `place`, in the order in which it was made late; cancellations last."""
         entering: list[asyncio.Handle] = []
-        if self._outside:
-            entering += [handle for when, handle in self._outside if when <= place]
-            self._outside = [each for each in self._outside if each[0] > place]
-        if self._cancelling:
-            entering += [handle for when, handle in self._cancelling if when <= place]
-            self._cancelling = [each for each in self._cancelling if each[0] > place]
+        if self.outside:
+            entering += [handle for when, _, handle in self.outside if when <= place]
+            self.outside = [each for each in self.outside if each[0] > place]
+        if self.cancelling:
+            entering += [handle for when, _, handle in self.cancelling if when <= place]
+            self.cancelling = [each for each in self.cancelling if each[0] > place]
         return entering
 
     @property
     def first_iteration(self) -> int | None:
         """The iteration in which the first of what is late enters, None if nothing is."""
-        return min(place for place, _ in self._outside) // PLACES if self._outside else None
+        return min(entry for entry, _, _ in self.outside) // PLACES if self.outside else None
 
     def let_go_on(self, iteration: int) -> bool:
         """Nothing can go on, and no timer is set: what waits for a timer, or for its place, enters in `iteration`."""
         self.a_timer_fired(iteration)
         place = iteration * PLACES + BEFORE
-        self._outside += [(place, handle) for _, handle in self._cancelling]
-        self._cancelling.clear()
-        return bool(self._outside)
+        self.outside += [(place, 0, handle) for _, _, handle in self.cancelling]
+        self.cancelling.clear()
+        return bool(self.outside)
 
     def a_timer_fired(self, iteration: int) -> None:
         """What outlasts the next timer enters in `iteration`."""
         if self._outlasting:
             place = iteration * PLACES + BEFORE
-            self._outside += [(place, handle) for handle in self._outlasting]
+            self.outside += [(place, 0, handle) for handle in self._outlasting]
             self._outlasting.clear()
 
     def cancel_at_wakeup(self, batch: Iterable[Any]) -> None:
@@ -189,9 +242,20 @@ class Plan:
                 del self.cancellations[key]
                 place, now = iteration * PLACES + BEFORE + 2 * cancel.after, loop.time()
                 handle = Arrival(f"{key[0]}:cancel", 0, None, now, self._cancel_now, (task, key[1]), loop, None)
-                self._cancelling.append((place, handle))
+                if cancel.behind is not None:
+                    place = place // PLACES * PLACES + QUEUE
+                self.cancelling.append((place, cancel.behind or 0, handle))
 
     def _cancel_now(self, task: Any, step: int) -> None:
         with suppress(RecursionError):  # it waits for itself
             if task._explorer_actor.step == step and task.cancel():
                 self.has_cancelled = True
+
+
+def _index_behind(queue: "deque[Any]", count: int) -> int:
+    """The index in `queue` behind `count` handles that run."""
+    for index, handle in enumerate(queue):
+        if not count:
+            return index
+        count -= not handle.cancelled()
+    return len(queue)

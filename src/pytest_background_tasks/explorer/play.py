@@ -17,7 +17,6 @@ from .schedule import Deviation, Schedule
 from .telling import TellingLoop
 from .threads import HelperThread
 from .trace import Trace
-from .unplayable import foreign_thread
 
 Scenario: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
 """What is explored: an ``async def`` without arguments. It is called anew for every run, outside any loop."""
@@ -79,11 +78,8 @@ def play(
     try:
         with CollectorPaused():  # when it comes by depends on the runs before
             main = loop.play(coroutine)
-            if loop.is_stuck or loop.is_endless:  # a thread that may still answer is the reason
-                for thread in helper.started_threads():
-                    loop.refuse(foreign_thread(thread))
-            if loop.refusal is not None:
-                raise loop.refusal
+            loop.refuse_threads()
+            loop.check_refused()
             is_cut = main.done() and main.cancelled() and loop.has_cancelled
             error = None if is_cut else failure_of(loop, main, options)
             if error is not None and all(isinstance(leaf, options.passes_through) for leaf in leaves(error)):

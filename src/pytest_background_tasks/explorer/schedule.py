@@ -39,6 +39,14 @@ class _At:
         return self.task if self.step == 0 and ":" in self.task else f"{self.task}@{self.step}"
 
 
+def _below_zero(**numbers: int) -> str:
+    return "".join(f"{name}={number}: {name} counts from 0" for name, number in numbers.items() if number < 0)
+
+
+def _shown(behind: int | None) -> str:
+    return "" if behind is None else f".{behind}"
+
+
 @dataclass(frozen=True, slots=True)
 class Late(_At):
     """What makes `step` of `task` ready arrives late.
@@ -48,18 +56,23 @@ class Late(_At):
         step: which of its steps, from 0; always 0 for what is no task (``client:timer``).
         by: how many places later than usual it enters, from 1. Each iteration of the loop has two places: before and
             after what arrives there by itself.
+        behind: for the answer of a thread, which may enter between any two steps: the number of handles that it comes
+            behind in the queue that runs before the place; with this, `by` may be 0. None: behind them all.
 
-    >>> str(Late("audit#1", 1, by=3))
-    'audit#1@1+3'
+    >>> str(Late("audit#1", 1, by=3)), str(Late("audit#1", 1, by=2, behind=1))
+    ('audit#1@1+3', 'audit#1@1+2.1')
     """
 
     by: int = 1
+    behind: int | None = None
 
     def _complaint(self) -> str:
+        if self.behind is not None:
+            return _below_zero(by=self.by, behind=self.behind)
         return "" if self.by >= 1 else f"by={self.by}: to be late is to enter 1 place later, or more"
 
     def __str__(self) -> str:
-        return f"{self._place}+{self.by}"
+        return f"{self._place}+{self.by}{_shown(self.behind)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +83,25 @@ class Cancel(_At):
         task: the task's name in a trace.
         step: the step that it waits for, from 0.
         after: at which entry place after it suspended, from 0; None: at the very moment it would have gone on.
+        behind: if a task cancels it: the number of handles that the cancellation comes behind in the queue that runs
+            before the place. None: behind them all.
 
-    >>> str(Cancel("client", 4)), str(Cancel("client", 4, after=0))
-    ('client@4!cancel', 'client@4!cancel+0')
+    >>> str(Cancel("client", 4)), str(Cancel("client", 4, after=0)), str(Cancel("client", 4, after=2, behind=1))
+    ('client@4!cancel', 'client@4!cancel+0', 'client@4!cancel+2.1')
     """
 
     after: int | None = None
+    behind: int | None = None
 
     def _complaint(self) -> str:
-        return "" if self.after is None or self.after >= 0 else f"after={self.after}: places are counted from 0"
+        if self.after is None:
+            return "" if self.behind is None else f"behind={self.behind}: write also after=, the place of the queue"
+        if self.after < 0:
+            return f"after={self.after}: places are counted from 0"
+        return _below_zero(behind=self.behind or 0)
 
     def __str__(self) -> str:
-        return f"{self._place}!cancel{'' if self.after is None else f'+{self.after}'}"
+        return f"{self._place}!cancel{'' if self.after is None else f'+{self.after}{_shown(self.behind)}'}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +198,8 @@ _PART = r'(?:[\w.<>-]+|"(?:[^"\\]|\\.)*")(?:\#\d+)?'
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*(?::{_PART})?")
 _FIRST = re.compile(r'("(?:[^"\\]|\\.)*")|#1(?=[/:]|$)')
 _STEP = re.compile(r"@(\d+)")
-_LATE = re.compile(r"\+(\d+)")
-_CANCEL = re.compile(r"!cancel(?:\+(\d+))?(?!\w)")
+_LATE = re.compile(r"\+(\d+)(?:\.(\d+))?")
+_CANCEL = re.compile(r"!cancel(?:\+(\d+)(?:\.(\d+))?)?(?!\w)")
 _SLOW = re.compile(r"!slow(?!\w)")
 _RAISE = re.compile(r"!([^\W\d]\w*)")
 
@@ -243,9 +263,9 @@ def _parse_one(text: str, place: int) -> tuple[Deviation, int]:
 def _parse_what(text: str, place: int, name: str, step: int) -> tuple[Deviation, int]:
     try:
         if found := _LATE.match(text, place):
-            return Late(name, step, int(found[1])), found.end()
+            return Late(name, step, int(found[1]), _number(found[2])), found.end()
         if found := _CANCEL.match(text, place):
-            return Cancel(name, step, None if found[1] is None else int(found[1])), found.end()
+            return Cancel(name, step, _number(found[1]), _number(found[2])), found.end()
         if found := _SLOW.match(text, place):
             return Slow(name, step), found.end()
         if found := _RAISE.match(text, place):
@@ -253,6 +273,10 @@ def _parse_what(text: str, place: int, name: str, step: int) -> tuple[Deviation,
     except ValueError as error:
         raise _error(text, place, str(error)) from None
     raise _error(text, place, "expected +places, !cancel, !slow or !NameOfAnError")
+
+
+def _number(digits: str | None) -> int | None:
+    return None if digits is None else int(digits)
 
 
 def _skip_space(text: str, place: int) -> int:

@@ -11,12 +11,13 @@ follow from itself. From that run it is made later again, and so on until nothin
 """
 
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
 from .options import Options
+from .places import Place, earlier_place, next_place, place_after, places_of_answer, places_of_task
 from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
-from .trace import ANSWERS, ARRIVING, PLACES, QUEUE, Step, Trace
+from .trace import ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 
 _WALK_IS_LATE = 1 / 3  # how many arrivals of a random walk are late; half of those by one place, a quarter by two...
 _FEW = 20  # of a long scenario not all that can come last: the first of its answers would use up the budget
@@ -41,6 +42,7 @@ class Search:
         self._given: set[Schedule] = {Schedule()}
         self._pool: list[Schedule] = [Schedule()]
         self._first_few: list[Schedule] = []
+        self._last_ones: list[Schedule] = []  # cancellations by tasks: alone, few bugs need them
         self._parents: list[tuple[Schedule, Trace]] = []
         self._grown: list[tuple[Schedule, Trace]] = []
         # Hashes, since 100,000 traces would be a lot to keep.
@@ -67,10 +69,11 @@ class Search:
         self._fill_pool()
         if self._first_few:
             return self._first_few.pop()
-        if self._pool:
-            place = int(self._random.random() * len(self._pool))
-            self._pool[place], self._pool[-1] = self._pool[-1], self._pool[place]
-            return self._pool.pop()
+        for pool in (self._pool, self._last_ones):
+            if pool:
+                place = int(self._random.random() * len(pool))
+                pool[place], pool[-1] = pool[-1], pool[place]
+                return pool.pop()
         if self._walks_left and self._has_more:
             self._walks_left -= 1
             return self._walk()
@@ -82,6 +85,8 @@ class Search:
         faults = frozenset([each for each in schedule if type(each) is not Late])
         facts = (hash(trace.facts), faults)
         if facts in self._seen:
+            if trace.answers and not self.is_walking:  # behind one handle more it may pass something yet
+                self._propose(later(schedule, trace, only_in_queue=True), self._pool)
             return
         self._seen.add(facts)
         self.distinct += 1
@@ -101,7 +106,7 @@ class Search:
 
     @property
     def _is_empty(self) -> bool:
-        return not (self._first_few or self._pool)
+        return not (self._first_few or self._pool or self._last_ones)
 
     def _fill_pool(self) -> None:
         if self._is_empty and not self._parents and self._grown:
@@ -120,10 +125,12 @@ class Search:
             self._fill_pool()
 
     def _propose(self, schedules: Iterable[Schedule], pool: list[Schedule]) -> None:
+        may_be_last = self._options.cancel and pool is self._pool and self.deviations == 1
         for schedule in schedules:
             if schedule not in self._given:
                 self._given.add(schedule)
-                pool.append(schedule)
+                is_last = may_be_last and any(type(each) is Cancel and each.behind is not None for each in schedule)
+                (self._last_ones if is_last else pool).append(schedule)
 
     def _walk(self) -> Schedule:
         """Late arrivals by chance, out of those that the first run or the last one had."""
@@ -142,20 +149,38 @@ class Search:
 _late = lru_cache(10_000)(Late)  # the same few come up again and again
 
 
-def _late_until(step: Step, place: int) -> Late:
+def _late_until(step: Step, place: int, behind: int | None = None) -> Late:
     """`step`, which was not late, enters at `place`."""
-    return _late(step.who, step.number, (place - step.entry + 1) // 2)
+    return _late(step.who, step.number, (place - step.entry + 1) // 2, behind)
 
 
-def later(schedule: Schedule, trace: Trace) -> Iterator[Schedule]:
-    """`schedule` with one of its late arrivals later, as far as that changes something."""
+def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> Iterator[Schedule]:
+    """`schedule` with one of its late arrivals later, as far as that changes something.
+
+    `only_in_queue`: only answers of threads, and only later in the queue in which they have entered.
+    """
     late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
     for index, (who, number, _, _, _, entry, _, _) in enumerate(trace.rows):
-        if entry % 2 and (who, number) in late:  # it has entered at an entry place
+        if trace.answers and (who, number) in trace.answers:
+            if (each := late.get((who, number))) is not None:
+                yield from _later_answer(schedule, each, trace, index, only_in_queue=only_in_queue)
+        elif entry % 2 and not only_in_queue and (who, number) in late:  # it has entered at an entry place
             place = next_place(trace, index)
             if place is not None:
                 each = late[who, number]
                 yield schedule.replacing(each, _late(who, number, each.by + (place - entry) // 2))
+
+
+def _later_answer(
+    schedule: Schedule, each: Late, trace: Trace, index: int, *, only_in_queue: bool
+) -> Iterator[Schedule]:
+    who, number, got, _, _, entry, _, _ = trace.rows[index]
+    if entry % 2 or (got == "call" and each.behind is not None):
+        entry = entry - QUEUE + BEFORE if entry % PLACES == QUEUE else entry
+        for place, behind in places_of_answer(trace, index, each.behind):
+            by = each.by + (place - entry) // 2
+            if (by or behind is not None) and not (only_in_queue and (by, behind) != (each.by, (each.behind or 0) + 1)):
+                yield schedule.replacing(each, _late(who, number, by, behind))
 
 
 def latest(trace: Trace) -> Iterator[Schedule]:
@@ -163,7 +188,7 @@ def latest(trace: Trace) -> Iterator[Schedule]:
     last_entry = {step.time: step.entry for step in trace.steps}
     for index, step in trace.arrivals():
         if step.kind in ANSWERS and next_place(trace, index) is not None:
-            yield Schedule([_late_until(step, _place_after(last_entry[step.time]))])
+            yield Schedule([_late_until(step, place_after(last_entry[step.time]))])
 
 
 def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:
@@ -180,9 +205,11 @@ def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[S
 
 
 def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> Iterator[Deviation]:
-    place = next_place(trace, index)
-    if place is not None:
-        yield _late_until(step, place)
+    if trace.answers and (step.who, step.number) in trace.answers:
+        for place, behind in _places(trace, index, step):
+            yield _late_until(step, place, behind)
+    elif (entry := next_place(trace, index)) is not None:
+        yield _late_until(step, entry)
     if step.kind in ANSWERS:
         for name in options.errors:
             yield Raise(step.who, step.number, name)
@@ -190,42 +217,25 @@ def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> It
             yield Slow(step.who, step.number)
 
 
-def next_place(trace: Trace, index: int) -> int | None:
-    """The first place of entry at which the step at `index` would come behind something more than in this run.
-
-    What it made ready itself does not count: that would be later as well. Nor does what happens at a later time, for
-    time stands still for lateness. None if nothing is left.
-    """
-    _, _, _, now, _, entered, made_ready, _ = trace.rows[index]
-    iteration = entered // PLACES
-    queued = 0
-    for _, _, _, time, _, entry, _, _ in trace.rows[index + 1 :]:
-        if time != now:
-            return None
-        if entry // PLACES == iteration or entry % PLACES not in (QUEUE, ARRIVING):
-            return _place_after(entry)
-        if entry // PLACES == iteration + 1:
-            if entry % PLACES == ARRIVING:
-                return _place_after(entry)
-            queued += 1
-            if queued > made_ready or iteration + 1 in trace.disturbed:
-                return _place_after(entry)
-    return None
-
-
-def _place_after(entry: int) -> int:
-    return entry + 1 if entry % 2 == 0 else entry + 2
+def _places(trace: Trace, index: int, step: Step) -> Iterator[Place]:
+    """Return where else the answer of a thread could enter, if it has come in its usual turn."""
+    if step.entry % PLACES == ARRIVING:
+        if (earlier := earlier_place(trace, index)) is not None:
+            yield earlier
+        yield from places_of_answer(trace, index)
 
 
 def _cancellations(trace: Trace) -> Iterator[Cancel]:
     """Where a task may be cancelled: at each place while it is suspended, if something has happened since the last."""
     suspended: dict[str, int] = {}
+    by_tasks = places_of_task(trace)
     for index, step in enumerate(trace.steps):
         if step.who not in trace.cancellable or step.got == "call":
             continue
         yield Cancel(step.who, step.number)
         if step.who in suspended:
             yield from _cancellations_between(trace, suspended[step.who], index)
+            yield from _cancellations_by_tasks(trace, suspended[step.who], index, by_tasks)
         suspended[step.who] = index
 
 
@@ -233,7 +243,17 @@ def _cancellations_between(trace: Trace, suspended: int, woken: int) -> Iterator
     first = (trace.steps[suspended].entry // PLACES + 1) * PLACES + 1
     step, done = trace.steps[woken], -1
     for other in trace.steps[suspended + 1 : woken]:
-        after = max(0, (_place_after(other.entry) - first) // 2)
+        after = max(0, (place_after(other.entry) - first) // 2)
         if other.entry // PLACES < step.entry // PLACES and after != done:
             yield Cancel(step.who, step.number, after)
             done = after
+
+
+def _cancellations_by_tasks(
+    trace: Trace, suspended: int, woken: int, places: Mapping[int, list[int]]
+) -> Iterator[Cancel]:
+    first = trace.steps[suspended].entry // PLACES + 1
+    step = trace.steps[woken]
+    for iteration in range(first, step.entry // PLACES):
+        for behind in places.get(iteration, ()):
+            yield Cancel(step.who, step.number, 2 * (iteration - first), behind)

@@ -4,10 +4,12 @@
 which they were given: asyncio itself goes by the address. An awaited `AsyncMock` suspends for a step, as a real call
 would. What anyio sends to threads goes through the loop, and it cancels and wakes in order.
 
-Private names of CPython used here: ``__sleep0`` of asyncio.tasks, and ``_execute_mock_call`` of an AsyncMock.
+Private names of CPython used here: ``_chain_future`` of asyncio.futures, ``__sleep0`` of asyncio.tasks, and
+``_execute_mock_call`` of an AsyncMock.
 """
 
 import asyncio
+import concurrent.futures
 import functools
 import gc
 import inspect
@@ -49,6 +51,7 @@ class Surroundings:
         enter = self._stack.enter_context
         enter(_replaced(asyncio.tasks, "set", _set_in_order))
         enter(cancelling_too_late(lambda task: isinstance(task.get_loop(), PlayedLoop)))
+        enter(_replaced(asyncio.futures, "_chain_future", _chaining(asyncio.futures._chain_future)))  # type: ignore[attr-defined]
         if self._may_raise:
             enter(_replaced(asyncio.tasks, "__sleep0", _sleep0))
         if mock := sys.modules.get("unittest.mock"):
@@ -117,6 +120,19 @@ def _same_randomness() -> Callable[[], None]:
         numpy.set_state(state_of_numpy)
 
     return set_both
+
+
+def _chaining(chain_future: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """As asyncio's; but a run is told if the future of a pool is done already, for then nothing else tells."""
+
+    @functools.wraps(chain_future)
+    def chain(source: Any, destination: Any) -> None:
+        loop = asyncio._get_running_loop()
+        if isinstance(loop, PlayedLoop) and isinstance(source, concurrent.futures.Future) and source.done():
+            loop.refuse_answered()
+        chain_future(source, destination)
+
+    return chain
 
 
 def _set_in_order(items: Iterable[Any] = ()) -> Any:

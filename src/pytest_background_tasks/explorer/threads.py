@@ -7,6 +7,7 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 from ..errors import NotPlayable
+from .foreign import ForeignThreads
 
 LIMIT = 5.0
 """Seconds of real time that one function may take. A test's functions take milliseconds; one that waits for the loop,
@@ -14,17 +15,19 @@ which waits for it, takes for ever."""
 
 
 class HelperThread:
-    """Runs one function at a time; made when it is first needed, and by itself no reason for Python not to exit."""
+    """Runs one function at a time; made when it is first needed, and by itself no reason for Python not to exit.
+
+    Attributes:
+        foreign: the threads beside it.
+        asked: how many answers were there already when it was asked last.
+    """
 
     def __init__(self) -> None:
-        self._others = set(threading.enumerate())
+        self.foreign: ForeignThreads = ForeignThreads()
+        self.asked: int = 0
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._answers: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._thread: threading.Thread | None = None
-
-    def started_threads(self) -> list[threading.Thread]:
-        """The threads that were started since, and not by this."""
-        return [thread for thread in threading.enumerate() if thread not in {*self._others, self._thread}]
 
     @property
     def ident(self) -> int | None:
@@ -40,6 +43,7 @@ class HelperThread:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="explorer's helper", daemon=True)
             self._thread.start()
+            self.foreign.know(self._thread)
         self._calls.put(function)
         try:
             return self._answers.get(timeout=LIMIT)

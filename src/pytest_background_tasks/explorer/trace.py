@@ -1,7 +1,7 @@
 """What happened in one run, step by step, as a value. Nothing in it is alive; it knows nothing of asyncio."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
 from operator import itemgetter
@@ -94,12 +94,15 @@ class Trace:
         cancellable: names of the tasks that may be cancelled from outside.
         siblings: names of which a creator started several; `shown` gives the first of them its number.
         disturbed: iterations of whose queue something was taken out, because it was late or its handle was cancelled.
+        answers: the answers of threads, by task and step, each with the number of handles of the queue that it comes
+            behind at the least: those that were queued when the thread was asked.
     """
 
     rows: tuple[tuple[Any, ...], ...]
     cancellable: frozenset[str] = frozenset()
     siblings: frozenset[str] = frozenset()
     disturbed: frozenset[int] = frozenset()
+    answers: Mapping[tuple[str, int], int] = field(default_factory=dict, hash=False)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:

@@ -1,6 +1,5 @@
 """What a loop without sockets, processes and signals cannot play: each call is refused, with what to use instead."""
 
-import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -72,13 +71,3 @@ def _refusing(name: str, instead: str) -> Callable[..., Any]:
 
 for _name, _use in _INSTEAD.items():
     setattr(UnplayableCalls, _name, _refusing(_name, _use))
-
-
-def foreign_thread(thread: threading.Thread) -> NotPlayable:
-    """The error for a thread that the program has started itself."""
-    kind = type(thread)
-    what = thread.name if kind is threading.Thread else f"{thread.name}, a {kind.__module__}.{kind.__qualname__}"
-    return NotPlayable(
-        f"the scenario uses a thread that it has not sent to an executor: {what}\n"
-        f"When such a thread answers cannot be told by a schedule. Use asyncio.to_thread, or a fake of what starts it"
-    )

@@ -40,6 +40,8 @@ def sentence(deviation: Deviation, trace: Trace) -> str:
     where = "" if site is None else f", at {shown_file(site.file)}:{site.line}"
     if ":" in deviation.task:
         owner, _, part = deviation.task.rpartition(":")
+        if _is_between(deviation):
+            return f"a thread's answer to {owner} comes between two steps{where}"
         return f"{_PARTS[part.partition('#')[0]][0].format(owner)}{where}"
     return f"{deviation.task} {_what(deviation, _step(deviation, trace))}{where}"
 
@@ -83,6 +85,8 @@ def _what(deviation: Deviation, step: Step | None) -> str:
         return f"gets {deviation.error} instead of an answer"
     if isinstance(deviation, Slow):
         return "gets its answer only after another timer has fired"
+    if _is_between(deviation):
+        return "gets a thread's answer between two steps"
     if deviation.step == 0:
         return _LATE["start"]
     return _LATE.get(step.kind if step else None, "gets its answer late")
@@ -96,9 +100,15 @@ def mark(deviation: Deviation) -> str:
         return f"gets {deviation.error} from outside"
     if isinstance(deviation, Slow):
         return "the answer takes longer than another timer"
+    if _is_between(deviation):
+        return "the thread answers between two steps"
     if ":" in deviation.task:
         return _PARTS[deviation.task.rpartition(":")[2].partition("#")[0]][1]
     return "starts late" if deviation.step == 0 else "goes on late"
+
+
+def _is_between(deviation: Deviation) -> bool:
+    return isinstance(deviation, Late) and deviation.behind is not None
 
 
 def _step(deviation: Deviation, trace: Trace) -> Step | None:
