@@ -366,8 +366,9 @@ class TestMessages:
         gate.set()
 
     def run(self, pytester: pytest.Pytester, source: str, seconds: float = 0.5) -> pytest.RunResult:
+        """In a process of its own: `multiprocessing`, imported anew in this one, leaves a child that it forgets."""
         pytester.makepyfile(source)
-        return pytester.runpytest_inprocess(
+        return pytester.runpytest_subprocess(
             "-p",
             "no:randomly",
             "-o",

@@ -50,7 +50,8 @@ def circle_of(loop: PlayedLoop, error: BaseException | None, options: Options) -
     """
     if loop.is_stuck or loop.is_endless:  # then all that waits is named
         return None
-    circle = next((circle for task in loop.tasks if not task.done() and (circle := circle_from(task))), None)
+    pending = [task for task in loop.tasks if not task.done()]
+    circle = next(filter(None, map(circle_from, pending)), None) if pending else None
     if circle is None:
         return None
     deadlock = Deadlock(

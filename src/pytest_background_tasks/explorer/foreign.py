@@ -55,7 +55,7 @@ class ForeignThreads:
 
     def begin(self) -> None:
         """Note who is there before a run."""
-        if self._count != _thread._count() or self._ids != set(map(id, list(_active.values()))):
+        if self._count != _thread._count() or list(_active.values()) != self._known:
             self._look_around()
 
     def _look_around(self) -> None:
@@ -74,7 +74,8 @@ class ForeignThreads:
 
     def is_alone(self) -> bool:
         """Return whether the run has started no thread that still runs; costs little."""
-        return _thread._count() <= self._count and self._ids.issuperset(map(id, list(_active.values())))
+        threads = list(_active.values())
+        return _thread._count() <= self._count and (threads == self._known or self._ids.issuperset(map(id, threads)))
 
     def remaining(self) -> list[str]:
         """The threads that this run has started and that neither end in time nor answer, in words."""

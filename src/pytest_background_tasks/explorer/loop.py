@@ -231,7 +231,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             else:
                 self._iteration = max(first, self._iteration)
         entry = self._iteration * PLACES
-        if plan.outside or plan.cancelling:
+        if plan.enters_queue:
             plan.enter_queue(ready, self._iteration)
         queued = len(ready)
         ready += plan.entering(entry + BEFORE)

@@ -46,6 +46,7 @@ class Plan:
         cancellations: those that are still to come.
         outside: what is late: where it enters; in a queue, behind how many handles; and itself.
         cancelling: as ``outside``, the cancellation that is under way.
+        enters_queue: whether some of it enters in a queue; most of it enters before or after one.
         has_cancelled: whether the cancellation took place.
     """
 
@@ -66,6 +67,7 @@ class Plan:
         self._keys: set[_Key] = set()
         self._prepare(schedule)
         self.outside: list[tuple[int, int, asyncio.Handle]] = []
+        self.enters_queue: bool = any(getattr(each, "behind", None) is not None for each in schedule)
         self._outlasting: list[asyncio.Handle] = []
         self.cancelling: list[tuple[int, int, asyncio.Handle]] = []
         self.has_cancelled: bool = False

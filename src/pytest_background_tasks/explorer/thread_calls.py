@@ -124,6 +124,8 @@ class ThreadCalls(UnplayableCalls):
     def _is_held_by_threads(self) -> bool:
         """Return whether time must stand still; the run is over if a thread is the reason."""
         foreign: ForeignThreads = self._helper.foreign
+        if not foreign.has_unknown and self._playing is not None and self.refusal is None and foreign.is_alone():
+            return False  # as mostly
         if foreign.has_unknown and foreign.passed is None:
             foreign.passed = self._open_wait()
         if self._playing is None:  # it is being ended
