@@ -62,7 +62,7 @@ class Capture:
         self.targets: Targets | None = None
         self.follower: Follower | None = None
         self.error: Exception | None = None
-        self.let_through = LetThrough()
+        self.let_through: LetThrough = LetThrough()
         self.other_failures: Failures = tuple
         self._on_hold = on_hold
         self._was_aimed = False

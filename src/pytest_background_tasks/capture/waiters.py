@@ -1,4 +1,4 @@
-"""Who waits for a task, or for a future: told by its done callbacks.
+"""The waiters of a task or a future, read from its done callbacks.
 
 ``wait`` takes its callback out when it gives up, and so does ``shield``. That of a `gather` stays, also when the first
 error has ended the waiting; and that of an `as_completed` stays when its loop is left.
@@ -30,13 +30,13 @@ _SLEEPS = (asyncio.sleep.__code__, asyncio.tasks.__sleep0.__code__)  # type: ign
 
 
 def is_asleep(task: "asyncio.Task[Any]") -> bool:
-    """Whether `task` is suspended in ``asyncio.sleep``."""
+    """Return whether `task` is suspended in ``asyncio.sleep``."""
     frames = list(await_chain(coroutine_of(task)))
     return bool(frames) and frames[-1].f_code in _SLEEPS
 
 
 def is_waited_for(task: "asyncio.Task[Any]") -> bool:
-    """Whether somebody waits for `task`: its loop's runner, another task, or what started it through anyio."""
+    """Return whether its loop's runner, another task, or what started it through anyio waits for `task`."""
     outermost = next(iter(await_chain(coroutine_of(task))), None)
     by_anyio = outermost is not None and str(outermost.f_globals.get("__name__", "")).startswith("anyio.")
     return by_anyio or any(waits(callback) for callback, _ in attribute(task, "_callbacks") or ())

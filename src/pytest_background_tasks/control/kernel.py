@@ -35,7 +35,7 @@ def naps(thread: threading.Thread) -> Naps | None:
 
 
 def is_in_lock(thread: threading.Thread) -> bool:
-    """Whether `thread` sleeps in a lock, not in a file or until a moment; False where the kernel does not say."""
+    """Return whether `thread` sleeps in a lock, not in a file or for a time; False where the kernel does not say."""
     return b"futex" in _read(thread, "wchan")
 
 

@@ -18,7 +18,7 @@ _CLOCKS = ("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 
 
 def reads_clock(code: CodeType) -> bool:
-    """Whether a function names one of the clocks."""
+    """Return whether a function names one of the clocks."""
     return not set(_CLOCKS).isdisjoint(code.co_names)
 
 

@@ -18,7 +18,7 @@ _DEPTH = 4  # frames between a read of a client and its socket
 
 
 def registered(loop: Any) -> Iterator[SelectorKey]:
-    """What `loop` has registered with its selector, but for its own end of the pair that wakes it."""
+    """Return what `loop` has registered with its selector, but for its own end of the pair that wakes it."""
     own_end = loop._ssock.fileno()
     return (key for fd, key in loop._selector.get_map().items() if fd != own_end)
 
@@ -40,7 +40,7 @@ def name_or(default: str, ask: Callable[[], object]) -> object:
 
 
 def is_listening(sock: socket.socket) -> bool:
-    """Whether it is a server's, which only somebody from outside the test could connect to."""
+    """Return whether it is a server's, to which only a client outside the test could connect."""
     try:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:
@@ -48,7 +48,7 @@ def is_listening(sock: socket.socket) -> bool:
 
 
 def is_connected_to_loop(frame: FrameType, loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a thread that reads in `frame` does so from a socket whose other end is a connection of `loop`."""
+    """Return whether a thread that reads in `frame` does so from a socket whose other end is a connection of `loop`."""
     peers = {name_or("", partial(socket.socket.getpeername, sock)) for sock in _sockets_in(frame)} - {""}
     if not peers or not hasattr(loop, "_selector"):
         return False

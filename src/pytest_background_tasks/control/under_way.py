@@ -60,11 +60,11 @@ class UnderWay:
         return not self.nobody() and any(self._reasons())
 
     def reasons(self) -> list[str]:
-        """What is under way, in words; may be empty while something is that has not been silent for long enough."""
+        """Return what is under way, in words; empty if all there is must only be silent a little longer."""
         return [reason for reason in self._reasons() if isinstance(reason, str)]
 
     def is_any_worker_at_work(self) -> bool:
-        """Whether a worker is, on a loop that shows nothing else."""
+        """Return whether a worker is at work, for a loop that shows nothing else."""
         return bool(_thread_count()) and bool(self._workers.look(self.loop).working)
 
     @property
@@ -73,7 +73,7 @@ class UnderWay:
         return min(self._grace, max(self._silence(), _FIRST_GLANCE))
 
     def _reasons(self) -> Iterator[str | bool]:
-        """What is under way: certain in words, uncertain as True while the grace lasts."""
+        """Yield what is under way: certain in words, uncertain as True while the grace lasts."""
         silence = self._silence()
         look = self._workers.look(self.loop)
         yield from look.working
@@ -92,7 +92,7 @@ class UnderWay:
         return now - self._rest[1]
 
     def _of_file(self, key: SelectorKey) -> str | None:
-        """What is about to come, or to go, by it; empty if nothing is, None if that cannot be known."""
+        """Return what is about to come, or to go, by it; empty if nothing is, None if that cannot be known."""
         sock = socket_of(key.fd)
         if sock is None:
             return f"output to file descriptor {key.fd}" if key.events & EVENT_WRITE else None

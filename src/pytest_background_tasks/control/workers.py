@@ -8,7 +8,7 @@ all, with ``done()`` asked again and again. So the threads themselves are looked
   query, a file, a child process.
 - It is *blocked* in a lock, a queue or the result of a future: only another thread can continue it. It waits for more
   work, or for the loop itself. If it waits for another worker, that one is working.
-- It is *listening* when it waits for somebody outside (a server in ``accept``, another loop in ``select``), or sleeps
+- It is *listening* when it waits for a peer outside (a server in ``accept``, another loop in ``select``), or sleeps
   again and again at one line (a heartbeat). It may come to something, or never.
 - It is *idle* where it was before the test, and where a pool of processes has nothing to do.
 
@@ -39,7 +39,7 @@ from .blocking_call import ENTERING, ITERATING, blocking_call
 from .kernel import Naps, is_in_lock, naps
 from .lull import Lull, has_lulls
 from .sockets import is_connected_to_loop
-from .threads import is_at, places_of_threads
+from .threads import Place, is_at, places_of_threads
 
 Activity: TypeAlias = Literal["working", "blocked", "listening", "idle"]
 _Since: TypeAlias = tuple[int, Naps | None]  # since which turn of the loop, and which nap of the thread
@@ -53,7 +53,7 @@ _SHORT = 1.0  # seconds; a wait with a timeout up to this is a way to sleep, a l
 
 @dataclass(frozen=True)
 class Look:
-    """What the workers were doing at one moment.
+    """The activities of the workers at one moment.
 
     Attributes:
         working: those that will answer, each in words, with the line it is at.
@@ -78,7 +78,7 @@ class Workers:
         self._is_own = is_own
         self._home = threading.current_thread()
         self._old = frozenset(threading.enumerate())
-        self.places = places_of_threads()
+        self.places: dict[int, Place] = places_of_threads()
         self._blocked: dict[threading.Thread, Naps | None] = {}
         self._sleeping: dict[threading.Thread, tuple[object, int, Naps | None]] = {}
 
@@ -122,7 +122,7 @@ class Workers:
     def _activity(
         self, thread: threading.Thread, frame: FrameType, loop: asyncio.AbstractEventLoop, since: _Since
     ) -> Activity:
-        """What a thread that sleeps in `frame` is doing."""
+        """Return what a thread that sleeps in `frame` is doing."""
         if (calls := _calls_of_pool(thread, frame)) is not None:
             return "working" if calls else "idle"
         call = _handed_over(frame) or blocking_call(frame)
@@ -137,7 +137,7 @@ class Workers:
         return "listening" if self._is_heartbeat(thread, frame, call, since) else "working"
 
     def _is_heartbeat(self, thread: threading.Thread, frame: FrameType, call: str, since: _Since) -> bool:
-        """Whether it sleeps at a line to which it has come back, while the loop had nothing to do."""
+        """Return whether it sleeps at a line to which it has come back, while the loop had nothing to do."""
         if call not in ("sleep", "acquire"):
             return False
         outer = next((each for each in _frames(frame) if each.f_globals.get("__name__") != "threading"), frame)
@@ -183,7 +183,7 @@ def _handed_over(frame: FrameType) -> str:
 
 
 def _is_blocked(frame: FrameType, call: str) -> bool:
-    """Whether `frame` can go on only when another thread lets it."""
+    """Return whether `frame` can continue only when another thread lets it."""
     if call not in _LOCKS:
         return False
     if _named(frame) != "threading.wait" or _named(frame.f_back) in _WAITS_FOR_ANSWER:
@@ -193,7 +193,7 @@ def _is_blocked(frame: FrameType, call: str) -> bool:
 
 
 def _is_of_pool(thread: threading.Thread) -> bool:
-    """Whether `thread` works for ``concurrent.futures`` or anyio: what it does was handed to it in a call."""
+    """Return whether `thread` works for ``concurrent.futures`` or anyio: what it does was handed to it in a call."""
     is_of_futures = module_name(attribute(thread, "_target")) == "concurrent.futures.thread"
     return is_of_futures or type_module(thread).startswith("anyio.")
 

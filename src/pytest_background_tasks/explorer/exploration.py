@@ -29,7 +29,6 @@ class Failure:
     """The smallest schedule that was found to fail, played once more to be sure, and to be told.
 
     Attributes:
-        error: what was raised, with its traceback; or `Deadlock`, `Livelock`, `LeakedTasks`.
         schedule: what differs from asyncio's own order; empty if the scenario fails in that.
         trace: what happened.
         asyncio_trace: what happens under the empty schedule.
@@ -52,7 +51,10 @@ class Failure:
 
     @property
     def error(self) -> BaseException:
-        """The error that was raised, with a note that tells how it came about, unless @explore reports that."""
+        """The error that was raised, with its traceback; or `Deadlock`, `Livelock`, `LeakedTasks`.
+
+        It has a note that tells how it came about, unless ``@explore`` reports that.
+        """
         if self._tell is not None:
             tell = self._tell
             object.__setattr__(self, "_tell", None)  # frozen; and to tell it takes a while, so only whoever asks waits

@@ -1,6 +1,6 @@
 """What happened in one run, step by step, as a value. Nothing in it is alive; it knows nothing of asyncio."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -102,7 +102,7 @@ class Trace:
     cancellable: frozenset[str] = frozenset()
     siblings: frozenset[str] = frozenset()
     disturbed: frozenset[int] = frozenset()
-    answers: Mapping[tuple[str, int], int] = field(default_factory=dict, hash=False)
+    answers: dict[tuple[str, int], int] = field(default_factory=dict, hash=False)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:

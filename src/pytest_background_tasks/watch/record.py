@@ -74,8 +74,8 @@ class Record(weakref.ref[Any]):
     has_failed: bool
     loss: Any
 
-    __eq__ = object.__eq__  # a weak reference asks its object, which may be of a class of the program's own
-    __hash__ = object.__hash__
+    __eq__: Any = object.__eq__  # a weak reference asks its object, which may be of a class of the program's own
+    __hash__: Any = object.__hash__
 
     @property
     def is_kept(self) -> bool:
