@@ -468,7 +468,7 @@ def test_the_hint_for_taskiq_helps(pytester: pytest.Pytester, options: tuple[str
                 background_tasks.assert_captured("send")
         """
     )
-    pytester.runpytest_inprocess("-W", "ignore", *options).assert_outcomes(passed=2)
+    pytester.runpytest_subprocess("-W", "ignore", *options).assert_outcomes(passed=2)
 
 
 def test_what_is_waited_for_and_what_targets_leave_out_is_told_as_that(

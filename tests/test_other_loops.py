@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from textwrap import dedent
 
 import pytest
+import pytest_asyncio.plugin
 
 Run = Callable[..., pytest.RunResult]
 
@@ -116,6 +117,9 @@ def test_nothing_is_said_of_a_test_that_fails_in_another_order(run: Run, asking:
     result.stdout.no_fnmatch_line(TOLD + "*")
 
 
+@pytest.mark.skipif(
+    not hasattr(pytest_asyncio.plugin, "PytestAsyncioSpecs"), reason="the hook came with pytest-asyncio 1.4"
+)
 def test_a_hook_of_pytest_asyncio_is_named(run: Run, pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
