@@ -181,6 +181,8 @@ PROJECTS = {
                 return self.future.__await__()
             def add_done_callback(self, callback, context=None):
                 self.future.add_done_callback(callback)
+            def set_name(self, name):             # which CPython 3.13.0 asks for
+                pass
 
         async def job():
             await asyncio.sleep(0)
