@@ -57,7 +57,6 @@ class VirtualClock:
     Attributes:
         time: of the loop, in seconds; never goes back.
         under_way: what holds it still.
-        jumps: how often it has jumped.
         autojump: whether it jumps by itself; asked each time.
         on_many_jumps: called after each thousand jumps.
     """
@@ -67,7 +66,7 @@ class VirtualClock:
     def __init__(self, under_way: UnderWay, autojump: Callable[[], bool], on_many_jumps: Callable[[], object]) -> None:
         self.loop: Any = under_way.loop
         self.time: float = float(math.ceil(self.loop.time()))
-        self.jumps: int = 0
+        self._jumps: int = 0
         self._autojump = autojump
         self.under_way = under_way
         self._on_many_jumps = on_many_jumps
@@ -129,8 +128,8 @@ class VirtualClock:
             return select(None)
         self.time = self._last_fired = max(self.time, loop._scheduled[0]._when)
         self._lull.turns += 1
-        self.jumps += 1
-        if self.jumps % _MANY == 0:
+        self._jumps += 1
+        if self._jumps % _MANY == 0:
             self._on_many_jumps()
         return []
 

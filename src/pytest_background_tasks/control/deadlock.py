@@ -12,6 +12,7 @@ from traceback import walk_tb
 from types import CodeType
 from typing import Any
 
+from ..amounts import listed
 from ..capture.capture import Capture
 from ..capture.waiters import is_asleep, is_waited_for
 from ..ending import cancel_surely, circle_from, wake
@@ -105,7 +106,7 @@ class Deadlock:
         lines += [
             f"{'held' if task.held else 'stopped after a step'}: {task.known_as}" for task in self._capture.stopped
         ]
-        return "".join(f"\n  {line}" for line in lines)
+        return listed(lines)
 
     def _first(self, loop: asyncio.AbstractEventLoop, sleeping: bool) -> Any:
         tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(name_of(task)), name_of(task)))

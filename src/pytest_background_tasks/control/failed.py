@@ -6,6 +6,7 @@ Private name of CPython used here: ``_exception`` of a task.
 from collections.abc import Collection, Iterator
 from traceback import format_exception_only
 
+from ..amounts import listed
 from ..capture.capture import Capture
 from ..capture.held import HeldTask
 from ..errors import BackgroundTasksDeadlock
@@ -29,7 +30,7 @@ def failed(capture: Capture, but: Collection[HeldTask] = ()) -> str:
     ]
     if len(lines) > _SHOWN:
         lines[_SHOWN:] = [f"{len(lines) - _SHOWN} more have failed"]
-    return "".join(f"\n  {line}" for line in lines)
+    return listed(lines)
 
 
 def _failures(capture: Capture, but: Collection[HeldTask]) -> Iterator[tuple[str, BaseException]]:

@@ -14,6 +14,8 @@ from selectors import SelectorKey
 from types import FrameType
 from typing import Any
 
+from .threads import frames_from
+
 _DEPTH = 4  # frames between a read of a client and its socket
 
 
@@ -58,12 +60,7 @@ def is_connected_to_loop(frame: FrameType, loop: asyncio.AbstractEventLoop) -> b
 
 
 def _sockets_in(frame: FrameType) -> Iterator[socket.socket]:
-    def up(frame: FrameType | None) -> Iterator[FrameType]:
-        while frame is not None:
-            yield frame
-            frame = frame.f_back
-
-    for each in islice(up(frame), _DEPTH):
+    for each in islice(frames_from(frame), _DEPTH):
         for value in tuple(each.f_locals.values()):
             sock: Any = getattr(value, "_sock", None) if type(value) is socket.SocketIO else value
             if issubclass(type(sock), socket.socket):

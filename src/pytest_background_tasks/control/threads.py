@@ -5,7 +5,7 @@ Private names of CPython used here: where the worker threads of ``concurrent.fut
 
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from types import CodeType, FrameType
 from typing import TypeAlias
@@ -51,7 +51,7 @@ def threads_at_work(test_thread: int, old_threads: Mapping[int, Place]) -> Itera
 
 def _is_idle_worker(frame: FrameType) -> bool:
     """Whether a thread of a pool waits for work: of concurrent.futures, or of anyio."""
-    functions = [_named(frame), _named(frame.f_back), _named(frame.f_back and frame.f_back.f_back)]
+    functions = [named(frame), named(frame.f_back), named(frame.f_back and frame.f_back.f_back)]
     return functions[0] == "concurrent.futures.thread._worker" or functions == [
         "threading.wait",
         "queue.get",
@@ -68,7 +68,7 @@ def _waits_for_loop(frame: FrameType) -> bool:
 def _asking(frame: FrameType) -> FrameType | None:
     """The frame of ``Future.result`` whose thread waits for its answer in `frame`."""
     caller = frame.f_back
-    if caller is None or _named(frame) != "threading.wait" or _named(caller) != "concurrent.futures._base.result":
+    if caller is None or named(frame) != "threading.wait" or named(caller) != "concurrent.futures._base.result":
         return None
     return caller
 
@@ -99,13 +99,17 @@ def _position(code: CodeType, instruction: int) -> object:
     return next(islice(code.co_positions(), instruction // 2, None), None)
 
 
-def _place(frame: FrameType | None) -> Place:
-    place = []
+def _place(frame: FrameType) -> Place:
+    return [(each.f_code, each.f_lasti) for each in frames_from(frame)]
+
+
+def frames_from(frame: FrameType | None) -> Iterator[FrameType]:
+    """Yield `frame`, its caller, and so on."""
     while frame is not None:
-        place.append((frame.f_code, frame.f_lasti))
+        yield frame
         frame = frame.f_back
-    return place
 
 
-def _named(frame: FrameType | None) -> str:
+def named(frame: FrameType | None) -> str:
+    """Return the module and the plain name of the function of `frame`; empty if there is none."""
     return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" if frame else ""

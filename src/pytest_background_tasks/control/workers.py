@@ -39,7 +39,7 @@ from .blocking_call import ENTERING, ITERATING, blocking_call
 from .kernel import Naps, is_in_lock, naps
 from .lull import Lull, has_lulls
 from .sockets import is_connected_to_loop
-from .threads import Place, is_at, places_of_threads
+from .threads import Place, frames_from, is_at, named, places_of_threads
 
 Activity: TypeAlias = Literal["working", "blocked", "listening", "idle"]
 _Since: TypeAlias = tuple[int, Naps | None]  # since which turn of the loop, and which nap of the thread
@@ -140,7 +140,7 @@ class Workers:
         """Return whether it sleeps at a line to which it has come back, while the loop had nothing to do."""
         if call not in ("sleep", "acquire"):
             return False
-        outer = next((each for each in _frames(frame) if each.f_globals.get("__name__") != "threading"), frame)
+        outer = next((each for each in frames_from(frame) if each.f_globals.get("__name__") != "threading"), frame)
         place = (outer.f_code, outer.f_lasti)
         turn, nap = since
         first = self._sleeping.get(thread)
@@ -152,23 +152,16 @@ class Workers:
     def _words(self, thread: threading.Thread, frame: FrameType) -> str:
         if calls := _calls_of_pool(thread, frame):
             return f"a pool of processes, at work on {', '.join(calls)}"
-        own = next((each for each in _frames(frame) if self._is_own[each.f_code.co_filename]), None)
+        own = next((each for each in frames_from(frame) if self._is_own[each.f_code.co_filename]), None)
         if own is None:
             call = _handed_over(frame) or blocking_call(frame) or frame.f_code.co_qualname
             return f"thread {thread.name}, at work in {call}()"
         return f"thread {thread.name}, at work at {site_in(own.f_code, own.f_lineno or own.f_code.co_firstlineno)}"
 
 
-def _frames(frame: FrameType | None) -> Iterator[FrameType]:
-    """`frame`, its caller, and so on."""
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
-
-
 def _handed_over(frame: FrameType) -> str:
     """The name of the C function that a thread was started with, if `frame` is the one that calls such a function."""
-    name, variables = _named(frame), frame.f_locals
+    name, variables = named(frame), frame.f_locals
     function: Any = None
     if name == "concurrent.futures.thread.run":  # since 3.14 a worker has it in a variable
         function = variables["fn"] if "fn" in variables else attribute(variables.get("self"), "fn")
@@ -186,7 +179,7 @@ def _is_blocked(frame: FrameType, call: str) -> bool:
     """Return whether `frame` can continue only when another thread lets it."""
     if call not in _LOCKS:
         return False
-    if _named(frame) != "threading.wait" or _named(frame.f_back) in _WAITS_FOR_ANSWER:
+    if named(frame) != "threading.wait" or named(frame.f_back) in _WAITS_FOR_ANSWER:
         return True
     timeout = frame.f_locals.get("timeout")
     return timeout is None or timeout > _SHORT
@@ -203,11 +196,7 @@ def _calls_of_pool(thread: threading.Thread, frame: FrameType) -> tuple[str, ...
     if type_name(thread) == "_ExecutorManagerThread":
         items: Any = attribute(thread, "pending_work_items", {})
         return tuple(qualified_name(item.fn) for item in tuple(items.values()))
-    for each in _frames(frame):
-        if _named(each) == "multiprocessing.pool._handle_results":
+    for each in frames_from(frame):
+        if named(each) == "multiprocessing.pool._handle_results":
             return ("a function",) * len(each.f_locals.get("cache", ()))
     return None
-
-
-def _named(frame: FrameType | None) -> str:
-    return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" if frame else ""
