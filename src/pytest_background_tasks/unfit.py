@@ -1,7 +1,5 @@
 """The error for a library that lacks what the file of ours that is named after it works with: it is another version."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 
 class Unfit(Exception):
     """The library is no version that we know.
@@ -32,7 +30,9 @@ def sentences() -> tuple[str, ...]:
 
 
 def _version_of(library: str) -> str:
+    import importlib.metadata  # mostly nobody asks, and it brings fifty modules
+
     try:
-        return version(library)
-    except PackageNotFoundError:
+        return importlib.metadata.version(library)
+    except importlib.metadata.PackageNotFoundError:
         return "of an unknown version"

@@ -84,7 +84,7 @@ def unless(*names: str) -> Callable[[Any], list[str]]:
 
 # A loop has what is ours beside: what the engine reads.
 OURS = (
-    "check_refused",
+    "check_threads",
     "failed_callbacks",
     "has_cancelled",
     "has_generators",
@@ -96,7 +96,6 @@ OURS = (
     "refusal",
     "refuse",
     "refuse_answered",
-    "refuse_threads",
     "tasks",
     "trace",
     "unused",

@@ -67,7 +67,7 @@ class Arrival(_Answering, asyncio.TimerHandle):
         number: the step that it makes ready.
         kind: of arrival; None for what the explorer itself lets in.
         when: virtual time, in seconds.
-        rest: callback, args, loop and context.
+        callback, args, loop, context: as asyncio's.
 
     Attributes:
         asked_behind: of what a thread answers, the handle behind which it comes at the least: what the same function
@@ -84,9 +84,17 @@ class Arrival(_Answering, asyncio.TimerHandle):
         number: int,
         kind: str | None,
         when: float,
-        *rest: Any,
+        callback: Any,
+        args: Any,
+        loop: Any,
+        context: Context | None,
     ) -> None:
-        super().__init__(when, *rest)
+        if loop._debug:
+            super().__init__(when, callback, args, loop, context)
+        else:
+            ReadyHandle.__init__(self, callback, args, loop, context)  # type: ignore[arg-type]  # it has these fields
+            self._when = when
+            self._scheduled = False
         self.who: str = who
         self.number: int = number
         self.kind: str | None = kind
@@ -197,7 +205,7 @@ def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
     ``asyncio.sleep(0)``, and anyio's ``sleep(0)`` and ``checkpoint()``, count for whoever calls them.
     """
     who: CodeType | None = None
-    while True:
+    while coroutine is not None:
         kind = type(coroutine)
         if kind is CoroutineType:
             code, coroutine = coroutine.cr_code, coroutine.cr_await

@@ -177,7 +177,8 @@ class _Session:
             self._around.silence()
         self._around.refresh()
         run = play(self._scenario, schedule, self._options, self._helper, tells=tells)
-        self._helper.foreign.check()
+        if self._helper.foreign.answer is not None:
+            raise self._helper.foreign.answer
         return run
 
     def _count(self, run: Run) -> None:
@@ -192,7 +193,7 @@ class _Session:
         return "bounded" if self._search.is_bounded else "truncated"
 
     def _result(self, verdict: Verdict, failure: Failure | None = None) -> Exploration:
-        self._helper.foreign.check_late(failed=failure is not None)
+        self._helper.foreign.check(failed=failure is not None)
         search = self._search
         # The number under way is not done yet.
         deviations = search.deviations if search.is_bounded else max(search.deviations - 1, 0)

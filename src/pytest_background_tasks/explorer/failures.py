@@ -50,9 +50,11 @@ def circle_of(loop: PlayedLoop, error: BaseException | None, options: Options) -
     """
     if loop.is_stuck or loop.is_endless:  # then all that waits is named
         return None
-    pending = [task for task in loop.tasks if not task.done()]
-    circle = next(filter(None, map(circle_from, pending)), None) if pending else None
-    if circle is None:
+    circle = []
+    for task in loop.tasks:
+        if not task.done() and (circle := circle_from(task)):
+            break
+    if not circle:
         return None
     deadlock = Deadlock(
         f"tasks wait for each other, and none of them can be cancelled:{_lines(loop, circle, options)}"

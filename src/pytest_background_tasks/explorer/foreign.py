@@ -52,10 +52,12 @@ class ForeignThreads:
         self._ids: set[int] = set()
         self._raw: set[int] = set()  # those that were started without `threading`, by ident
         self._count = -1
+        self._helpers = 0
 
     def begin(self) -> None:
         """Note who is there before a run."""
-        if self._count != _thread._count() or list(_active.values()) != self._known:
+        count = _thread._count()
+        if count != self._count or (count > self._helpers and list(_active.values()) != self._known):
             self._look_around()
 
     def _look_around(self) -> None:
@@ -71,11 +73,15 @@ class ForeignThreads:
         self._known.append(thread)
         self._ids.add(id(thread))
         self._count += 1
+        self._helpers = 1
 
     def is_alone(self) -> bool:
         """Return whether the run has started no thread that still runs; costs little."""
+        count = _thread._count()
+        if count <= self._helpers:
+            return True  # as mostly: there is nobody else
         threads = list(_active.values())
-        return _thread._count() <= self._count and (threads == self._known or self._ids.issuperset(map(id, threads)))
+        return count <= self._count and (threads == self._known or self._ids.issuperset(map(id, threads)))
 
     def remaining(self) -> list[str]:
         """The threads that this run has started and that neither end in time nor answer, in words."""
@@ -92,18 +98,14 @@ class ForeignThreads:
             self.patience -= real_time.monotonic() - before
         return bool(is_enough())
 
-    def check(self) -> None:
-        """Raise the error for a thread that has answered."""
-        if self.answer is not None:
-            raise self.answer
-
-    def check_late(self, *, failed: bool) -> None:
-        """As `check`, but wait for a thread from before the run, if it may have made a verdict wrong."""
+    def check(self, *, failed: bool) -> None:
+        """Raise the error for a thread that has answered, or does while a verdict waits that it may have made wrong."""
         if self.has_unknown and (failed or self.passed is not None):
             end = real_time.monotonic() + LATE_ANSWER[failed]
             while self.answer is None and real_time.monotonic() < end:
                 _pause()
-        self.check()
+        if self.answer is not None:
+            raise self.answer
 
     def answers(self) -> NotPlayable:
         """Note that the thread that runs this has called a loop; return the error for it."""

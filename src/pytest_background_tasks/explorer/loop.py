@@ -76,11 +76,10 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
     _stopping: bool
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
-        super().__init__()  # CPython keeps 30 attributes in line; with more, each would be looked up in a dict
+        super().__init__()  # with 30 attributes or more, CPython 3.11 looks each up in a dict; these have 28
+        self._closed, self._debug = False, options.is_debug  # asked for with each handle, so no attributes of the class
         self._options = options
-        self._arrivals = options.arrivals
         self._helper = helper
-        self._is_own = options.is_own
         self._home = threading.get_ident()
         self._names = Names(options.counting)
         # What each batch of handles is judged by: read at once, since there are many.
@@ -166,7 +165,8 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             debug.check_timer(self, when, callback)
         when, actor = on_grid(when), self._running()
         if callback is ends_sleep and actor.answered != actor.step:
-            timer = Arrival(actor.name, self._answer(actor), "sleep", when, callback, args, self, context)
+            actor.answered = step = actor.step
+            timer = Arrival(actor.name, step, "sleep", when, callback, args, self, context)
         else:
             timer = Arrival(self._names.part(actor, "timer"), 0, "timer", when, callback, args, self, context)
         heappush(self._timers, (when, next(self._numbers), timer))
@@ -202,7 +202,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             queued = len(self._ready)
             if not queued and not self._arrived:
                 self._jump()
-            if self._timers or self._arrived:
+            if self._arrived or (self._timers and self._timers[0][0] <= self._now):
                 self._let_arrive()
             arriving, entry = len(self._ready) - queued, self._iteration * PLACES
             if queued:
@@ -225,35 +225,44 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         if plan.cancellations:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
         if not (ready or self._arrived or self._is_last or self._is_timer_due()):
-            first = plan.first_iteration
-            if first is None:
-                self._jump()
-            else:
-                self._iteration = max(first, self._iteration)
+            self._go_on(plan)
         entry = self._iteration * PLACES
-        if plan.enters_queue:
+        before = queued = len(ready)
+        if plan.outside or plan.cancelling:
             plan.enter_queue(ready, self._iteration)
-        queued = len(ready)
-        ready += plan.entering(entry + BEFORE)
-        before = len(ready)
-        if self._timers or self._arrived:
+            queued = len(ready)
+            ready += plan.entering(entry + BEFORE)
+            before = len(ready)
+        if self._arrived or (self._timers and self._timers[0][0] <= self._now):
             self._let_arrive()
-        arrived = len(ready)
-        ready += plan.entering(entry + AFTER)
-        after = len(ready)
+        after = arrived = len(ready)
+        if plan.outside or plan.cancelling:
+            ready += plan.entering(entry + AFTER)
+            after = len(ready)
         if plan.cancellations:
             plan.cancel_at_wakeup(ready)
         if after > queued and plan.is_over():
             self._deviating = None
         return queued, before - queued, arrived - before, after - arrived
 
+    def _go_on(self, plan: Plan) -> None:
+        """Nothing can run now: let the first of what is late enter, or else time go on."""
+        if (first := plan.first_iteration) is None:
+            self._jump()
+        else:
+            self._iteration = max(first, self._iteration)
+
     def _let_arrive(self) -> None:
         """Queue what threads have answered, and the timers that are due."""
         if self._arrived:
             self._note_answers(self._ready)
         arriving, self._arrived = self._arrived, []
-        while self._is_timer_due():
-            arriving.append(heappop(self._timers)[2])
+        timers, now = self._timers, self._now
+        while timers and timers[0][0] <= now:
+            if not (timer := heappop(timers)[2])._cancelled:
+                arriving.append(timer)
+        if not arriving:
+            return
         if (plan := self._deviating) is not None:
             entry = self._iteration * PLACES + ARRIVING
             arriving = [handle for handle in arriving if not plan.keeps(handle, entry)]
@@ -351,14 +360,11 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             self.tasks.append(task)
         return actor
 
-    def _answer(self, actor: Actor) -> int:
-        """The step that an answer from outside makes ready."""
-        actor.answered = actor.step
-        return actor.step
-
     def key_of(self, handle: Any) -> tuple[str, int] | None:
         """What a deviation names: the task and the step that `handle` makes ready."""
-        task = stepping_task(handle._callback)
+        callback = handle._callback
+        is_step = type(callback) is StepCallback
+        task = callback.__self__ if is_step else stepping_task(callback)
         if task is None:
             return (handle.who, handle.number) if type(handle) in ARRIVALS else None
         actor = task._explorer_actor if type(task) is PlayedTask else self._actor_of(task)
@@ -366,8 +372,9 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
 
     def kind_of(self, handle: Any) -> str | None:
         """The kind of arrival that `handle` is, None if it is none of those that may be late."""
+        arrivals, _, is_own, scenario = self._judging
         if type(handle) in ARRIVALS:
-            return handle.kind if handle.kind in self._arrivals else None
+            return handle.kind if handle.kind in arrivals else None
         task = stepping_task(handle._callback)
         is_step = type(handle._callback) is StepCallback
-        return kind_of_step(self._actor_of(task), task, is_step, self._arrivals, self._is_own, self._names.scenario)
+        return kind_of_step(self._actor_of(task), task, is_step, arrivals, is_own, scenario)

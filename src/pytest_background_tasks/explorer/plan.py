@@ -21,6 +21,7 @@ from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
 from .trace import ARRIVING, BEFORE, PLACES, QUEUE
 
 _Key = tuple[str, int]
+_entry, _behind = itemgetter(0), itemgetter(1)  # of what is outside
 
 
 class Judge(Protocol):
@@ -46,7 +47,6 @@ class Plan:
         cancellations: those that are still to come.
         outside: what is late: where it enters; in a queue, behind how many handles; and itself.
         cancelling: as ``outside``, the cancellation that is under way.
-        enters_queue: whether some of it enters in a queue; most of it enters before or after one.
         has_cancelled: whether the cancellation took place.
     """
 
@@ -66,8 +66,8 @@ class Plan:
         self.cancellations: dict[_Key, Cancel] = {}
         self._keys: set[_Key] = set()
         self._prepare(schedule)
+        self._enters_queue = False
         self.outside: list[tuple[int, int, asyncio.Handle]] = []
-        self.enters_queue: bool = any(getattr(each, "behind", None) is not None for each in schedule)
         self._outlasting: list[asyncio.Handle] = []
         self.cancelling: list[tuple[int, int, asyncio.Handle]] = []
         self.has_cancelled: bool = False
@@ -107,7 +107,8 @@ class Plan:
         """Take out of the queue what is to come later than the queue's own turn in `iteration`; whether that is any."""
         if not self._may_be_ready():
             return False
-        staying = [handle for handle in queue if not self.keeps(handle, iteration * PLACES)]
+        keys, key_of, entry = self._keys, self._judge.key_of, iteration * PLACES
+        staying = [handle for handle in queue if key_of(handle) not in keys or not self.keeps(handle, entry)]
         if len(staying) == len(queue):
             return False
         queue.clear()
@@ -157,21 +158,20 @@ class Plan:
             self._fail(handle, self._make_error(self._raise.pop(key).error))
         if self._slow.pop(key, None):
             self._outlasting.append(handle)
-        elif (late := self._late.get(key)) and self._may_be(late, behind_least):
-            del self._late[key]
+        elif late := self._late.get(key):
             place, behind = entry - 1 + 2 * late.by, late.behind
             if behind is None:
                 self.outside.append((place, 0, handle))
-            else:
-                behind = behind if late.by else max(behind, behind_least or 0)
+            elif behind_least is not None and (late.by > 0 or behind_least < sys.maxsize):  # it can enter there
+                self._enters_queue = True
+                behind = behind if late.by else max(behind, behind_least)
                 self.outside.append((place // PLACES * PLACES + QUEUE, behind, handle))
+            else:
+                return False
+            del self._late[key]
         else:
             return False
         return True
-
-    def _may_be(self, late: Late, behind_least: int | None) -> bool:
-        """Return whether `late` enters where that is possible."""
-        return late.behind is None or (behind_least is not None and (late.by > 0 or behind_least < sys.maxsize))
 
     def _fail(self, handle: Any, error: BaseException) -> None:
         task = stepping_task(handle._callback)
@@ -182,13 +182,15 @@ class Plan:
 
     def enter_queue(self, queue: "deque[Any]", iteration: int) -> None:
         """Put into the queue of `iteration` what enters in it."""
+        if not self._enters_queue:
+            return  # as mostly
         last = iteration * PLACES + QUEUE
         entering = [each for each in self.outside if each[0] <= last]
         self.outside = [each for each in self.outside if each[0] > last]
         if self.cancelling and self.cancelling[0][0] % PLACES == QUEUE and self.cancelling[0][0] <= last:
             entering.append(self.cancelling.pop())
         least = 0
-        for _, behind, handle in sorted(entering, key=itemgetter(1)):
+        for _, behind, handle in sorted(entering, key=_behind):
             index = max(_index_behind(queue, behind), least)
             queue.insert(index, handle)
             least = index + 1
@@ -207,7 +209,7 @@ class Plan:
     @property
     def first_iteration(self) -> int | None:
         """The iteration in which the first of what is late enters, None if nothing is."""
-        return min(entry for entry, _, _ in self.outside) // PLACES if self.outside else None
+        return min(map(_entry, self.outside)) // PLACES if self.outside else None
 
     def let_go_on(self, iteration: int) -> bool:
         """Nothing can go on, and no timer is set: what waits for a timer, or for its place, enters in `iteration`."""
@@ -245,6 +247,7 @@ class Plan:
                 place, now = iteration * PLACES + BEFORE + 2 * cancel.after, loop.time()
                 handle = Arrival(f"{key[0]}:cancel", 0, None, now, self._cancel_now, (task, key[1]), loop, None)
                 if cancel.behind is not None:
+                    self._enters_queue = True
                     place = place // PLACES * PLACES + QUEUE
                 self.cancelling.append((place, cancel.behind or 0, handle))
 

@@ -73,13 +73,10 @@ def play(
     """
     coroutine = _coroutine(scenario)
     loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
-    if options.is_debug:
-        loop.set_debug(True)
     try:
         with CollectorPaused():  # when it comes by depends on the runs before
             main = loop.play(coroutine)
-            loop.refuse_threads()
-            loop.check_refused()
+            loop.check_threads()
             is_cut = main.done() and main.cancelled() and loop.has_cancelled
             error = None if is_cut else failure_of(loop, main, options)
             if error is not None and all(isinstance(leaf, options.passes_through) for leaf in leaves(error)):

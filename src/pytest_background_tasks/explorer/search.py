@@ -125,10 +125,10 @@ class Search:
             self._fill_pool()
 
     def _propose(self, schedules: Iterable[Schedule], pool: list[Schedule]) -> None:
-        may_be_last = self._options.cancel and pool is self._pool and self.deviations == 1
+        given, may_be_last = self._given, self._options.cancel and pool is self._pool and self.deviations == 1
         for schedule in schedules:
-            if schedule not in self._given:
-                self._given.add(schedule)
+            if schedule not in given:
+                given.add(schedule)
                 is_last = may_be_last and any(type(each) is Cancel and each.behind is not None for each in schedule)
                 (self._last_ones if is_last else pool).append(schedule)
 
@@ -151,7 +151,8 @@ _late = lru_cache(10_000)(Late)  # the same few come up again and again
 
 def _late_until(step: Step, place: int, behind: int | None = None) -> Late:
     """`step`, which was not late, enters at `place`."""
-    return _late(step.who, step.number, (place - step.entry + 1) // 2, behind)
+    by = (place - step.entry + 1) // 2
+    return _late(step.who, step.number, by) if behind is None else _late(step.who, step.number, by, behind)
 
 
 def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> Iterator[Schedule]:
@@ -160,8 +161,9 @@ def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> I
     `only_in_queue`: only answers of threads, and only later in the queue in which they have entered.
     """
     late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
+    answers = trace.answers
     for index, (who, number, _, _, _, entry, _, _) in enumerate(trace.rows):
-        if trace.answers and (who, number) in trace.answers:
+        if answers and (who, number) in answers:
             if (each := late.get((who, number))) is not None:
                 yield from _later_answer(schedule, each, trace, index, only_in_queue=only_in_queue)
         elif entry % 2 and not only_in_queue and (who, number) in late:  # it has entered at an entry place

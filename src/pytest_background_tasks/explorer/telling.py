@@ -28,6 +28,7 @@ class TellingLoop(PlayedLoop):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
+        self._is_own = self._options.is_own
         self._wakers: dict[int, tuple[asyncio.Handle, int | None]] = {}
         self._recorder = Recorder(self._is_own)
 

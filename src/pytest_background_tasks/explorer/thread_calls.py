@@ -34,7 +34,6 @@ class ThreadCalls(UnplayableCalls):
     _debug: bool
     _timers: list[tuple[float, int, Arrival]]
     _running: Callable[[], Actor]
-    _answer: Callable[[Actor], int]
     _playing: Any
     _ready: Any
     _stopping: bool
@@ -71,8 +70,9 @@ class ThreadCalls(UnplayableCalls):
         except NotPlayable as stuck:
             raise self.refuse(stuck) from None
         is_first = actor.answered != actor.step
+        actor.answered = actor.step
         who = actor.name if is_first else self._names.part(actor, "thread")
-        number = self._answer(actor) if is_first else 0
+        number = actor.step if is_first else 0
         self._arrives(Arrival(who, number, "thread", self._now, settle, (future, result, error), self, None))
         return future
 
@@ -131,19 +131,23 @@ class ThreadCalls(UnplayableCalls):
         if self._playing is None:  # it is being ended
             ready, is_over = self._ready, foreign.is_alone() and foreign.answer is None
             return self.refusal is not None and not is_over and foreign.wait_until(lambda: ready)
-        self.refuse_threads()
+        self._refuse_threads()
         self._stopping = self._stopping or self.refusal is not None
         return self.refusal is not None
 
-    def refuse_threads(self) -> None:
+    def _refuse_threads(self) -> None:
         """Refuse the run if a thread that it has started is still running: that may answer yet."""
         foreign: ForeignThreads = self._helper.foreign
         if self.refusal is None and not foreign.is_alone():
             for words in foreign.remaining():
                 self.refuse(foreign_thread(words, self._open_wait()))
 
-    def check_refused(self) -> None:
-        """Raise what has shown that the run cannot be played."""
+    def check_threads(self) -> None:
+        """Raise what has shown that the run, which is over, cannot be played."""
+        foreign: ForeignThreads = self._helper.foreign
+        if self.refusal is None and foreign.is_alone():
+            return  # as mostly
+        self._refuse_threads()
         if (error := self.refusal) is None:
             return
         place = self._open_wait()
