@@ -26,6 +26,7 @@ from itertools import count
 from typing import Any
 
 from ..grid import on_grid
+from ..handles import QuickTimer
 from ..named_as import named_as
 from .lull import Lull, Select
 from .under_way import UnderWay
@@ -34,20 +35,18 @@ _MANY = 1000  # jumps
 
 
 @named_as(asyncio.TimerHandle)
-class _Timer(asyncio.TimerHandle):
+class _Timer(QuickTimer):
     """A timer that knows its place among those due at the same moment."""
 
     __slots__ = ("_number",)
     _number: int
 
     def __lt__(self, other: Any) -> bool:
-        mine: float = self._when  # type: ignore[attr-defined]
-        others: float = other._when
+        mine, others = self._when, other._when
         return mine < others or (mine == others and self._number < getattr(other, "_number", 0))
 
     def __gt__(self, other: Any) -> bool:  # asked by timers from before the clock, which come first
-        mine: float = self._when  # type: ignore[attr-defined]
-        others: float = other._when
+        mine, others = self._when, other._when
         return mine > others or (mine == others and self._number > getattr(other, "_number", 0))
 
 
@@ -153,5 +152,5 @@ class VirtualClock:
         timer = _Timer(on_grid(when), callback, args, loop, context)
         timer._number = next(self._numbers)
         heapq.heappush(loop._scheduled, timer)
-        timer._scheduled = True  # type: ignore[attr-defined]
+        timer._scheduled = True
         return timer

@@ -9,15 +9,15 @@ worker that is blocked: not at all.
 The kernel says when data last went over a TCP connection (``TCP_INFO``, on Linux). Of others it is not known, so they
 get the grace each time the loop comes to rest.
 
-Private names of CPython used here: ``_thread._count``, ``_selector`` and ``_signal_handlers`` of the loop, and in which
-modules of asyncio a child is waited for.
+Private names of CPython used here: ``_thread._count``, ``_selector`` and ``_signal_handlers`` of the loop,
+``_fd_to_key`` of a selector, and in which modules of asyncio a child is waited for.
 """
 
 import asyncio
 import socket
 import struct
 from _thread import _count as _thread_count
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from selectors import EVENT_WRITE, SelectorKey
 from typing import Any
 
@@ -35,6 +35,12 @@ _CHILD_MODULES = {"asyncio.subprocess", "asyncio.base_subprocess"}
 _FIRST_GLANCE = 0.0005  # seconds; most workers that are found at work are about to become idle
 
 
+def _files_of(selector: Any) -> Mapping[Any, Any]:
+    """Return what the selector has registered; the dictionary itself, where it is known: its length is asked often."""
+    files = attribute(selector, "_fd_to_key")
+    return files if type(files) is dict else selector.get_map()
+
+
 class UnderWay:
     """Tells whether something is under way that a loop will hear of soon.
 
@@ -49,7 +55,7 @@ class UnderWay:
         self._grace = grace
         self._workers = workers
         self._rest: tuple[int, float] = (-1, 0.0)
-        self._files = loop._selector.get_map() if has_lulls(loop) else {}
+        self._files = _files_of(loop._selector) if has_lulls(loop) else {}
 
     def nobody(self) -> bool:
         """Whether there is nobody it could hear from: no other thread, no file, no signal. Quick, and asked often."""

@@ -10,38 +10,16 @@ task.
 import asyncio
 from asyncio.futures import _set_result_unless_cancelled  # type: ignore[attr-defined]
 from collections.abc import Callable, Mapping
-from contextvars import Context, copy_context
+from contextvars import Context
 from functools import partial
 from types import BuiltinMethodType, CodeType, CoroutineType, GeneratorType
 from typing import Any
 
+from ..handles import QuickTimer
 from ..named_as import named_as
 from .actors import Actor
 
 ends_sleep: Callable[..., None] = _set_result_unless_cancelled
-
-
-@named_as(asyncio.Handle)
-class ReadyHandle(asyncio.Handle):
-    """As asyncio's, outside the debug mode; made in half the time, since it asks its loop for nothing."""
-
-    __slots__ = ()
-
-    _callback: Any
-    _args: Any
-    _cancelled: bool
-    _context: Context
-    _loop: Any
-    _repr: str | None
-    _source_traceback: None
-
-    def __init__(self, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
-        self._context = copy_context() if context is None else context
-        self._loop = loop
-        self._callback = callback
-        self._args = args
-        self._cancelled = False
-        self._repr = self._source_traceback = None
 
 
 class _Answering:
@@ -59,7 +37,7 @@ class _Answering:
 
 
 @named_as(asyncio.TimerHandle)
-class Arrival(_Answering, asyncio.TimerHandle):
+class Arrival(_Answering, QuickTimer):
     """A handle that is an arrival by itself: a timer, the answer of a thread.
 
     Args:
@@ -89,12 +67,7 @@ class Arrival(_Answering, asyncio.TimerHandle):
         loop: Any,
         context: Context | None,
     ) -> None:
-        if loop._debug:
-            super().__init__(when, callback, args, loop, context)
-        else:
-            ReadyHandle.__init__(self, callback, args, loop, context)  # type: ignore[arg-type]  # it has these fields
-            self._when = when
-            self._scheduled = False
+        super().__init__(when, callback, args, loop, context)
         self.who: str = who
         self.number: int = number
         self.kind: str | None = kind

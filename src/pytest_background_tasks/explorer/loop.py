@@ -23,12 +23,12 @@ from itertools import count
 from typing import Any
 
 from ..grid import on_grid
+from ..handles import QuickHandle
 from . import debug
 from .actors import Actor, Names
 from .arrivals import (
     ARRIVALS,
     Arrival,
-    ReadyHandle,
     StepCallback,
     ThreadCall,
     delivered,
@@ -153,7 +153,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         """Queue a callback; as asyncio's."""
         if self._closed:
             self._check_closed()  # type: ignore[attr-defined]
-        handle = (debug.checked_handle if self._debug else ReadyHandle)(callback, args, self, context)
+        handle = (debug.checked_handle if self._debug else QuickHandle)(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
