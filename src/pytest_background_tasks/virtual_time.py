@@ -28,7 +28,7 @@ from .sites import Site, await_chain, site_in
 _Loop: TypeAlias = asyncio.AbstractEventLoop
 
 _END_IT = "End it before, give it what it waits for, or raise background_tasks_timeout if it is only slow."
-_LONG = 1.0  # second of real time, in which the clock has jumped a thousand times
+_LONG = 1.0  # seconds of real time after which a poller is looked for; then after twice as long, and so on
 _ON_ASYNCIO = "run this test on asyncio's own loop (loop_factory=asyncio.new_event_loop)"
 
 
@@ -62,6 +62,7 @@ class VirtualTime:
         self._notes = notes
         self._poller: tuple[str, Site] | None = None
         self._began = real_time.monotonic()
+        self._patience = _LONG
         self._under_way = under_way
         self._standstill = standstill
         self._timeout = timeout
@@ -282,8 +283,9 @@ class VirtualTime:
 
     def _look_for_poller(self, loop: _Loop) -> None:
         """Note a line that sleeps again and again, in a function that reads a clock which stands still meanwhile."""
-        if self._follows or self._poller is not None or real_time.monotonic() - self._began < _LONG:
+        if self._follows or self._poller is not None or real_time.monotonic() - self._began < self._patience:
             return
+        self._patience *= 2
         frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(task.get_coro()))
         for frame in frames:
             if self._is_own[frame.f_code.co_filename] and reads_clock(frame.f_code):

@@ -80,11 +80,15 @@ def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
     code = code_of(coroutine)
     if arguments is not None and _is_mocks(code, arguments):
         return _call_of_mock(**arguments)
-    function = _functions.get(id(code))
-    runs = behind(coroutine)
-    frame = attribute(runs, "ag_frame")
-    module = frame.f_globals.get("__name__", "?") if type(frame) is FrameType else type_module(coroutine)
-    return Call(qualified_name(runs), function.module if function else module, arguments or {}, code)
+    function, runs = _functions.get(id(code)), coroutine
+    if type(coroutine) is not CoroutineType:
+        runs = behind(coroutine)
+    if function is not None:
+        module = function.module
+    else:
+        frame = attribute(runs, "ag_frame")
+        module = frame.f_globals.get("__name__", "?") if type(frame) is FrameType else type_module(coroutine)
+    return Call(qualified_name(runs), module, arguments or {}, code)
 
 
 def call_of_callable(callee: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:

@@ -107,12 +107,17 @@ class Capture:
     @property
     def unfinished(self) -> list[HeldTask]:
         """Those that a running call takes up: held, stopped, or started with nothing that waits for them."""
-        return [task for task in self.tasks if task.stopped or task.is_left or self._is_abandoned(task)]
+        return [
+            task
+            for task in self.tasks
+            # To ask a held task itself whether it is done is a poll.
+            if task.is_left or (not asyncio.Task.done(task) and (task.stopped or self._is_abandoned(task)))
+        ]
 
     @property
     def ending(self) -> list[HeldTask]:
         """Return those that were cancelled while they were held, and have not ended yet."""
-        return [task for task in self.tasks if task.is_ending]
+        return [task for task in self.tasks if task.is_never_to_start and task.is_ending]
 
     def _is_abandoned(self, task: HeldTask) -> bool:
         if not task.is_abandoned or (self.follower is not None and self.follower.has(task)):

@@ -35,7 +35,14 @@ _RUNNING_METHODS = frozenset({"run_forever", "run_until_complete"})
 _LOOP_MODULES = {"asyncio.base_events", "asyncio.events", "asyncio.runners", "anyio._backends._asyncio"}
 
 # Functions of asyncio that start tasks for a waiter, and do not cancel them when the waiter gives up.
-_MAY_BE_OUTLIVED = {"shield", "gather", "as_completed", "_AsCompletedIterator"}
+_MAY_BE_OUTLIVED = {
+    "shield": "shield",
+    "gather": "gather",
+    "as_completed": "as_completed",
+    "_AsCompletedIterator": "as_completed",
+}
+_STARTING: dict[int, tuple[str, CodeType]] = {}  # which of them a code is of, by id, as above
+_BEFORE_CALLER = ("asyncio.tasks", *IN_BETWEEN)
 
 _NAME_IS_SET_LATER = sys.version_info < (3, 13)
 
@@ -49,7 +56,7 @@ class Creator(NamedTuple):
         instruction: the offset in the code, ``f_lasti``.
         caller: the project's code that called it, if it is a plain function: one that starts tasks for others.
         call: the offset in that.
-        waits: whether it waits for what it starts.
+        waits: whether it waits for what it starts, or what it starts it with does.
         runs_loop: whether it is about to run the loop for this task alone.
         through: the function of asyncio that starts the task for it, and does not cancel the task when it gives up.
     """
@@ -111,56 +118,51 @@ def is_of_project(creator: Creator, coroutine: Any, is_own: Mapping[str, bool]) 
 
 def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mapping[str, bool]) -> Creator:
     """Who creates the task that `frame` asks `loop` for. Called for every task of a session, so it does little."""
-    code, asked_by = frame.f_code, None
-    module = frame.f_globals.get("__name__", "")
-    while id(code) in _ON_BEHALF or module in IN_BETWEEN:
+    code, asked_by, through = frame.f_code, None, ""
+    while id(code) in _ON_BEHALF or frame.f_globals.get("__name__", "") in IN_BETWEEN:
         asked_by = code
         frame = frame.f_back  # type: ignore[assignment]  # what is passed over, somebody has called
-        code, module = frame.f_code, frame.f_globals.get("__name__", "")
+        code = frame.f_code
+    module = frame.f_globals.get("__name__", "")
     if type(module) is str and module.startswith(("asyncio.", "anyio.")):
         is_running = asyncio._get_running_loop() is not None
         if code.co_qualname == _FROM_THREAD or (
             is_running and module in _LOOP_MODULES and asyncio.current_task(loop) is None
         ):
             return Creator(None, 0)
-        return Creator(code, frame.f_lasti, waits=True, runs_loop=not is_running)
-    if not isinstance(loop, asyncio.BaseEventLoop) and not _RUNNING_METHODS.isdisjoint(code.co_names):
+        through, caller = _through(frame, is_own) if is_running else ("", None)
+        if caller is None:
+            return Creator(code, frame.f_lasti, waits=True, runs_loop=not is_running)
+        frame, code = caller, caller.f_code
+    elif not isinstance(loop, asyncio.BaseEventLoop) and not _RUNNING_METHODS.isdisjoint(code.co_names):
         if asyncio._get_running_loop() is None:
             if asked_by is _ENSURE_FUTURE:  # run_until_complete makes a task of its coroutine
                 return Creator(code, frame.f_lasti, waits=True, runs_loop=True)
         elif asyncio.current_task(loop) is None:
             return Creator(None, 0)
-    return _creator_in(frame, is_own)
-
-
-def _creator_in(frame: FrameType, is_own: Mapping[str, bool]) -> Creator:
-    code = frame.f_code
     caller = None if code.co_flags & CO_COROUTINE else frame.f_back
     if caller is None or not is_own[caller.f_code.co_filename]:
-        return Creator(code, frame.f_lasti)
-    return Creator(code, frame.f_lasti, caller.f_code, caller.f_lasti)
+        return Creator(code, frame.f_lasti, None, 0, through != "", False, through)  # by place, which is quicker
+    return Creator(code, frame.f_lasti, caller.f_code, caller.f_lasti, through != "", False, through)
 
 
-def creator_through(creator: Creator, frame: FrameType, is_own: Mapping[str, bool]) -> Creator | None:
-    """Return the project's code that had a function of asyncio start a task, which may outlive it; else None.
-
-    Args:
-        creator: as `creator_of` says, for the same `frame`; one that waits.
-        frame: that asks a loop for the task.
-        is_own: which code is the project's own.
-    """
-    function = creator.code.co_qualname.partition(".")[0] if creator.code is not None else ""
-    if function not in _MAY_BE_OUTLIVED or creator.runs_loop:
-        return None
-    caller: FrameType | None = frame
-    while caller is not None and (
-        id(caller.f_code) in _ON_BEHALF or caller.f_globals.get("__name__") in ("asyncio.tasks", *IN_BETWEEN)
-    ):
+def _through(starting: FrameType, is_own: Mapping[str, bool]) -> tuple[str, FrameType | None]:
+    """Return which function of asyncio starts a task that may outlive it, and where the project's code calls that."""
+    code = starting.f_code
+    function = (_STARTING.get(id(code)) or _starting(code))[0]
+    if not function:
+        return "", None
+    caller = starting.f_back
+    while caller is not None and caller.f_globals.get("__name__") in _BEFORE_CALLER:
         caller = caller.f_back
-    if caller is None or not is_own[caller.f_code.co_filename]:
-        return None
-    function = "as_completed" if function.startswith("_As") else function
-    return _creator_in(caller, is_own)._replace(through=function)
+    return function, caller if caller is not None and is_own[caller.f_code.co_filename] else None
+
+
+def _starting(code: CodeType) -> tuple[str, CodeType]:
+    """Return the function of asyncio of which `code` is if that starts tasks and does not cancel them; else empty."""
+    function = _MAY_BE_OUTLIVED.get(code.co_qualname.partition(".")[0], "")
+    found = _STARTING[id(code)] = function, code
+    return found
 
 
 def name_to_come(frame: FrameType) -> str | None:

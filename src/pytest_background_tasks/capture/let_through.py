@@ -29,6 +29,7 @@ class _Kind(NamedTuple):
         creator: the code that starts them; None if the loop does.
         code: the code that they run, if it is known.
         waits: the creator waits for them.
+        through: the function of asyncio that does, if the creator is the project's.
         is_own: they are the project's own background tasks, which the targets leave out.
         calls_project: they have been given a function of the project.
     """
@@ -37,6 +38,7 @@ class _Kind(NamedTuple):
     creator: CodeType | None
     code: CodeType | None
     waits: bool
+    through: str
     is_own: bool
     calls_project: bool
 
@@ -48,7 +50,8 @@ class _Kind(NamedTuple):
     @property
     def told(self) -> str:
         if self.waits and self.creator is not None:
-            return f"{self.function}, which {self.creator.co_qualname} waits for where it starts it"
+            waiting = self.through or self.creator.co_qualname
+            return f"{self.function}, which {waiting} waits for where it starts it"
         if self.is_own:
             return f"{self.function}, which the targets of start_capturing() leave out"
         return f"{self.function}, which {self.package or 'other code'} started"
@@ -77,7 +80,8 @@ class LetThrough:
         if key in self._kinds or len(self._kinds) >= _LIMIT or asyncio._get_running_loop() is None:
             return
         code = code_of(called)
-        kind = _Kind(name, creator.code, code, creator.waits, is_background, _calls_project(called, is_own))
+        calls_project = _calls_project(called, is_own)
+        kind = _Kind(name, creator.code, code, creator.waits, creator.through, is_background, calls_project)
         is_projects = code is not None and is_own[code.co_filename]
         if is_projects if creator.waits else kind.package not in _RUNNERS:
             self._kinds[key] = kind

@@ -21,7 +21,8 @@ from ..task_state import coroutine_of, is_done, is_left_alone, name_of
 from ..untrusted import attribute
 from .modes import Modes
 
-_ATTRIBUTE = "_pytest_background_tasks_record"
+ATTRIBUTE = "_pytest_background_tasks_record"
+"""Where the record of a task is, in the task."""
 
 
 class Watched(NamedTuple):
@@ -94,10 +95,6 @@ class Record(weakref.ref[Any]):
         task = self()
         return task is None or is_done(task)
 
-    def hang_on(self, task: Any) -> None:
-        """Let it be found from its task. The class of a task may define how its attributes are set."""
-        object.__setattr__(task, _ATTRIBUTE, self)
-
     def seen(self, task: "asyncio.Task[Any]", is_own: Mapping[str, bool]) -> "Seen":
         """The task as it is now, as a value."""
         coroutine = coroutine_of(task)
@@ -151,8 +148,8 @@ class Seen(NamedTuple):
 def record_of(task: object) -> Record | None:
     """The record of a task, if it has one."""
     if type(task) is asyncio.Task:  # as here and below: of most tasks no code runs for it, and it is asked of all
-        return getattr(task, _ATTRIBUTE, None)
-    found = attribute(task, _ATTRIBUTE)
+        return getattr(task, ATTRIBUTE, None)
+    found = attribute(task, ATTRIBUTE)
     return found if type(found) is Record else None
 
 

@@ -20,12 +20,12 @@ from contextlib import ExitStack, contextmanager
 from functools import wraps
 from itertools import count
 from operator import attrgetter
-from types import FrameType
+from types import CoroutineType, FrameType
 from typing import Any, TypeAlias
 
 from ..cancelling import cancelling_too_late
 from ..capture.call import code_of
-from ..capture.creator import creator_of, creator_through, is_of_project, on_behalf
+from ..capture.creator import creator_of, is_of_project, on_behalf
 from ..capture.held import HeldTask
 from ..capture.opentelemetry import traced
 from ..ending import cancel_surely, circle_from
@@ -36,7 +36,7 @@ from ..task_state import is_done, is_task, loop_of
 from ..untrusted import module_name, qualified_name
 from ..waits import known
 from .reach import keeps
-from .record import Fixture, Record, Seen, Watched, failure_of, is_abandoned, record_of, unretrieved
+from .record import ATTRIBUTE, Fixture, Record, Seen, Watched, failure_of, is_abandoned, record_of, unretrieved
 from .report import Report, of_task
 
 Keepers: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
@@ -148,13 +148,15 @@ class Watch:
         if test is None:
             return
         for task in tasks:
-            seen = Seen(task.get_name(), task.call, task.creation, waiting_site(task.get_coro(), self._is_own))
             error = unretrieved(task)
+            if error is None and not task.held and not is_abandoned(task.runner):
+                continue  # as most
+            seen = Seen(task.get_name(), task.call, task.creation, waiting_site(task.get_coro(), self._is_own))
             if error is not None:
                 self._reports.append(_failure(test, seen, error))
             elif task.held:
                 self._reports.append(of_task("leaked", test, seen, "was held, and never run"))
-            elif is_abandoned(task.runner):
+            else:
                 self._reports.append(of_task("leaked", test, seen, "was started, and has not ended"))
 
     def note(self, loop: asyncio.AbstractEventLoop, task: Any, coroutine: Any, frame: FrameType) -> None:
@@ -165,12 +167,7 @@ class Watch:
         if test is None or not (type(task) is asyncio.Task or is_task(task)):  # a task factory may make anything
             return
         creator = creator_of(frame, loop, self._is_own)
-        if creator.waits:
-            through = creator_through(creator, frame, self._is_own)
-            if through is None:
-                return
-            creator = through
-        elif not is_of_project(creator, coroutine, self._is_own):
+        if not (creator.through if creator.waits else is_of_project(creator, coroutine, self._is_own)):
             return
         record = Record(task, self._forget)
         record.number = next(self._numbers)
@@ -178,13 +175,15 @@ class Watch:
         record.test = test
         record.creator = creator
         called = traced(coroutine)
-        record.name = qualified_name(called)
-        record.code = code_of(called)
+        if type(called) is CoroutineType:
+            record.name, record.code = called.__qualname__, called.cr_code
+        else:
+            record.name, record.code = qualified_name(called), code_of(called)
         record.fixture = self._fixture_at_work(loop)
         record.keeper = None
         record.has_failed = False
         record.loss = None
-        record.hang_on(task)
+        object.__setattr__(task, ATTRIBUTE, record)  # the class of a task may define how its attributes are set
         self._records.add(record)
 
     def hear(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> bool:
@@ -368,10 +367,15 @@ def _hearing(watch: Watch) -> Callable[[Any], Any]:
 
 def _judging(watch: Watch) -> Callable[[Any], Any]:
     def wrapper(cancel_all_tasks: Callable[..., Any]) -> Callable[..., Any]:
+        is_asyncios_own = module_name(cancel_all_tasks) == "asyncio.runners"
+
         @wraps(cancel_all_tasks)
         def judging_cancel_all_tasks(loop: asyncio.AbstractEventLoop) -> Any:
             watch.hear_of_cancelling(loop)
-            _end_captured_circles(loop)
+            tasks = asyncio.all_tasks(loop)
+            if not tasks and is_asyncios_own:
+                return None  # it would look once more, and end
+            _end_captured_circles(tasks, loop)
             return cancel_all_tasks(loop)
 
         return judging_cancel_all_tasks
@@ -379,9 +383,9 @@ def _judging(watch: Watch) -> Callable[[Any], Any]:
     return wrapper
 
 
-def _end_captured_circles(loop: asyncio.AbstractEventLoop) -> None:
+def _end_captured_circles(tasks: Iterable[Any], loop: asyncio.AbstractEventLoop) -> None:
     """Cancel captured tasks that wait for each other, which would end the runner with a `RecursionError`."""
-    captured = [task for task in asyncio.all_tasks(loop) if isinstance(task, HeldTask) and task in circle_from(task)]
+    captured = [task for task in tasks if isinstance(task, HeldTask) and task in circle_from(task)]
     for task in captured:
         cancel_surely(task)
     if captured:
