@@ -5,6 +5,7 @@ is run in the project of all files above it. Any other Python block is a project
 """
 
 import asyncio
+import gc
 import re
 import shlex
 import sys
@@ -32,6 +33,15 @@ if version("pytest-asyncio").startswith(("1.0.", "1.1.", "1.2.")):
     asyncio.BaseEventLoop.__del__ = lambda loop: loop.is_closed() or loop.close()
 
 FILE = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded stays: let the garbage collector pass it over.
+
+    Pytest looks for garbage at the end of each session, and most tests run a session of a generated project.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
