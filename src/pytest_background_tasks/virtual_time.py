@@ -96,6 +96,8 @@ class VirtualTime:
         if not isinstance(jumps, bool):
             raise TypeError(f"autojump = {jumps!r}: write virtual_time.autojump = True or False")
         self._autojump = jumps
+        for clock in self._clocks.values():
+            clock.autojump = jumps
 
     def patch_monotonic(self) -> None:
         """Let ``time.monotonic()`` and ``time.perf_counter()`` follow virtual time in the project's own code.
@@ -249,7 +251,7 @@ class VirtualTime:
                 self._let_go(other)
             now = self.now
             clock = self._clocks[loop] = VirtualClock(
-                self._under_way(loop), lambda: self._autojump, partial(self._look_for_poller, loop)
+                self._under_way(loop), autojump=self._autojump, on_many_jumps=partial(self._look_for_poller, loop)
             )
             self._standstill.watch_always(loop, partial(self._advice, clock))
             self._origin = clock.time - now

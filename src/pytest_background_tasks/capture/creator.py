@@ -119,21 +119,19 @@ def is_of_project(creator: Creator, coroutine: Any, is_own: Mapping[str, bool]) 
 def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mapping[str, bool]) -> Creator:
     """Who creates the task that `frame` asks `loop` for. Called for every task of a session, so it does little."""
     code, asked_by, through = frame.f_code, None, ""
-    while id(code) in _ON_BEHALF or frame.f_globals.get("__name__", "") in IN_BETWEEN:
+    while id(code) in _ON_BEHALF or (module := frame.f_globals.get("__name__", "")) in IN_BETWEEN:
         asked_by = code
         frame = frame.f_back  # type: ignore[assignment]  # what is passed over, somebody has called
         code = frame.f_code
-    module = frame.f_globals.get("__name__", "")
     if type(module) is str and module.startswith(("asyncio.", "anyio.")):
         is_running = asyncio._get_running_loop() is not None
-        if code.co_qualname == _FROM_THREAD or (
-            is_running and module in _LOOP_MODULES and asyncio.current_task(loop) is None
-        ):
-            return Creator(None, 0)
-        through, caller = _through(frame, is_own) if is_running else ("", None)
+        caller = _calling(frame, is_own) if is_running else None
         if caller is None:
+            is_handed_over = is_running and module in _LOOP_MODULES and asyncio.current_task(loop) is None
+            if is_handed_over or code.co_qualname == _FROM_THREAD:
+                return Creator(None, 0)
             return Creator(code, frame.f_lasti, waits=True, runs_loop=not is_running)
-        frame, code = caller, caller.f_code
+        through, frame, code = _STARTING[id(code)][0], caller, caller.f_code
     elif not isinstance(loop, asyncio.BaseEventLoop) and not _RUNNING_METHODS.isdisjoint(code.co_names):
         if asyncio._get_running_loop() is None:
             if asked_by is _ENSURE_FUTURE:  # run_until_complete makes a task of its coroutine
@@ -146,16 +144,15 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mappin
     return Creator(code, frame.f_lasti, caller.f_code, caller.f_lasti, through != "", False, through)
 
 
-def _through(starting: FrameType, is_own: Mapping[str, bool]) -> tuple[str, FrameType | None]:
-    """Return which function of asyncio starts a task that may outlive it, and where the project's code calls that."""
-    code = starting.f_code
-    function = (_STARTING.get(id(code)) or _starting(code))[0]
-    if not function:
-        return "", None
-    caller = starting.f_back
+def _calling(frame: FrameType, is_own: Mapping[str, bool]) -> FrameType | None:
+    """Return where the project's code has asyncio start a task in `frame` that may outlive it; else None."""
+    code = frame.f_code
+    if not (_STARTING.get(id(code)) or _starting(code))[0]:
+        return None
+    caller = frame.f_back
     while caller is not None and caller.f_globals.get("__name__") in _BEFORE_CALLER:
         caller = caller.f_back
-    return function, caller if caller is not None and is_own[caller.f_code.co_filename] else None
+    return caller if caller is not None and is_own[caller.f_code.co_filename] else None
 
 
 def _starting(code: CodeType) -> tuple[str, CodeType]:

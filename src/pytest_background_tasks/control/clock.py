@@ -26,7 +26,7 @@ from itertools import count
 from typing import Any
 
 from ..grid import on_grid
-from ..handles import QuickTimer
+from ..handles import QuickHandle, QuickTimer
 from ..named_as import named_as
 from .lull import Lull, Select
 from .under_way import UnderWay
@@ -56,17 +56,17 @@ class VirtualClock:
     Attributes:
         time: of the loop, in seconds; never goes back.
         under_way: what holds it still.
-        autojump: whether it jumps by itself; asked each time.
+        autojump: whether it jumps by itself.
         on_many_jumps: called after each thousand jumps.
     """
 
     rank = 1
 
-    def __init__(self, under_way: UnderWay, autojump: Callable[[], bool], on_many_jumps: Callable[[], object]) -> None:
+    def __init__(self, under_way: UnderWay, *, autojump: bool, on_many_jumps: Callable[[], object]) -> None:
         self.loop: Any = under_way.loop
         self.time: float = float(math.ceil(self.loop.time()))
         self._jumps: int = 0
-        self._autojump = autojump
+        self.autojump: bool = autojump
         self.under_way = under_way
         self._on_many_jumps = on_many_jumps
         self._numbers = count(1)
@@ -74,6 +74,8 @@ class VirtualClock:
         self._next = -math.inf
         self.loop.time = lambda: self.time
         self.loop.call_at = self._call_at
+        if getattr(self.loop.call_soon, "__func__", None) is asyncio.BaseEventLoop.call_soon:
+            self.loop.call_soon = self._call_soon
         self._lull = Lull.of(self.loop)
         self._lull.add(self)
         self._lull.is_nobody_there = under_way.nobody
@@ -100,6 +102,7 @@ class VirtualClock:
         self._lull.remove(self)
         self._lull.is_nobody_there = None
         del self.loop.time, self.loop.call_at
+        vars(self.loop).pop("call_soon", None)
         ahead = self.time - self.loop.time()
         for timer in self.loop._scheduled:
             timer._when -= ahead
@@ -123,7 +126,7 @@ class VirtualClock:
                 return select(glance if timeout is None else min(glance, timeout))
             if loop._ready:  # a worker has answered meanwhile, and is idle by now
                 return select(0)
-        if timeout is None or not loop._scheduled or not self._autojump():
+        if timeout is None or not loop._scheduled or not self.autojump:
             return select(None)
         self.time = self._last_fired = max(self.time, loop._scheduled[0]._when)
         self._lull.turns += 1
@@ -137,6 +140,17 @@ class VirtualClock:
             # Half a year on, a nanosecond is less than the next number that there is.
             self.time = max(on_grid(self.time + self.loop._clock_resolution), math.nextafter(self.time, math.inf))
         self._last_fired = self.time
+
+    def _call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        loop = self.loop
+        if loop._closed or loop._debug:
+            checked: Any = asyncio.BaseEventLoop.call_soon(loop, callback, *args, context=context)
+            if checked._source_traceback:
+                del checked._source_traceback[-1]  # the line above
+            return checked  # type: ignore[no-any-return]
+        handle = QuickHandle(callback, args, loop, context)
+        loop._ready.append(handle)
+        return handle
 
     def _call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None

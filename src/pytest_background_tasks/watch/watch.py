@@ -57,6 +57,7 @@ class Watch:
         self._test: Watched | None = None
         self._tell_loop: Callable[[asyncio.AbstractEventLoop], None] | None = None
         self._making: list[Fixture] = []
+        self._has_fixtures_tasks = False  # a fixture has started some, ever
         self._records: set[Record] = set()
         self._numbers = count()
         self._forget = self._records.discard
@@ -175,11 +176,11 @@ class Watch:
         record.test = test
         record.creator = creator
         called = traced(coroutine)
-        if type(called) is CoroutineType:
+        if type(called) is CoroutineType:  # as mostly
             record.name, record.code = called.__qualname__, called.cr_code
         else:
             record.name, record.code = qualified_name(called), code_of(called)
-        record.fixture = self._fixture_at_work(loop)
+        record.fixture = self._fixture_at_work(loop) if self._making or self._has_fixtures_tasks else None
         record.keeper = None
         record.has_failed = False
         record.loss = None
@@ -247,6 +248,7 @@ class Watch:
         while making and making[-1].is_set_up():
             making.pop()
         if making:
+            self._has_fixtures_tasks = True
             return making[-1]
         creating = record_of(asyncio.current_task(loop))
         return creating.fixture if creating is not None else None
