@@ -140,10 +140,11 @@ def test_what_is_left_on_the_loop_of_a_def_test_is_cancelled_at_its_end(run) -> 
         import asyncio
 
         cleaned_up = []
+        never = asyncio.Event()  # kept, or the garbage collector may end the heartbeat
 
         async def heartbeat():
             try:
-                await asyncio.Event().wait()
+                await never.wait()
             finally:
                 await asyncio.sleep(0)
                 cleaned_up.append("heartbeat")

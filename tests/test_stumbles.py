@@ -148,7 +148,7 @@ def test_aiosqlites_thread_is_named_and_neither_deadlock_nor_time_out(
                 assert not thread.is_alive()
         """
     )
-    strict = ("-W", "error", "-W", "ignore:.*unclosed database:ResourceWarning")
+    strict = ("-W", "error", "-W", "ignore:unclosed database:ResourceWarning")
     result = pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin", *strict)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
