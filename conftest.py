@@ -35,13 +35,13 @@ if version("pytest-asyncio").startswith(("1.0.", "1.1.", "1.2.")):
 FILE = re.compile(r"^```\w+\n(# ([\w/]+\.\w+)\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
-if pytest.version_tuple < (9,):
+if sys.version_info < (3, 14):  # from there on Hypothesis misses who refers to its random numbers
 
     def pytest_collection_finish() -> None:
         """What is loaded stays: let the garbage collector pass it over.
 
-        This pytest looks for garbage five times at the end of each session, and most tests run one of a generated
-        project. Not with every version: from Python 3.14 on Hypothesis misses who refers to its random numbers then.
+        Pytest looks for garbage at the end of each session, 8.4 five times over, and most tests run a session of a
+        generated project.
         """
         gc.collect()
         gc.freeze()
