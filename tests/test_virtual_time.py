@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from textwrap import dedent
+from typing import Any
 
 import anyio
 import pytest
@@ -610,7 +611,7 @@ PROJECT = """
         async def test_real_after(self):
             loop = asyncio.get_running_loop()
             assert abs(loop.time() - time.monotonic()) < 30
-            assert not {{"time", "call_at"}} & set(vars(loop))
+            assert not {{"time", "call_at", "call_soon"}} & set(vars(loop))
             assert "select" not in vars(loop._selector)
             await asyncio.sleep(0.01)
             assert time.monotonic() - started < 30
@@ -743,6 +744,13 @@ class TestOnTheWay:
         loop.close()
         assert fired == ["before"] * 4 + [4, 5, 6, 7]
 
+    async def test_in_debug_mode_a_callback_knows_who_asked_for_it(self, virtual_time: VirtualTime) -> None:
+        """The innermost frame is the program's, as on asyncio's own clock."""
+        loop = asyncio.get_running_loop()
+        loop.set_debug(True)
+        handle: Any = loop.call_soon(list)
+        assert handle._source_traceback[-1].filename == __file__
+
     async def test_what_cannot_be_a_timer_is_refused_as_by_asyncio(self, virtual_time: VirtualTime) -> None:
         loop = asyncio.get_running_loop()
         with pytest.raises(TypeError, match="when cannot be None"):
@@ -781,3 +789,19 @@ def test_under_nest_asyncio(pytester: pytest.Pytester, monkeypatch: pytest.Monke
         """
     )
     pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin", timeout=20).assert_outcomes(passed=1)
+
+
+def test_what_the_program_has_put_on_its_loop_stays() -> None:
+    """Only what the clock itself has covered is taken off."""
+    loop, asked = asyncio.new_event_loop(), []
+
+    def call_soon(callback: Any, *args: Any, **kwargs: Any) -> asyncio.Handle:
+        asked.append(callback)
+        return asyncio.BaseEventLoop.call_soon(loop, callback, *args, **kwargs)
+
+    loop.call_soon = call_soon  # type: ignore[method-assign]  # as a program does that counts its callbacks
+    with a_virtual_time():
+        loop.run_until_complete(asyncio.sleep(3600))
+    assert vars(loop)["call_soon"] is call_soon
+    assert asked
+    loop.close()

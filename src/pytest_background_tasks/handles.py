@@ -22,7 +22,7 @@ class QuickHandle(asyncio.Handle):
     _context: Context
     _loop: Any
     _repr: str | None
-    _source_traceback: None
+    _source_traceback: Any
 
     def __init__(self, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
         self._context = copy_context() if context is None else context
@@ -34,26 +34,20 @@ class QuickHandle(asyncio.Handle):
 
 
 @named_as(asyncio.TimerHandle)
-class QuickTimer(asyncio.TimerHandle):
+class QuickTimer(QuickHandle, asyncio.TimerHandle):
     """As asyncio's."""
 
     __slots__ = ()
 
-    _callback: Any
-    _args: Any
-    _cancelled: bool
-    _context: Context
-    _loop: Any
-    _repr: str | None
     _scheduled: bool
-    _source_traceback: Any
     _when: float
 
     def __init__(self, when: float, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
         if loop._debug:
-            super().__init__(when, callback, args, loop, context)
+            asyncio.TimerHandle.__init__(self, when, callback, args, loop, context)
             del self._source_traceback[-1]  # this line
             return
+        # Not by QuickHandle's, for a call costs more than these lines.
         self._context = copy_context() if context is None else context
         self._loop = loop
         self._callback = callback

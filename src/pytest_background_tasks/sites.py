@@ -85,7 +85,7 @@ def _leads_on(awaited: Any) -> bool:
 
 def behind(awaitable: Any) -> Any:
     """Return the coroutine or the generator that runs when `awaitable` is awaited: of ``anext()`` the generator."""
-    return next(await_links(awaitable), awaitable)
+    return awaitable if _is_suspendable(awaitable) else next(await_links(awaitable), awaitable)
 
 
 def _is_suspendable(thing: Any) -> bool:

@@ -30,7 +30,7 @@ def sentences() -> tuple[str, ...]:
 
 
 def _version_of(library: str) -> str:
-    import importlib.metadata  # mostly nobody asks, and it brings fifty modules
+    import importlib.metadata  # seldom needed, and it brings fifty modules
 
     try:
         return importlib.metadata.version(library)

@@ -80,9 +80,7 @@ def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
     code = code_of(coroutine)
     if arguments is not None and _is_mocks(code, arguments):
         return _call_of_mock(**arguments)
-    function, runs = _functions.get(id(code)), coroutine
-    if type(coroutine) is not CoroutineType:
-        runs = behind(coroutine)
+    function, runs = _functions.get(id(code)), behind(coroutine)
     if function is not None:
         module = function.module
     else:

@@ -117,7 +117,7 @@ class Capture:
     @property
     def ending(self) -> list[HeldTask]:
         """Return those that were cancelled while they were held, and have not ended yet."""
-        return [task for task in self.tasks if task.is_never_to_start and task.is_ending]
+        return [task for task in self.tasks if task.is_ending]
 
     def _is_abandoned(self, task: HeldTask) -> bool:
         if not task.is_abandoned or (self.follower is not None and self.follower.has(task)):

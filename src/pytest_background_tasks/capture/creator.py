@@ -56,7 +56,7 @@ class Creator(NamedTuple):
         instruction: the offset in the code, ``f_lasti``.
         caller: the project's code that called it, if it is a plain function: one that starts tasks for others.
         call: the offset in that.
-        waits: whether it waits for what it starts, or what it starts it with does.
+        waits: whether it waits for what it starts, itself or by `through`.
         runs_loop: whether it is about to run the loop for this task alone.
         through: the function of asyncio that starts the task for it, and does not cancel the task when it gives up.
     """

@@ -1,9 +1,9 @@
 """A virtual clock for one event loop.
 
-The loop keeps its own class, queue and selector. Two of its methods are covered while the clock is there: ``time``, and
-``call_at``, so that timers due at one moment fire in the order in which they were set; a heap alone does not keep it.
-(On a real clock such timers differ by nanoseconds.) When the loop is about to wait, and nothing of the real world is
-under way, the time moves to the next timer instead.
+The loop keeps its own class, queue and selector. Three of its methods are covered while the clock is there: ``time``;
+``call_at``, so that timers due at one moment fire in the order in which they were set, which a heap alone does not keep
+(on a real clock such timers differ by nanoseconds); and ``call_soon``, if that is asyncio's own, to be quicker. When
+the loop is about to wait, and nothing of the real world is under way, the time moves to the next timer instead.
 
 It moves exactly onto the timer. A program that sets a timer for the present moment again and again until the time has
 passed it (aiohttp's keep-alive does) gets the loop's resolution, a nanosecond, more each time.
@@ -14,7 +14,7 @@ The idea of a clock that jumps when nothing can run is trio's ``MockClock``; for
 have it.
 
 Private names of CPython used here: ``_scheduled``, ``_ready``, ``_clock_resolution``, ``_closed``, ``_debug`` and the
-checks of the loop, ``_when`` and ``_scheduled`` of a timer.
+checks of the loop, ``_when`` and ``_scheduled`` of a timer, ``_source_traceback`` of a handle.
 """
 
 import asyncio
@@ -102,7 +102,8 @@ class VirtualClock:
         self._lull.remove(self)
         self._lull.is_nobody_there = None
         del self.loop.time, self.loop.call_at
-        vars(self.loop).pop("call_soon", None)
+        if vars(self.loop).get("call_soon") == self._call_soon:
+            del self.loop.call_soon
         ahead = self.time - self.loop.time()
         for timer in self.loop._scheduled:
             timer._when -= ahead
@@ -144,10 +145,10 @@ class VirtualClock:
     def _call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         loop = self.loop
         if loop._closed or loop._debug:
-            checked: Any = asyncio.BaseEventLoop.call_soon(loop, callback, *args, context=context)
-            if checked._source_traceback:
-                del checked._source_traceback[-1]  # the line above
-            return checked  # type: ignore[no-any-return]
+            checked: asyncio.Handle = asyncio.BaseEventLoop.call_soon(loop, callback, *args, context=context)
+            if frames := getattr(checked, "_source_traceback", None):
+                del frames[-1]  # the call above
+            return checked
         handle = QuickHandle(callback, args, loop, context)
         loop._ready.append(handle)
         return handle

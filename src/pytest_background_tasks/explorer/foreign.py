@@ -52,7 +52,7 @@ class ForeignThreads:
         self._ids: set[int] = set()
         self._raw: set[int] = set()  # those that were started without `threading`, by ident
         self._count = -1
-        self._helpers = 0
+        self._helpers = 0  # how many of them the explorer has started: one at the most
 
     def begin(self) -> None:
         """Note who is there before a run."""
@@ -79,7 +79,7 @@ class ForeignThreads:
         """Return whether the run has started no thread that still runs; costs little."""
         count = _thread._count()
         if count <= self._helpers:
-            return True  # as mostly: there is nobody else
+            return True  # as mostly: no other thread is there
         threads = list(_active.values())
         return count <= self._count and (threads == self._known or self._ids.issuperset(map(id, threads)))
 

@@ -225,7 +225,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         if plan.cancellations:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
         if not (ready or self._arrived or self._is_last or self._is_timer_due()):
-            self._go_on(plan)
+            self._let_pass(plan)
         entry = self._iteration * PLACES
         before = queued = len(ready)
         if plan.outside or plan.cancelling:
@@ -245,8 +245,8 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             self._deviating = None
         return queued, before - queued, arrived - before, after - arrived
 
-    def _go_on(self, plan: Plan) -> None:
-        """Nothing can run now: let the first of what is late enter, or else time go on."""
+    def _let_pass(self, plan: Plan) -> None:
+        """Nothing can run now: let the first of what is late enter, or else time pass."""
         if (first := plan.first_iteration) is None:
             self._jump()
         else:

@@ -150,15 +150,15 @@ class Watch:
             return
         for task in tasks:
             error = unretrieved(task)
-            if error is None and not task.held and not is_abandoned(task.runner):
-                continue  # as most
-            seen = Seen(task.get_name(), task.call, task.creation, waiting_site(task.get_coro(), self._is_own))
             if error is not None:
-                self._reports.append(_failure(test, seen, error))
+                self._reports.append(_failure(test, self._seen(task), error))
             elif task.held:
-                self._reports.append(of_task("leaked", test, seen, "was held, and never run"))
-            else:
-                self._reports.append(of_task("leaked", test, seen, "was started, and has not ended"))
+                self._reports.append(of_task("leaked", test, self._seen(task), "was held, and never run"))
+            elif is_abandoned(task.runner):
+                self._reports.append(of_task("leaked", test, self._seen(task), "was started, and has not ended"))
+
+    def _seen(self, task: HeldTask) -> Seen:
+        return Seen(task.get_name(), task.call, task.creation, waiting_site(task.get_coro(), self._is_own))
 
     def note(self, loop: asyncio.AbstractEventLoop, task: Any, coroutine: Any, frame: FrameType) -> None:
         """`task` has been created in `frame`."""
