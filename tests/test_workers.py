@@ -20,7 +20,8 @@ import anyio
 import pytest
 
 from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, VirtualTime
-from pytest_background_tasks.control import kernel
+from pytest_background_tasks.control import kernel, under_way
+from pytest_background_tasks.control.workers import Look
 
 _linux = pytest.mark.skipif(sys.platform != "linux", reason="there the kernel says which thread was woken")
 
@@ -499,3 +500,24 @@ class TestWithoutTheKernel:
         await asyncio.sleep(60)
         items.put("item")
         assert await call == "item"
+
+
+def test_the_grace_begins_when_the_last_worker_has_ended_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that waits for the worker has yet to wake up, however long the loop has had nothing to do."""
+    looks = [Look(("a worker",), is_any_listening=False), *[Look((), is_any_listening=True)] * 2]
+    moments = [0.0]
+
+    class Seen:
+        def look(self, _: object) -> Look:
+            return looks.pop(0)
+
+    monkeypatch.setattr(under_way.real_time, "monotonic", lambda: moments[-1])
+    monkeypatch.setattr(under_way, "_thread_count", lambda: 1)
+    loop = asyncio.new_event_loop()
+    subject = under_way.UnderWay(loop, 5.0, Seen())  # type: ignore[arg-type]
+    assert subject.anything()
+    moments.append(10.0)
+    assert subject.anything()
+    moments.append(20.0)
+    assert not subject.anything()
+    loop.close()

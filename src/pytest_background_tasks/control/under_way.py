@@ -14,6 +14,7 @@ Private names of CPython used here: ``_thread._count``, ``_selector`` and ``_sig
 """
 
 import asyncio
+import math
 import socket
 import struct
 from _thread import _count as _thread_count
@@ -55,6 +56,8 @@ class UnderWay:
         self._grace = grace
         self._workers = workers
         self._rest: tuple[int, float] = (-1, 0.0)
+        self._has_worked = False  # a worker, when looked at last
+        self._worked_until = -math.inf
         self._files = _files_of(loop._selector) if has_lulls(loop) else {}
 
     def nobody(self) -> bool:
@@ -82,11 +85,14 @@ class UnderWay:
         """Yield what is under way: certain in words, uncertain as True while the grace lasts."""
         silence = self._silence()
         look = self._workers.look(self.loop)
+        if not look.working and self._has_worked:  # what waits for that worker has yet to take its answer
+            self._worked_until = real_time.monotonic()
+        self._has_worked = bool(look.working)
         yield from look.working
         files = [self._of_file(key) for key in registered(self.loop)] if self._files else []
         yield from (words for words in files if words)
         if look.is_any_listening or None in files:
-            yield silence < self._grace
+            yield min(silence, real_time.monotonic() - self._worked_until) < self._grace
             yield from _children_awaited(self.loop)
 
     def _silence(self) -> float:
