@@ -16,7 +16,7 @@ from playwright.sync_api import sync_playwright
 
 from pytest_background_tasks import Explorer
 from pytest_background_tasks.report.page import files_of, page
-from pytest_background_tasks.report.story import Failing, failing
+from pytest_background_tasks.report.story import FailureView, failure_view
 
 REPETITIONS = 7
 GOAL_SECONDS = 1.0
@@ -37,11 +37,11 @@ async def late_worker() -> None:
     assert last[0] == 0
 
 
-def story() -> Failing:
+def story() -> FailureView:
     failure = Explorer(max_deviations=1).explore(late_worker).failure
     assert failure is not None
     assert failure.schedule
-    return failing(failure)
+    return failure_view(failure)
 
 
 def main() -> None:
@@ -72,7 +72,7 @@ def main() -> None:
             switched.append((tab.evaluate(PAINTED) - before) / 1000)
             tab.close()
         browser.close()
-    print(f"{len(told.here.moments)} steps, {len(html) // 1024} KB, made in {made:.3f} s")
+    print(f"{len(told.failing.steps)} steps, {len(html) // 1024} KB, made in {made:.3f} s")
     for what, seconds in (("drawn", drawn), ("opened and painted", painted), ("other order painted", switched)):
         value = statistics.median(seconds)
         verdict = "met" if value < GOAL_SECONDS else "NOT MET"

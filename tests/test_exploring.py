@@ -420,17 +420,17 @@ def test_a_failure_tells_what_was_different_and_how_to_see_it_again(run) -> None
             ">*assert shop.left == 0",
             "E*assert 1 == 0",
             "*- explore -*",
-            "This test passes in asyncio's usual order. It fails when one thing is different:",
-            "  ! sell gets its answer late, at test_it.py:13",
+            "This test passes in asyncio's default order and fails with one deviation:",
+            "  ! sell resumes late after yielding, at test_it.py:13",
             "        await asyncio.sleep(0)",
             "What happened, with lines of test_it.py:",
             "  sell * look_and_sell",
-            "  -- usually sell goes on here, at 14 --",
-            "! goes on late",
+            "  -- in the default order, sell resumes here (line 14) --",
+            "! resumes late",
             "  14 self.left = before - 1",
             "Side by side from there on, *",
-            "This can happen if what was late *",
-            "    'yield'  asyncio.sleep(0); in a test it stands for I/O",
+            "This can happen if the delayed event is external in production:",
+            "    'yield'  asyncio.sleep(0), which stands for I/O in a test",
             "    @explore(arrivals=[[]'sleep'])",  # of those that the test has
             "Found in run *",
             "replay:  pytest test_it.py::test_two_customers --explore-replay sell@1+1",
@@ -453,17 +453,17 @@ def test_the_table_has_pytests_colours(run, pytester: pytest.Pytester) -> None:
     """Where the terminal has some; elsewhere, as in junit's file, it is plain."""
     result = run(SHOP, "--color=yes", "--junit-xml=junit.xml")
     text = result.stdout.str()
-    assert "\x1b[33m\x1b[1mgoes on late\x1b[0m" in text
-    assert text.count("usually sell goes on here") == 1
-    assert text.index("test_it.py\x1b[0m:30: AssertionError") < text.index("goes on late")
+    assert "\x1b[33m\x1b[1mresumes late\x1b[0m" in text
+    assert text.count("in the default order, sell resumes here") == 1
+    assert text.index("test_it.py\x1b[0m:30: AssertionError") < text.index("resumes late")
     xml = (pytester.path / "junit.xml").read_text()
-    assert "! goes on late" in xml
+    assert "! resumes late" in xml
     assert "x1B" not in xml
 
 
 def test_a_worker_of_xdist_hands_the_table_over(run) -> None:
     result = run(SHOP, "-n1", "--color=yes", plugins=("xdist",))
-    result.stdout.fnmatch_lines(["! goes on late", "replay:*"])
+    result.stdout.fnmatch_lines(["! resumes late", "replay:*"])
 
 
 def test_a_deadlock_in_the_usual_order_has_a_table_too(run) -> None:
@@ -479,7 +479,7 @@ def test_a_deadlock_in_the_usual_order_has_a_table_too(run) -> None:
         """
     )
     result.stdout.fnmatch_lines(
-        ["This test fails in asyncio's usual order*", "What happened*", "  * async with lock:", "  waits for a lock"]
+        ["This test fails in asyncio's default order*", "What happened*", "  * async with lock:", "  waits for a lock"]
     )
 
 
@@ -491,7 +491,7 @@ def test_a_failure_in_the_usual_order_says_so(run) -> None:
             assert False, "as ever"
         """
     )
-    result.stdout.fnmatch_lines(["E*as ever*", "This test fails in asyncio's usual order: nothing had to come late*"])
+    result.stdout.fnmatch_lines(["E*as ever*", "This test fails in asyncio's default order: no deviation was needed*"])
 
 
 def test_of_many_runs_the_report_shows_the_last(run, pytester: pytest.Pytester) -> None:
@@ -599,7 +599,9 @@ def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) ->
     """
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E*assert [[]1] == [[]2]", "This test passes in asyncio's usual order.*", "replay:*"])
+    result.stdout.fnmatch_lines(
+        ["E*assert [[]1] == [[]2]", "This test passes in asyncio's default order and*", "replay:*"]
+    )
 
 
 @pytest.mark.parametrize("cancel", ["True", "'job*'", "job"])
@@ -632,7 +634,9 @@ def test_a_failure_in_words_alone_tells_how_it_came_about_too(run) -> None:
         """
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["in words", "*- explore -*", "This test fails in asyncio's usual order*", "replay:*"])
+    result.stdout.fnmatch_lines(
+        ["in words", "*- explore -*", "This test fails in asyncio's default order*", "replay:*"]
+    )
 
 
 def test_other_tests_stand_in_the_list_as_ever(run) -> None:
@@ -689,7 +693,7 @@ def test_a_plugin_of_pytest_may_be_missing(run, without: str) -> None:
     result = run(SHOP, "-p", f"no:{without}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     if without != "terminal":
-        result.stdout.fnmatch_lines(["! goes on late", "replay:*"])
+        result.stdout.fnmatch_lines(["! resumes late", "replay:*"])
 
 
 def test_a_module_whose_tests_are_parametrized_with_something_else(run) -> None:

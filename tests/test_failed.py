@@ -43,7 +43,7 @@ def test_a_deadlock_names_the_consumer_that_has_failed(run, start: str, fixtures
         plugins=PLUGINS,
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E  *Deadlock: nothing can go on:", "E  *the test waits at *unfinished items", LINE])
+    result.stdout.fnmatch_lines(["E  *Deadlock: nothing can go on:", "E  *the test waits at *unfinished item*", LINE])
     assert result.stdout.str().count("has failed with") == 1
 
 
@@ -112,7 +112,7 @@ def test_no_task_that_was_waited_for_or_cancelled_is_named(run) -> None:
         plugins=PLUGINS,
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E  *the test waits at *unfinished items", "E  *Nobody is left*"])
+    result.stdout.fnmatch_lines(["E  *the test waits at *unfinished item*", "E  *Nobody is left*"])
     result.stdout.no_fnmatch_line("*has failed*")
 
 

@@ -245,7 +245,7 @@ def test_what_failed_last_time_is_tried_first(run, plugins: tuple[str, ...]) -> 
     assert AGAIN not in run(source, *args, "--explore-seed=5", plugins=plugins).outlines
     for _ in range(2):
         result = run(source, *args, "--explore-seed=6", plugins=plugins)
-        result.stdout.fnmatch_lines([AGAIN, "Found in run 2, made as small as possible, and played again to be sure*"])
+        result.stdout.fnmatch_lines([AGAIN, "Found in run 2, minimized and confirmed by a second run*"])
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])

@@ -47,7 +47,7 @@ def test_one_step_at_a_time(background_tasks: BackgroundTasks, new_loop: Any, wa
             assert log == expected
             assert stepped.state == "started"
             assert stepped.suspended_at is not None
-            assert stepped.suspended_at.waits_for == "its next turn"
+            assert stepped.suspended_at.waits_for == "its next turn in the event loop"
             for _ in range(5):
                 await asyncio.sleep(0)
             await asyncio.sleep(0.001)

@@ -11,7 +11,8 @@ import pytest
 
 from pytest_background_tasks.own import OwnCode
 from pytest_background_tasks.sites import Site
-from pytest_background_tasks.waits import Wait, known, wait_of
+from pytest_background_tasks.wait_reason import Wait, WaitReason
+from pytest_background_tasks.waits import known, wait_of
 
 IS_OWN = defaultdict(bool, {__file__: True})
 
@@ -167,13 +168,13 @@ async def of_reader():
 WORDS = {
     of_event: "an event",
     of_condition: "a condition to be notified",
-    of_barrier: "a barrier (1 of 2 are there)",
-    of_get: "an item of a queue",
-    of_put: "room in a queue of 1",
-    of_join: "a queue's 2 unfinished items",
+    of_barrier: "a barrier (1 of 2 tasks have arrived)",
+    of_get: "an item from a queue",
+    of_put: "space in a queue (maxsize 1)",
+    of_join: "2 unfinished items of a queue",
     of_sleep: "a sleep of 60 s (60 s left)",
     of_anyio_sleep: "a sleep of 60 s (60 s left)",
-    of_bare_yield: "its next turn",
+    of_bare_yield: "its next turn in the event loop",
     of_task: "the task Task (forever)",
     of_gather: "the tasks Task (forever), Task (forever)",
     of_gathered_futures: "2 futures",
@@ -181,13 +182,13 @@ WORDS = {
     of_wait_for_future: "a future",
     of_timeout: "an event",
     of_shield: "the task Task (forever), shielded",
-    of_as_completed: "the next of the tasks it completes",
+    of_as_completed: "the next task that as_completed() yields",
     of_group: "the tasks one (forever), two (forever)",
     of_group_of_one: "the task one (forever)",
     of_anyio_group: "the tasks one, two",
     of_future: "a future",
-    of_stream: "an item of a stream",
-    of_full_stream: "room in a stream",
+    of_stream: "an item from a stream",
+    of_full_stream: "space in a stream",
     of_reader: "data on a stream",
 }
 
@@ -274,7 +275,7 @@ async def test_a_child_process() -> None:
     async def wait_for_it():
         await process.wait()
 
-    assert await told(wait_for_it()) == "a child process to end"
+    assert await told(wait_for_it()) == "a child process to exit"
     process.stdin.close()
     await process.wait()
 
@@ -326,6 +327,6 @@ async def test_without_a_line_of_the_projects_own_it_is_the_innermost(tmp_path) 
 
 
 def test_it_reads_as_a_place_and_a_reason() -> None:
-    wait = Wait("/srv/api.py", 3, "answer", "an event")
+    wait = Wait("/srv/api.py", 3, "answer", WaitReason("event", "an event"))
     assert str(wait) == "/srv/api.py:3 in answer, for an event"
     assert wait.site == Site("/srv/api.py", 3, "answer")

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from .explorer.exploration import Exploration, Failure
     from .explorer.explorer import Explorer
     from .explorer.schedule import Cancel, Late, Raise, Schedule, Slow
-    from .explorer.trace import Ran, Step, Told, Trace
+    from .explorer.trace import Outcome, Ran, Step, Told, Trace
     from .exploring.decorator import explore
     from .fixture import BackgroundTasks
     from .sites import Site
     from .targets import Target
     from .virtual_time import VirtualTime
-    from .waits import Wait
+    from .wait_reason import Wait, WaitReason
     from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "NoSuchBackgroundTask",
     "NotDeterministic",
     "NotPlayable",
+    "Outcome",
     "Raise",
     "Ran",
     "ReplayError",
@@ -72,6 +73,7 @@ __all__ = [
     "UnreferencedTaskWarning",
     "VirtualTime",
     "Wait",
+    "WaitReason",
     "explore",
 ]
 
@@ -84,6 +86,7 @@ _HOMES = {
     "Failure": "explorer.exploration",
     "Late": "explorer.schedule",
     "Raise": "explorer.schedule",
+    "Outcome": "explorer.trace",
     "Ran": "explorer.trace",
     "Schedule": "explorer.schedule",
     "Site": "sites",
@@ -93,7 +96,8 @@ _HOMES = {
     "Told": "explorer.trace",
     "Trace": "explorer.trace",
     "VirtualTime": "virtual_time",
-    "Wait": "waits",
+    "Wait": "wait_reason",
+    "WaitReason": "wait_reason",
     "explore": "exploring.decorator",
 }
 

@@ -1,6 +1,6 @@
 """How many of something, and lists, in words."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def amount(count: int, noun: str) -> str:
@@ -21,3 +21,13 @@ def listed(lines: Iterable[str]) -> str:
       two
     """
     return "".join(f"\n  {line}" for line in lines)
+
+
+def listing(items: Sequence[str], at_most: int) -> str:
+    """Return `items` in a row, separated by commas; if there are more than `at_most`, their number stands for the rest.
+
+    >>> listing(["one", "two", "three"], at_most=2)
+    'one, two and 1 more'
+    """
+    more = f" and {len(items) - at_most} more" if len(items) > at_most else ""
+    return ", ".join(items[:at_most]) + more

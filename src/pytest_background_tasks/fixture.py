@@ -249,7 +249,7 @@ class BackgroundTasks:
         ...     background_tasks.start_capturing()
         ...     asyncio.create_task(blink())
         ...     task = await background_tasks.step_async(blink)
-        ...     assert task.suspended_at.waits_for == "its next turn"
+        ...     assert task.suspended_at.waits_for == "its next turn in the event loop"
         ...     assert (await background_tasks.step_async(blink)).state == "done"
         >>> asyncio.run(test())
         """

@@ -665,8 +665,11 @@ def test_an_outcome_that_passes_through_ends_the_exploration() -> None:
     assert next(runs) == 6
 
 
+@pytest.mark.parametrize("passes_through", [Passing, (Passing,), lambda error: isinstance(error, Passing)])
 @pytest.mark.parametrize(("errors", "expected"), [((Passing, Passing), Passing), ((Passing, LookupError), None)])
-def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(errors: Any, expected: Any) -> None:
+def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(
+    errors: Any, expected: Any, passes_through: Any
+) -> None:
     """As when somebody skips a test, or quits the debugger, in a task of a group. It does not hide an error."""
 
     async def fail(error: type[BaseException]) -> None:
@@ -677,7 +680,7 @@ def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(errors: An
             for error in errors:
                 group.create_task(fail(error))
 
-    explorer = Explorer(passes_through=(Passing,))
+    explorer = Explorer(passes_through=passes_through)
     if expected is None:
         assert explorer.explore(scenario).verdict == "failed"
     else:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Late, Schedule, Told
+from pytest_background_tasks import Late, Outcome, Schedule, Told, WaitReason
 
 Played = Heartbeat = Any  # the fixtures
 
@@ -532,13 +532,16 @@ def test_what_is_told_of_a_step(played: Played) -> None:
     [defined] = before.told.at
     assert defined.line == wait_definition  # it has yet to start
     assert before.told.until == ((__file__, wait_definition + 1, defined.function),)
-    assert (before.told.waits_for, before.told.end) == ("an event", "")
-    assert after.told == Told(before.told.until, (), "", "returns", 1 + steps.index(before))
+    assert (before.told.waits_for, before.told.end) == (WaitReason("event", "an event"), None)
+    assert after.told == Told(before.told.until, (), None, Outcome("returned"), 1 + steps.index(before))
     assert steps[after.told.woken_by or 0][:2] == ("main", 1)
 
 
-@pytest.mark.parametrize(("end", "error"), [("raises KeyError", KeyError), ("is cancelled", asyncio.CancelledError)])
-def test_how_a_task_ends_is_told(played: Played, end: str, error: type[BaseException]) -> None:
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [(Outcome("raised", "KeyError"), KeyError), (Outcome("cancelled"), asyncio.CancelledError)],
+)
+def test_how_a_task_ends_is_told(played: Played, end: Outcome, error: type[BaseException]) -> None:
     """And the lines through which its error came."""
 
     def fail() -> None:
@@ -557,17 +560,17 @@ def test_how_a_task_ends_is_told(played: Played, end: str, error: type[BaseExcep
         (each.line - function.__code__.co_firstlineno, each.function)
         for function, each in zip((job, fail), told.until, strict=False)
     ]
-    assert lines == ([] if end == "is cancelled" else [(1, job.__qualname__), (1, fail.__qualname__)])
+    assert lines == ([] if end.kind == "cancelled" else [(1, job.__qualname__), (1, fail.__qualname__)])
 
 
 def test_what_is_told_names_tasks_as_the_trace_shows_them(played: Played) -> None:
     """Also before it is known that there will be a second of the name."""
     steps = played(family, tells=True).trace.steps
     assert steps[0].told is not None
-    assert steps[0].told.waits_for.endswith("the tasks client#1, client#2, job")
+    assert steps[0].told.waits_for == WaitReason("task", "", ("client#1", "client#2", "job"))
     [first, _] = [step for step in steps if step.who == "client"]
     assert first.told is not None
-    assert first.told.waits_for.endswith("the tasks client#1/job#1, client#1/job#2")
+    assert first.told.waits_for == WaitReason("task", "", ("client#1/job#1", "client#1/job#2"))
 
 
 def test_the_task_factory_can_be_set_and_asked_for(played: Played) -> None:
@@ -633,4 +636,4 @@ def test_a_callback_that_is_cancelled_leaves_no_step(played: Played) -> None:
 
     steps = played(scenario, tells=True).trace.steps
     assert [step.who for step in steps[:2]] == ["main", "main"]
-    assert [step.told.end for step in steps[:2] if step.told] == ["", "returns"]
+    assert [step.told.end for step in steps[:2] if step.told] == [None, Outcome("returned")]

@@ -26,6 +26,7 @@ class NeedsArguments(Exception):
         ({"max_seconds": 0}, ValueError, "max_seconds=0: seconds of real time, or None for no limit"),
         ({"arrivals": "network"}, ValueError, "'network' is no kind of arrival; there are 'start', 'yield', "),
         ({"arrivals": ["start", "io"]}, ValueError, "'io' is no kind of arrival"),
+        ({"passes_through": 7}, TypeError, "passes_through=7 is neither classes of exceptions nor a function"),
         ({"cancel": 7}, TypeError, "7 is neither a pattern for a task's name nor a coroutine function"),
         ({"cancel": print}, TypeError, r"write e.g. cancel='client\*', or cancel=True"),
         ({"raises": "ConnectionError"}, TypeError, "'ConnectionError' is no exception; write e.g. raises=Connection"),

@@ -120,7 +120,7 @@ def test_a_livelock_names_the_busiest(played: Played) -> None:
         """\
 more than max_steps=100 steps, and no end
   busiest: main (100 steps)
-  main waits at test_play.py in scenario.<locals>.poll, for its next turn\
+  main waits at test_play.py in scenario.<locals>.poll, for its next turn in the event loop\
 """
     )
 

@@ -8,21 +8,21 @@ from typing import Any, TypeAlias
 import pytest
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks.report.story import Failing, failing
+from pytest_background_tasks.report.story import FailureView, failure_view
 
 Scenario: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
-Explored: TypeAlias = Callable[..., Failing]
+Explored: TypeAlias = Callable[..., FailureView]
 
 
 @pytest.fixture(scope="session")
 def explored() -> Explored:
     """The story of how a scenario fails; explored in a thread, for Playwright has a loop in this one."""
 
-    def explored(scenario: Scenario, **options: Any) -> Failing:
+    def explored(scenario: Scenario, **options: Any) -> FailureView:
         with ThreadPoolExecutor(1) as thread:
             failure = thread.submit(Explorer(**options).explore, scenario).result().failure
         assert failure is not None
-        return failing(failure)
+        return failure_view(failure)
 
     return explored
 
@@ -56,6 +56,6 @@ async def lost_update() -> None:
 
 
 @pytest.fixture(scope="session")
-def lost(explored: Explored) -> Failing:
+def lost(explored: Explored) -> FailureView:
     """An update that is lost when one answer is late."""
     return explored(lost_update, arrivals=["yield", "sleep"])

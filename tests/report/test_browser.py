@@ -13,8 +13,10 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from pytest_background_tasks.explorer.schedule import Late
 from pytest_background_tasks.report.page import files_of, page
-from pytest_background_tasks.report.story import Failing, Story
+from pytest_background_tasks.report.story import FailureView, RunView
+from pytest_background_tasks.wait_reason import WaitReason
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="the page is not tested: no Playwright here (make browser)"
@@ -45,12 +47,14 @@ def browser() -> Iterator[Any]:
 
 
 @pytest.fixture
-def open_page(browser: Any, tmp_path: Path, lost: Failing) -> Iterator[Open]:
+def open_page(browser: Any, tmp_path: Path, lost: FailureView) -> Iterator[Open]:
     """Opens a page from disk; at the end, nothing but that file was asked for, and no script has failed."""
     contexts, requests, complaints = [], [], []
     file = tmp_path / "page.html"
 
-    def open_page(failing: Failing = lost, *, size: tuple[int, int] = WIDE, sources: Any = None, **options: Any) -> Any:
+    def open_page(
+        failing: FailureView = lost, *, size: tuple[int, int] = WIDE, sources: Any = None, **options: Any
+    ) -> Any:
         words = options.pop("words", {})
         if sources is None:
             sources = {name: Path(name).read_text(encoding="utf-8").splitlines() for name in files_of(failing)}
@@ -97,10 +101,10 @@ def test_it_opens_at_what_is_different(open_page: Open) -> None:
     """In the failing order; the sentence above leads back to it."""
     page = open_page()
     assert (order(page), chosen(page)) == ("failing order", 7)
-    assert "Different from usual: add#1 gets its answer late, at " in page.locator("#detail").inner_text()
+    assert "Deviation: add#1 resumes late after yielding, at " in page.locator("#detail").inner_text()
     page.keyboard.press("Home")
-    page.get_by_role("button", name="asyncio's order").click()
-    page.locator("#differences").get_by_role("button", name="step 7").click()
+    page.get_by_role("button", name="default order").click()
+    page.locator("#deviations").get_by_role("button", name="step 7").click()
     assert (order(page), chosen(page)) == ("failing order", 7)
 
 
@@ -121,14 +125,14 @@ def test_keys_lead_to_the_differences_and_to_the_other_order(open_page: Open) ->
     page.keyboard.press("d")
     assert chosen(page) == 7
     page.keyboard.press("o")
-    assert (order(page), chosen(page)) == ("asyncio's order", 6), "the same step of the same task"
+    assert (order(page), chosen(page)) == ("default order", 6), "the same step of the same task"
     page.keyboard.press("o")
     assert (order(page), chosen(page)) == ("failing order", 7)
 
 
 def test_buttons_do_what_the_keys_do(open_page: Open) -> None:
     page = open_page()
-    for name, step in (("Previous", 6), ("Next", 7), ("Next", 8), ("Difference", 6)):
+    for name, step in (("Previous", 6), ("Next", 7), ("Next", 8), ("Deviation", 6)):
         page.get_by_role("button", name=name).click()
         assert chosen(page) == step
 
@@ -150,7 +154,9 @@ async def long_statement() -> None:
     assert not long, "whatever"
 
 
-def test_a_row_that_is_cut_can_be_read_whole_where_the_mouse_is(open_page: Open, explored: Any, lost: Failing) -> None:
+def test_a_row_that_is_cut_can_be_read_whole_where_the_mouse_is(
+    open_page: Open, explored: Any, lost: FailureView
+) -> None:
     """A statement a line; a row that fits says no more."""
     page = open_page(explored(long_statement, max_deviations=0), size=(1000, 800))
     page.locator("#step-0").hover()
@@ -192,7 +198,7 @@ def test_a_step_shows_its_lines_what_it_waits_for_and_who_woke_it(open_page: Ope
     assert "Virtual time\n1.5 s" in detail.inner_text()
     lines = [line.inner_text().split("\n") for line in detail.locator(".source .at, .source .until").all()]
     assert [(text.strip(), said.strip()) for _, text, said in lines] == [
-        ("async with lock:", "goes on here"),
+        ("async with lock:", "resumes here"),
         ("await asyncio.sleep(seconds)", "then waits here"),
     ]
     detail.get_by_role("button", name="step 12, hold#1").click()
@@ -214,8 +220,8 @@ def test_the_lines_that_a_step_ran_stand_in_its_row_and_are_marked_in_the_source
 def test_a_deviation_is_told_at_one_moment_in_its_own_words(open_page: Open, explored) -> None:
     """Not at the end of the sleep too, which only lets the task go on."""
     page = open_page(explored(late_sleep, arrivals="sleep"))
-    assert page.locator("li .mark").all_inner_texts() == ["goes on late"]
-    assert "wakes late from its sleep" in page.locator("#differences").inner_text()
+    assert page.locator("li .mark").all_inner_texts() == ["resumes late"]
+    assert "resumes late from its sleep" in page.locator("#deviations").inner_text()
 
 
 async def late_sleep() -> None:
@@ -269,15 +275,15 @@ def test_a_thousand_steps_are_all_there(open_page: Open, explored) -> None:
     """How long that takes is measured in benchmarks/page.py."""
     story = explored(many_steps, max_deviations=0)
     page = open_page(story)
-    assert page.get_by_role("option").count() == len(story.here.moments) > 1000
+    assert page.get_by_role("option").count() == len(story.failing.steps) > 1000
     [drawn] = page.evaluate("performance.getEntriesByName('draw').map((each) => each.duration)")
     assert drawn > 0
 
 
-def test_steps_that_are_left_out_are_counted(open_page: Open, lost: Failing) -> None:
-    long = replace(lost.here, moments=lost.here.moments[:5] * 1000)
-    page = open_page(replace(lost, usual=None, here=long, parting=None))
-    assert page.locator("[data-note]").get_attribute("data-note").endswith(" steps are left out here")
+def test_steps_that_are_left_out_are_counted(open_page: Open, lost: FailureView) -> None:
+    long = replace(lost.failing, steps=lost.failing.steps[:5] * 1000)
+    page = open_page(replace(lost, baseline=None, failing=long, divergence=None))
+    assert page.locator("[data-note]").get_attribute("data-note").endswith(" steps are not shown here")
     page.keyboard.press("End")
     assert chosen(page) == 5000
 
@@ -296,27 +302,27 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_is_text(open_page: Open, lost: Failing, name: str) -> None:
+def test_hostile_text_is_text(open_page: Open, lost: FailureView, name: str) -> None:
     """As the name of a task, in what it waits for, in a message, as a line of source."""
 
-    def hostile(story: Story) -> Story:
-        lanes = tuple(f"{name}{number}" for number, _ in enumerate(story.lanes))
-        called = dict(zip(story.lanes, lanes, strict=True))
-        moments = (
+    def hostile(run: RunView) -> RunView:
+        tasks = tuple(f"{name}{number}" for number, _ in enumerate(run.tasks))
+        called = dict(zip(run.tasks, tasks, strict=True))
+        steps = (
             replace(
-                moment,
-                lane=called.get(moment.lane, ""),
-                starts=tuple(map(called.__getitem__, moment.starts)),
-                waits_for=moment.waits_for and name,
-                ran=tuple(replace(line, text=name) for line in moment.ran),
+                step,
+                task=called.get(step.task, ""),
+                starts=tuple(map(called.__getitem__, step.starts)),
+                waiting_for=step.waiting_for and WaitReason("future", name),
+                lines=tuple(replace(line, text=name) for line in step.lines),
             )
-            for moment in story.moments
+            for step in run.steps
         )
-        differences = (replace(each, mark=name, sentence=name, code=name) for each in story.differences)
-        return Story(lanes, tuple(moments), tuple(differences))
+        deviations = (replace(each, deviation=Late(name, 1), code=name) for each in run.deviations)
+        return RunView(tasks, tuple(steps), tuple(deviations))
 
-    assert lost.usual is not None
-    failing = Failing(hostile(lost.usual), hostile(lost.here), lost.parting)
+    assert lost.baseline is not None
+    failing = FailureView(hostile(lost.baseline), hostile(lost.failing), lost.divergence)
     words = dict.fromkeys(("title", "error", "text", "replay"), name)
     page = open_page(failing, sources={file: [name] * 99 for file in files_of(lost)}, words=words)
     for key in ("o", "o", *["ArrowDown"] * 4):
@@ -328,7 +334,9 @@ def test_hostile_text_is_text(open_page: Open, lost: Failing, name: str) -> None
     assert page.evaluate("Object.keys({}).length + Object.prototype.toString.call('')") == "0[object String]"
 
 
-def test_the_policy_lets_no_other_script_run_and_no_request_out(browser: Any, tmp_path: Path, lost: Failing) -> None:
+def test_the_policy_lets_no_other_script_run_and_no_request_out(
+    browser: Any, tmp_path: Path, lost: FailureView
+) -> None:
     """Even if text got onto the page as markup, it could do nothing."""
     file = tmp_path / "page.html"
     words = {"title": "", "error": "", "text": "", "replay": "", "sources": {}}
@@ -380,8 +388,8 @@ def test_it_breaks_no_rule_of_accessibility(open_page: Open, scheme: str, size: 
 def test_a_screen_reader_hears_the_step_that_is_chosen(open_page: Open) -> None:
     page = open_page()
     status = page.get_by_role("status")
-    assert status.inner_text().startswith("Step 7: add#1 goes on at ")
-    assert "Different from usual: add#1 gets its answer late, at " in status.inner_text()
+    assert status.inner_text().startswith("Step 7: add#1 resumes at ")
+    assert "Deviation: add#1 resumes late after yielding, at " in status.inner_text()
     page.keyboard.press("Home")
     assert status.inner_text().startswith(
         "Step 1: main starts, starts add#1 and add#2 and hold#1 and hold#2, then waits"
@@ -396,8 +404,8 @@ def test_everything_has_a_name(open_page: Open) -> None:
         '- group "Order shown"',
         '- button "failing order" [pressed]',
         '- listbox "Steps of failing order"',
-        '- option "Step 7 add#1 goes on late 44 total = before + 1 returns" [selected]',
-        '- region "The chosen step"',
+        '- option "Step 7 add#1 resumes late 44 total = before + 1 returns" [selected]',
+        '- region "The selected step"',
         '- button "Next"',
     ):
         assert expected in snapshot, snapshot
@@ -415,8 +423,8 @@ def test_all_of_it_can_be_reached_with_the_tab_key_and_focus_is_seen(open_page: 
         }""")
         assert outline != "none", name
         reached.append(name)
-    assert reached[:4] == ["theme", "step 7", "All that the terminal says", "asyncio's order"]
-    assert {"previous", "next", "difference", "detail"} <= set(reached)
+    assert reached[:4] == ["theme", "step 7", "Terminal output", "default order"]
+    assert {"previous", "next", "deviation", "detail"} <= set(reached)
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE, NARROWEST], ids=["wide", "phone", "narrowest"])

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_background_tasks.report.page import files_of, page
-from pytest_background_tasks.report.story import Failing
+from pytest_background_tasks.report.story import FailureView, StepKind
+from pytest_background_tasks.wait_reason import WaitReason
 
 
-def made(failing: Failing, **changes: Any) -> str:
+def made(failing: FailureView, **changes: Any) -> str:
     """A page, with what a test does not care about left out."""
     words = {"title": "test_it", "error": "AssertionError", "text": "", "replay": "", "sources": {}}
     return page(failing, **{**words, **changes})
@@ -29,7 +30,7 @@ def data_of(html: str) -> Any:
     return json.loads(text)
 
 
-def test_it_is_one_file_that_needs_no_other(lost: Failing) -> None:
+def test_it_is_one_file_that_needs_no_other(lost: FailureView) -> None:
     """Nothing in it names a place to load something from."""
     html = made(lost)
     assert html.isascii()
@@ -38,7 +39,7 @@ def test_it_is_one_file_that_needs_no_other(lost: Failing) -> None:
     )
 
 
-def test_its_policy_allows_its_own_script_and_style_and_nothing_else(lost: Failing) -> None:
+def test_its_policy_allows_its_own_script_and_style_and_nothing_else(lost: FailureView) -> None:
     html = made(lost)
     [policy] = re.findall('http-equiv="Content-Security-Policy" content="(.*?)"', html)
     [style] = re.findall("<style>(.*?)</style>", html, re.DOTALL)
@@ -58,28 +59,29 @@ async def one_step() -> None:
 
 
 @pytest.fixture(scope="session")
-def short(explored) -> Failing:
+def short(explored) -> FailureView:
     """A failure in the usual order, in one step."""
-    failing: Failing = explored(one_step)
+    failing: FailureView = explored(one_step)
     return failing
 
 
 @given(text=st.text())
-def test_no_text_leaves_its_place(short: Failing, text: str) -> None:
+def test_no_text_leaves_its_place(short: FailureView, text: str) -> None:
     """Whatever the program's names, messages and source are, the page is made of the same elements."""
-    story = short
-    moment = story.here.moments[0]
-    named = replace(
-        story.here, lanes=(text or "-",), moments=(replace(moment, lane=text or "-", what=text, waits_for=text),)
-    )
-    file = moment.at[0].site.file
+    step = short.failing.steps[0]
+    changed = replace(step, kind=StepKind.CALLBACK, subject=text, waiting_for=WaitReason("future", text))
+    callback = replace(changed, task="", is_step=False)
+    named = replace(short.failing, tasks=(text or "-",), steps=(replace(changed, task=text or "-"), callback))
+    file = step.resumed_at[0].site.file
     words = {"title": text, "error": text, "text": text, "replay": text, "sources": {file: [text] * 99}}
-    html = made(replace(story, here=named), **words).replace("<wbr>", "")  # a long name may break at its colons
-    assert re.findall("<[/!]?[a-z-]+", html) == re.findall("<[/!]?[a-z-]+", made(story))
-    assert data_of(html)["stories"][0]["moments"][0]["what"] == text if text else True
+    html = made(replace(short, failing=named), **words).replace("<wbr>", "")  # a long name may break at its colons
+    assert re.findall("<[/!]?[a-z-]+", html) == re.findall("<[/!]?[a-z-]+", made(short))
+    [run] = data_of(html)["runs"]
+    assert run["tasks"] == [text or "-"]
+    assert run["steps"][0].get("waitingFor", "") == run["steps"][1].get("callback", "") == text
 
 
-def test_of_source_it_holds_the_functions_that_were_run_only(lost: Failing) -> None:
+def test_of_source_it_holds_the_functions_that_were_run_only(lost: FailureView) -> None:
     [file] = files_of(lost)
     lines = Path(file).read_text(encoding="utf-8").splitlines()
     functions = data_of(made(lost, sources={file: lines}))["functions"]
@@ -89,7 +91,7 @@ def test_of_source_it_holds_the_functions_that_were_run_only(lost: Failing) -> N
     assert not [text for text in shown if "Explorer" in text]
 
 
-def test_a_long_function_is_shown_near_the_lines_that_matter(lost: Failing) -> None:
+def test_a_long_function_is_shown_near_the_lines_that_matter(lost: FailureView) -> None:
     """So is code that cannot be read as Python."""
     [file] = files_of(lost)
     for source in (["async def lost_update():\n", *["    pass\n"] * 400], ["no Python ((\n"] * 400):
@@ -97,27 +99,27 @@ def test_a_long_function_is_shown_near_the_lines_that_matter(lost: Failing) -> N
         assert 0 < max(len(function["lines"]) for function in functions) < 100
 
 
-def test_without_its_source_a_run_is_drawn_all_the_same(lost: Failing) -> None:
+def test_without_its_source_a_run_is_drawn_all_the_same(lost: FailureView) -> None:
     data = data_of(made(lost))
-    assert [story["name"] for story in data["stories"]] == ["asyncio's order", "failing order"]
+    assert [run["name"] for run in data["runs"]] == ["default order", "failing order"]
     assert all(function["lines"] == [] for function in data["functions"])
 
 
-def test_a_failure_in_the_usual_order_has_one_story(short: Failing) -> None:
-    [story] = data_of(made(short))["stories"]
-    assert story["name"] == "failing order"
+def test_a_failure_in_the_usual_order_has_one_story(short: FailureView) -> None:
+    [run] = data_of(made(short))["runs"]
+    assert run["name"] == "failing order"
 
 
-def test_what_the_explorer_itself_does_at_the_end_is_not_shown(lost: Failing) -> None:
+def test_what_the_explorer_itself_does_at_the_end_is_not_shown(lost: FailureView) -> None:
     assert "PlayedLoop" not in made(lost)
 
 
-def test_of_a_livelock_it_has_the_first_steps_the_last_and_what_differs(lost: Failing) -> None:
+def test_of_a_livelock_it_has_the_first_steps_the_last_and_what_differs(lost: FailureView) -> None:
     """A page of 20,000 steps would open slowly, and say no more."""
-    moments = lost.here.moments[:5] * 4000
-    [difference] = lost.here.differences
-    story = replace(lost.here, moments=moments, differences=(replace(difference, moment=9000),))
-    shown = [moment["index"] for moment in data_of(made(replace(lost, here=story)))["stories"][1]["moments"]]
+    steps = lost.failing.steps[:5] * 4000
+    [deviation] = lost.failing.deviations
+    failing = replace(lost.failing, steps=steps, deviations=(replace(deviation, step=9000),))
+    shown = [step["index"] for step in data_of(made(replace(lost, failing=failing)))["runs"][1]["steps"]]
     assert len(shown) <= 2000
     assert shown == sorted(set(shown))
     assert {0, 1, 8999, 9000, 9001, 19_998, 19_999} <= set(shown)

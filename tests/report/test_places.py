@@ -13,7 +13,7 @@ from pytest_background_tasks import Explorer
 from pytest_background_tasks.own import OwnCode
 from pytest_background_tasks.report.page import page
 from pytest_background_tasks.report.section import section
-from pytest_background_tasks.report.story import failing
+from pytest_background_tasks.report.story import failure_view
 from pytest_background_tasks.report.text import plain
 
 done: list[int] = []
@@ -101,7 +101,7 @@ def test_the_line_that_waits_and_the_path_to_it(job: Any, line: Any, path: Any, 
     assert f"at test_places.py:{number}\n        await " in shown
     assert f"        path: {', '.join(f'{number_of(*each)} in {name_of(each[0])}' for each in path)}\n" in shown
     assert f"\n  {number}" in shown  # the row of the table
-    html = page(failing(failure), title="", error="", text="", replay="", sources={})
+    html = page(failure_view(failure), title="", error="", text="", replay="", sources={})
     assert f'"path":"path: {number_of(*path[0])} in ' in html
 
 

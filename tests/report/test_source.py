@@ -12,21 +12,21 @@ import pytest
 
 from pytest_background_tasks import Explorer, Schedule
 from pytest_background_tasks.own import OwnCode
-from pytest_background_tasks.report.source import Line, in_short, statement
-from pytest_background_tasks.report.story import Story, story
+from pytest_background_tasks.report.source import Line, abbreviated, statement
+from pytest_background_tasks.report.story import RunView, run_view
 from pytest_background_tasks.sites import Site
 
 
-def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> Story:
+def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> RunView:
     """The story of a run in asyncio's own order; the scenario must fail for it to be told."""
     failure = Explorer(replay=Schedule(), is_own=OwnCode(Path(__file__).parent)).explore(scenario).failure
     assert failure is not None
-    return story(failure.trace)
+    return run_view(failure.trace)
 
 
 def ran(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> list[list[str]]:
     """The statements of each step."""
-    return [[line.text for line in moment.ran] for moment in told(scenario).moments if moment.is_step]
+    return [[line.text for line in step.lines] for step in told(scenario).steps if step.is_step]
 
 
 async def io() -> int:
@@ -167,4 +167,4 @@ def test_the_text_of_a_statement(tmp_path: Path, text: str, shown: str) -> None:
 )
 def test_of_a_step_of_many_lines_as_many_are_shown_as_there_is_room_for(deep: list[int], shown: list[Any]) -> None:
     lines = tuple(Line(Site("a.py", number, "f"), str(number), deep) for number, deep in enumerate(deep))
-    assert [line and line.site.line for line, _ in in_short(lines, "a.py")] == shown
+    assert [line and line.site.line for line, _ in abbreviated(lines, "a.py")] == shown

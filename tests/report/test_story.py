@@ -1,11 +1,12 @@
-"""What is said of what arrives, whichever kinds of arrival may be late; and of an error that only comes by."""
+"""The kinds of steps in the model of a report."""
 
 import asyncio
 from typing import Any
 
 import pytest
 
-from pytest_background_tasks.report.story import Failing
+from pytest_background_tasks.explorer.trace import Outcome
+from pytest_background_tasks.report.story import FailureView, StepKind
 
 
 async def arrivals() -> None:
@@ -21,14 +22,14 @@ async def arrivals() -> None:
 @pytest.mark.parametrize("kinds", [["start"], ["sleep", "timer", "thread"]])
 def test_what_arrives_is_called_what_it_is(explored, kinds: list[str]) -> None:
     """Also if it may not be late, when its kind is not recorded."""
-    failing: Failing = explored(arrivals, arrivals=kinds, max_deviations=0)
-    assert [moment.what for moment in failing.here.moments if moment.lane and not moment.is_step] == [
-        "its call arrives",
-        "its timer fires",
-        "its sleep ends",
-        "its thread answers",
-        "its thread answers",
-        "its thread answers",
+    view: FailureView = explored(arrivals, arrivals=kinds, max_deviations=0)
+    assert [step.kind for step in view.failing.steps if step.task and not step.is_step] == [
+        StepKind.CALL,
+        StepKind.TIMER,
+        StepKind.SLEEP_ENDS,
+        StepKind.THREAD,
+        StepKind.THREAD,
+        StepKind.THREAD,
     ]
 
 
@@ -48,9 +49,12 @@ async def cleans_up() -> None:
         await asyncio.sleep(0)
 
 
-@pytest.mark.parametrize(("scenario", "end"), [(waits, "passes on ValueError"), (cleans_up, "raises ValueError")])
-def test_an_error_that_only_comes_by_is_passed_on(explored, scenario: Any, end: str) -> None:
+@pytest.mark.parametrize(("scenario", "kind"), [(waits, "propagated"), (cleans_up, "raised")])
+def test_an_error_that_only_comes_by_is_passed_on(explored, scenario: Any, kind: Any) -> None:
     """Not so if the task has done something about it."""
-    moments = explored(scenario, max_deviations=0).here.moments
-    assert [moment.end for moment in moments if moment.end] == ["raises ValueError", end]
-    assert ("gets ValueError" in {moment.what for moment in moments}) == (scenario is cleans_up)
+    steps = explored(scenario, max_deviations=0).failing.steps
+    assert [step.outcome for step in steps if step.outcome] == [
+        Outcome("raised", "ValueError"),
+        Outcome(kind, "ValueError"),
+    ]
+    assert (StepKind.ERROR in {step.kind for step in steps}) == (scenario is cleans_up)

@@ -25,6 +25,7 @@ from pytest_background_tasks import (
     UnreferencedTaskWarning,
     VirtualTime,
     Wait,
+    WaitReason,
     explore,
 )
 
@@ -70,8 +71,8 @@ async def time(virtual_time: VirtualTime) -> None:
 
 
 def wait(wait: Wait) -> None:
-    file, line, function, waits_for = wait
-    assert_type((file, line, function, waits_for), tuple[str, int, str, str])
+    file, line, function, reason = wait
+    assert_type((file, line, function, reason), tuple[str, int, str, WaitReason])
     assert_type(wait.waits_for, str)
     assert_type(wait.site, Site)
 

@@ -6,7 +6,8 @@ from typing import Any, Literal, TypeAlias
 from ..own import OwnCode
 from ..sites import Site
 from ..untrusted import safe_repr
-from ..waits import Wait, wait_of
+from ..wait_reason import Wait
+from ..waits import wait_of
 from .held import HeldTask
 
 State: TypeAlias = Literal["held", "started", "done", "failed", "cancelled"]

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from .. import ending, real_time
 from ..capture.held import HeldTask
 from ..capture.trio import running_loop
+from ..waits import waits_for
 from .lull import alarm
 from .nested import inside, no_running_loop
 from .run import Run
@@ -79,6 +80,7 @@ def _is_past(deadline: float | None) -> bool:
     return deadline is not None and real_time.monotonic() >= deadline
 
 
+@waits_for(lambda reasons, variables: reasons.future(variables["task"]))
 async def _ended(task: HeldTask, deadline: float | None) -> None:
     """Wait on the task's own loop until it has ended, or until `deadline`."""
     __tracebackhide__ = True

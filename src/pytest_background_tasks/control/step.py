@@ -15,6 +15,8 @@ from typing import Any
 from ..capture.held import HeldTask, runs_elsewhere
 from ..errors import BackgroundTasksDeadlock, BackgroundTasksError, BackgroundTasksTimeout
 from ..own import OwnCode
+from ..wait_reason import WaitReason
+from ..waits import waits_for
 from .brake import Brake
 from .elsewhere import on_loop_async, on_loop_sync
 from .lull import alarm, has_lulls
@@ -88,6 +90,7 @@ class Stepper:
             await self._ready(task, brake, timeout)
         self._run(task)
 
+    @waits_for(lambda reasons, variables: WaitReason("step", f"the next step of {reasons.name(variables['task'])}"))
     async def _ready(self, task: HeldTask, brake: Brake, timeout: float | None) -> None:
         __tracebackhide__ = True
         loop: Any = asyncio.get_running_loop()
@@ -134,8 +137,8 @@ class Stepper:
 
 def _is_queued(task: "asyncio.Task[Any]") -> bool:
     """Whether the loop has its next step already."""
-    waits_for = getattr(task, "_fut_waiter", None)
-    return waits_for is None or asyncio.Future.done(waits_for)
+    awaited = getattr(task, "_fut_waiter", None)
+    return awaited is None or asyncio.Future.done(awaited)
 
 
 def _raise_failure(task: HeldTask) -> None:

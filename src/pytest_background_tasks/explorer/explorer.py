@@ -50,7 +50,8 @@ class Explorer:
             be played any more, count for nothing.
         leaks: whether tasks that are pending at the end are a failure.
         must_cancel: whether it is an error if ``cancel`` finds no task; else the verdict is without cancellations.
-        passes_through: exceptions that are no failure, but end the exploration and are raised.
+        passes_through: exceptions that are not failures, but end the exploration and are raised: classes, or a
+            function that tells them.
         is_own: tells by file name which code is the project's own; default: what lies under the current folder.
             The scenario's own file always is.
 

@@ -186,7 +186,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         """Close an abandoned generator in the loop's own order: it is no thread that asks for it."""
         self._asyncgens.discard(agen)  # type: ignore[attr-defined]
         if self.is_running():  # else what is left over is being closed
-            self.call_soon(self.create_task, agen.aclose())
+            self.call_soon(close_abandoned_generator, self, agen)
 
     # One iteration.
 
@@ -378,3 +378,8 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         task = stepping_task(handle._callback)
         is_step = type(handle._callback) is StepCallback
         return kind_of_step(self._actor_of(task), task, is_step, arrivals, is_own, scenario)
+
+
+def close_abandoned_generator(loop: PlayedLoop, agen: Any) -> None:
+    """Start the task that closes an asynchronous generator; the trace has it by this name."""
+    loop.create_task(agen.aclose())

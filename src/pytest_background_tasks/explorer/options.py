@@ -18,6 +18,7 @@ from .trace import KINDS
 
 CancelTarget: TypeAlias = str | Callable[..., Any]
 Error: TypeAlias = type[BaseException] | BaseException
+Propagated: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 _Kind: TypeAlias = Literal["start", "yield", "sleep", "timer", "thread", "mock"]
 
 
@@ -43,7 +44,7 @@ class ExplorerArguments(Arguments, total=False):
 
     first: Sequence[str | Schedule]
     must_cancel: bool
-    passes_through: tuple[type[BaseException], ...]
+    passes_through: Propagated
     is_own: Mapping[str, bool]
 
 
@@ -65,7 +66,7 @@ class Options:
     first: tuple[Schedule, ...] = ()
     leaks: bool = False
     must_cancel: bool = True
-    passes_through: tuple[type[BaseException], ...] = ()
+    passes_through: Any = ()
     is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
     counting: Counting = field(default_factory=Counting, init=False)
     began: float = field(default=0.0, init=False)
@@ -84,6 +85,7 @@ class Options:
         set_(self, "raises", _errors(self.raises))
         set_(self, "replay", None if self.replay is None else _schedule(self.replay))
         set_(self, "first", _schedules(self.first))
+        set_(self, "passes_through", _predicate(self.passes_through))
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Options":
@@ -229,6 +231,19 @@ def _schedule(schedule: object) -> Schedule:
     if isinstance(schedule, (str, Schedule)):
         return Schedule.parse(str(schedule))  # a schedule as well: somebody may have made one that cannot be
     raise TypeError(f"replay={schedule!r} is no schedule; write e.g. replay='client@1+1'")
+
+
+def _predicate(propagated: Any) -> Callable[[BaseException], bool]:
+    """Return a function that tells the exceptions that end the exploration."""
+    classes = several(propagated)
+    if all(isinstance(each, type) and issubclass(each, BaseException) for each in classes):
+        return lambda error: isinstance(error, classes)
+    if callable(propagated):
+        return propagated  # type: ignore[no-any-return]
+    raise TypeError(
+        f"passes_through={propagated!r} is neither classes of exceptions nor a function; "
+        f"write e.g. passes_through=KeyboardInterrupt"
+    )
 
 
 def _errors(raises: Any) -> dict[str, Error]:

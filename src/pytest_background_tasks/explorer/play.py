@@ -79,7 +79,7 @@ def play(
             loop.check_threads()
             is_cut = main.done() and main.cancelled() and loop.has_cancelled
             error = None if is_cut else failure_of(loop, main, options)
-            if error is not None and all(isinstance(leaf, options.passes_through) for leaf in leaves(error)):
+            if error is not None and all(map(options.passes_through, leaves(error))):
                 raise leaves(error)[0]
             if not is_cut:
                 error = circle_of(loop, error, options) or error

@@ -5,7 +5,6 @@ Private names of CPython used here: ``_callback`` of a handle, ``_exception`` of
 
 import asyncio
 import inspect
-import re
 import sys
 from collections.abc import Callable
 from contextvars import Context
@@ -15,12 +14,13 @@ from typing import Any
 
 from ..own import package_of
 from ..sites import Site, await_chain, behind, definition, raising_sites, site_in, waiting_sites
+from ..wait_reason import WaitReason
 from ..waits import wait_of
 from .arrivals import stepping_task
 from .lines import Recorder
 from .loop import PlayedLoop
 from .tasks import PlayedTask
-from .trace import Told, Trace
+from .trace import Outcome, Told, Trace
 
 
 class TellingLoop(PlayedLoop):
@@ -53,7 +53,7 @@ class TellingLoop(PlayedLoop):
             with self._recorder:
                 super()._run_handles(1, entry)
             if len(self._rows) > before:
-                until, waits_for, end = ((), "", "") if task is None else self._outcome(task)
+                until, waits_for, end = ((), None, None) if task is None else self._outcome(task)
                 through = () if task is None or task.done() else _through(task.get_coro(), self._is_own)
                 told = Told(at, until, waits_for, end, waker, self._recorder.lines, through)
                 self._rows[-1] = (*self._rows[-1][:-1], told)
@@ -62,27 +62,27 @@ class TellingLoop(PlayedLoop):
         """What happened so far, with all tasks by the names that a reader sees."""
         trace = super().trace()
 
-        def shown(words: str) -> str:
-            return _NAME.sub(lambda found: trace.shown(found[1]), words)
+        def with_shown_names(told: Told | None) -> Told | None:
+            if told is None or told.waits_for is None:
+                return told
+            names = (trace.shown(name[1:]) if name[:1] == _TO_BE_SHOWN else name for name in told.waits_for.tasks)
+            return told._replace(waits_for=told.waits_for._replace(tasks=tuple(names)))
 
-        steps = [
-            step._replace(told=step.told and step.told._replace(waits_for=shown(step.told.waits_for)))
-            for step in trace.steps
-        ]
+        steps = [step._replace(told=with_shown_names(step.told)) for step in trace.steps]
         return replace(trace, rows=tuple(steps))
 
-    def _outcome(self, task: Any) -> tuple[tuple[Site, ...], str, str]:
-        """Where a task waits after its step and for what; or where it has raised, and how it has ended."""
+    def _outcome(self, task: Any) -> tuple[tuple[Site, ...], WaitReason | None, Outcome | None]:
+        """Return the lines at which a task is suspended or has raised, and the reason or the outcome."""
         if not task.done():
             self._names.settle()
             wait = wait_of(task, self._is_own, _name)
-            return waiting_sites(task.get_coro(), self._is_own), "" if wait is None else wait.waits_for, ""
+            return waiting_sites(task.get_coro(), self._is_own), None if wait is None else wait.reason, None
         if task.cancelled():
-            return (), "", "is cancelled"
+            return (), None, Outcome("cancelled")
         error = task._exception  # `exception()` would count as having looked at it
         if error is None:
-            return (), "", "returns"
-        return raising_sites(error, self._is_own), "", f"raises {type(error).__qualname__}"
+            return (), None, Outcome("returned")
+        return raising_sites(error, self._is_own), None, Outcome("raised", type(error).__qualname__)
 
 
 def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
@@ -115,11 +115,11 @@ def _calling(frame: FrameType | None, is_own: Any) -> Site | None:
 _RUN_HANDLES = PlayedLoop._run_handles.__code__
 
 
-# How a name is to be shown is known only at the end, when all tasks have been started.
-_NAME = re.compile("\0(.*?)\0")
+_TO_BE_SHOWN = "\0"
+"""The first character of a name that `Trace.shown` can complete only at the end, when all tasks have been started."""
 
 
 def _name(task: Any) -> str:
     # A task that was not made by the loop has no actor before its first step.
     actor = getattr(task, "_explorer_actor", None)
-    return task.get_name() if actor is None else f"\0{actor.name}\0"
+    return task.get_name() if actor is None else f"{_TO_BE_SHOWN}{actor.name}"

@@ -1,13 +1,14 @@
-"""What happened in one run, step by step, as a value. Nothing in it is alive; it knows nothing of asyncio."""
+"""The record of one run, step by step, as a value. It refers to no live object, and does not import asyncio."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import zip_longest
 from operator import itemgetter
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from ..sites import Site
+from ..wait_reason import WaitReason
 
 KINDS = ("start", "yield", "sleep", "timer", "thread", "mock")
 """The kinds of arrival that stand for something from outside."""
@@ -35,6 +36,24 @@ class Ran(NamedTuple):
     deep: int
 
 
+class Outcome(NamedTuple):
+    """The way in which a task has ended.
+
+    Attributes:
+        kind: ``"returned"``, ``"raised"``, ``"cancelled"``, or ``"propagated"``: it raised the exception of something
+            that it had awaited, and ran no line of its own.
+        error: the name of the exception's class; empty unless it raised or propagated one.
+    """
+
+    kind: Literal["returned", "raised", "propagated", "cancelled"]
+    error: str = ""
+
+    @property
+    def is_failure(self) -> bool:
+        """True if the task has ended with an exception other than its cancellation."""
+        return self.kind in ("raised", "propagated")
+
+
 class Told(NamedTuple):
     """What is recorded of a step only when a run is played to be shown.
 
@@ -42,8 +61,8 @@ class Told(NamedTuple):
         at: the lines of the project's own code at which the task goes on, outermost first; for its first step, that of
             its function.
         until: the lines at which it then waits, or has raised, outermost first; empty if it has returned.
-        waits_for: what it then waits for, in words; empty if it has ended.
-        end: ``returns``, ``raises KeyError`` or ``is cancelled``; empty if it has not ended.
+        waits_for: the thing that it then waits for; None if it has ended.
+        end: the way in which it has ended; None if it has not.
         woken_by: index of the step that made this one ready, or None if that was nobody's step.
         ran: the lines of the project's own code that were run, in order.
         through: the packages of others in whose functions it then waits.
@@ -51,8 +70,8 @@ class Told(NamedTuple):
 
     at: tuple[Site, ...]
     until: tuple[Site, ...]
-    waits_for: str
-    end: str
+    waits_for: WaitReason | None
+    end: Outcome | None
     woken_by: int | None
     ran: tuple[Ran, ...] = ()
     through: tuple[str, ...] = ()

@@ -16,7 +16,7 @@ import pytest
 
 from ..explorer.exploration import Failure
 from ..report.page import files_of, page
-from ..report.story import failing
+from ..report.story import failure_view
 from ..sites import shown_file
 from .settings import REPORT
 
@@ -72,14 +72,14 @@ def file_name(nodeid: str) -> str:
 
 
 def _page(item: pytest.Item, failure: Failure, text: str, replay: str) -> str:
-    story = failing(failure)
+    view = failure_view(failure)
     return page(
-        story,
+        view,
         title=item.nodeid,
         error="\n".join(_said(failure.error)),
         text=text,
         replay=replay,
-        sources={file: linecache.getlines(file) for file in files_of(story)},
+        sources={file: linecache.getlines(file) for file in files_of(view)},
     )
 
 

@@ -14,7 +14,7 @@ from ..explorer.exploration import Exploration
 from ..explorer.explorer import explored
 from ..explorer.options import Options
 from ..report.section import section
-from ..report.text import Row, Span, plain
+from ..report.text import Row, Span, Tone, plain
 from ..session import own_code
 from . import other_loops
 from .decorator import Explored
@@ -27,29 +27,22 @@ from .settings import options_of
 _PACKAGE = str(Path(__file__).parent.parent)
 
 
-class _OfPytestTimeout(type):
-    def __instancecheck__(cls, error: object) -> bool:
-        return isinstance(error, pytest.fail.Exception) and str(error).endswith("from pytest-timeout.")
+_PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
 
 
-class _TimedOut(Exception, metaclass=_OfPytestTimeout):
-    """What pytest-timeout raises, wherever the program is at that moment; it is no failure of an order."""
+def _passes_through(error: BaseException) -> bool:
+    """Return True if `error` ends the exploration and is not a failure of one order, such as a skip."""
+    # pytest-timeout raises wherever the program is when the time is over.
+    is_of_timeout = isinstance(error, pytest.fail.Exception) and str(error).endswith("from pytest-timeout.")
+    return is_of_timeout or isinstance(error, _PASSES_THROUGH)
 
-
-_PASSES_THROUGH = (
-    pytest.skip.Exception,
-    pytest.xfail.Exception,
-    pytest.exit.Exception,
-    pytest.UsageError,
-    _TimedOut,
-)
 
 _NAME = "explore"
-_MARKUP: dict[str, dict[str, bool]] = {
+_MARKUP: dict[Tone, dict[str, bool]] = {
     "": {},
     "name": {"bold": True},
-    "aside": {"light": True},
-    "differs": {"yellow": True, "bold": True},
+    "muted": {"light": True},
+    "deviates": {"yellow": True, "bold": True},
     "fails": {"red": True},
 }
 
@@ -75,7 +68,7 @@ def explore_item(item: Any, test: Explored) -> None:
     is_own[test.test.__code__.co_filename] = True  # the test's module, wherever it lies (--pyargs)
     rounds = Rounds(item, test.test, 2 if options.get("replay") else 1)  # before a replay comes asyncio's own order
     try:
-        asked = Options.of({**options, "passes_through": _PASSES_THROUGH, "is_own": is_own})
+        asked = Options.of({**options, "passes_through": _passes_through, "is_own": is_own})
         exploration = explored(rounds, asked)
     except BaseException as error:
         raise error.with_traceback(_of_user(error.__traceback__)) from error.__cause__

@@ -1,92 +1,88 @@
-"""Who matters in a failure: the tasks whose steps are worth a column of their own."""
+"""The tasks of a failure that get a column of their own: those that explain it."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from .story import Failing, Moment, Story
+from .story import FailureView, RunView, StepView
 
 
-def until_the_end(story: Story) -> Story:
-    """Without what still runs when the test itself has ended."""
-    main = story.lanes[:1]
-    ends = (index for index, moment in enumerate(story.moments) if moment.end and (moment.lane,) == main)
-    end = next(ends, len(story.moments)) + 1
-    differences = (each if (each.moment or 0) < end else replace(each, moment=None) for each in story.differences)
-    return replace(story, moments=story.moments[:end], differences=tuple(differences))
+def truncated_at_end(run: RunView) -> RunView:
+    """Return `run` without the steps that follow the end of the test itself."""
+    test = run.tasks[:1]
+    ends = (index for index, step in enumerate(run.steps) if step.outcome and (step.task,) == test)
+    end = next(ends, len(run.steps)) + 1
+    deviations = (each if (each.step or 0) < end else replace(each, step=None) for each in run.deviations)
+    return replace(run, steps=run.steps[:end], deviations=tuple(deviations))
 
 
-def columns_of(failing: Failing, room: int) -> list[str]:
-    """At most `room` tasks, in the order in which they start by asyncio's own order.
+def columns_of(view: FailureView, at_most: int) -> list[str]:
+    """Return the tasks that get a column, in the order in which they start by default.
 
-    First those that are different, then those that are about to run when the orders part, that woke the different ones,
-    that fail or wait at the end, that run while another is late, that run the code of the different ones later. If that
-    is but one, who else runs later. Nobody whose code is not the user's, nor who only starts others and waits for them.
+    Tasks are preferred in this order: those that deviate, those that run where the orders diverge, those that woke the
+    deviating ones, those that fail or are suspended at the end, those that run while another is delayed, and those that
+    later run the same code as a deviating one. If that leaves one task only, others that run later join it. A task gets
+    no column if it runs no code of the project, or only starts others and waits for them.
     """
-    story = until_the_end(failing.here)
-    start = failing.parting or 0
-    late = max((each.moment for each in story.differences if each.moment is not None), default=start)
-    different = {each.lane for each in story.differences}
-    parting = {moment.lane for each in (failing.usual, story) if each for moment in _at(each, failing.parting)}
-    wakers = {index for each in story.differences if (index := _waker(story, each.moment)) is not None}
-    meanwhile, later = _running(story, start, late + 1), _running(story, start, len(story.moments))
-    code = {lane: _code(story, lane) for lane in story.lanes}
-    shared = {function for lane in different for function in code.get(lane, ())}
-    ends = {moment.lane: moment.end for moment in story.moments}
+    run = truncated_at_end(view.failing)
+    start = view.divergence or 0
+    last_deviation = max((each.step for each in run.deviations if each.step is not None), default=start)
+    deviating = {each.task for each in run.deviations}
+    diverging = {task for each in (view.baseline, run) if each for task in _first_task(each, view.divergence)}
+    wakers = {index for each in run.deviations if (index := _waker(run, each.step)) is not None}
+    meanwhile, later = _running(run, start, last_deviation + 1), _running(run, start, len(run.steps))
+    code = {task: _code(run, task) for task in run.tasks}
+    shared = {function for task in deviating for function in code.get(task, ())}
+    outcomes = {step.task: step.outcome for step in run.steps}
 
-    def weight(lane: str) -> tuple[bool, ...]:
+    def weight(task: str) -> tuple[bool, ...]:
+        outcome = outcomes[task]
         return (
-            lane in different,
-            lane in parting,
-            any(story.moments[index].lane == lane for index in wakers),
-            not ends[lane]
-            or (ends[lane].startswith("raises") and lane != story.lanes[0]),  # that the test fails is known
-            lane in meanwhile,
-            lane in later and bool(code[lane] & shared),
+            task in deviating,
+            task in diverging,
+            any(run.steps[index].task == task for index in wakers),
+            outcome is None or (outcome.kind == "raised" and task != run.tasks[0]),  # the test is known to fail
+            task in meanwhile,
+            task in later and bool(code[task] & shared),
         )
 
-    order = [lane for lane in in_order(failing) if lane in ends]
-    told = [lane for lane in order if lane in different or (code[lane] and not _only_starts(story, lane))]
-    chosen = [lane for lane in told if any(weight(lane))]
+    order = [task for task in in_default_order(view) if task in outcomes]
+    eligible = [task for task in order if task in deviating or (code[task] and not _only_starts(run, task))]
+    chosen = [task for task in eligible if any(weight(task))]
     if len(chosen) < 2:
-        chosen += [lane for lane in told if lane in later and lane not in [*chosen, story.lanes[0]]]
-    chosen = sorted(chosen or told or order, key=weight, reverse=True)[:room]
-    return [lane for lane in order if lane in chosen]
+        chosen += [task for task in eligible if task in later and task not in [*chosen, run.tasks[0]]]
+    chosen = sorted(chosen or eligible or order, key=weight, reverse=True)[:at_most]
+    return [task for task in order if task in chosen]
 
 
-def in_order(failing: Failing) -> list[str]:
-    """All tasks in the order in which they start by asyncio's own order; behind them those that it does not have."""
-    return list(dict.fromkeys([*(failing.usual.lanes if failing.usual else ()), *failing.here.lanes]))
+def in_default_order(view: FailureView) -> list[str]:
+    """Return all tasks in the order in which they start by default, then those that only the failing run has."""
+    return list(dict.fromkeys([*(view.baseline.tasks if view.baseline else ()), *view.failing.tasks]))
 
 
-def does_something(moment: Moment) -> bool:
-    """Whether a moment is anything to a reader: not so the inner callbacks of asyncio, and waiting on."""
-    return bool(moment.ran or (moment.is_step and (moment.end or moment.what != "goes on")))
+def _first_task(run: RunView, index: int | None) -> list[str]:
+    """Return the task of the first visible step from `index` on."""
+    steps: tuple[StepView, ...] = () if index is None else run.steps[index:]
+    return [step.task for step in steps if step.is_visible][:1]
 
 
-def _at(story: Story, index: int | None) -> list[Moment]:
-    """What comes first from there on."""
-    return [] if index is None else [moment for moment in story.moments[index:] if does_something(moment)][:1]
+def _code(run: RunView, task: str) -> set[tuple[str, str]]:
+    """Return the functions that a task has executed."""
+    return {(line.site.file, line.site.function) for step in run.steps if step.task == task for line in step.lines}
 
 
-def _code(story: Story, lane: str) -> set[tuple[str, str]]:
-    """The functions that a task has run."""
-    return {
-        (line.site.file, line.site.function) for moment in story.moments if moment.lane == lane for line in moment.ran
-    }
+def _waker(run: RunView, index: int | None) -> int | None:
+    return None if index is None else run.steps[index].woken_by
 
 
-def _waker(story: Story, index: int | None) -> int | None:
-    return None if index is None else story.moments[index].woken_by
+def _running(run: RunView, start: int, end: int) -> set[str]:
+    """Return the tasks with a visible step from `start` on and before `end`."""
+    return {step.task for step in run.steps[start:end] if step.is_visible}
 
 
-def _running(story: Story, start: int, end: int) -> set[str]:
-    """The tasks that do something from `start` on, before `end`."""
-    return {moment.lane for moment in story.moments[start:end] if does_something(moment)}
-
-
-def _only_starts(story: Story, lane: str) -> bool:
-    """Whether a task does nothing but start others, wait for them, and end: the body of most tests."""
-    steps = [moment for moment in story.moments if moment.lane == lane and moment.is_step]
-    waits = [moment.waits_for for moment in steps if not moment.end]
-    return bool(steps and steps[0].starts) and all(each.startswith(("the task ", "the tasks ")) for each in waits)
+def _only_starts(run: RunView, task: str) -> bool:
+    """Return True if a task only starts others, waits for them, and ends: the body of most tests."""
+    steps = [step for step in run.steps if step.task == task and step.is_step]
+    reasons = [step.waiting_for for step in steps if not step.outcome]
+    awaits_tasks = all(reason is not None and reason.kind == "task" for reason in reasons)
+    return bool(steps and steps[0].starts) and awaits_tasks

@@ -1,11 +1,12 @@
-"""A failure as one HTML file that a browser opens from disk: who ran when, at which lines, and what was different.
+"""A failure as one HTML file that a browser opens from disk: the steps of each task, their lines, and the deviations.
 
-How it works. The page is a template, a style sheet and a script, which lie beside this file, and the story as JSON. The
-script draws from that; it asks nothing of any network, and the page's own policy forbids it to. What comes from the
-program under test (names, source, messages) is data everywhere: escaped where it stands in the HTML or the JSON, and
-put on the page by the script as text, never as markup.
+The page is a template, a style sheet and a script, which stand beside this file, and the run as JSON. The script draws
+the run; it needs no network, and the page's content security policy forbids it. Everything that comes from the program
+under test (names, source, messages) is data: escaped in the HTML and the JSON, and added to the page by the script as
+text, never as markup.
 
-What is embedded: of the source, the functions that the failure's tasks were in; of values, what the error message says.
+The page embeds the source of the functions that the tasks of the failure were in, and of values only what the
+error message says.
 """
 
 from __future__ import annotations
@@ -22,37 +23,38 @@ from typing import Any
 
 from ..sites import Site, shown_file
 from ..syntax import syntax_tree
-from .source import Line, in_short
-from .story import Failing, Moment, Story, gets_of, wait_of
-from .table import file_of, number_of
+from .line_numbers import file_of, number_of
+from .sentences import beginning, delivery, ending, mark, named_beginning, path, sentence, wait
+from .source import Line, abbreviated
+from .story import DeviationView, FailureView, RunView, StepView
 
 _MOST = 2000
-"""How many moments of one run are drawn; of more (a livelock) the page has the first, the last, and what differs."""
+"""The most steps of one run that are drawn; of more (a livelock), the first, the last, and those around deviations."""
 
 _NEAR = 8
-"""How many lines around one that matters are shown of a long function."""
+"""The number of lines around an executed one that are shown of a long function."""
 
 _LONG = 60
-"""From how many lines on a function is long."""
+"""The number of lines above which a function is long."""
 
 _WIDE = 400
-"""How many characters of one line are shown."""
+"""The most characters of a line that are shown."""
 
 
 def page(
-    failing: Failing, *, title: str, error: str, text: str, replay: str, sources: Mapping[str, Sequence[str]]
+    view: FailureView, *, title: str, error: str, text: str, replay: str, sources: Mapping[str, Sequence[str]]
 ) -> str:
-    """The page, in ASCII.
+    """Return the page, in ASCII.
 
     Args:
-        failing: what is drawn.
-        title: what the page is called: the test.
-        error: the error with its message; its first line also stands where the drawing ends.
-        text: what the terminal says of the failure.
-        replay: what to type to see it again.
-        sources: the lines of the files in `files_of`; of a file that is missing no source is shown.
+        view: the failure.
+        title: the title of the page: the id of the test.
+        error: the error with its message; its first line also stands at the end of the drawing.
+        text: the report of the failure in the terminal.
+        replay: the command that replays it.
+        sources: the lines of the files in `files_of`; the source of a missing file is not shown.
     """
-    shown = _data(failing, error, sources)
+    shown = _data(view, error, sources)
     style, script = _resource("page.css"), _resource("page.js")
     parts = {
         "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
@@ -67,22 +69,22 @@ def page(
         "script": script,
     }
     whole = _resource("page.html")
-    for name, part in parts.items():  # what was escaped has no `<`, so it cannot look like one of these places
+    for name, part in parts.items():  # escaped text has no `<`, and cannot be mistaken for one of these placeholders
         whole = whole.replace(f"<!--{name}-->", part)
     return whole.encode("ascii", "xmlcharrefreplace").decode("ascii")
 
 
-def files_of(failing: Failing) -> list[str]:
-    """The files of which the page shows source."""
-    stories = [story for story in (failing.usual, failing.here) if story is not None]
-    return sorted({line.site.file for story in stories for line in _lines_of(story.moments)})
+def files_of(view: FailureView) -> list[str]:
+    """Return the files whose source the page shows."""
+    runs = [run for run in (view.baseline, view.failing) if run is not None]
+    return sorted({line.site.file for run in runs for line in _lines_of(run.steps)})
 
 
-def _lines_of(moments: Iterable[Moment]) -> Iterator[Line]:
-    for moment in moments:
-        yield from moment.at
-        yield from moment.until
-        yield from moment.ran
+def _lines_of(steps: Iterable[StepView]) -> Iterator[Line]:
+    for step in steps:
+        yield from step.resumed_at
+        yield from step.suspended_at
+        yield from step.lines
 
 
 def _resource(name: str) -> str:
@@ -99,98 +101,96 @@ def _as_json(value: object) -> str:
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _data(failing: Failing, error: str, sources: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    outcome = error.splitlines()[0] if error else ""
-    stories = [("failing order", outcome, False, failing.here)]
-    if failing.usual is not None:
-        stories.insert(0, ("asyncio's order", "passes", True, failing.usual))
-    kept = [_kept(story, failing.parting) for *_, story in stories]
-    functions, file = _Functions(sources), file_of(failing.here)
-    for (*_, story), indices in zip(stories, kept, strict=True):
-        for line in _lines_of(story.moments[index] for index in indices):
+def _data(view: FailureView, error: str, sources: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    result = error.splitlines()[0] if error else ""
+    runs = [("failing order", result, False, view.failing)]
+    if view.baseline is not None:
+        runs.insert(0, ("default order", "passes", True, view.baseline))
+    drawn = [_drawn(run, view.divergence) for *_, run in runs]
+    functions, file = _Functions(sources), file_of(view.failing)
+    for (*_, run), indices in zip(runs, drawn, strict=True):
+        for line in _lines_of(run.steps[index] for index in indices):
             functions.add(line)
     return {
-        "parting": failing.parting,
-        "stories": [
+        "divergence": view.divergence,
+        "runs": [
             {
                 "name": name,
-                "outcome": outcome,
+                "result": result,
                 "passes": passes,
-                "lanes": story.lanes,
-                "moments": [_moment(index, story, functions, file, last) for index in indices],
-                "differences": [
-                    {
-                        "mark": each.mark,
-                        "sentence": each.sentence,
-                        "code": each.code,
-                        "path": each.path,
-                        "index": each.moment,
-                    }
-                    for each in story.differences
-                ],
+                "tasks": run.tasks,
+                "steps": [_step(index, run, functions, file, last) for index in indices],
+                "deviations": [_deviation(each) for each in run.deviations],
             }
-            for (name, outcome, passes, story), indices in zip(stories, kept, strict=True)
-            for last in [_last(story)]
+            for (name, result, passes, run), indices in zip(runs, drawn, strict=True)
+            for last in [_last(run)]
         ],
         "functions": functions.as_data(),
     }
 
 
-def _kept(story: Story, parting: int | None) -> list[int]:
-    """The indices of the moments that are drawn."""
-    own = [index for index, moment in enumerate(story.moments) if not _is_ours(moment)]
-    if len(own) <= _MOST:
-        return own
+def _drawn(run: RunView, divergence: int | None) -> Sequence[int]:
+    """Return the indices of the steps that are drawn."""
+    count = len(run.steps)
+    if count <= _MOST:
+        return range(count)
     third = _MOST // 3
-    different = {each.moment for each in story.differences}
-    apart = [index for index in own if index == parting or index in different]
+    different = {each.step for each in run.deviations}
+    apart = [index for index in range(count) if index == divergence or index in different]
     around = {near for index in apart[:3] for near in range(index - third // 6, index + third // 6)}
-    return [index for place, index in enumerate(own) if place < third or place >= len(own) - third or index in around]
+    return [index for index in range(count) if index < third or index >= count - third or index in around]
 
 
-def _last(story: Story) -> Set[int]:
-    """The indices of each task's last step."""
-    return set({moment.lane: index for index, moment in enumerate(story.moments) if moment.is_step}.values())
+def _last(run: RunView) -> Set[int]:
+    """Return the indices of each task's last step."""
+    return set({step.task: index for index, step in enumerate(run.steps) if step.is_step}.values())
 
 
-def _is_ours(moment: Moment) -> bool:
-    """Whether it is what the explorer's loop does when the test has ended."""
-    return moment.what.startswith("PlayedLoop.")
+def _deviation(view: DeviationView) -> dict[str, Any]:
+    return {
+        "mark": mark(view),
+        "sentence": sentence(view),
+        "code": view.code,
+        "path": path(view),
+        "index": view.step,
+    }
 
 
-def _moment(index: int, story: Story, functions: _Functions, file: str, last: Set[int]) -> dict[str, Any]:
-    moment = story.moments[index]
-    marks = [each.mark for each in story.differences if each.moment == index]
+def _step(index: int, run: RunView, functions: _Functions, file: str, last: Set[int]) -> dict[str, Any]:
+    step = run.steps[index]
     lines = [
         ("\N{HORIZONTAL ELLIPSIS}", "", 0) if line is None else (number_of(line, file), line.text, indent)
-        for line, indent in in_short(moment.ran, file)
+        for line, indent in abbreviated(step.lines, file)
     ]
     values = {
         "index": index,
-        "lane": story.lanes.index(moment.lane) if moment.lane else None,
-        "what": moment.what,
-        "gets": gets_of(moment, marks),
+        "task": run.tasks.index(step.task) if step.task else None,
+        "isStep": step.is_step,
+        "beginning": beginning(step),
+        "namedBeginning": named_beginning(step, step.task),
+        "delivery": delivery(step, [each for each in run.deviations if each.step == index]),
+        "callback": "" if step.task else step.subject,
         "lines": lines,
-        "isStep": moment.is_step,
-        "at": [functions.place(line) for line in moment.at],
-        "ran": list(dict.fromkeys(functions.place(line) for line in moment.ran)),
-        "until": [functions.place(line) for line in moment.until],
-        "waits": wait_of(moment, is_last=index in last),
-        "waitsFor": moment.waits_for,
-        "end": moment.end,
-        "starts": [story.lanes.index(lane) for lane in moment.starts],
-        "wokenBy": moment.woken_by,
-        "time": moment.time,
+        "resumedAt": [functions.place(line) for line in step.resumed_at],
+        "executed": list(dict.fromkeys(functions.place(line) for line in step.lines)),
+        "suspendedAt": [functions.place(line) for line in step.suspended_at],
+        "wait": wait(step, is_last=index in last),
+        "waitingFor": str(step.waiting_for or ""),
+        "yields": (step.waiting_for is not None and step.waiting_for.kind == "turn") or None,
+        "ending": ending(step.outcome),
+        "starts": [run.tasks.index(task) for task in step.starts],
+        "wokenBy": step.woken_by,
+        "time": step.time,
     }
     return {name: value for name, value in values.items() if value not in (None, "", [])}
 
 
 _WITHIN = re.compile(r"(?<=.)(\.<locals>)?(\.<\w+>)+$")
-"""What stands in a function and has a name of its own: a lambda, a comprehension until Python 3.11."""
+"""The end of the name of a lambda, or of a comprehension until Python 3.11: they stand in another function."""
 
 
 class _Functions:
-    """The functions that lines stand in, with as much of their source as is shown."""
+    """The functions that contain the lines of a run, with the part of their source that is shown."""
 
     def __init__(self, sources: Mapping[str, Sequence[str]]) -> None:
         self._sources = sources
@@ -200,12 +200,12 @@ class _Functions:
         self._used: list[set[int]] = []
 
     def add(self, line: Line) -> None:
-        """Make sure that the source around `line` is shown."""
+        """Let the source around `line` be shown."""
         number, at = self.place(line)
         self._used[number].add(at)
 
     def place(self, line: Line) -> tuple[int, int]:
-        """The number of the function in which `line` stands, and that of the line in its file."""
+        """Return the number of the function that contains `line`, and the number of the line in its file."""
         if line.site not in self._places:
             self._places[line.site] = self._number(line.site), line.site.line
         return self._places[line.site]
@@ -221,7 +221,7 @@ class _Functions:
         return self._numbers[key]
 
     def as_data(self) -> list[dict[str, Any]]:
-        """For the page."""
+        """Return the functions as the page needs them."""
         found = []
         for (file, function, first, last), number in self._numbers.items():
             lines = self._sources.get(file, ())
@@ -240,7 +240,7 @@ def _cut(line: str) -> str:
 
 
 def _ranges(lines: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """First and last line of each function, its decorators included."""
+    """Yield the first and the last line of each function, its decorators included."""
     tree = syntax_tree("".join(line if line.endswith("\n") else f"{line}\n" for line in lines))
     if tree is None:
         return

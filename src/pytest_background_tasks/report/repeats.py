@@ -1,19 +1,19 @@
-"""Steps of a story that come again and again, such as those of a poll: all but the first round are counted."""
+"""Steps of a run that repeat, such as those of a poll: the first round is shown, the others are counted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-_LONGEST = 12  # steps of one round: of a poll with a helper or two, and with another task in between
+_LONGEST = 12  # steps of one round: a poll with a helper or two, and with another task in between
 
 
 class Repeat(NamedTuple):
-    """Steps that come again at once.
+    """Steps that are repeated directly afterwards.
 
     Attributes:
-        first: their places where they come first.
-        again: the places of all that come again.
+        first: the indices of the first round.
+        again: the indices of all further rounds.
     """
 
     first: tuple[int, ...]
@@ -29,19 +29,19 @@ class Repeat(NamedTuple):
         return f"{self.times} more of these" if count == 1 else f"these {count} steps {self.times} more times"
 
 
-def repeats_of(told: Sequence[object]) -> dict[int, Repeat]:
-    """Return what comes again at once, by the last of its first places.
+def repeats_of(rows: Sequence[object]) -> dict[int, Repeat]:
+    """Return the repetitions in a sequence of steps, by the last index of their first round.
 
     Args:
-        told: what is said of each step; None of a step that is to be shown in any case.
+        rows: the rows of each step; None for a step that is shown in any case.
 
     >>> repeats_of(["look", "sleep", "look", "sleep", "look", "sleep", "end"])
     {1: Repeat(first=(0, 1), again=(2, 3, 4, 5))}
     """
     found: dict[int, Repeat] = {}
     place = 0
-    while place < len(told):
-        repeat = next((each for length in range(1, _LONGEST + 1) if (each := _repeat(told, place, length))), None)
+    while place < len(rows):
+        repeat = next((each for length in range(1, _LONGEST + 1) if (each := _repeat(rows, place, length))), None)
         if repeat is None:
             place += 1
         else:
@@ -50,11 +50,11 @@ def repeats_of(told: Sequence[object]) -> dict[int, Repeat]:
     return found
 
 
-def _repeat(told: Sequence[object], start: int, length: int) -> Repeat | None:
-    first = told[start : start + length]
+def _repeat(rows: Sequence[object], start: int, length: int) -> Repeat | None:
+    first = rows[start : start + length]
     end = start + length
-    while None not in first and told[end : end + length] == first:
+    while None not in first and rows[end : end + length] == first:
         end += length
     repeat = Repeat(tuple(range(start, start + length)), tuple(range(start + length, end)))
-    # Two steps that come twice are no rule yet.
+    # Several steps that come twice are not a pattern yet.
     return repeat if repeat.times >= (1 if length == 1 else 2) else None

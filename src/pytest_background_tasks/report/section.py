@@ -1,4 +1,4 @@
-"""What stands below the assertion of an explored test that failed: what was different, and how to see it again."""
+"""The section of a failure's report: the deviations, the table, the conditions, and the line that replays it."""
 
 from __future__ import annotations
 
@@ -6,60 +6,60 @@ from collections.abc import Iterator
 
 from ..explorer.exploration import Exploration, Failure
 from ..sites import shown_file
-from .sentences import conditions, libraries_of
+from .line_numbers import file_of
+from .sentences import conditions, path, sentence
 from .side_by_side import side_by_side
-from .story import Difference, Failing, failing
-from .table import file_of, table
-from .text import Row, Span, Tone, filled, fitted
+from .story import DeviationView, FailureView, failure_view
+from .table import table
+from .text import Row, Span, Tone, fitted, wrapped
 
-_USUAL = """\
-This test fails in asyncio's usual order: nothing had to come late, and other orders were not tried."""
+_BASELINE_FAILS = "This test fails in asyncio's default order: no deviation was needed, and no other order was tried."
 
 
 def section(exploration: Exploration, replay: str, width: int) -> list[Row]:
-    """The rows of the section, of which those of the tables have at most `width` cells.
+    """Return the rows of the section.
 
     Args:
         exploration: a failed one.
-        replay: what to type to see the failure again.
-        width: of the terminal.
+        replay: the command that replays the failure.
+        width: the width of the terminal in cells, which the rows of tables do not exceed.
     """
     failure = exploration.failure
     assert failure is not None
-    told = failing(failure)
+    view = failure_view(failure)
     paragraphs: list[list[Row]] = [
-        *(_deviating(failure, told, width) if failure.schedule else _usual(told, width)),
-        *_libraries(failure, width),
-        [row for line in f"{_found(failure)}; verdict: failed.".split("\n") for row in _text(line, width)],
+        *(_deviating(failure, view, width) if failure.schedule else _baseline(view, width)),
+        *_libraries(view, width),
+        [row for line in f"{_origin(failure)}; verdict: failed.".split("\n") for row in _text(line, width)],
         [(Span(f"replay:  {replay}"),)],
     ]
     return [row for rows in paragraphs for row in [*rows, ()]][:-1]
 
 
-def _found(failure: Failure) -> str:
+def _origin(failure: Failure) -> str:
     if failure.found == "replay":
         return "This was a replay of one schedule"
     if not failure.schedule:
         return f"Found in run {failure.run}"
-    how = "Found" if failure.found == "search" else "This schedule failed last time and was tried first.\nFound"
-    return f"{how} in run {failure.run}, made as small as possible, and played again to be sure"
+    found = "Found" if failure.found == "search" else "This schedule failed last time and was tried first.\nFound"
+    return f"{found} in run {failure.run}, minimized and confirmed by a second run"
 
 
-def _usual(told: Failing, width: int) -> Iterator[list[Row]]:
-    yield _text(_USUAL, width)
-    yield _table(told, width)
+def _baseline(view: FailureView, width: int) -> Iterator[list[Row]]:
+    yield _text(_BASELINE_FAILS, width)
+    yield _table(view, width)
 
 
-def _deviating(failure: Failure, told: Failing, width: int) -> Iterator[list[Row]]:
-    number = "one thing is" if len(failure.schedule) == 1 else f"{len(failure.schedule)} things are"
+def _deviating(failure: Failure, view: FailureView, width: int) -> Iterator[list[Row]]:
+    number = "one deviation" if len(failure.schedule) == 1 else f"{len(failure.schedule)} deviations"
     yield [
-        *_text(f"This test passes in asyncio's usual order. It fails when {number} different:", width),
-        *(row for each in told.here.differences for row in _difference(each, width)),
+        *_text(f"This test passes in asyncio's default order and fails with {number}:", width),
+        *(row for each in view.failing.deviations for row in _deviation(each, width)),
     ]
-    yield _table(told, width)
-    if rows := side_by_side(told, width):
+    yield _table(view, width)
+    if rows := side_by_side(view, width):
         yield rows
-    for paragraph in conditions(failure.schedule, failure.trace, failure.arrivals):
+    for paragraph in conditions(view.failing.deviations, failure.arrivals):
         yield [
             row
             for line in paragraph.split("\n")
@@ -67,27 +67,27 @@ def _deviating(failure: Failure, told: Failing, width: int) -> Iterator[list[Row
         ]
 
 
-def _libraries(failure: Failure, width: int) -> Iterator[list[Row]]:
-    """How to see the lines of the libraries in which somebody who matters waits."""
-    if packages := libraries_of(failure):
+def _libraries(view: FailureView, width: int) -> Iterator[list[Row]]:
+    """Yield the option that shows the lines of the libraries in which the tasks of a failure are suspended."""
+    if packages := view.libraries:
         yield [
             *_text(f"Lines of {' and '.join(packages)} are not shown. To see them, add to the replay line:", width),
             (Span(f'    -o "background_tasks_packages={" ".join(packages)}"'),),
         ]
 
 
-def _difference(difference: Difference, width: int) -> list[Row]:
-    code = [fitted([Span(f"        {difference.code}")], width)] if difference.code else []
-    path = _text(difference.path, width, " " * 8, "aside") if difference.path else []
-    return [*_text(difference.sentence, width, "  ! ", "differs"), *code, *path]
+def _deviation(view: DeviationView, width: int) -> list[Row]:
+    code = [fitted([Span(f"        {view.code}")], width)] if view.code else []
+    lines = _text(path(view), width, " " * 8, "muted") if view.path else []
+    return [*_text(sentence(view), width, "  ! ", "deviates"), *code, *lines]
 
 
-def _table(told: Failing, width: int) -> list[Row]:
-    file = file_of(told.here)
+def _table(view: FailureView, width: int) -> list[Row]:
+    file = file_of(view.failing)
     title = f"What happened, with lines of {shown_file(file)}:" if file else "What happened:"
-    return [*_text(title, width), *table(told, width)]
+    return [*_text(title, width), *table(view, width)]
 
 
 def _text(text: str, width: int, sign: str = "", tone: Tone = "") -> list[Row]:
-    lines = filled(text, max(width, 40) - len(sign))
+    lines = wrapped(text, max(width, 40) - len(sign))
     return [(Span((sign if number == 0 else " " * len(sign)) + line, tone),) for number, line in enumerate(lines)]

@@ -1,4 +1,4 @@
-"""What was run, as statements of the user's source."""
+"""The lines that a step has executed, as statements of the user's source."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ class Line:
     """A line of source.
 
     Attributes:
-        site: where it is.
-        text: what stands there, without its indentation; empty if the file cannot be read.
-        deep: how many functions below the one in which the step began; of lines that were run only.
+        site: its place.
+        text: its text without indentation; empty if the file cannot be read.
+        depth: the number of calls between it and the function in which the step began; of executed lines only.
     """
 
     site: Site
     text: str
-    deep: int = 0
+    depth: int = 0
 
 
-_FEW, _LINES = 5, 8  # lines of one step that are shown: up to so many of any file, and at all
-_COMMENT = re.compile(r"\s+#")  # set apart by two blanks, however they were aligned
+_FEW = 5  # lines of a step up to which those of all files are shown
+_LINES = 8  # lines of a step that are shown at most
+_COMMENT = re.compile(r"\s+#")
 
 
 class Statement(NamedTuple):
-    """A statement; of a compound one its head.
+    """A statement; of a compound one, its head.
 
     Attributes:
-        line: where it begins.
-        end: the last line of all of it, its body included.
-        text: its first line without indentation; with an ellipsis if there are more.
+        line: its first line.
+        end: its last line, the body included.
+        text: the text of its first line without indentation; with an ellipsis if there are more.
         kind: the name of its class in the `ast` module; empty if the source cannot be parsed.
-        calls_unseen: whether it calls functions that it does not name: ``__aexit__``, what a generator does next.
+        calls_unseen: True if it calls functions that it does not name, such as ``__aexit__`` or a generator.
     """
 
     line: int
@@ -52,7 +53,7 @@ class Statement(NamedTuple):
 
 
 def statement(file: str, line: int) -> Statement:
-    """The innermost statement at this line; the line alone if there is none."""
+    """Return the innermost statement at this line; the line alone if there is none."""
     found = _statements(file).get(line)
     return found or Statement(line, line, linecache.getline(file, line).strip(), "")
 
@@ -77,7 +78,7 @@ _BODIES = {"body", "orelse", "finalbody", "handlers", "cases", "decorator_list"}
 
 
 def _head(node: ast.stmt | ast.ExceptHandler) -> tuple[int, int]:
-    """The first and the last line of a statement without its body."""
+    """Return the first and the last line of a statement without its body."""
     first = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))])
     if not hasattr(node, "body") and not isinstance(node, ast.Match):
         return first, node.end_lineno or first
@@ -91,7 +92,7 @@ def _nodes(value: object) -> list[ast.AST]:
 
 
 def _kind(node: ast.AST) -> str:
-    """Its class; of an expression or a return of which the value is all, that of the value."""
+    """Return the name of its class; for an expression or a return that only has a value, a name for the value."""
     if isinstance(node, ast.Expr | ast.Return):
         if node.value is None or isinstance(node.value, ast.Constant | ast.Name | ast.Attribute):
             return "Constant"
@@ -110,16 +111,20 @@ def _calls_unseen(node: ast.AST) -> bool:
 _SILENT = frozenset(
     {"FunctionDef", "AsyncFunctionDef", "ClassDef", "Import", "ImportFrom", "Try", "TryStar", "Pass", "Constant"}
 )
-"""Statements that do nothing a reader of an interleaving looks for."""
+"""Statements that do nothing of interest to a reader of an interleaving."""
 
 _BLOCKS = frozenset({"With", "AsyncWith", "For", "AsyncFor"})
-"""Statements that come by again when their body has been run: to leave it, or to go round."""
+"""Statements that are executed again after their body: to leave it, or for the next iteration."""
 
 
 def statements(told: Told, got: str = "value") -> tuple[Line, ...]:
-    """What a step has run, without what says nothing.
+    """Return the statements that a step has executed, without those of no interest.
 
-    A statement that gets what it has waited for, and has more to do with that, is there again, behind an ellipsis.
+    A statement that receives the result that it has awaited, and uses it, is among them again, after an ellipsis.
+
+    Args:
+        told: the details of the step.
+        got: the delivery to the task, as in `Step.got`.
     """
     last = {(site.file, site.function): site.line for site in told.at}
     until = [(site.file, statement(site.file, site.line).line) for site in told.until]
@@ -135,32 +140,36 @@ def statements(told: Told, got: str = "value") -> tuple[Line, ...]:
         is_first = (site.function, deep) not in entered
         entered.add((site.function, deep))
         if is_first and told.at[deep : deep + 1] == (site,):
-            continue  # since Python 3.12, the line at which an error arrives comes by once more
-        while answered and answered[-1].deep >= deep:
+            continue  # since Python 3.12, a line at which an exception arrives is traced once more
+        while answered and answered[-1].depth >= deep:
             add(answered.pop())
         found = statement(site.file, site.line)
         before = last.get((site.file, site.function), 0)
         last[site.file, site.function] = site.line
-        comes_by_again = found.kind in _BLOCKS and found.line < before <= found.end
-        if found.kind in _SILENT or _is_aside(site, deep) or (comes_by_again and (site.file, found.line) not in until):
+        is_executed_again = found.kind in _BLOCKS and found.line < before <= found.end
+        if (
+            found.kind in _SILENT
+            or _is_incidental(site, deep)
+            or (is_executed_again and (site.file, found.line) not in until)
+        ):
             continue
         add(Line(site._replace(line=found.line), found.text, deep))
     for line in reversed(answered):
         add(line)
-    while len(lines) > 1 and until and _passes_on(lines[-2], lines[-1], until):
+    while len(lines) > 1 and until and _only_waits(lines[-2], lines[-1], until):
         lines.pop()
         until.pop()
     return tuple(lines)
 
 
 def _answered(told: Told) -> list[Line]:
-    """The statements that get what they have waited for in this step, outermost first; not those that only wait."""
+    """Return the statements that receive and use a result in this step, outermost first."""
     lines = []
     for deep, site in enumerate(told.at):
-        waits_on = not told.end and told.until[deep : deep + 1] == (site,)
+        is_still_waiting = told.end is None and told.until[deep : deep + 1] == (site,)
         ran = any(each.deep == deep and each.site.function == site.function for each in told.ran)
         found = statement(site.file, site.line)
-        if (ran or not waits_on) and found.kind in _USES_ANSWER:
+        if (ran or not is_still_waiting) and found.kind in _USES_ANSWER:
             lines.append(Line(site._replace(line=found.line), f"… {found.text}", deep))
     return lines
 
@@ -170,8 +179,8 @@ _USES_ANSWER = frozenset(
 )
 
 
-def _is_aside(site: Site, deep: int) -> bool:
-    """What is run in passing: the text of an object for an assertion, the function that stands in a statement."""
+def _is_incidental(site: Site, deep: int) -> bool:
+    """Return True for the text of an object in an assertion, and for a lambda that stands in a statement."""
     return site.function.endswith("__repr__") or (deep > 0 and site.function.endswith("<lambda>"))
 
 
@@ -179,28 +188,28 @@ def _place(line: Line) -> tuple[str, int]:
     return line.site.file, line.site.line
 
 
-def _passes_on(caller: Line, line: Line, until: list[tuple[str, int]]) -> bool:
-    """Whether a function has done nothing but wait: the line that has called it says as much."""
+def _only_waits(caller: Line, line: Line, until: list[tuple[str, int]]) -> bool:
+    """Return True if a called function has done nothing but wait: the line that calls it says the same."""
     if statement(line.site.file, line.site.line).kind != "Await":
         return False
     if statement(caller.site.file, caller.site.line).calls_unseen:
         return False
-    return caller.deep + 1 == line.deep and [_place(caller), _place(line)] == until[-2:]
+    return caller.depth + 1 == line.depth and [_place(caller), _place(line)] == until[-2:]
 
 
-def in_short(lines: tuple[Line, ...], file: str) -> list[tuple[Line | None, int]]:
-    """The outer lines of a step, and those in functions called as far as there is room; each with its indent.
+def abbreviated(lines: tuple[Line, ...], file: str) -> list[tuple[Line | None, int]]:
+    """Return the outer lines of a step, and those of called functions as far as there is room, each with its indent.
 
-    First those give way that are in other files than `file` and the outer ones, then the innermost.
+    Lines of other files than `file` and that of the outer lines are left out first, then the innermost ones.
     """
     if not lines:
         return []
-    least = min(line.deep for line in lines)
+    outermost = min(line.depth for line in lines)
     if len(lines) > _FEW:
-        files = {file, *(line.site.file for line in lines if line.deep == least)}
+        files = {file, *(line.site.file for line in lines if line.depth == outermost)}
         lines = tuple(line for line in lines if line.site.file in files)
-    for deep in range(max(line.deep for line in lines), least - 1, -1):
-        shown: list[tuple[Line | None, int]] = [(line, line.deep - least) for line in lines if line.deep <= deep]
+    for depth in range(max(line.depth for line in lines), outermost - 1, -1):
+        shown: list[tuple[Line | None, int]] = [(line, line.depth - outermost) for line in lines if line.depth <= depth]
         if len(shown) <= _LINES:
             return shown
     half = _LINES // 2

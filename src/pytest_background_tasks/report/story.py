@@ -1,208 +1,303 @@
-"""What a trace tells a reader: who did what, at which lines, woken by whom, and what was different from usual.
+"""The model of a report: the steps of a run and of the default order, with their source lines and their causes.
 
-The table and the page are both drawn from this; it reads source files, and nothing else from outside.
+The table and the page are both drawn from it. It reads source files, and has no other input than the values of an
+exploration.
 """
 
 from __future__ import annotations
 
 import linecache
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
+from enum import Enum, auto
 
+from ..errors import Deadlock, Livelock
 from ..explorer.exploration import Failure
 from ..explorer.schedule import Deviation, Schedule, canonical
-from ..explorer.trace import Step, Trace, first_difference
+from ..explorer.trace import Outcome, Step, Told, Trace, first_difference
 from ..sites import Site
-from .sentences import mark, path_of, place_of, sentence
+from ..wait_reason import WaitReason
 from .source import Line, statement, statements
 
 
+class StepKind(Enum):
+    """The way in which a step begins: four for tasks, four for their events, one for other callbacks."""
+
+    START = auto()
+    RESUME = auto()
+    CANCELLATION = auto()
+    ERROR = auto()
+    SLEEP_ENDS = auto()
+    TIMER = auto()
+    THREAD = auto()
+    CALL = auto()
+    CALLBACK = auto()
+
+    @property
+    def is_event(self) -> bool:
+        """True if an event of a task arrives, and the task itself does not run yet."""
+        return self in _EVENTS.values()
+
+
+_EVENTS = {
+    "sleep": StepKind.SLEEP_ENDS,
+    "timer": StepKind.TIMER,
+    "thread": StepKind.THREAD,
+    "call": StepKind.CALL,
+}
+"""The events of tasks, by their kind of arrival or by the last part of their name."""
+
+
 @dataclass(frozen=True, slots=True)
-class Moment:
-    """One step of a run, for a reader.
+class StepView:
+    """One step of a run.
 
     Attributes:
-        lane: the task whose step it is, or whose timer or answer arrives; empty for other callbacks.
-        what: in words: ``starts``, ``goes on``, ``gets TimeoutError``, ``its timer fires``.
-        is_step: whether the task itself ran.
-        at: the lines at which it goes on, outermost first; empty for what is no task.
-        until: the lines at which it then waits or has raised, outermost first; empty if it has returned.
-        waits_for: what it then waits for, in words; empty if it has ended.
-        end: ``returns``, ``raises KeyError``, ``passes on KeyError`` that what it has waited for has raised, or ``is
-            cancelled``; empty if it has not ended.
-        starts: the lanes of the tasks that it started.
-        woken_by: index of the moment that made this one ready; None if that was nobody's.
-        time: virtual seconds since the run began.
-        ran: the statements that were run, in order, without those that say nothing.
+        task: the name of the task whose step it is, or whose event arrives; empty for other callbacks.
+        kind: the way in which the step begins.
+        subject: the name of the exception that the task receives, or of the callback; else empty.
+        is_step: True if the task itself runs.
+        resumed_at: the lines at which the task resumes, outermost first; empty for a callback.
+        suspended_at: the lines at which it is then suspended or has raised, outermost first; empty if it has returned.
+        waiting_for: the thing that it then waits for; None if it has ended.
+        outcome: the way in which it has ended; None if it has not.
+        starts: the names of the tasks that it has started.
+        woken_by: the index of the step that made this one ready; None if an external event did.
+        time: virtual time, in seconds since the run began.
+        lines: the statements that were executed, in order, without those that say nothing.
     """
 
-    lane: str
-    what: str
+    task: str
+    kind: StepKind
+    subject: str
     is_step: bool
-    at: tuple[Line, ...]
-    until: tuple[Line, ...]
-    waits_for: str
-    end: str
+    resumed_at: tuple[Line, ...]
+    suspended_at: tuple[Line, ...]
+    waiting_for: WaitReason | None
+    outcome: Outcome | None
     starts: tuple[str, ...]
     woken_by: int | None
     time: float
-    ran: tuple[Line, ...] = ()
+    lines: tuple[Line, ...] = ()
 
     @property
     def fails(self) -> bool:
-        """Whether it has ended with an error."""
-        return self.end.startswith(("raises ", "passes on "))
+        """True if the task has ended with an exception."""
+        return self.outcome is not None and self.outcome.is_failure
+
+    @property
+    def is_visible(self) -> bool:
+        """True if the step is of interest: not an inner callback of asyncio, nor a step that only waits again."""
+        return bool(self.lines or (self.is_step and (self.outcome or self.kind is not StepKind.RESUME)))
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
-    """A deviation, for a reader.
+class DeviationView:
+    """A deviation from the default order.
 
     Attributes:
-        lane: the task that it is about.
-        mark: what is different, in a few words: ``goes on late``.
-        sentence: the same with the line that it concerns.
-        code: what stands at that line; empty if that is nobody's or not known.
-        path: the lines through which the task waits there; empty if it is one.
-        moment: index of the moment that is different; None if that did not come before the end.
+        deviation: the deviation itself.
+        task: the name of the task that it is about.
+        arrival: the kind of arrival that it delays; None if that was not recorded.
+        site: the line at which the task is suspended, or of the function that has not started; None if it is unknown.
+        code: the statement at that line; empty if there is none.
+        path: the lines through which the task is suspended there, outermost first; empty if `site` says it all.
+        step: the index of the step that deviates; None if the run ended before.
     """
 
-    lane: str
-    mark: str
-    sentence: str
+    deviation: Deviation
+    task: str
+    arrival: str | None
+    site: Site | None
     code: str
-    moment: int | None
-    path: str = ""
+    path: tuple[Site, ...]
+    step: int | None
+
+    @property
+    def is_of_event(self) -> bool:
+        """True if it delays an event of the task, such as its timer, and no step of the task itself."""
+        return ":" in self.deviation.task
 
 
 @dataclass(frozen=True, slots=True)
-class Story:
-    """One run, for a reader.
+class RunView:
+    """One run.
 
     Attributes:
-        lanes: the tasks, in the order in which they first ran.
-        moments: in the order in which they ran; a moment's index is that of its step in the trace.
-        differences: from asyncio's usual order.
+        tasks: the names of the tasks, in the order of their first steps.
+        steps: in the order in which they ran; the index of a step is that of its step in the trace.
+        deviations: from the default order.
     """
 
-    lanes: tuple[str, ...]
-    moments: tuple[Moment, ...]
-    differences: tuple[Difference, ...] = ()
+    tasks: tuple[str, ...]
+    steps: tuple[StepView, ...]
+    deviations: tuple[DeviationView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Failing:
-    """A failure for a reader: asyncio's own order and the failing one.
+class FailureView:
+    """A failure: the failing order compared with the default order.
 
     Attributes:
-        usual: what happens in asyncio's order; None if it fails in that.
-        here: what happens in the failing one.
-        parting: the index of the first moment that differs; None if none does.
+        baseline: the run in the default order; None if that is the one that fails.
+        failing: the run that fails.
+        divergence: the index of the first step in which the two differ; None if there is none.
+        libraries: the packages of others in which a task is suspended at a deviation, or still at the end.
     """
 
-    usual: Story | None
-    here: Story
-    parting: int | None
+    baseline: RunView | None
+    failing: RunView
+    divergence: int | None
+    libraries: tuple[str, ...] = ()
 
 
-def failing(failure: Failure) -> Failing:
-    """The story of a failure."""
-    here = story(failure.trace, failure.schedule)
+def failure_view(failure: Failure) -> FailureView:
+    """Return the view of a failure."""
+    failing = run_view(failure.trace, failure.schedule)
     if not failure.schedule:
-        return Failing(None, here, None)
-    parting = first_difference(failure.asyncio_trace, failure.trace)
-    return Failing(story(failure.asyncio_trace), here, parting)
+        return FailureView(None, failing, None, _libraries(failure))
+    divergence = first_difference(failure.asyncio_trace, failure.trace)
+    return FailureView(run_view(failure.asyncio_trace), failing, divergence, _libraries(failure))
 
 
-def story(trace: Trace, schedule: Schedule = Schedule()) -> Story:  # noqa: B008 - a frozen value
-    """The story of a run that was played to be told."""
+def run_view(trace: Trace, schedule: Schedule = Schedule()) -> RunView:  # noqa: B008 - a frozen value
+    """Return the view of a run that was recorded in detail."""
     tasks = {step.who for step in trace.steps if step.got != "call"}
-    lanes = dict.fromkeys(trace.shown(step.who) for step in trace.steps if step.who in tasks)
+    names = dict.fromkeys(trace.shown(step.who) for step in trace.steps if step.who in tasks)
     started: dict[int, list[str]] = {}
     for step in trace.steps:
         if step.who in tasks and step.number == 0 and step.told is not None and step.told.woken_by is not None:
             started.setdefault(step.told.woken_by, []).append(trace.shown(step.who))
-    waits = {(step.who, step.number): step.told.waits_for for step in trace.steps if step.told and step.got != "call"}
-    moments = (
-        _moment(step, _what(step, trace, tasks, waits), _lane(step.who, trace, tasks), tuple(started.get(index, ())))
+    sleeping = {(step.who, step.number) for step in trace.steps if _is_sleeping(step)}
+    steps = (
+        _step_view(
+            step, _kind_of(step, trace, tasks, sleeping), _task_of(step.who, trace, tasks), started.get(index, ())
+        )
         for index, step in enumerate(trace.steps)
     )
-    differences = tuple(_difference(each, trace, tasks) for each in schedule.in_order())
-    return Story(tuple(lanes), tuple(moments), differences)
+    deviations = tuple(_deviation_view(each, trace, tasks) for each in schedule.in_order())
+    return RunView(tuple(names), tuple(steps), deviations)
 
 
-def _difference(deviation: Deviation, trace: Trace, tasks: set[str]) -> Difference:
-    who = canonical(deviation.task)
-    moments = [index for index, step in enumerate(trace.steps) if (step.who, step.number) == (who, deviation.step)]
-    # The end of a sleep, or a thread's answer, is called what the step that it makes ready is called.
-    moment = max(moments, key=lambda index: trace.steps[index].got != "call", default=None)
-    site = place_of(deviation, trace)
-    code = "" if site is None else statement(site.file, site.line).text
-    path = path_of(deviation, trace)
-    return Difference(_lane(who, trace, tasks), mark(deviation), sentence(deviation, trace), code, moment, path)
+def _is_sleeping(step: Step) -> bool:
+    reason = step.told.waits_for if step.told and step.got != "call" else None
+    return reason is not None and reason.kind == "sleep"
 
 
-def _lane(who: str, trace: Trace, tasks: set[str]) -> str:
-    owner = who.rpartition(":")[0] or who
+def _deviation_view(deviation: Deviation, trace: Trace, tasks: Collection[str]) -> DeviationView:
+    name = canonical(deviation.task)
+    indices = [index for index, step in enumerate(trace.steps) if (step.who, step.number) == (name, deviation.step)]
+    # The end of a sleep, or a thread's result, has the name and number of the step that it makes ready.
+    index = max(indices, key=lambda index: trace.steps[index].got != "call", default=None)
+    site = _site_of(deviation, trace)
+    return DeviationView(
+        deviation=deviation,
+        task=_task_of(name, trace, tasks),
+        arrival=trace.steps[indices[0]].kind if indices else None,
+        site=site,
+        code="" if site is None else statement(site.file, site.line).text,
+        path=_path_of(deviation, site, trace),
+        step=index,
+    )
+
+
+def _site_of(deviation: Deviation, trace: Trace) -> Site | None:
+    """Return the line at which the task is suspended, of its function if it has not started, or of the callback."""
+    key = canonical(deviation.task), deviation.step
+    step = next((step for step in trace.steps if (step.who, step.number) == key), None)
+    told = step.told if step else None
+    if ":" in deviation.task:
+        lines = statements(told) if told else ()
+        return lines[0].site if lines else None
+    return _suspended_before(deviation, trace) or (told.at[-1] if told and told.at else None)
+
+
+def _suspended_before(deviation: Deviation, trace: Trace) -> Site | None:
+    """Return the line at which a task is suspended before the step that deviates; None if that is its first."""
+    told = _step_before(deviation, trace)
+    if told is None:
+        return None
+    # The line that says most is the one above the helpers that do nothing but wait.
+    until = {(site.file, statement(site.file, site.line).line) for site in told.until}
+    lines = [line.site for line in statements(told) if (line.site.file, line.site.line) in until]
+    return lines[-1] if lines else told.until[-1]
+
+
+def _step_before(deviation: Deviation, trace: Trace) -> Told | None:
+    """Return the details of the step before the one that deviates; None if that is the first one."""
+    key = canonical(deviation.task), deviation.step - 1
+    steps = (step for step in trace.steps if (step.who, step.number) == key and step.got != "call")
+    return next((step.told for step in steps if step.told is not None and step.told.until), None)
+
+
+def _path_of(deviation: Deviation, site: Site | None, trace: Trace) -> tuple[Site, ...]:
+    """Return the lines through which the task is suspended.
+
+    Empty if that is only `site`, alone or with a helper that it calls and that does nothing but wait.
+    """
+    told = None if ":" in deviation.task else _step_before(deviation, trace)
+    if site is None or told is None:
+        return ()
+    all_sites = (each._replace(function=each.function.rpartition(".<locals>.")[2]) for each in told.until)
+    sites = dict.fromkeys(each for each in all_sites if not each.function.endswith("comp>"))  # functions up to 3.11
+    is_said = len(sites) < 2 or (len(sites) == 2 and site == told.until[0])
+    return () if is_said else tuple(sites)
+
+
+def _libraries(failure: Failure) -> tuple[str, ...]:
+    """Return the packages of others in which a task is suspended at a deviation, or still at the end."""
+    before = {(canonical(each.task), each.step - 1) for each in failure.schedule}
+    steps = [step for step in failure.trace.steps if step.got != "call" and step.told is not None]
+    last = {step.who: step for step in steps} if isinstance(failure.error, Deadlock | Livelock) else {}
+    suspended = [*(step for step in steps if (step.who, step.number) in before), *last.values()]
+    packages = dict.fromkeys(package for step in suspended if step.told for package in step.told.through)
+    # anyio is how other libraries wait, and is worth a mention only alone.
+    return tuple(package for package in packages if package != "anyio" or len(packages) == 1)
+
+
+def _task_of(name: str, trace: Trace, tasks: Collection[str]) -> str:
+    owner = name.rpartition(":")[0] or name
     return trace.shown(owner) if owner in tasks else ""
 
 
-def _moment(step: Step, what: str, lane: str, starts: tuple[str, ...]) -> Moment:
+def _step_view(step: Step, kind: tuple[StepKind, str], task: str, starts: Collection[str]) -> StepView:
     told = step.told
-    is_step = step.got != "call"
-    ran = statements(told, step.got) if told else ()
-    end = told.end if told else ""
-    if not ran and end == f"raises {step.got}":
-        what, end = "goes on", f"passes on {step.got}"
-    return Moment(
-        lane=lane,
-        what=what,
-        is_step=is_step,
-        at=_lines(told.at) if told else (),
-        until=_lines(told.until) if told else (),
-        waits_for=told.waits_for if told else "",
-        end=end,
-        starts=starts,
+    lines = statements(told, step.got) if told else ()
+    outcome = told.end if told else None
+    if not lines and outcome == Outcome("raised", step.got):
+        kind, outcome = (StepKind.RESUME, ""), Outcome("propagated", step.got)
+    return StepView(
+        task=task,
+        kind=kind[0],
+        subject=kind[1],
+        is_step=step.got != "call",
+        resumed_at=_lines(told.at) if told else (),
+        suspended_at=_lines(told.until) if told else (),
+        waiting_for=told.waits_for if told else None,
+        outcome=outcome,
+        starts=tuple(starts),
         woken_by=told and told.woken_by,
         time=step.time,
-        ran=ran,
+        lines=lines,
     )
 
 
-_GOT = {"value": "goes on", "cancelled": "is cancelled"}
-
-
-def gets_of(moment: Moment, marks: Sequence[str]) -> str:
-    """What a task gets, or what arrives; empty if that is nothing special, or if the `marks` of the moment say it."""
-    if moment.what in ("starts", "goes on") or any(mark.startswith(("is ", "gets ", "its ")) for mark in marks):
-        return ""
-    return moment.what
-
-
-def wait_of(moment: Moment, *, is_last: bool) -> str:
-    """What a task waits for, if that is worth a word: when it goes no further, or when somebody holds that."""
-    tells = (is_last and moment.waits_for != "its next turn") or " held by " in moment.waits_for
-    return moment.waits_for if moment.is_step and tells else ""
-
-
-_ARRIVES = {
-    "sleep": "its sleep ends",
-    "timer": "its timer fires",
-    "thread": "its thread answers",
-    "call": "its call arrives",
-}
-"""What is said of an arrival that makes no step of a task ready yet, by its kind or by the last part of its name."""
-
-
-def _what(step: Step, trace: Trace, tasks: set[str], waits: dict[tuple[str, int], str]) -> str:
+def _kind_of(
+    step: Step, trace: Trace, tasks: Collection[str], sleeping: Collection[tuple[str, int]]
+) -> tuple[StepKind, str]:
     if step.got != "call":
-        return "starts" if step.number == 0 and step.got == "value" else _GOT.get(step.got, f"gets {step.got}")
+        return _kind_of_task_step(step)
     owner, _, part = step.who.rpartition(":")
-    if step.who in tasks:  # its kind is recorded only if it may be late
-        sleeps = waits.get((step.who, step.number - 1), "").startswith("a sleep ")
-        return _ARRIVES[step.kind or ("sleep" if sleeps else "thread")]
-    known = _ARRIVES.get(part.partition("#")[0]) if owner in tasks else None
-    return known or f"{trace.shown(step.who)} is called"
+    if step.who in tasks:  # the kind of an arrival is recorded only if it may be delayed
+        return _EVENTS[step.kind or ("sleep" if (step.who, step.number - 1) in sleeping else "thread")], ""
+    kind = _EVENTS.get(part.partition("#")[0]) if owner in tasks else None
+    return (StepKind.CALLBACK, trace.shown(step.who)) if kind is None else (kind, "")
+
+
+def _kind_of_task_step(step: Step) -> tuple[StepKind, str]:
+    if step.got == "value":
+        return (StepKind.START if step.number == 0 else StepKind.RESUME), ""
+    return (StepKind.CANCELLATION, "") if step.got == "cancelled" else (StepKind.ERROR, step.got)
 
 
 def _lines(sites: tuple[Site, ...]) -> tuple[Line, ...]:

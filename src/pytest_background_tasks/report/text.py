@@ -1,4 +1,4 @@
-"""Text for a terminal: rows of spans, each with a tone. Whatever is in it does no harm, and its width is known."""
+"""Text for a terminal: rows of spans, each with a tone. Control characters are escaped, and widths are in cells."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from itertools import accumulate
 from typing import Literal, NamedTuple, TypeAlias
 from unicodedata import category, east_asian_width
 
-Tone: TypeAlias = Literal["", "name", "aside", "differs", "fails"]
-"""What a piece of text is: plain, a task's name, beside the point, a deviation, an error. A terminal may colour it."""
+Tone: TypeAlias = Literal["", "name", "muted", "deviates", "fails"]
+"""The role of a text: plain, the name of a task, secondary, a deviation, an error. A terminal may colour it."""
 
 
 class Span(NamedTuple):
@@ -19,13 +19,13 @@ class Span(NamedTuple):
 
 
 Row: TypeAlias = tuple[Span, ...]
-"""One row of a terminal, without its end."""
+"""One row of a terminal, without the end of the line."""
 
 
-def harmless(text: str) -> str:
-    r"""`text` in one row: what is not printable is shown by its escape.
+def escaped(text: str) -> str:
+    r"""Return `text` in one row, with escapes for characters that are not printable.
 
-    >>> print(harmless("a\tb\x1b[31m\n"))
+    >>> print(escaped("a\tb\x1b[31m\n"))
     a b\x1b[31m\n
     """
     if text.isprintable():
@@ -36,7 +36,7 @@ def harmless(text: str) -> str:
 
 
 def width_of(text: str) -> int:
-    """How many cells of a terminal printable `text` takes.
+    """Return the number of terminal cells that printable `text` takes.
 
     >>> width_of("naïve"), width_of("任务")
     (5, 4)
@@ -51,7 +51,7 @@ def _cells(character: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """`text` in at most so many cells; an ellipsis stands for the rest.
+    """Return `text` in at most `width` cells; an ellipsis stands for the rest.
 
     >>> cut("await", 5), cut("await it", 5)
     ('await', 'awai…')
@@ -63,10 +63,10 @@ def cut(text: str, width: int) -> str:
     return text[:kept] + "…" if width > 0 else ""
 
 
-def cut_inside(text: str, width: int) -> str:
-    """`text` in at most so many cells, of which both ends are kept.
+def elided(text: str, width: int) -> str:
+    """Return `text` in at most `width` cells; an ellipsis stands for its middle.
 
-    >>> cut_inside("connection/worker#12", 12)
+    >>> elided("connection/worker#12", 12)
     'conne…ker#12'
     """
     if width_of(text) <= width or width < 1:
@@ -77,14 +77,22 @@ def cut_inside(text: str, width: int) -> str:
     return head + text[len(text) - kept :]
 
 
-def filled(text: str, width: int) -> list[str]:
-    """`text` in rows of at most so many cells, broken between words only.
+_NAME = 32  # cells of the name of a task
 
-    >>> filled("a few words", 6)
+
+def short_name(task: str) -> str:
+    """Return the name of a task in at most 32 cells, so that it leaves room for other text."""
+    return elided(escaped(task), _NAME)
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Return `text` in rows of at most `width` cells, broken between words only.
+
+    >>> wrapped("a few words", 6)
     ['a few', 'words']
     """
     rows: list[str] = []
-    for word in harmless(text).split(" "):
+    for word in escaped(text).split(" "):
         if rows and width_of(rows[-1]) + 1 + width_of(word) <= width:
             rows[-1] += f" {word}"
         else:
@@ -93,16 +101,16 @@ def filled(text: str, width: int) -> list[str]:
 
 
 def padded(text: str, width: int) -> str:
-    """`text` in exactly so many cells."""
+    """Return `text` in exactly `width` cells."""
     shown = cut(text, width)
     return shown + " " * (width - width_of(shown))
 
 
 def fitted(row: Iterable[Span], width: int) -> Row:
-    """`row` in at most so many cells, without blanks at its end."""
+    """Return `row` in at most `width` cells, without trailing spaces."""
     spans: list[Span] = []
     for span in row:
-        shown = cut(harmless(span.text), width)
+        shown = cut(escaped(span.text), width)
         width -= width_of(shown)
         if shown:
             spans.append(Span(shown, span.tone))
@@ -114,5 +122,5 @@ def fitted(row: Iterable[Span], width: int) -> Row:
 
 
 def plain(rows: Iterable[Row]) -> str:
-    """The rows without their tones."""
+    """Return the rows as text, without their tones."""
     return "\n".join("".join(span.text for span in row) for row in rows)
