@@ -23,14 +23,19 @@ async def settle() -> None:
 
 
 async def told(coroutine: Awaitable[object], after: Callable[[], object] = lambda: None) -> str:
-    """What a task of its own that runs `coroutine` waits for."""
+    """Return the reason for which a task that runs `coroutine` waits, in words."""
+    return re.sub(r"Task-\d+", "Task", str(await reason(coroutine, after)))
+
+
+async def reason(coroutine: Awaitable[object], after: Callable[[], object] = lambda: None) -> WaitReason:
     task = asyncio.ensure_future(coroutine)
     await settle()
     try:
         wait = wait_of(task, IS_OWN)
         assert wait is not None
         assert wait.file == __file__
-        return re.sub(r"Task-\d+", "Task", wait.waits_for)
+        assert wait.waits_for == str(wait.reason)
+        return wait.reason
     finally:
         after()
         task.cancel()
@@ -191,6 +196,31 @@ WORDS = {
     of_full_stream: "space in a stream",
     of_reader: "data on a stream",
 }
+
+
+KINDS = {
+    of_event: "event",
+    of_condition: "event",
+    of_barrier: "event",
+    of_get: "queue",
+    of_put: "queue",
+    of_join: "queue",
+    of_sleep: "sleep",
+    of_bare_yield: "turn",
+    of_task: "task",
+    of_group: "task",
+    of_shield: "task",
+    of_future: "future",
+    of_gathered_futures: "future",
+    of_stream: "stream",
+    of_reader: "stream",
+}
+
+
+@pytest.mark.parametrize("function", KINDS, ids=lambda function: function.__name__)
+async def test_each_way_of_waiting_has_its_kind(function) -> None:
+    """A program compares that, and not the words."""
+    assert (await reason(function())).kind == KINDS[function]
 
 
 @pytest.mark.parametrize("function", WORDS, ids=lambda function: function.__name__)
