@@ -1,5 +1,5 @@
-"""The plugin's main job on the example application, told on the terminal while it happens: `make demo`."""
-# ruff: noqa: D103, T201 - it is a story
+"""A narrated demonstration of the plugin on the example application: `make demo`."""
+# ruff: noqa: D103, T201 - the test prints its narration
 
 import asyncio
 from collections import Counter
@@ -18,38 +18,38 @@ MESSAGES = ["Tea is good.", "Is it?", ""]
 
 def test_demo(background_tasks, tmp_path):
     print("The chat service in examples/chat answers a message, stores it, and starts an audit in the background that")
-    print("deletes empty answers and flags doubtful ones. Nobody waits for it. So how is it tested?")
+    print("deletes empty answers and flags doubtful ones. No code awaits that audit. How do you test it?")
 
-    print("\n1. Without the plugin: talk, look into the database, and hope. The same conversation thirty times:\n")
+    print("\n1. Without the plugin: talk, query the database, and hope. The same conversation thirty times:\n")
     outcomes = Counter(judged_after_a_conversation(Store(tmp_path / f"{number}.db")) for number in range(30))
     for number, times in sorted(outcomes.items()):
-        print(f"     {number} of {len(MESSAGES)} answers were judged when the test looked: {times:2} times")
+        print(f"     {number} of {len(MESSAGES)} answers had been judged when the test checked: {times:2} times")
 
-    print("\n2. With it, the test holds what starts in the background:  background_tasks.start_capturing()\n")
+    print("\n2. With the plugin, the test holds the background tasks:  background_tasks.start_capturing()\n")
     background_tasks.start_capturing()
     store = Store(tmp_path / "held.db")
     with use(store=store), TestClient(app) as client:
         for message, answer in conversation(client):
-            print(f"     we say {message!r:15} the agent answers {answer!r}")
+            print(f"     we send {message!r:15} the agent answers {answer!r}")
         captured_tasks = background_tasks.captured_tasks
         show(captured_tasks)
         show_database(store)
 
-        print("\n3. It runs one of them, which deletes and flags:  background_tasks.run_sync(captured_tasks[0])\n")
+        print("\n3. It runs one task, which deletes and flags:  background_tasks.run_sync(captured_tasks[0])\n")
         background_tasks.run_sync(captured_tasks[0])
         show(captured_tasks)
         show_database(store)
 
-        print("\n4. And the rest, which find nothing left to do:  background_tasks.run_all_sync()\n")
+        print("\n4. It runs the others, which have nothing left to do:  background_tasks.run_all_sync()\n")
         background_tasks.run_all_sync()
         show(captured_tasks)
 
-    print("\n5. Two audits at once, in every order that asyncio could have produced:  Explorer().explore(scenario)\n")
-    print(f"     in asyncio's usual order  {explored(tmp_path, max_deviations=0)}")
-    print(f"     when answers may be late  {explored(tmp_path, arrivals='thread')}")
-    print("     That is the task, and the step before which its answer came late: both audits judge one memory.")
+    print("\n5. Two concurrent audits, in every order that asyncio could produce:  Explorer().explore(scenario)\n")
+    print(f"     in asyncio's default order  {explored(tmp_path, max_deviations=0)}")
+    print(f"     with delayed results        {explored(tmp_path, arrivals='thread')}")
+    print("     The schedule names the task and the step whose result was delayed: both audits judge the same memory.")
 
-    print("\nSo it goes every time. This was the test in examples/demo/test_demo.py, and pytest says:")
+    print("\nThe result is the same every time. This was the test in examples/demo/test_demo.py; pytest reports:")
     assert judged(store) == len(MESSAGES)
 
 

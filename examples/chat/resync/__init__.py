@@ -1,1 +1,1 @@
-"""A chat service that remembers what was said and audits its memories in the background."""
+"""A chat service that remembers its conversations and audits these memories in the background."""

@@ -1,13 +1,13 @@
-"""Who answers."""
+"""The agents, which answer messages."""
 
 from collections.abc import Awaitable, Callable
 
 Agent = Callable[[str, str], Awaitable[str]]
-"""Given the agent's id and a message, what does it answer?"""
+"""A function that returns the answer of an agent, given the agent's id and a message."""
 
 
 async def parrot(agent_id: str, message: str) -> str:
-    """Repeat statements, hedge at questions, meet silence with silence: some work for every verdict of the judge."""
+    """Repeat statements, hedge on questions, answer silence with silence: one answer for each verdict of the judge."""
     if message.endswith("?"):
         return f"{agent_id}: perhaps."
     return message and f"{agent_id}: {message}"

@@ -1,4 +1,4 @@
-"""Looking again at what was answered."""
+"""The auditor, which judges stored answers."""
 
 from typing import TypedDict
 
@@ -7,7 +7,7 @@ from resync.store import Verdict
 
 
 class Report(TypedDict):
-    """How many memories an audit judged, and how many of these it deleted and flagged."""
+    """The numbers of memories that an audit processed, deleted and flagged."""
 
     processed: int
     deleted: int
@@ -17,7 +17,7 @@ class Report(TypedDict):
 async def analyze_and_flag_memories() -> Report:
     """Judge the recent memories that have no judgement yet: delete the wrong ones, flag the doubtful ones.
 
-    A memory whose judge fails keeps its place: the next audit comes back to it.
+    If the judge fails on a memory, the next audit judges that memory again.
     """
     parts = await parts_in_use()
     report = Report(processed=0, deleted=0, flagged=0)

@@ -1,4 +1,4 @@
-"""Who judges what was answered."""
+"""The judges, which rate answers."""
 
 from collections.abc import Awaitable, Callable
 
@@ -8,7 +8,7 @@ Judge = Callable[[Memory], Awaitable[Verdict]]
 
 
 async def judge_by_wording(memory: Memory) -> Verdict:
-    """An empty answer is wrong, one that hedges is doubtful, any other is right."""
+    """Rate an empty answer as wrong, an answer that hedges as doubtful, and any other as right."""
     if not memory.answer.strip():
         return Verdict.WRONG
     if "perhaps" in memory.answer.lower():

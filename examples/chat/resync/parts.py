@@ -1,4 +1,4 @@
-"""The parts that the service is made of, and how to replace them."""
+"""The replaceable parts of the service."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ def _default_store() -> Store:
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:
-    """Everything that a test or another deployment may want to be different."""
+    """The parts that a test or another deployment may replace."""
 
     agent: Agent = parrot
     judge: Judge = judge_by_wording
@@ -27,20 +27,20 @@ _in_use = Parts()
 
 
 async def parts_in_use() -> Parts:
-    """The parts to work with now: a FastAPI dependency for endpoints, awaited by whatever runs outside a request.
+    """Return the parts in use: a FastAPI dependency for endpoints, and a coroutine to await outside of requests.
 
-    A plain function would do, but FastAPI sends those to a worker thread.
+    A plain function would be enough, but FastAPI runs plain functions in a worker thread.
     """
     return _in_use
 
 
 @contextmanager
 def use(*, agent: Agent | None = None, judge: Judge | None = None, store: Store | None = None) -> Iterator[Parts]:
-    """Put other parts in place, for the whole process, until the `with` block ends.
+    """Replace parts for the whole process until the `with` block ends.
 
-    Not a context variable: a server that already runs in another thread would not see it.
+    The parts are not in a context variable, because a server that already runs in another thread would not see it.
     """
-    global _in_use  # noqa: PLW0603 - the only place that changes it, and it changes it back
+    global _in_use  # noqa: PLW0603 - the only place that changes it, and it restores it
     before = _in_use
     _in_use = replace(before, agent=agent or before.agent, judge=judge or before.judge, store=store or before.store)
     try:

@@ -1,4 +1,4 @@
-"""What the service remembers, and what its auditor made of it: two tables in one SQLite file."""
+"""The store of memories and judgements: two tables in one SQLite file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from os import PathLike
 
-# AUTOINCREMENT, or the id of a deleted memory could be given to a new one while an audit still judges the old one.
+# Without AUTOINCREMENT, a new memory could get the id of a deleted one while an audit still judges the deleted one.
 _TABLES = """
 CREATE TABLE IF NOT EXISTS memories (
     id INTEGER PRIMARY KEY AUTOINCREMENT, agent_id TEXT NOT NULL, message TEXT NOT NULL, answer TEXT NOT NULL
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS audit (
 
 @dataclass(frozen=True)
 class Memory:
-    """What is kept of a conversation: one message and its answer."""
+    """One message of a conversation, and its answer."""
 
     id: int
     agent_id: str
@@ -34,7 +34,7 @@ class Memory:
 
 
 class Verdict(StrEnum):
-    """What a judge can say of a memory."""
+    """The rating that a judge gives to a memory."""
 
     RIGHT = "right"
     DOUBTFUL = "doubtful"
@@ -50,27 +50,27 @@ class Judgement:
 
 
 class Store:
-    """Memories and judgements in the SQLite file at `path`, which is made when it is first needed.
+    """Memories and judgements in the SQLite file at `path`, which is created when it is first needed.
 
-    Each call opens a connection of its own in a worker thread: SQLite blocks, and a connection is bound to its thread.
+    Each call opens a new connection in a worker thread, because SQLite blocks and a connection is bound to its thread.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = path
 
     async def add(self, agent_id: str, message: str, answer: str) -> None:
-        """Remember one message and its answer."""
+        """Store one message and its answer."""
         await self._execute(
             "INSERT INTO memories (agent_id, message, answer) VALUES (?, ?, ?)", agent_id, message, answer
         )
 
     async def memories(self) -> list[Memory]:
-        """All memories, oldest first."""
+        """Return all memories, oldest first."""
         rows = await self._execute("SELECT id, agent_id, message, answer FROM memories ORDER BY id")
         return [Memory(*row) for row in rows]
 
     async def unjudged(self, limit: int = 20) -> list[Memory]:
-        """The most recent memories without a judgement, newest first."""
+        """Return the most recent memories without a judgement, newest first."""
         rows = await self._execute(
             "SELECT id, agent_id, message, answer FROM memories"
             " WHERE id NOT IN (SELECT memory_id FROM audit) ORDER BY id DESC LIMIT ?",
@@ -79,15 +79,15 @@ class Store:
         return [Memory(*row) for row in rows]
 
     async def delete(self, memory: Memory) -> None:
-        """Forget a memory."""
+        """Delete a memory."""
         await self._execute("DELETE FROM memories WHERE id = ?", memory.id)
 
     async def record(self, memory: Memory, verdict: Verdict) -> None:
-        """Write a judgement into the audit table."""
+        """Add a judgement to the audit table."""
         await self._execute("INSERT INTO audit (memory_id, verdict) VALUES (?, ?)", memory.id, verdict)
 
     async def judgements(self) -> list[Judgement]:
-        """The audit table, oldest first."""
+        """Return all judgements, oldest first."""
         rows = await self._execute("SELECT memory_id, verdict FROM audit ORDER BY id")
         return [Judgement(memory_id, Verdict(verdict)) for memory_id, verdict in rows]
 

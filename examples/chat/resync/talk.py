@@ -10,7 +10,7 @@ from resync import options
 
 
 def main() -> None:
-    """Talk until there is no more input."""
+    """Talk until the input ends."""
     parser = options.parser("resync.talk", "Talk to an agent; Ctrl-D ends the conversation.")
     parser.add_argument("agent", nargs="?", default="ada", help="default: ada")
     arguments = parser.parse_args()
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def talk(url: str) -> None:
-    """Send what is typed and show what is answered, in turn."""
+    """Send each line of input and print its answer."""
     with connect(url, proxy=None) as websocket:  # a proxy cannot reach this machine's own 127.0.0.1
         while True:
             websocket.send(input("> "))

@@ -8,7 +8,7 @@ from resync.store import Store
 
 @pytest.fixture
 def store(tmp_path):
-    """The store in use: a new one, in a file of its own."""
+    """A new store in its own file, which the service uses."""
     with use(store=Store(tmp_path / "resync.db")) as parts:
         yield parts.store
 

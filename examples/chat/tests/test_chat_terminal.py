@@ -12,14 +12,14 @@ from resync.store import Judgement, Verdict
 
 @pytest.fixture
 def listening():
-    """A socket that accepts connections before the server does, so that nobody has to wait for the server's start."""
+    """A socket that accepts connections before the server does, so that the test need not wait for the server."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening
 
 
 @pytest.fixture
 def terminal(monkeypatch, listening):
-    """The terminal client, as it is started in a shell, with one line typed into it."""
+    """The terminal client as started in a shell, with one line of input."""
     port = listening.getsockname()[1]
     monkeypatch.setattr("sys.argv", ["talk", "grace", "--port", str(port)])
     monkeypatch.setattr("sys.stdin", io.StringIO("Is it?\n"))

@@ -1,4 +1,4 @@
-"""Two audits at once: the second normally looks when the first has done its work. What if one answer is late?"""
+"""Two concurrent audits: the second normally reads the memories after the first has finished. A delay changes that."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -25,12 +25,12 @@ async def judged_twice_at_once(store):
 
 @pytest.mark.asyncio
 async def test_alone_it_passes(store):
-    # With one thread for SQLite the answers come in the order of the questions.
+    # With a single thread for SQLite, the results arrive in the order of the queries.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
     await judged_twice_at_once(store)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="found: nothing keeps two audits from one memory")
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a known bug: two audits can judge the same memory")
 @explore(arrivals="thread")
 async def test_explored_it_fails(store):
     await judged_twice_at_once(store)
@@ -38,7 +38,7 @@ async def test_explored_it_fails(store):
 
 @pytest.fixture
 def with_a_store(tmp_path):
-    """Makes a scenario of a function that works on a store: each run has a new one."""
+    """A function that turns a function of a store into a scenario in which each run has a new store."""
     number = count()
 
     def with_a_store(function):

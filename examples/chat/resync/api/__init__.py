@@ -1,1 +1,1 @@
-"""The service as the network sees it."""
+"""The HTTP and WebSocket interface of the service."""

@@ -1,4 +1,4 @@
-"""The application: the chat, a page to try it by hand, and what is stored."""
+"""The application: the chat, a web page to try it by hand, and the stored data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,17 +18,17 @@ app.include_router(chat.router)
 
 @app.get("/", response_class=HTMLResponse)
 async def page() -> str:
-    """A page to chat with an agent by hand."""
+    """Return a web page to chat with an agent by hand."""
     return _PAGE
 
 
 @app.get("/conversations")
 async def conversations(parts: Annotated[Parts, Depends(parts_in_use)]) -> list[Memory]:
-    """All that is remembered, oldest first."""
+    """Return all memories, oldest first."""
     return await parts.store.memories()
 
 
 @app.get("/audit")
 async def audit(parts: Annotated[Parts, Depends(parts_in_use)]) -> list[Judgement]:
-    """All judgements, oldest first."""
+    """Return all judgements, oldest first."""
     return await parts.store.judgements()
