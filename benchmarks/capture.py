@@ -1,6 +1,6 @@
-"""What it costs to hold tasks and run them later, beside plain tasks: `python benchmarks/capture.py`.
+"""The cost of holding tasks and running them later, compared with plain tasks: `python benchmarks/capture.py`.
 
-The numbers are taken inside a pytest session of its own, from the fixture as every test gets it.
+A separate pytest session takes the figures, with the fixture as every test gets it.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ async def run_captured(background_tasks):
 
 
 async def pending_bytes():
-    """What a task takes that was created and has not run, with its coroutine and its place in the loop's queue."""
+    """Return the memory of a task that has not run yet, with its coroutine and its entry in the loop's queue."""
     gc.collect()
     tracemalloc.start()
     tasks = [asyncio.create_task(trivial()) for _ in range(TASKS // 10)]
@@ -60,7 +60,7 @@ def test_time(background_tasks):
         asyncio.run(run_captured(background_tasks))
 
     pairs = []
-    for _ in range(REPETITIONS + 1):  # the first one warms up
+    for _ in range(REPETITIONS + 1):  # the first pair is a warm-up
         plain = seconds(lambda: asyncio.run(run_plain()))
         held = seconds(captured)
         background_tasks.stop_capturing()

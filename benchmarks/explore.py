@@ -1,18 +1,18 @@
-"""Exploring, beside other explorers of asyncio code: `python benchmarks/explore.py`, on Python 3.12 or later.
+"""Exploring, compared with other explorers of asyncio code: `python benchmarks/explore.py`, on Python 3.12 or later.
 
-All take turns within one run, and ratios are taken pair by pair. Each peer is driven as its authors mean it:
+All explorers alternate within one run, and ratios are taken pair by pair. Each is used as its authors intend:
 
 - simloop: `explore` over seeds, with the policy "random", its default, and "pct".
 - simloom: `explore` over seeds with "random" and "pct:auto", and `explore_systematic`, which enumerates.
-- frontrun: `explore` with async workers: "dpor", its default, which enumerates, and "random". It wants shared state,
-  workers and an invariant in place of a program, so it is given only what can be told in that form: not what times out,
-  starts further tasks or has actors that are no workers. It is spared playing the failure ten times more.
+- frontrun: `explore` with async workers: "dpor", its default, which enumerates, and "random". It takes shared state,
+  workers and an invariant instead of a program, so it gets only the programs that have this form: none with a timeout,
+  with tasks that start further tasks, or with actors other than workers. Its ten repetitions of a failure are disabled.
 
-A schedule of each is one run from the start to the end: of frontrun's, its setup, all its workers, its invariant. Our
-first is always asyncio's own order, in which none of these programs fails, so we need two runs at least.
+A schedule is one run from start to end; in frontrun, its setup, all its workers and its invariant. Our first run is
+always the default order, in which none of these programs fails, so we need at least two runs.
 
-None of the peers cancels from outside, so the two programs that need it are not given to them. A program counts for the
-setting with which a peer needs the fewest runs; where chance decides, that is the median over the seeds.
+None of the other explorers cancels tasks externally, so they do not get the two programs that need this. For each
+program, the setting that needs the fewest runs counts; for random settings this is the median over the seeds.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ from test_classics import CLASSICS
 REPETITIONS = 3
 PLAYS = 2000
 PEERS_PLAYS = 50  # most of their runs take 10 to 30 ms
-LIMIT = 60  # runs to the bug, at most: a peer that does not find it takes seconds for them
+LIMIT = 60  # maximum number of runs to the bug; an explorer that does not find it needs seconds for them
 SEEDS = 5
 PEERS = ("frontrun", "simloop", "simloom")
 
@@ -78,7 +78,7 @@ def ours() -> int:
 
 
 def empty_schedule() -> int:
-    """Only asyncio's own order, over and over."""
+    """Run only the default order, again and again."""
     with HelperThread() as helper, Surroundings(may_raise=False) as around:
         options = Options()
         for _ in range(PLAYS):
@@ -103,7 +103,7 @@ def frontrun_dpor() -> int:
 
 
 def frontrun_random() -> int:
-    # With this seed its 129th schedule is called a deadlock, which these tasks cannot have.
+    # With this seed, it reports a deadlock in its 129th schedule, which these tasks cannot have.
     options = {"strategy": "random", "max_attempts": 2 * PEERS_PLAYS, "seed": 1}
     call = frontrun.explore(setup=Total, workers=add, count=3, invariant=lambda _: True, **options)
     return asyncio.run(call).num_explored
@@ -141,7 +141,7 @@ RATES: dict[str, Callable[[], int]] = {
 
 
 def rate(explore: Callable[[], int]) -> float:
-    """By CPU time: what else runs on the machine counts less then, and a peer's waiting not at all."""
+    """Return schedules per second of CPU time, which other work on the machine and waiting affect less."""
     gc.collect()
     start = time.process_time()
     runs = explore()
@@ -180,7 +180,7 @@ def timed(explore: Callable[[], int | None]) -> Found:
     start = time.perf_counter()
     try:
         runs = explore()
-    except Exception as error:  # a peer's own failure is no find
+    except Exception as error:  # an explorer that fails itself has found nothing
         print(f"      ({type(error).__name__}: {str(error).splitlines()[0][:90]})")
         runs = None
     return (float("inf") if runs is None else runs), time.perf_counter() - start
@@ -220,7 +220,7 @@ def by_simloom(main: Main) -> Found:
 
 
 class Shared:
-    """What the programs in frontrun's form work on."""
+    """The shared state of the programs in frontrun's form."""
 
     def __init__(self) -> None:
         self.balance, self.total, self.computed = 100, 0, 0
@@ -311,9 +311,7 @@ def by_frontrun(name: str) -> Found:
 
 
 def compare_finds() -> None:
-    print(
-        f"\n  runs (and ms) to the bug, median of {SEEDS} seeds; none: not within {LIMIT} runs; -: cannot be told to it"
-    )
+    print(f"\n  runs (and ms) to the bug, median of {SEEDS} seeds; none: not within {LIMIT} runs; -: not supported")
     print(
         "    "
         + "".join(f"{name:>{width}}" for name, width in zip(("", "ours", *PEERS), (26, 16, 20, 16, 16), strict=True))
@@ -340,7 +338,7 @@ def compare_finds() -> None:
         print(f"    fewer runs than {peer} on {fewer} of {len(pairs)}, more on {more}", end="; ")
         print(f"goal fewer on most: {verdict(fewer > len(pairs) / 2)}")
         fewer, more = counts([(ours - 1, theirs) for ours, theirs in pairs])
-        print(f"      without our run in asyncio's own order: fewer on {fewer}, more on {more}")
+        print(f"      without our run of the default order: fewer on {fewer}, more on {more}")
 
 
 def counts(pairs: list[tuple[float, float]]) -> tuple[int, int]:

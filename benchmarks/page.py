@@ -1,6 +1,6 @@
-"""How long the page of a failure with 1,000 steps takes: `python benchmarks/page.py`.
+"""The time to open the HTML report of a failure with 1,000 steps: `python benchmarks/page.py`.
 
-Needs Chromium (Debian: `apt install chromium`) and Playwright; measured by the page's own clock.
+It needs Chromium (Debian: `apt install chromium`) and Playwright, and measures with the browser's own clock.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ PAINTED = """new Promise((done) => requestAnimationFrame(() => requestAnimationF
 
 
 async def late_worker() -> None:
-    """Ends in an error if the first does not come first in the last turn."""
+    """Fail unless the first worker comes first in the last iteration."""
     last: list[int] = []
 
     async def work(number: int) -> None:
@@ -47,7 +47,7 @@ def story() -> FailureView:
 def main() -> None:
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
-        print("No Chromium here: not measured.")
+        print("not measured: Chromium is not installed")
         return
     drawn, painted, switched = [], [], []
     told = story()

@@ -1,7 +1,7 @@
-"""What docs/comparison.md says of our peers, shown where it fits in a few lines: `python benchmarks/peers.py`.
+"""Tests of the claims that docs/comparison.md makes about other libraries: `python benchmarks/peers.py`.
 
-A test that fails names a cell of the page that is no longer so. What a peer has nothing for (`no`) is shown only where
-it could be mistaken. Needs Python 3.12, for two of the peers.
+Only claims that fit in a few lines are tested. A test that fails names a cell of the page that is no longer true. Cells
+that say `no` are tested only where a misunderstanding is likely. Two of the libraries need Python 3.12.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ Program = Callable[..., pytest.RunResult]
 
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Program:
-    """Run a test file in a process of its own, with all that is installed."""
+    """Run a test file in a separate process, with all installed plugins."""
 
     def run(source: str, *options: str) -> pytest.RunResult:
         pytester.makepyfile(test_it="import asyncio, pytest, threading, time\n" + source)
@@ -85,7 +85,7 @@ async def test_it(five, anyio_backend_name): assert (five, anyio_backend_name) =
 
 @pytest.mark.parametrize(("mark", "kept", "failed"), [("asyncio", "", 0), ("anyio", "", 1), ("anyio", "kept = ", 0)])
 def test_an_error_fails_a_test_of_anyios_if_asyncio_reports_it(run: Program, mark: str, kept: str, failed: int) -> None:
-    """It does so when the task dies: not of one that is kept, and not later."""
+    """asyncio reports it when the task is destroyed, so not for a task that is still referenced, and not later."""
     run(f"""
 async def fails(): raise LookupError
 @pytest.mark.{mark}
@@ -140,7 +140,7 @@ async def test_not_asked(): global too; too = asyncio.create_task(asyncio.sleep(
 
 def test_blockbuster_raises_at_the_call_that_blocks() -> None:
     async def main() -> None:
-        time.sleep(0.01)  # noqa: ASYNC251 - what it is about
+        time.sleep(0.01)  # noqa: ASYNC251 - the call under test
 
     with blockbuster.blockbuster_ctx(), pytest.raises(blockbuster.BlockingError, match=r"time\.sleep"):
         asyncio.run(main())
@@ -304,7 +304,7 @@ def test_sleeping_takes_its_time_with_time_machine_and_hangs_with_freezegun(run:
 
 
 async def promised() -> None:
-    """Callbacks are called in the order in which they are registered, says asyncio."""
+    """asyncio documents that callbacks are called in the order in which they are registered."""
     seen: list[int] = []
     for number in range(3):
         asyncio.get_running_loop().call_soon(seen.append, number)

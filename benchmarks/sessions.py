@@ -1,8 +1,8 @@
-"""A session of pytest as a process of its own, and what it costs. Shared by `startup.py` and `watch.py`.
+"""The cost of a pytest session in a separate process. Shared by `startup.py` and `watch.py`.
 
-A difference of a few per cent is smaller than what other work on the machine does to a clock. So we count the CPU time
-of the process, in pairs of neighbours, and give the median of the pairs with the interval that it lies in with 95 %
-confidence; and where valgrind is installed, the instructions, which hardly depend on the machine.
+Other work on the machine changes elapsed time by more than the few per cent to be measured. The CPU time of the process
+is measured instead, in adjacent pairs, and reported as the median of the pairs with its 95 % confidence interval. Where
+valgrind is installed, instructions are counted as well; they hardly depend on the machine.
 """
 
 import math
@@ -18,22 +18,22 @@ from pathlib import Path
 from typing import NamedTuple
 
 ENVIRONMENT = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONHASHSEED": "0"}
-ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # compiling the plugin is what only the first session does
+ENVIRONMENT.pop("PYTHONDONTWRITEBYTECODE", None)  # so that only the first session compiles the plugin
 COMMAND = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 NO_TESTS_COLLECTED = 5
 
-# To load a plugin by name pytest reads the metadata of all that is installed, which it otherwise does once for all
-# plugins. So the side without ours loads one too, an empty one.
+# To load a plugin by name, pytest reads the metadata of all installed packages once more. The side without our plugin
+# therefore loads an empty one by name.
 NOTHING = "nothing"
 
 
 def prepare(folder: Path) -> None:
-    """Make the empty plugin."""
+    """Create the empty plugin."""
     (folder / f"{NOTHING}.py").touch()
 
 
 def run(options: Sequence[str], folder: Path, command: Sequence[str] = COMMAND) -> subprocess.CompletedProcess[str]:
-    """Run pytest in `folder`; the tests, if there are any, must pass."""
+    """Run pytest in `folder`; all tests must pass."""
     done = subprocess.run(
         [*command, *options], cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, check=False
     )
@@ -42,7 +42,7 @@ def run(options: Sequence[str], folder: Path, command: Sequence[str] = COMMAND) 
 
 
 def cpu_milliseconds(options: Sequence[str], folder: Path) -> float:
-    """The CPU time of a session."""
+    """Return the CPU time of a session."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run(options, folder)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -50,7 +50,7 @@ def cpu_milliseconds(options: Sequence[str], folder: Path) -> float:
 
 
 def instructions(options: Sequence[str], folder: Path) -> int:
-    """How many instructions a session executes."""
+    """Return the number of instructions that a session executes."""
     valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
     told = run(options, folder, [*valgrind, *COMMAND]).stderr
     return int(re.search(r"I\s+refs:\s+([\d,]+)", told)[1].replace(",", ""))
@@ -60,7 +60,7 @@ CAN_COUNT_INSTRUCTIONS = shutil.which("valgrind") is not None
 
 
 class Middle(NamedTuple):
-    """A median, and the interval that the true one lies in with 95 % confidence, whatever the distribution."""
+    """A median with its 95 % confidence interval, for any distribution."""
 
     value: float
     low: float
@@ -74,12 +74,12 @@ class Middle(NamedTuple):
 
     def verdict(self, goal: float) -> str:
         if self.low <= goal < self.high:
-            return f"{'met' if self.value <= goal else 'NOT MET'}, as far as can be seen"
+            return f"{'met' if self.value <= goal else 'NOT MET'}, but the interval includes the goal"
         return "met" if self.high <= goal else "NOT MET"
 
 
 def in_pairs(sides: Sequence[Callable[[], float]], number: int) -> list[list[float]]:
-    """Measure both sides `number` times, each time one beside the other, now this one first, now that one."""
+    """Measure all sides `number` times, in adjacent pairs, starting with another side each time."""
     for measure in sides:
         measure()  # the first session compiles
     columns: list[list[float]] = [[] for _ in sides]

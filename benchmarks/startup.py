@@ -1,6 +1,6 @@
-"""What the installed plugin adds to a session that does not use it: `python benchmarks/startup.py`.
+"""The cost of the installed plugin in a session that does not use it: `python benchmarks/startup.py`.
 
-Other plugins import asyncio for themselves and would hide what ours costs, so pytest loads none but ours.
+Other plugins import asyncio and would hide the cost of ours, so pytest loads only ours.
 """
 
 import platform
@@ -35,7 +35,7 @@ print(*sys.modules)
 
 
 def modules(options: list[str], folder: Path) -> set[str]:
-    """What is loaded at the end of such a session."""
+    """Return the names of the modules that are loaded at the end of a session with `options`."""
     command = [sys.executable, "-c", LOADED, "-q", "-p", "no:cacheprovider", *options]
     done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True)
     return set(done.stdout.splitlines()[-1].split())
@@ -46,7 +46,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         prepare(folder)
-        # From Python 3.14 on pytest itself loads asyncio, through pdb; so what counts is the difference.
+        # From Python 3.14 on pytest itself loads asyncio, through pdb, so only the difference counts.
         added = modules(WITH, folder) - modules(WITHOUT, folder)
         foreign = {module for module in added if module.partition(".")[0] != OURS}
         sides = [lambda: cpu_milliseconds(WITHOUT, folder), lambda: cpu_milliseconds(WITH, folder)]
@@ -57,17 +57,15 @@ def main() -> None:
     for title, value in (
         ("without the plugin", Middle.of(without)),
         ("with it, unused", Middle.of(with_plugin)),
-        ("more", more),
+        ("difference", more),
     ):
         print(f"    {title:22} {value.value:6.1f}   ({value.low:.1f} to {value.high:.1f})")
     print(f"    goal: at most {GOAL_MILLISECONDS} ms more: {more.verdict(GOAL_MILLISECONDS)}")
     if counts:
         plain, loaded = counts
         print(f"    instructions: {plain / 1e6:.0f} and {loaded / 1e6:.0f} million, {loaded / plain:.3f} times")
-    print(f"    loaded for it: {', '.join(sorted(added - foreign))}")
-    print(
-        f"    and of Python: {', '.join(sorted(foreign)) or 'nothing'}; not asyncio: {verdict('asyncio' not in added)}"
-    )
+    print(f"    modules loaded for it: {', '.join(sorted(added - foreign))}")
+    print(f"    other modules: {', '.join(sorted(foreign)) or 'none'}; no asyncio: {verdict('asyncio' not in added)}")
 
 
 def verdict(is_met: bool) -> str:

@@ -1,7 +1,7 @@
-"""Sleeping without waiting, beside other virtual clocks: `python benchmarks/virtual_time.py`.
+"""The speed of virtual time, compared with other virtual clocks: `python benchmarks/virtual_time.py`.
 
-The figures are taken inside a pytest session of its own, from the fixture as every test gets it. The peers run in turn
-with it, and are compared pair by pair.
+A separate pytest session takes the figures, with the fixture as every test gets it. The other clocks run alternately
+with it and are compared pair by pair.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ PEERS = ("async-solipsism", "looptime", "aiotools")
 
 
 async def sleepers() -> None:
-    """Each sleeps for its number of seconds."""
+    """Run sleepers of 1, 2, 3, ... seconds."""
     await asyncio.gather(*[asyncio.sleep(number) for number in range(1, SLEEPERS + 1)])
 
 
@@ -44,7 +44,7 @@ def run_on_solipsism(main: Callable[[], Any]) -> None:
 
 def run_on_looptime(main: Callable[[], Any]) -> None:
     with asyncio.Runner(loop_factory=looptime.new_event_loop) as runner:
-        runner.run(main())  # enabled unless told otherwise
+        runner.run(main())  # enabled by default
 
 
 def run_on_aiotools(main: Callable[[], Any]) -> None:
@@ -68,12 +68,12 @@ def seconds(run: Callable[[Callable[[], Any]], None], main: Callable[[], Any]) -
 @pytest.mark.parametrize("main", [sleepers, sequence], ids=["sleepers", "sequence"])
 def test_time(background_tasks, main):
     def run_on_virtual_time(main: Callable[[], Any]) -> None:
-        with background_tasks._virtual_time()._driving():  # what the fixture virtual_time does; the peers go without
+        with background_tasks._virtual_time()._driving():  # as the fixture virtual_time does
             asyncio.run(main())
 
     what = f"{SLEEPERS:,} sleepers of 1 to {SLEEPERS:,} s" if main is sleepers else f"{SLEEPS:,} times sleep(1)"
     rounds = []
-    for _ in range(REPETITIONS + 1):  # the first one warms up
+    for _ in range(REPETITIONS + 1):  # the first round is a warm-up
         runs = {"virtual_time": run_on_virtual_time, **RUNS}
         rounds.append({name: seconds(run, main) for name, run in runs.items()})
     print(f"\n  {what}, median of {REPETITIONS}")

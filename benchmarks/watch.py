@@ -1,8 +1,9 @@
-"""What it costs to watch every test of a suite: `python benchmarks/watch.py` (`--quick` for a look).
+"""The cost of watching every test of a suite: `python benchmarks/watch.py` (`--quick` for fewer tests).
 
-A suite of trivial async tests runs without the plugin, with it and all its reports on `warn`, and (fewer tests, and
-once: it waits at the end of each) with pyleak's marker on every test, if pyleak is installed. A second suite starts
-background tasks. Then: what is left of the tasks of many tests on one loop.
+A suite of trivial async tests runs without the plugin, with the plugin and all reports on `warn`, and, if pyleak is
+installed, with pyleak's marker on every test (fewer tests, and once, because pyleak waits at the end of each test). A
+second suite starts background tasks. Finally, the memory that remains of the tasks of many tests on one loop is
+measured.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from sessions import CAN_COUNT_INSTRUCTIONS, NOTHING, Middle, cpu_milliseconds, 
 
 TESTS = 2_000
 PYLEAK_TESTS = 100
-TASKS = 20  # a test, of the suite that starts some
+TASKS = 20  # in each test of the second suite
 PAIRS = 15
 GOAL_RATIO = 1.05
 MEMORY_TESTS = 100_000
@@ -92,7 +93,7 @@ MEMORY = """
 
 
 def written(source: str, side: str, tests: int, folder: Path) -> list[str]:
-    """Write a suite. Returns the options with which pytest runs it."""
+    """Write a suite, and return the options for pytest to run it."""
     mark = "pytestmark = pytest.mark.no_leaks(tasks=True)" if "pyleak" in side else ""
     suite = folder / f"test_{len(list(folder.iterdir()))}.py"
     suite.write_text(dedent(source).format(mark=mark, tests=tests, tasks=TASKS))
@@ -100,7 +101,7 @@ def written(source: str, side: str, tests: int, folder: Path) -> list[str]:
 
 
 def compare(title: str, source: str, tests: int, pairs: int, folder: Path) -> Middle:
-    """Run both sides by turns; print what they take. Returns the ratio of ours."""
+    """Run both sides alternately, print their times, and return the ratio of ours."""
     sides = [written(source, side, tests, folder) for side in list(SIDES)[:2]]
     plain, ours = in_pairs(
         [lambda: cpu_milliseconds(sides[0], folder), lambda: cpu_milliseconds(sides[1], folder)], pairs
@@ -117,7 +118,7 @@ def compare(title: str, source: str, tests: int, pairs: int, folder: Path) -> Mi
 
 
 def seconds(options: list[str], folder: Path) -> float:
-    """How long a session takes, by the clock: pyleak waits."""
+    """Return the elapsed time of a session; CPU time would not include the waiting of pyleak."""
     start = time.perf_counter()
     run(options, folder)
     return time.perf_counter() - start
@@ -140,14 +141,14 @@ def main() -> None:
         print(f"    goal: at most {GOAL_RATIO}: {ratio.verdict(GOAL_RATIO)}")
         compare(f"{tests:,} async tests with {TASKS} background tasks each", WITH_TASKS, tests, pairs, folder)
         if importlib.util.find_spec("pyleak"):
-            print(f"\n  {PYLEAK_TESTS} trivial async tests, once, by the clock, ms a test, start included")
+            print(f"\n  {PYLEAK_TESTS} trivial async tests, once, elapsed ms per test, including startup")
             for side in SIDES:
                 taken = seconds(written(TRIVIAL, side, PYLEAK_TESTS, folder), folder)
                 print(f"    {side:22} {taken / PYLEAK_TESTS * 1000:6.1f}")
     number = 5_000 if quick else MEMORY_TESTS
     command = [sys.executable, "-c", dedent(MEMORY), str(number)]
     more = int(subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout)
-    print(f"\n  memory after {number:,} tests with 3 background tasks each on one loop, beside 1,000 tests")
+    print(f"\n  memory after {number:,} tests with 3 background tasks each on one loop, compared with 1,000 tests")
     print(f"    {more:,} bytes more; goal: flat, at most {GOAL_BYTES:,}: {verdict(more <= GOAL_BYTES)}")
 
 

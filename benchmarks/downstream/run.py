@@ -1,9 +1,8 @@
 """Run other projects' test suites with and without the plugin: `python benchmarks/downstream/run.py [PROJECT...]`.
 
-Each project comes as its source distribution from the package index, into an environment of its own. Its suite is run
-twice without the plugin, with it as it is when installed, and with all reports on. Every test must come to the same
-result each time, but those that have wavered without the plugin. What is reported is printed; README.md says what we
-found when we looked at it.
+Each project is installed from its source distribution into a separate environment. Its suite runs twice without the
+plugin, once with the plugin as installed, and once with all reports on. Every test must have the same result each time,
+except tests that are flaky without the plugin. The reports are printed; README.md describes the results.
 """
 
 import argparse
@@ -23,10 +22,10 @@ class Project(NamedTuple):
     """A project whose suite is run.
 
     Attributes:
-        name: on the package index.
-        version: of which the findings in README.md speak.
-        needs: what its tests need beside it.
-        options: of pytest.
+        name: The name of the source distribution.
+        version: The version that README.md describes.
+        needs: Further requirements of its tests.
+        options: Options for pytest.
     """
 
     name: str
@@ -86,11 +85,11 @@ async def start():
 def test_control():
     asyncio.run(start())
 """
-"""A test that must be reported: where nothing else is, it shows that somebody watches."""
+"""A test that must be reported, as evidence that the reports are active when nothing else is reported."""
 
 
 def prepare(project: Project, folder: Path) -> tuple[Path, Path]:
-    """Returns the Python of the project's environment, and the folder of its source."""
+    """Create the project's environment, and return its Python and the folder of the project's source."""
     environment = folder / "venv"
     subprocess.run([sys.executable, "-m", "venv", environment], check=True)
     python = environment / "bin" / "python"
@@ -107,14 +106,14 @@ def prepare(project: Project, folder: Path) -> tuple[Path, Path]:
 
 
 def outcomes(python: Path, source: Path, options: tuple[str, ...]) -> tuple[dict[str, list[str]], str]:
-    """The outcome of each test, and what pytest printed."""
+    """Run the suite, and return the outcome of each test and the output of pytest."""
     report = source / "report.xml"
     control = source / "tests" / "test_control.py"
     control.write_text(CONTROL)
     command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--junitxml={report}", *options, "tests"]
     done = subprocess.run(command, cwd=source, stdout=subprocess.PIPE, text=True, check=False)
     if not report.exists():
-        sys.exit(f"{done.stdout}\nno results")
+        sys.exit(f"{done.stdout}\npytest wrote no results")
     tests: dict[str, list[str]] = {}
     for case in ElementTree.parse(report).iter("testcase"):
         name = f"{case.attrib['classname']}::{case.attrib['name']}"
@@ -125,7 +124,7 @@ def outcomes(python: Path, source: Path, options: tuple[str, ...]) -> tuple[dict
 
 
 def run(project: Project, folder: Path) -> bool:
-    """Run the suite of one project. Returns whether all runs came to the same results."""
+    """Run the suite of one project, and return True if all runs had the same results."""
     python, source = prepare(project, folder)
     print(f"\n=== {project.name} {project.version}")
     first: dict[str, list[str]] = {}
@@ -140,7 +139,7 @@ def run(project: Project, folder: Path) -> bool:
         if options is WITHOUT:
             wavering |= differing
         for name in sorted(differing):
-            excuse = " (it wavers without the plugin)" if name in wavering else ""
+            excuse = " (flaky without the plugin)" if name in wavering else ""
             print(f"    {name}: {first.get(name)}, now {tests.get(name)}{excuse}")
         are_same = are_same and differing <= wavering
     print(output)

@@ -1,4 +1,4 @@
-"""The orders of test_found.py by hand, on asyncio's own loop: `python plain.py`. No plugin, no pytest."""
+"""The orders of test_found.py by hand, on asyncio's own loop, without the plugin and pytest: `python plain.py`."""
 
 import asyncio
 from types import SimpleNamespace
@@ -28,10 +28,10 @@ async def aiohttp():
     connection.release()  # wakes b
     b.cancel()
     _, pending = await asyncio.wait([b, c], timeout=2)
-    print(f"aiohttp: after 2 s {len(pending)} waits, {len(connector._acquired)} of 1 connections are in use")
+    print(f"aiohttp: after 2 s {len(pending)} client waits, {len(connector._acquired)} of 1 connections are in use")
     await client()
     _, pending = await asyncio.wait([b, c], timeout=2)
-    print(f"aiohttp: after the next request, {len(pending)} waits")
+    print(f"aiohttp: after the next request, {len(pending)} clients wait")
     await connector.close()
 
 
@@ -65,7 +65,7 @@ async def sqlalchemy():
     a.cancel()  # while it connects
     await asyncio.wait([a, b, c], timeout=1)
     waiting = [b.done(), c.done()].count(False)
-    print(f"SQLAlchemy: after 1 s {waiting} wait, {pool.checkedout()} of 1 connections are in use")
+    print(f"SQLAlchemy: after 1 s {waiting} clients wait, {pool.checkedout()} of 1 connections are in use")
     await asyncio.wait([b, c])
     print(f"SQLAlchemy: after the 2 s of timeout=, b: {b.exception()!r}, c: {c.exception()!r}")
 
@@ -74,13 +74,13 @@ async def httpcore_pool():
     class Cancelling(Backend):
         async def connect_tcp(self, *args, **kwargs):
             stream = await super().connect_tcp(*args, **kwargs)
-            asyncio.get_running_loop().call_soon(a.cancel)  # when it goes on next: connected, nothing sent yet
+            asyncio.get_running_loop().call_soon(a.cancel)  # as it resumes: connected, nothing sent yet
             return stream
 
     async with httpcore.AsyncConnectionPool(max_connections=1, network_backend=Cancelling()) as pool:
         a = asyncio.create_task(pool.request("GET", "http://host/"))
         await asyncio.wait([a])
-        print(f"httpcore: {pool}, and nobody is there")
+        print(f"httpcore: {pool}, but no client is left")
 
 
 async def asyncstdlib_tee():
@@ -97,7 +97,7 @@ async def asyncstdlib_tee():
     await asyncio.sleep(0.005)
     a.cancel()
     await asyncio.wait([a, b])
-    print(f"asyncstdlib: the other reader has read {b.result()} of [0, 1, 2], and no error")
+    print(f"asyncstdlib: the other reader has read {b.result()} of [0, 1, 2], without an error")
 
 
 for order in (aiohttp, async_lru, sqlalchemy, httpcore_pool, asyncstdlib_tee):

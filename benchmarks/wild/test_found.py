@@ -1,6 +1,6 @@
-"""Invariants that a maintainer would write down, each broken by one order; README.md says where and why.
+"""Invariants that a maintainer would state, each of which one order breaks; README.md describes where and why.
 
-A fake stands for what is outside: a connection takes 0.01 s to open. All else is the library as it is installed.
+A fake replaces the connection, which takes 0.01 s to open. Everything else is the installed library.
 """
 
 import asyncio
@@ -19,12 +19,12 @@ from pytest_background_tasks import explore
 
 
 async def clients(client, names):
-    """Start one for each letter, and wait for all, whatever becomes of them."""
+    """Start a client for each letter, and wait until all have finished or failed."""
     tasks = [asyncio.create_task(client(), name=name) for name in names]
     return await asyncio.gather(*tasks, return_exceptions=True)
 
 
-# aiohttp: a connection that is given back goes to one who waits.
+# aiohttp: a released connection goes to a waiting client.
 
 
 class Connection:
@@ -84,7 +84,7 @@ async def test_async_lru_a_key_is_loaded_once_at_a_time():
     assert loads.most == 1
 
 
-# SQLAlchemy: nobody waits for a connection that nobody has.
+# SQLAlchemy: no client waits for a connection that is free.
 
 
 class Database:
@@ -108,7 +108,7 @@ async def test_sqlalchemy_nobody_waits_while_nobody_has_a_connection():
     assert not [each for each in outcomes if isinstance(each, Exception)]
 
 
-# httpcore: a pool has room again when a request was cancelled.
+# httpcore: a pool has a free connection again after a request was cancelled.
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -145,7 +145,7 @@ async def test_httpcore_a_pool_has_room_again():
         assert not [each for each in outcomes if isinstance(each, Exception)]
 
 
-# asyncstdlib: who reads to the end has read all, also if another reader gives up.
+# asyncstdlib: a reader that reaches the end has read everything, even if another reader is cancelled.
 
 
 @explore(cancel="a")
@@ -165,7 +165,7 @@ async def test_asyncstdlib_who_reads_to_the_end_has_read_all():
         assert outcome == [0, 1, 2] or isinstance(outcome, BaseException)
 
 
-# asyncio itself: a notification reaches somebody who waits.
+# asyncio itself: a notification reaches a waiter.
 
 
 @explore(cancel="a")

@@ -1,4 +1,4 @@
-"""The same kind of invariants, where no order breaks one: clients that are cancelled anywhere leave no trace."""
+"""The same kind of invariants, which no order breaks: a client that is cancelled at any point leaves nothing behind."""
 
 import asyncio
 from types import SimpleNamespace
@@ -16,7 +16,7 @@ from pytest_background_tasks import explore
 
 
 async def one_at_a_time(enter):
-    """Three clients, of which one may be cancelled; then a fourth, who must get in."""
+    """Run three clients, one of which may be cancelled; then a fourth, which must be able to enter."""
     inside = Together()
 
     async def client():

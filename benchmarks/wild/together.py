@@ -1,8 +1,8 @@
-"""How many are at one place at once."""
+"""A counter of tasks that are inside a block at the same time."""
 
 
 class Together:
-    """Counts who is inside; ``most`` is how many were, at most."""
+    """A context manager that counts the tasks inside it; ``most`` is the largest number so far."""
 
     def __init__(self):
         self.now = self.most = 0
