@@ -1,4 +1,4 @@
-"""How Sphinx makes a site of these pages; they are plain Markdown, and read as well where they lie."""
+"""The Sphinx configuration of the site; the pages are plain Markdown and can be read without it."""
 
 from importlib.metadata import version as version_of
 
@@ -14,9 +14,9 @@ html_copy_source = False
 myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3  # [text](page.md#heading) works as on a code host
 
-add_module_names = False  # where a class is defined is not where it is imported from
+add_module_names = False  # users import a class from another module than the one that defines it
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the docstrings say it, in words
+autodoc_typehints = "none"  # the docstrings describe the types in words
 default_role = "literal"  # docstrings quote names as Markdown does
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"asyncio\..*")]  # Python's own pages would have to be fetched
+nitpick_ignore_regex = [("py:.*", r"asyncio\..*")]  # no intersphinx: that would download Python's documentation

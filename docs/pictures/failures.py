@@ -1,4 +1,4 @@
-"""Tests that fail, for their pictures; `make pictures` runs them. The programs are those of tests/quality."""
+"""Failing tests for the screenshots of `make pictures`. Their programs are in tests/quality."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ async def test_what_is_read_belongs_together():
 
 @explore(max_deviations=1)
 async def test_a_thousand_steps():
-    """Each worker counts in a round of its own, if none is late."""
+    """Let each worker count in a separate round, unless one is delayed."""
     total = 0
 
     async def work(number: int) -> None:

@@ -1,7 +1,7 @@
-"""Takes the pictures in this folder: `make pictures`.
+"""Screenshots of HTML reports for the documentation: `make pictures`.
 
-The pages are those that pytest leaves of the README's example, of docs/pictures/failures.py and of the example
-application; the browser is the Chromium of the system.
+The reports are those of the README's example, of docs/pictures/failures.py and of the example application. The
+browser is the system's Chromium.
 """
 
 import io
@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, sync_playwright
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 SIZES = {"wide": (1280, 860), "narrow": (390, 844)}
-COLOURS = 128  # so that a picture stays small
+COLOURS = 128  # keeps the files small
 SCHEMES = ("light", "dark")
 PICTURES = {
     "test_a_seat_has_one_owner": "seats",
@@ -32,10 +32,10 @@ PICTURES = {
 
 
 def leave_pages(folder: str) -> None:
-    """Let tests fail, and pytest draw why."""
+    """Run the failing tests, which write their HTML reports into `folder`."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider"]
     pytest += [f"--explore-report={folder}", "--tb=no"]
-    # The project's own configuration leaves this folder out.
+    # The project's configuration excludes this folder from collection.
     alone = ["--noconftest", "-o", "addopts=--import-mode=importlib", "-o", "pythonpath=tests/quality"]
     chat = ["--runxfail", "examples/chat/tests/test_chat_two_audits.py::test_explored_it_fails"]
     for options in ([*alone, "docs/pictures/failures.py"], chat):
@@ -46,7 +46,7 @@ def leave_pages(folder: str) -> None:
 
 
 def take(browser: Browser, page: Path, name: str) -> None:
-    """Four pictures of a page."""
+    """Take four screenshots of a report: each size in each color scheme."""
     for size, (width, height) in SIZES.items():
         for scheme in SCHEMES:
             tab = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme)
