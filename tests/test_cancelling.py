@@ -214,7 +214,7 @@ def test_no_exploration_proves_what_failed(scenario: Callable[[], Coroutine[Any,
     """A cancelled task that had failed unseen fails the exploration, and so does its failure played again."""
     failure = Explorer().explore(scenario).failure
     assert failure is not None
-    assert "nobody has looked at it" in failure.error.__notes__[0]
+    assert "was never retrieved" in failure.error.__notes__[0]
     with pytest.raises(KeyError):
         failure.reproduce()
 

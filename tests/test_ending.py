@@ -73,7 +73,7 @@ def test_a_circle_that_holds_up_the_scenario_is_a_deadlock() -> None:
 
     failure = Explorer(cancel=True).explore(scenario).failure
     assert failure is not None
-    assert str(failure.error).startswith("nothing can go on:")
+    assert str(failure.error).startswith("deadlock: every task is blocked:")
     assert "for the task b" in str(failure.error)
     assert failure.schedule == set()
 

@@ -199,7 +199,7 @@ def test_an_async_fixture_is_named(run) -> None:
         [
             "E*its fixture clean_db is async (*test_it.py:* in clean_db)",
             "*async with clean_db_of_the_test() as clean_db:",
-            "*or do without it:  @explore(without=[[]'clean_db'])",
+            "*or exclude it:  @explore(without=[[]'clean_db'])",
         ]
     )
     run(source.replace("{options}", "(without=['clean_db'])")).assert_outcomes(passed=1)
@@ -210,12 +210,12 @@ def test_an_async_fixture_is_named(run) -> None:
     ("options", "arguments", "message"),
     [
         ("without=['nothing']", "", "*without='nothing': test_it has no such fixture*"),
-        ("without='tmp_path'", "tmp_path", "*test_it asks for tmp_path, and without= names it*"),
-        ("", "virtual_time", "*on virtual time already*"),
+        ("without='tmp_path'", "tmp_path", "*test_it requests tmp_path, and without= excludes it*"),
+        ("", "virtual_time", "*provides virtual time already*"),
         pytest.param(
             "",
             "subtests",
-            "*kept from whoever runs it*",
+            "*cannot see failures inside subtests*",
             marks=pytest.mark.skipif(pytest.version_tuple < (9,), reason="subtests came with pytest 9"),
         ),
     ],
@@ -234,7 +234,7 @@ def test_fixtures_that_cannot_be(run, options: str, arguments: str, message: str
 @pytest.mark.parametrize(
     ("name", "scope", "message"),
     [
-        ("virtual_time", "function", "*on virtual time already*"),
+        ("virtual_time", "function", "*provides virtual time already*"),
         ("clean_db", "function", "*its fixture clean_db is async*"),
         ("clean_db", "module", "*its fixture clean_db is async*"),
     ],
@@ -260,7 +260,7 @@ def test_nor_can_they_be_asked_for_on_the_way(run, name: str, scope: str, messag
         plugins=("pytest_asyncio.plugin",),
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines([f"E*UsageError: test_it is explored{message}"])
+    result.stdout.fnmatch_lines([f"E*UsageError: test_it uses @explore{message}"])
 
 
 # background_tasks in an explored test.
@@ -288,7 +288,7 @@ def test_background_tasks_work_inside(run) -> None:
         """
     )
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["E*Deadlock: nothing can go on:", "never run: job() held: *"])
+    result.stdout.fnmatch_lines(["E*Deadlock: deadlock: every task is blocked:", "never run: job() held: *"])
 
 
 # Bad input.
@@ -297,21 +297,21 @@ def test_background_tasks_work_inside(run) -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("@explore\ndef test_it(): ...", "*TypeError: @explore explores an async def; test_it is none"),
+        ("@explore\ndef test_it(): ...", "*TypeError: @explore needs an async def, and test_it is not one"),
         (
             "@explore(2)\nasync def test_it(): ...",
             "*TypeError: explore(2, ...): write  @explore  or  @explore(max_*",
         ),
-        ("@explore(max_deviations=-1)\nasync def test_it(): ...", "*ValueError: max_deviations=-1: at least 0*"),
-        ("@explore(raises=1)\nasync def test_it(): ...", "*1 is no exception*"),
-        ("@explore(depth=1)\nasync def test_it(): ...", "*depth= is no option of an exploration*"),
-        ("@explore(replay='client@')\nasync def test_it(): ...", "*this is no schedule*"),
+        ("@explore(max_deviations=-1)\nasync def test_it(): ...", "*ValueError: max_deviations=-1 is less than 0*"),
+        ("@explore(raises=1)\nasync def test_it(): ...", "*1 is not an exception*"),
+        ("@explore(depth=1)\nasync def test_it(): ...", "*unknown option depth=*"),
+        ("@explore(replay='client@')\nasync def test_it(): ...", "*invalid schedule*"),
         ("@explore(leak=True)\nasync def test_it(): ...", "*did you mean leaks=[?]"),
-        ("@explore(first=[])\nasync def test_it(): ...", "*there are: max_schedules, *, leaks, without"),
+        ("@explore(first=[])\nasync def test_it(): ...", "*valid options: max_schedules, *, leaks, without"),
         ("@explore(replay='client@1!cancl')\nasync def test_it(): ...", "*did you mean !cancel[?]"),
-        ("@explore(without=5)\nasync def test_it(): ...", "*without=5: 5 is no name of a fixture; write e.g. *"),
-        ("@explore(without=[1])\nasync def test_it(): ...", "*1 is no name of a fixture*"),
-        ("@explore\n@explore\nasync def test_it(): ...", "*stands twice above test_it*"),
+        ("@explore(without=5)\nasync def test_it(): ...", "*without=5: 5 is not the name of a fixture; write e.g. *"),
+        ("@explore(without=[1])\nasync def test_it(): ...", "*1 is not the name of a fixture*"),
+        ("@explore\n@explore\nasync def test_it(): ...", "*test_it has @explore twice*"),
         ("class TestIt:\n    @explore\n    @staticmethod\n    async def test_it(): ...", "*above @staticmethod*"),
         (
             "import hypothesis as h\n@explore\n@h.given(h.strategies.none())\nasync def test_it(x): ...",
@@ -323,11 +323,11 @@ def test_background_tasks_work_inside(run) -> None:
         ),
         (
             "import unittest\nclass TestIt(unittest.TestCase):\n    @explore\n    async def test_it(self): ...",
-            "*does not explore methods of a unittest.TestCase",
+            "*does not support methods of a unittest.TestCase",
         ),
         (
             "from unittest.mock import patch\n@patch('os.getcwd')\n@explore\nasync def test_it(x): ...",
-            "*another decorator stands above @explore*",
+            "*has a decorator above @explore*",
         ),
     ],
 )
@@ -366,7 +366,7 @@ def test_a_keyword_wins_over_the_command_line_and_that_over_the_ini(
     """
     result = run(source, *args)
     result.stdout.fnmatch_lines(
-        [f"*bounded: nothing fails with up to {deviations} deviation{'s' * (deviations != 1)};*"]
+        [f"*bounded: no failure with up to {deviations} deviation{'s' * (deviations != 1)} from *"]
     )
 
 
@@ -377,7 +377,7 @@ def test_a_cancel_for_all_tests_need_not_find_a_task_in_each_but_a_tests_own_mus
             await asyncio.sleep(0)
     """
     result = run(source.replace("{own}", ""), "--explore-cancel=true")
-    result.stdout.fnmatch_lines(["*exhausted: *; cancellations, errors and slow answers not included; *"])
+    result.stdout.fnmatch_lines(["*exhausted: * (excluding cancellations, injected errors and slow answers); *"])
     result = run(source.replace("{own}", "(cancel=True)"), "--explore-cancel=true")
     result.stdout.fnmatch_lines(["E*ExploreError: cancel=True found no task to cancel: *"])
 
@@ -385,10 +385,10 @@ def test_a_cancel_for_all_tests_need_not_find_a_task_in_each_but_a_tests_own_mus
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("explore_max_schedules = many", "explore_max_schedules = many: cannot be read"),
-        ("explore_max_schedules = 0", "explore_max_schedules = 0: max_schedules=0: at least 1*"),
-        ("explore_slow = perhaps", "explore_slow = perhaps: cannot be read"),
-        ("explore_arrivals = post", "explore_arrivals = post: arrivals=('post',): 'post' is no kind of arrival*"),
+        ("explore_max_schedules = many", "explore_max_schedules = many: invalid value"),
+        ("explore_max_schedules = 0", "explore_max_schedules = 0: max_schedules=0 is less than 1*"),
+        ("explore_slow = perhaps", "explore_slow = perhaps: invalid value"),
+        ("explore_arrivals = post", "explore_arrivals = post: arrivals=('post',): unknown kind 'post'*"),
     ],
 )
 def test_a_wrong_value_is_a_usage_error(run, pytester: pytest.Pytester, line: str, message: str) -> None:
@@ -545,8 +545,8 @@ def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None
             "*PASSED (exhausted, 1 run, 1 distinct)*",
             "*- explored -*",
             "test_it.py::test_it",
-            "    exhausted: nothing fails in any order of arrivals; *",
-            "    truncated: nothing has failed yet; *",
+            "    exhausted: no failure in any order of the explored events (*",
+            "    truncated: no failure before the budget ran out; *",
         ]
     )
 
@@ -685,7 +685,7 @@ def test_a_fixture_that_extends_an_async_one_is_named_by_that(run, pytester: pyt
             pass
         """
     )
-    result.stdout.fnmatch_lines(["*test_it is explored, and its fixture room is async (conftest.py:*)"])
+    result.stdout.fnmatch_lines(["*test_it uses @explore, but its fixture room is async (conftest.py:*)"])
 
 
 @pytest.mark.parametrize("without", ["debugging", "capture", "logging", "terminal"])
@@ -752,10 +752,10 @@ def test_a_chain_of_async_fixtures_is_named_at_once(run) -> None:
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [
-            "E*test_it is explored, and its fixtures session (test_it.py:* in session), "
+            "E*test_it uses @explore, but its fixtures session (test_it.py:* in session), "
             "engine (test_it.py:* in engine) are async",
-            "*make each an asynccontextmanager, say session_of_the_test; or, if it has no yield, "
-            "a plain coroutine function, say make_engine, and write inside the test:",
+            "*make each an asynccontextmanager, e.g. session_of_the_test; or, if it has no yield, "
+            "a plain coroutine function, e.g. make_engine, and write inside the test:",
             "*engine = await make_engine(url)",
             "*async with session_of_the_test(engine) as session:",
         ]
@@ -784,7 +784,7 @@ def test_a_fixture_that_another_needs_is_not_to_be_left_out(run) -> None:
     result = run(source.format("(without=['stock'])"))
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["*without='stock': the fixture shop of test_it needs it; name that as well, or drop stock from without="]
+        ["*without='stock': the fixture shop of test_it requests it; exclude that too, or remove stock from without="]
     )
 
 

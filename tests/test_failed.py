@@ -184,4 +184,4 @@ def test_a_deadlock_of_an_exploration_names_what_has_failed(run, end: str) -> No
     """
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*main waits at *", "*work has failed at test_it.py:13 in work: KeyError*"])
+    result.stdout.fnmatch_lines(["*main waits at *", "*work failed at test_it.py:13 in work: KeyError*"])

@@ -20,7 +20,7 @@ DOES_NOT = """
     async def test_it():
         await twice()
 """
-TOLD = "*the suite asks for another loop, which an explored test does not get: "
+TOLD = "*the test suite configures another event loop, which explored tests do not use: "
 
 ASKING = {
     "policy": (
@@ -86,7 +86,7 @@ def test_the_failure_names_what_asks_for_it(run: Run, asking: tuple[str, str]) -
     result.stdout.fnmatch_lines(
         [
             f"{TOLD}{told.replace('[', '[[]')}",
-            "*@explore plays asyncio's usual loop. If that is why this test fails, it cannot be explored: take*",
+            "*@explore works like asyncio's default event loop. If the test needs the other one, *remove @explore*",
         ]
     )
 

@@ -28,14 +28,14 @@ FAILING = """
 
 
 def pictures(result: pytest.RunResult) -> list[str]:
-    return re.findall("^picture: (.*)$", result.stdout.str(), re.MULTILINE)
+    return re.findall("^report:  (.*)$", result.stdout.str(), re.MULTILINE)
 
 
 def test_the_failure_ends_with_the_path_of_its_page(run, pytester: pytest.Pytester) -> None:
     """Below the replay line, relative to where pytest was started; the folder is one that git ignores."""
     result = run(FAILING)
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["replay:  pytest test_it.py::test_add *", "picture: .explore/test_add-*.html"])
+    result.stdout.fnmatch_lines(["replay:  pytest test_it.py::test_add *", "report:  .explore/test_add-*.html"])
     [picture] = pictures(result)
     page = (pytester.path / picture).read_text(encoding="ascii")
     assert "<title>test_it.py::test_add</title>" in page
@@ -126,7 +126,7 @@ def test_where_nothing_can_be_written_the_failure_says_so_and_is_shown(run, pyte
         [
             "E *assert [[]1] == [[]2]",
             "replay:  pytest *",
-            "picture: none, for taken/test_add-*.html cannot be written: Not a directory",
+            "report:  cannot write taken/test_add-*.html: Not a directory",
         ]
     )
 

@@ -171,7 +171,7 @@ def test_a_replay_is_of_one_test(run, plugins: tuple[str, ...]) -> None:
     said = result.stdout if plugins else result.stderr
     said.fnmatch_lines(
         [
-            "*--explore-replay plays one test, and 2 explored tests are selected",
+            "*--explore-replay needs exactly one explored test, but 2 are selected",
             "*  test_it.py::test_it",
             "*  test_it.py::test_other",
             "*  write e.g.  pytest test_it.py::test_it --explore-replay client@1+1",
@@ -183,7 +183,7 @@ def test_a_replay_is_of_one_test(run, plugins: tuple[str, ...]) -> None:
 def test_a_replay_of_no_test_is_refused(run) -> None:
     result = run("def test_it(): ...", "--explore-replay=sell@1+1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*plays one test, and no explored tests are selected", "  write e.g. *"])
+    result.stderr.fnmatch_lines(["*needs exactly one explored test, but none are selected", "  write e.g. *"])
 
 
 def test_a_module_that_cannot_be_imported_says_so_itself(run) -> None:
@@ -207,7 +207,7 @@ def test_a_replay_may_stand_in_the_test(run) -> None:
 def test_a_replay_that_is_kept_says_that_it_does_not_fail(run) -> None:
     """As the test of a repaired bug; it proves nothing of any other order."""
     result = run(REPAIRED + TEST.replace("arrivals", "replay='sell@1+1', arrivals"), "-v")
-    result.stdout.fnmatch_lines(["*PASSED (replayed, 1 run*", "    replayed: sell@1+1 does not fail; *"])
+    result.stdout.fnmatch_lines(["*PASSED (replayed, 1 run*", "    replayed: sell@1+1 passes; *"])
 
 
 def test_a_replay_still_fails_when_lines_were_added_above(run) -> None:

@@ -83,7 +83,9 @@ def test_a_cache_that_is_filled_in_the_first_run_is_named_as_such(run) -> None:
         """
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E*NotDeterministic*a cache that it filled?*"])
+    result.stdout.fnmatch_lines(
+        ["E*NotDeterministic: the test is not deterministic: the first run and the next differ *"]
+    )
 
 
 @pytest.mark.parametrize("args", [(), ("-n1",)])
@@ -153,7 +155,7 @@ def test_aiosqlites_thread_is_named_and_neither_deadlock_nor_time_out(
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E*NotPlayable: the scenario uses a thread that it has not sent to an executor: *worker*, of aiosqlite",
+            "E*NotPlayable: the test uses a thread that @explore cannot control: *worker*, of aiosqlite",
             "*main waits at *test_aiosqlites*.py:7 in test_it, for a future",
         ]
     )

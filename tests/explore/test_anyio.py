@@ -161,5 +161,5 @@ def test_where_its_threads_are_needed_the_error_says_which_versions_are_known() 
         Explorer().explore(one_thread)
     [note] = caught.value.__notes__
     assert KNOWS in note
-    assert note.endswith("@explore cannot play what such an anyio sends to threads")
+    assert note.endswith("@explore cannot control what this version of anyio sends to threads")
     assert note.startswith("anyio ")

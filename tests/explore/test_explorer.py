@@ -93,7 +93,7 @@ def test_failed_in_asyncios_own_order() -> None:
     assert exploration.failure.schedule == Schedule()
     assert exploration.failure.trace is exploration.failure.asyncio_trace
     assert exploration.runs == 1
-    assert "failed: asyncio's own order, found in run 1" in str(exploration)
+    assert "failed: asyncio's default order, found in run 1" in str(exploration)
 
 
 def test_exhausted() -> None:
@@ -102,7 +102,8 @@ def test_exhausted() -> None:
     assert exploration.failure is None
     assert exploration.distinct < exploration.runs
     assert str(exploration).startswith(
-        "exhausted: nothing fails in any order of arrivals; cancellations, errors and slow answers not included; "
+        "exhausted: no failure in any order of the explored events "
+        "(excluding cancellations, injected errors and slow answers); "
     )
 
 
@@ -111,22 +112,25 @@ def test_exhausted_says_what_is_included() -> None:
         await asyncio.wait([asyncio.create_task(one_after_the_other())])
 
     exploration = Explorer(max_deviations=99, cancel=True, slow=True).explore(scenario)
-    assert "cancellations and slow answers included, errors not; " in str(exploration)
+    assert "(including one cancellation per run and slow answers; excluding injected errors); " in str(exploration)
     exploration = Explorer(max_deviations=99, cancel=True, slow=True, raises=()).explore(scenario)
-    assert "errors not; " in str(exploration)
+    assert "; excluding injected errors); " in str(exploration)
 
 
 def test_bounded() -> None:
     exploration = Explorer(max_deviations=1).explore(two_clients)
     assert (exploration.verdict, exploration.deviations) == ("bounded", 1)
-    assert "bounded: nothing fails with up to 1 deviation; " in str(exploration)
+    assert "bounded: no failure with up to 1 deviation from asyncio's default order (" in str(exploration)
 
 
 def test_truncated() -> None:
     first = Explorer(max_deviations=1).explore(two_clients).runs
     exploration = Explorer(max_schedules=first + 3, max_deviations=5).explore(two_clients)
     assert (exploration.verdict, exploration.runs, exploration.deviations) == ("truncated", first + 3, 1)
-    assert f"nothing has failed yet; all with up to 1 deviation were tried; {first + 3} runs" in str(exploration)
+    assert str(exploration).startswith(
+        "truncated: no failure before the budget ran out; complete only up to 1 deviation from asyncio's default order "
+        f"(excluding cancellations, injected errors and slow answers); {first + 3} runs"
+    )
 
 
 def test_what_could_be_bounded_but_for_the_budget_is_truncated() -> None:
@@ -210,7 +214,7 @@ def test_a_failure_that_does_not_come_again_is_no_failure() -> None:
         await two_clients()
         assert next(calls) != 5
 
-    with pytest.raises(NotDeterministic, match="does not end in the same way when the failing run was played again"):
+    with pytest.raises(NotDeterministic, match="the failing run and its confirmation differ only at the end"):
         Explorer().explore(scenario)
 
 
@@ -287,8 +291,8 @@ def test_cancel_that_matches_no_task_is_an_error() -> None:
     assert str(raised.value) == snapshot(
         """\
 cancel= matches no task in any run: 'server*', io
-  there are: client#1, client#2
-Write one of these, or cancel=True for all tasks that the scenario starts\
+  tasks: client#1, client#2
+Write one of these, or cancel=True for all tasks that the test starts\
 """
     )
 
@@ -299,15 +303,16 @@ def test_cancel_where_there_is_no_task_is_an_error() -> None:
         Explorer(cancel=True).explore(one_after_the_other)
     assert str(raised.value) == snapshot(
         """\
-cancel=True found no task to cancel: the test starts none of its own that waits
-Wrap the call that is to be cancelled:  task = asyncio.create_task(...)\
+cancel=True found no task to cancel: no task started by the test is ever suspended
+Wrap the call that should be cancelled:  task = asyncio.create_task(...)\
 """
     )
 
 
 def test_where_cancel_may_find_none_the_verdict_does_not_claim_cancellations() -> None:
     explorer = Explorer(cancel=True, must_cancel=False, slow=True)
-    assert "; slow answers included, cancellations and errors not;" in str(explorer.explore(one_after_the_other))
+    exploration = explorer.explore(one_after_the_other)
+    assert "(including slow answers; excluding cancellations and injected errors);" in str(exploration)
     assert explorer.explore(gathers).faults == ("cancellations", "slow answers")
 
 
@@ -356,17 +361,17 @@ def test_a_failing_schedule_can_be_replayed() -> None:
 def test_a_schedule_that_passes_proves_nothing() -> None:
     exploration = Explorer(replay="look_and_sell@1+1").explore(sells_too_often)
     assert (exploration.verdict, exploration.runs) == ("replayed", 1)
-    assert str(exploration).startswith("replayed: look_and_sell@1+1 does not fail; ")
+    assert str(exploration).startswith("replayed: look_and_sell@1+1 passes; ")
 
 
 def test_a_schedule_that_passes_is_shown_as_it_was_written() -> None:
     exploration = Explorer(replay="client@1+1").explore(two_clients)
-    assert str(exploration).startswith("replayed: client@1+1 does not fail; ")
+    assert str(exploration).startswith("replayed: client@1+1 passes; ")
 
 
 def test_a_replay_of_no_text_is_of_asyncios_own_order() -> None:
     """As a shell variable that is empty gives it."""
-    assert str(Explorer(replay="").explore(sells_too_often)).startswith("replayed: asyncio's own order does not fail; ")
+    assert str(Explorer(replay="").explore(sells_too_often)).startswith("replayed: asyncio's default order passes; ")
 
 
 def test_a_replay_is_not_minimised() -> None:
@@ -376,9 +381,7 @@ def test_a_replay_is_not_minimised() -> None:
 
 def test_the_cancellation_and_the_slow_answer_of_a_replay_need_not_be_asked_for() -> None:
     assert Explorer(replay=Schedule([Cancel("client#2", 1)])).explore(gathers).cut == 1
-    assert str(Explorer(replay="client#2@1!slow").explore(gathers)).startswith(
-        "replayed: client#2@1!slow does not fail"
-    )
+    assert str(Explorer(replay="client#2@1!slow").explore(gathers)).startswith("replayed: client#2@1!slow passes")
 
 
 def test_a_replay_is_played_once_and_asyncios_own_order_before_it() -> None:
@@ -508,7 +511,7 @@ def test_replay_text_that_cannot_be_read() -> None:
 
 
 def test_a_replay_of_what_cannot_be_a_schedule() -> None:
-    with pytest.raises(ScheduleSyntaxError, match="this step has its lateness already, a@1[+]1"):
+    with pytest.raises(ScheduleSyntaxError, match="this step already has a delay, a@1[+]1"):
         Explorer(replay=Schedule([Late("a", 1, 1), Late("a", 1, 2)]))
 
 
@@ -517,8 +520,8 @@ def test_a_replay_of_a_task_that_is_not_there() -> None:
         Explorer(replay="seller@1+1").explore(sells_too_often)
     assert str(raised.value) == snapshot(
         """\
-seller@1+1 cannot be played: there is no task seller; what arrives is: look_and_sell, sell
-The scenario has changed since, or it is another Python\
+seller@1+1 cannot be replayed: there is no task seller; those with arrivals are: look_and_sell, sell
+The test has changed, or the version of Python\
 """
     )
 
@@ -528,8 +531,8 @@ def test_a_replay_of_a_step_that_is_not_there() -> None:
         Explorer(replay="sell@7+1").explore(sells_too_often)
     assert str(raised.value) == snapshot(
         """\
-sell@7+1 cannot be played: no step 7 of sell arrives; its steps are: 0 (start), 1 (yield)
-The scenario has changed since, or it is another Python\
+sell@7+1 cannot be replayed: sell has no arrival at step 7; its steps are: 0 (start), 1 (yield)
+The test has changed, or the version of Python\
 """
     )
 
@@ -543,7 +546,7 @@ def test_a_replay_of_an_error_that_was_not_asked_for() -> None:
     ("text", "meant"), [("cancl", "cancel"), ("slwo", "slow"), ("ConectionError", "ConnectionError")]
 )
 def test_a_replay_of_what_may_be_a_slip_of_the_pen(text: str, meant: str) -> None:
-    with pytest.raises(ReplayError, match=rf"the schedule raises {text}, .*; did you mean !{meant}[?]"):
+    with pytest.raises(ReplayError, match=rf"unknown fault !{text}: .*; did you mean !{meant}[?]"):
         Explorer(replay=f"sell@1!{text}", raises=ConnectionError).explore(sells_too_often)
 
 
@@ -563,14 +566,14 @@ def test_state_left_over_from_the_first_run_is_named_as_such() -> None:
         Explorer().explore(scenario)
     assert str(raised.value) == snapshot(
         """\
-the scenario does not do the same in its first run as in the next (it left state over outside the scenario; a cache \
-that it filled?). At step 3:
-  once   main takes its step 2, at 0 s
-  again  nothing more happens
-Usual reasons, and what helps:
-  a set of objects, which goes by their addresses   a dict, or a __hash__ that counts
-  the wall clock                                    asyncio.get_running_loop().time() in its place
-  a cache or counter outside the scenario           to set it back at the beginning\
+the test is not deterministic: the first run and the next differ at step 3
+  first run:   main runs its step 2, at 0 s
+  second run:  the run has ended
+The first run probably changed state outside the test, such as a cache
+Usual causes and remedies:
+  a set of objects, ordered by address    use a dict, or a __hash__ that counts
+  the wall clock                          use asyncio.get_running_loop().time()
+  a cache or counter outside the test     reset it at the start of the test\
 """
     )
 
@@ -583,7 +586,8 @@ def test_a_counter_outside_is_not_deterministic() -> None:
 
     with pytest.raises(
         NotDeterministic,
-        match=r"under the same schedule. At step 2:\n  once   what main waits for before its step 1 arrives, at 1 s",
+        match=r"two runs of the same schedule differ at step 2\n"
+        r"  first run:   the answer for step 1 of main arrives, at 1 s\n  second run:  ",
     ):
         Explorer().explore(scenario)
 
@@ -637,8 +641,8 @@ def test_a_run_that_does_the_same_and_ends_otherwise_is_not_deterministic(fine: 
         if next(calls) >= fine:
             await asyncio.Event().wait()
 
-    when = "under the same schedule" if fine == 2 else "in its first run as in the next"
-    with pytest.raises(NotDeterministic, match=f"does not end in the same way {when}"):
+    which = "two runs of the same schedule" if fine == 2 else "the first run and the next"
+    with pytest.raises(NotDeterministic, match=f"not deterministic: {which} differ only at the end"):
         Explorer().explore(scenario)
 
 
@@ -835,5 +839,5 @@ def test_a_deadlock_is_a_failure_of_the_schedule() -> None:
 def test_nest_asyncio_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """It gives asyncio other tasks, for good."""
     monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
-    with pytest.raises(ExploreError, match=r"nest_asyncio\.apply\(\) has been called"):
+    with pytest.raises(ExploreError, match=r"cannot explore after nest_asyncio\.apply\(\)"):
         Explorer().explore(lambda: asyncio.sleep(0))

@@ -121,7 +121,7 @@ def test_a_thread_is_refused_in_whatever_way_it_is_waited_for(
         worker.start()
         assert await wait(worker.ask(lambda: 42)) == 42
 
-    with pytest.raises(NotPlayable, match=r"Thread-\d+, a .*\.Worker\n(.*\n)?When such a thread answers"):
+    with pytest.raises(NotPlayable, match=r"Thread-\d+, a .*\.Worker\n(.*\n)?Use asyncio.to_thread "):
         Explorer().explore(scenario)
 
 

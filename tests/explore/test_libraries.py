@@ -279,5 +279,5 @@ def test_a_server_with_real_sockets_is_refused() -> None:
         server = uvicorn.Server(uvicorn.Config(counting_app(True), port=0, log_level="critical", lifespan="off"))
         await server.serve()
 
-    with pytest.raises(NotPlayable, match=r"loop.create_server\(\) is real"):
+    with pytest.raises(NotPlayable, match=r"loop.create_server\(\) performs real I/O"):
         Explorer().explore(scenario)

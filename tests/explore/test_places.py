@@ -157,7 +157,7 @@ def test_nothing_but_the_answer_of_a_thread_enters_in_the_queue(schedule: str) -
 
         await asyncio.gather(client(), client())
 
-    with pytest.raises(ReplayError, match=r"client@1\+\d.0 cannot be played"):
+    with pytest.raises(ReplayError, match=r"client@1\+\d.0 cannot be replayed"):
         Explorer(replay=schedule).explore(scenario)
 
 

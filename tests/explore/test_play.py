@@ -57,11 +57,11 @@ def test_a_background_task_fails_and_nobody_looks(played: Played) -> None:
 
     error = played(scenario).error
     assert isinstance(error, ValueError)
-    assert error.__notes__ == ["in the background task job, and nobody has looked at it"]
+    assert error.__notes__ == ["exception of background task job was never retrieved"]
     shown = played(scenario, tells=True).error
     assert shown is not None
     created = f"created at {Site(__file__, scenario.__code__.co_firstlineno + 4, scenario.__qualname__)}"
-    assert shown.__notes__ == [f"in the background task job, {created}, and nobody has looked at it"]
+    assert shown.__notes__ == [f"exception of background task job was never retrieved ({created})"]
 
 
 def test_a_background_task_fails_and_somebody_looks(played: Played) -> None:
@@ -98,7 +98,7 @@ def test_a_deadlock_says_who_waits_for_what_and_who_holds_it(played: Played) -> 
         "test_a_deadlock_says_who_waits_for_what_and_who_holds_it.<locals>.", ""
     ) == snapshot(
         """\
-nothing can go on:
+deadlock: every task is blocked:
   main waits at test_play.py in scenario, for the tasks use#1, use#2
   use#1 waits at test_play.py in scenario.<locals>.use, for a lock held by use#2
   use#2 waits at test_play.py in scenario.<locals>.use, for a lock held by use#1\
@@ -118,7 +118,7 @@ def test_a_livelock_names_the_busiest(played: Played) -> None:
     assert isinstance(run.error, Livelock)
     assert told(run.error).replace("test_a_livelock_names_the_busiest.<locals>.", "") == snapshot(
         """\
-more than max_steps=100 steps, and no end
+livelock? The test has not ended after max_steps=100 steps
   busiest: main (100 steps)
   main waits at test_play.py in scenario.<locals>.poll, for its next turn in the event loop\
 """
@@ -168,12 +168,12 @@ def test_a_deadlock_names_what_has_failed_before(played: Played) -> None:
 
     assert told(played(scenario).error).replace(f"{scenario.__qualname__}.<locals>.", "") == snapshot(
         """\
-nothing can go on:
+deadlock: every task is blocked:
   main waits at test_play.py in test_a_deadlock_names_what_has_failed_before.<locals>.scenario, for an event
-  on_change has failed at test_play.py in on_change: KeyError: 'state'
-  server#1 has failed at test_play.py in server: ValueError: no port 0
-  server#2 has failed at test_play.py in server: ValueError: no port 1
-  and 2 more have failed\
+  on_change failed at test_play.py in on_change: KeyError: 'state'
+  server#1 failed at test_play.py in server: ValueError: no port 0
+  server#2 failed at test_play.py in server: ValueError: no port 1
+  and 2 more failed\
 """
     )
 
@@ -189,7 +189,7 @@ def test_a_callback_that_fails_unseen_is_a_failure(played: Played) -> None:
     run = played(scenario)
     assert isinstance(run.error, IndexError)
     [note] = run.error.__notes__
-    assert note.endswith("on_change, and nobody has looked at it")
+    assert note.endswith("on_change was never retrieved")
     assert [entry.name for entry in extract_tb(run.error.__traceback__)] == ["on_change"]
 
 
@@ -214,7 +214,7 @@ def test_tasks_left_over_are_a_failure_if_asked(played: Played) -> None:
     assert played(scenario).error is None
     error = played(scenario, leaks=True).error
     assert isinstance(error, LeakedTasks)
-    assert str(error).startswith("the scenario has ended, and tasks are pending:\n  listener waits at ")
+    assert str(error).startswith("tasks were still pending when the test ended:\n  listener waits at ")
 
 
 def test_a_scenario_that_stops_the_loop_fails(played: Played) -> None:
@@ -251,7 +251,9 @@ def test_what_calling_the_scenario_raises_passes_through(played: Played) -> None
 
 
 def test_a_scenario_gives_a_coroutine(played: Played) -> None:
-    with pytest.raises(TypeError, match=r"a scenario is an async def without arguments; scenario\(\) gave None"):
+    with pytest.raises(
+        TypeError, match=r"a scenario must be an async def without arguments; scenario\(\) returned None"
+    ):
         played(scenario)
 
 

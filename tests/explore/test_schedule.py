@@ -98,22 +98,22 @@ def test_no_text_is_asyncios_own_order() -> None:
         ("audit+2", "expected @ and the number of a step", 5),
         ("audit@x+2", "expected @ and the number of a step", 5),
         ("audit@1", "expected +places, !cancel, !slow or !NameOfAnError", 7),
-        ("audit@1+0", "by=0: to be late is to enter 1 place later, or more", 7),
-        ("audit@1+1 b@1+1", "expected a comma, or the end", 10),
-        ("audit@1+1,", "expected one deviation more after the comma", 10),
+        ("audit@1+0", "by=0: a delay is at least 1 place", 7),
+        ("audit@1+1 b@1+1", "expected a comma or the end", 10),
+        ("audit@1+1,", "expected another deviation after the comma", 10),
         ("audit@1+1, b", "expected @ and the number of a step", 12),
-        ("a@1+1, b@1+1, a@1+2", "this step has its lateness already, a@1+1", 14),
-        ("a@1+1, a#1@1+1", "this step has its lateness already, a@1+1", 7),
-        ("a@1!cancel, a@1!cancel+1", "this step has its cancellation already, a@1!cancel", 12),
-        ("a@1!OSError, a@1!KeyError", "this step has its error already, a@1!OSError", 13),
-        ("a@1!slow, a@1!slow", "this step has its slow answer already, a@1!slow", 10),
+        ("a@1+1, b@1+1, a@1+2", "this step already has a delay, a@1+1", 14),
+        ("a@1+1, a#1@1+1", "this step already has a delay, a@1+1", 7),
+        ("a@1!cancel, a@1!cancel+1", "this step already has a cancellation, a@1!cancel", 12),
+        ("a@1!OSError, a@1!KeyError", "this step already has an injected error, a@1!OSError", 13),
+        ("a@1!slow, a@1!slow", "this step already has a slow answer, a@1!slow", 10),
     ],
 )
 def test_an_error_points_at_the_place(text: str, complaint: str, place: int) -> None:
     with pytest.raises(ScheduleSyntaxError) as raised:
         Schedule.parse(text)
     first, shown, pointer, *_ = str(raised.value).splitlines()
-    assert first == f"this is no schedule: {complaint}"
+    assert first == f"invalid schedule: {complaint}"
     assert shown == f"  {text}"
     assert pointer.index("^") == place + 2
 
@@ -123,10 +123,10 @@ def test_the_whole_error() -> None:
         Schedule.parse("audit#1@1+1; client@4!cancel")
     assert str(raised.value) == snapshot(
         """\
-this is no schedule: expected a comma, or the end
+invalid schedule: expected a comma or the end
   audit#1@1+1; client@4!cancel
              ^
-A schedule reads like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
+Write a schedule like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
 """
     )
 
@@ -135,15 +135,15 @@ A schedule reads like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
     ("make", "complaint"),
     [
         (lambda: Late("a", -1), "step=-1: steps are numbered from 0"),
-        (lambda: Late("a", 1, by=0), "by=0: to be late is to enter 1 place later, or more"),
-        (lambda: Late("a", 1, by=-1, behind=0), "by=-1: by counts from 0"),
-        (lambda: Late("a", 1, by=2, behind=-1), "behind=-1: behind counts from 0"),
+        (lambda: Late("a", 1, by=0), "by=0: a delay is at least 1 place"),
+        (lambda: Late("a", 1, by=-1, behind=0), "by=-1: by is counted from 0"),
+        (lambda: Late("a", 1, by=2, behind=-1), "behind=-1: behind is counted from 0"),
         (lambda: Cancel("a", 1, after=-1), "after=-1: places are counted from 0"),
-        (lambda: Cancel("a", 1, behind=1), "behind=1: write also after=, the place of the queue"),
-        (lambda: Cancel("a", 1, after=0, behind=-1), "behind=-1: behind counts from 0"),
-        (lambda: Raise("a", 1, "no name"), "error='no name': the name of an exception's class"),
-        (lambda: Raise("a", 1, "cancel"), "error='cancel': the name of an exception's class"),
-        (lambda: Raise("a", 1, "slow"), "error='slow': the name of an exception's class"),
+        (lambda: Cancel("a", 1, behind=1), "behind=1 needs after=, the place of the queue"),
+        (lambda: Cancel("a", 1, after=0, behind=-1), "behind=-1: behind is counted from 0"),
+        (lambda: Raise("a", 1, "no name"), "error='no name' is not the name of an exception's class"),
+        (lambda: Raise("a", 1, "cancel"), "error='cancel' is not the name of an exception's class"),
+        (lambda: Raise("a", 1, "slow"), "error='slow' is not the name of an exception's class"),
     ],
 )
 def test_a_deviation_that_cannot_be_says_so(make: object, complaint: str) -> None:

@@ -42,7 +42,7 @@ def refused(read: Callable[[], object]) -> str:
 def test_what_was_read_is_named_with_its_line(name: str) -> None:
     read = READ[name]
     text = refused(lambda: read())
-    assert f"\nIt reads what is another in every run:\n  {name} at tests/explore/test_sources.py:" in text
+    assert f"\nIt reads values that differ in every run:\n  {name} at tests/explore/test_sources.py:" in text
 
 
 @pytest.mark.parametrize("read", HANDED_ON)
@@ -67,7 +67,7 @@ def test_how_the_runs_end_is_told_if_one_fails() -> None:
 
     with pytest.raises(NotDeterministic) as caught:
         Explorer().explore(scenario)
-    assert "\nAt the end once it fails: KeyError: 'gone'\nAt the end again it passes" in str(caught.value)
+    assert "\nThe first run fails: KeyError: 'gone'\nThe second run passes" in str(caught.value)
 
 
 def test_a_scenario_that_polls_a_clock_is_told_of_it() -> None:

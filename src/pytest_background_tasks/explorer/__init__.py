@@ -1,4 +1,4 @@
-"""Schedules, traces, the loop that plays a schedule, and the search for one that fails. Knows nothing of pytest.
+"""Schedules, traces, the event loop that runs a schedule, and the search for a failing one. Does not know pytest.
 
-It is not called ``explore`` because that is the decorator: the name of a submodule, once imported, would hide it.
+The package is not called ``explore``: an imported submodule of that name would hide the decorator.
 """

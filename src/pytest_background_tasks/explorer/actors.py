@@ -1,4 +1,4 @@
-"""Who runs, by names that do not depend on the order of the run: each task is named after who started it."""
+"""Names of tasks that do not depend on the order of the run: each task is named after the task that started it."""
 
 from functools import lru_cache
 from types import CodeType
@@ -10,14 +10,15 @@ from .schedule import quoted
 
 
 class Actor:
-    """What is known of a task while it runs.
+    """The identity of a running task or callback.
 
     Attributes:
-        name: path of creators, ``client/handle#2``: the second ``handle`` that ``client`` started. Empty until settled.
-        step: the number of the step that it takes next.
-        creator: who started it; None for the scenario itself and for those who do not start anything themselves.
-        answered: the step for which an answer from outside is under way.
-        error: what its wait is to fail with when it goes on.
+        name: path of creators: ``client/handle#2`` is the second ``handle`` that ``client`` started. Empty until
+            settled.
+        step: number of the next step.
+        creator: the actor that started it; None for the scenario itself and for a callback.
+        answered: the step whose answer is already on its way; -1 at first.
+        error: the exception to raise at the next step.
     """
 
     __slots__ = ("_coroutine", "_given", "answered", "creator", "error", "name", "parts", "step")
@@ -34,14 +35,14 @@ class Actor:
 
     @property
     def code(self) -> CodeType | None:
-        """The code of its function, None if it has none that Python can show."""
+        """The code of the task's function; None if Python does not expose it."""
         coroutine = self._coroutine
         code: CodeType | None = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
         return code or getattr(behind(coroutine), "ag_code", None)
 
     @property
     def function(self) -> str:
-        """The qualified name of its function."""
+        """The qualified name of the task's function."""
         try:
             name: str = self._coroutine.__qualname__
         except AttributeError:
@@ -49,20 +50,20 @@ class Actor:
         return name
 
     def call(self, name: object) -> None:
-        """The program has named it."""
+        """Set the name that the program gave to the task."""
         self._given = str(name)
 
     @property
     def stem(self) -> str:
-        """The last part of its name: its own name if it was given one, else its function's."""
+        """The last part of the name: the name that the program gave to the task, else the name of its function."""
         if not self._given:
             return _last_part(self.function)
         return _last_part(self._given) if self._is_of_anyio else quoted(self._given)
 
     @property
     def _is_of_anyio(self) -> bool:
-        """Return whether anyio started it, which names each task by the dotted path of its function."""
-        # anyio 3 starts that function itself, and anyio 4 one of its own that calls it.
+        """True if anyio started the task. anyio names each task after the dotted path of its function."""
+        # anyio 3 starts that function directly; anyio 4 starts a wrapper that calls it.
         is_started_by_it = self.code is not None and "anyio" in self.code.co_filename
         return is_started_by_it or self._given.endswith(f".{self.function}")
 
@@ -73,25 +74,25 @@ def _last_part(path: str) -> str:
 
 
 class Names:
-    """Gives every actor its name, once: in the order of creation, and as late as can be.
+    """The names of all actors of a run. Each is named once, in the order of creation and as late as possible.
 
-    Until Python 3.13 a task is given its own name only after it was created.
+    Up to Python 3.13 a task receives the name that the program chose only after its creation.
 
     Args:
-        counting: what is known of names that are new in every run.
+        counting: the forms of names that change with every run.
 
     Attributes:
-        scenario: the actor that is the scenario itself.
-        unknown: whoever started what this loop has not made.
-        siblings: names of which one creator has started several.
-        unnamed: those who have no name yet.
-        actors: all others, by name.
+        scenario: the actor of the scenario itself.
+        unknown: the creator of tasks that this loop did not make.
+        siblings: names that several tasks of one creator share.
+        unnamed: actors without a name.
+        actors: all other actors, by name.
     """
 
-    unknown: Actor = Actor(None)  # one for all runs: it only stands for a creator, and nothing is written to it
+    unknown: Actor = Actor(None)  # shared by all runs: it serves only as a creator and is never modified
 
     def __init__(self, counting: Counting) -> None:
-        self._counting = counting if counting.forms else None  # mostly there is none, and many tasks are named
+        self._counting = counting if counting.forms else None  # usually empty, and many tasks need a name
         self.scenario: Actor = Actor(None, name="main")
         self.scenario.parts["main"] = 1
         self.siblings: set[str] = set()
@@ -100,13 +101,13 @@ class Names:
         self._callbacks: dict[str, Actor] = {}
 
     def new(self, creator: Actor, coroutine: Any) -> Actor:
-        """The actor for a task that `creator` starts."""
+        """Return the actor of a task that `creator` starts."""
         actor = Actor(creator, coroutine)
         self.unnamed.append(actor)
         return actor
 
     def settle(self) -> None:
-        """Name all who have none yet."""
+        """Name all unnamed actors."""
         for actor in self.unnamed:
             creator, stem = actor.creator or self.unknown, actor.stem
             if self._counting is not None:
@@ -119,16 +120,16 @@ class Names:
         self.unnamed.clear()
 
     def part(self, actor: Actor, kind: str) -> str:
-        """The name of the next thing of this kind that `actor` does: ``client:timer``.
+        """Return the name of the next timer, call or thread answer of `actor`: ``client:timer``.
 
-        A timer that sets the next one, such as a heartbeat: ``client:timer:timer``, ``client:timer:timer#2``.
+        A timer that sets another timer, such as a heartbeat: ``client:timer:timer``, then ``client:timer:timer#2``.
         """
-        if self._callbacks:  # what a callback sets that a callback has set: or the name would grow for ever
+        if self._callbacks:  # set by a callback that another callback set: the name must not grow without end
             actor = self._callbacks.get(actor.name.rpartition(":")[0], actor)
         return self._numbered(actor, f"{actor.name}:{kind}")
 
     def callback(self, name: str) -> Actor:
-        """The actor that a callback of this name is."""
+        """Return the actor of the callback called `name`."""
         if name not in self._callbacks:
             self._callbacks[name] = Actor(self.scenario, name=name)
         return self._callbacks[name]

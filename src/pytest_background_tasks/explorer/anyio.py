@@ -1,10 +1,10 @@
-"""anyio on an explored loop: what it sends to worker threads of its own goes through the loop; its sets keep an order.
+"""Support for anyio on an explored loop: worker threads run through the loop, and sets keep their order.
 
-FastAPI's and Starlette's ``def`` endpoints are such calls. All of them end in ``run_sync_in_worker_thread`` of anyio's
-asyncio backend: a method of ``AsyncIOBackend``, or in anyio 3 a function of its module.
+FastAPI and Starlette run ``def`` endpoints in anyio's worker threads. All such calls end in
+``run_sync_in_worker_thread`` of anyio's asyncio backend: a method of ``AsyncIOBackend``, in anyio 3 a module function.
 
-anyio goes through sets of cancel scopes and events, which hash by address, to cancel and to wake. ``set`` is replaced
-in its modules.
+To cancel and to wake, anyio iterates sets of cancel scopes and events, which hash by address. So ``set`` is replaced
+in anyio's modules.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ _T = TypeVar("_T")
 _BACKEND = "anyio._backends._asyncio"
 _CALL = "run_sync_in_worker_thread"
 _KNOWN = "3.7 and 4"
-_NO_THREADS = "@explore cannot play what such an anyio sends to threads"
-_NO_ORDER = "its tasks may not do the same twice under @explore, since it wakes and cancels them in no fixed order"
+_NO_THREADS = "@explore cannot control what this version of anyio sends to threads"
+_NO_ORDER = "tests may not be deterministic under @explore: it wakes and cancels tasks in arbitrary order"
 
 
 class SetInOrder(MutableSet[_T]):
-    """A set that is gone through in the order in which its items were added."""
+    """A set that iterates in insertion order."""
 
     __slots__ = ("_items",)
 
@@ -45,23 +45,23 @@ class SetInOrder(MutableSet[_T]):
         return len(self._items)
 
     def add(self, item: _T) -> None:
-        """As that of a set."""
+        """Add an item, like ``set.add``."""
         self._items[item] = None
 
     def discard(self, item: _T) -> None:
-        """As that of a set."""
+        """Remove an item if it is present, like ``set.discard``."""
         self._items.pop(item, None)
 
     def copy(self) -> "SetInOrder[_T]":
-        """As that of a set."""
+        """Return a copy, like ``set.copy``."""
         return SetInOrder(self._items)
 
 
 def replacements() -> Iterator[tuple[Any, str, object]]:
-    """Give what is to stand in anyio's place while exploring: owner, name, new value.
+    """Yield the replacements for attributes of anyio: owner, name, new value.
 
     Raises:
-        Unfit: this anyio is none that is known; what was given before that is still of use.
+        Unfit: this version of anyio is not supported; the replacements already yielded are still useful.
     """
     yield from _sets_in_order()
     yield _threads_through_loop()
@@ -94,7 +94,7 @@ def _takes(call: Any, names: set[str]) -> bool:
 
 
 def _through_loop(owner: Any, call: Callable[..., Any]) -> Callable[..., Any]:
-    """On an explored loop a call runs in the loop's helper thread; on other loops as usual."""
+    """Return a wrapper of `call` that uses the helper thread of an explored loop; other loops are not affected."""
     signature = inspect.signature(call)
     scope_of: Any = importlib.import_module(_BACKEND).CancelScope
 
@@ -103,7 +103,7 @@ def _through_loop(owner: Any, call: Callable[..., Any]) -> Callable[..., Any]:
         if not isinstance(loop, PlayedLoop):
             return await call(*given, **named)
         asked = signature.bind(*given, **named).arguments
-        may_leave = asked.get("abandon_on_cancel", asked.get("cancellable", False))  # the second up to anyio 4.0
+        may_leave = asked.get("abandon_on_cancel", asked.get("cancellable", False))  # `cancellable` up to anyio 4.0
         await owner.checkpoint()
         async with asked.get("limiter") or owner.current_default_thread_limiter():
             with scope_of(shield=not may_leave):

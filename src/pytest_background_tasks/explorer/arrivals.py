@@ -1,10 +1,10 @@
-"""What kind of arrival a handle of the loop is, if it is one, and whose.
+"""Arrivals: the handles of the loop that an external event made ready, and that may therefore be delayed.
 
-An arrival is what makes a task ready because of something outside the program's own logic; only that may come late.
+Steps that merely follow from the program's own logic are not arrivals.
 
-Private names of CPython used here: the attributes of a handle, the names of the callbacks by which a task goes on,
-``_set_result_unless_cancelled``, by which `asyncio.sleep` ends, ``_exception`` of a future, and ``_must_cancel`` of a
-task.
+Private names of CPython used here: the attributes of a handle, the names of the callbacks that resume a task,
+``_set_result_unless_cancelled``, the callback that ends `asyncio.sleep`, ``_exception`` of a future, and
+``_must_cancel`` of a task.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ ends_sleep: Callable[..., None] = _set_result_unless_cancelled
 
 
 class _Answering:
-    """A handle that can be the answer to a task."""
+    """A handle that may resume a suspended task."""
 
     __slots__ = ()
 
@@ -31,25 +31,25 @@ class _Answering:
     _args: Any
 
     def fail(self, error: BaseException) -> None:
-        """Answer with `error` instead, if it is the answer to a task that waits."""
+        """Deliver `error` instead of the result, if a task is waiting for it."""
         if self._callback in (ends_sleep, settle):
             self._callback, self._args = settle, (self._args[0], None, error)
 
 
 @named_as(asyncio.TimerHandle)
 class Arrival(_Answering, QuickTimer):
-    """A handle that is an arrival by itself: a timer, the answer of a thread.
+    """A handle that is itself an arrival: a timer or the result of a thread.
 
     Args:
-        who: the task that it makes ready, or its own name.
+        who: the task that it makes ready, or the name of the arrival itself.
         number: the step that it makes ready.
-        kind: of arrival; None for what the explorer itself lets in.
+        kind: the kind of arrival; None for a handle that the explorer itself inserts.
         when: virtual time, in seconds.
-        callback, args, loop, context: as asyncio's.
+        callback, args, loop, context: as in asyncio.
 
     Attributes:
-        asked_behind: of what a thread answers, the handle behind which it comes at the least: what the same function
-            has sent before, or what was last in the queue when the thread was asked.
+        asked_behind: for the result of a thread, the handle that it always comes behind: the previous call by the
+            same function, or the last handle in the queue when the function was sent to the thread.
     """
 
     __slots__ = ("asked_behind", "kind", "number", "who")
@@ -75,14 +75,14 @@ class Arrival(_Answering, QuickTimer):
 
 @named_as(getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle))
 class ThreadCall(_Answering, asyncio.Handle):
-    """The arrival that the program itself makes with ``call_soon_threadsafe``, which asyncio gives no time.
+    """An arrival that the program itself makes with ``call_soon_threadsafe``; asyncio gives it no time.
 
     Args:
-        who: its own name.
+        who: the name of the arrival.
         rest: callback, args, loop and context.
 
     Attributes:
-        asked_behind: as for `Arrival`.
+        asked_behind: as in `Arrival`.
     """
 
     __slots__ = ("asked_behind", "kind", "number", "who")
@@ -97,11 +97,11 @@ class ThreadCall(_Answering, asyncio.Handle):
 
 
 ARRIVALS = frozenset({Arrival, ThreadCall})
-"""The types of handles that are an arrival by themselves."""
+"""The types of handles that are themselves arrivals."""
 
 
 def settle(future: "asyncio.Future[Any]", result: object, error: BaseException | None) -> None:
-    """The answer that `future` waits for, unless nobody waits any more."""
+    """Complete `future` with a result or an error, unless it is done."""
     if future.done():
         return
     if error is None:
@@ -111,7 +111,7 @@ def settle(future: "asyncio.Future[Any]", result: object, error: BaseException |
 
 
 def _callback_of_a_start() -> type:
-    """The type of the callback by which a task starts, and goes on after a bare yield; it has no name."""
+    """Return the type (it has no name) of the callback that starts a task or resumes it after a bare yield."""
     seen: list[object] = []
 
     class Loop(asyncio.AbstractEventLoop):
@@ -135,7 +135,7 @@ StepCallback: type = _callback_of_a_start()
 
 
 def stepping_task(callback: Any) -> Any:
-    """The task of which `callback` is the next step, or None."""
+    """Return the task whose next step is `callback`, else None."""
     kind = type(callback)
     if kind is StepCallback or (kind is BuiltinMethodType and callback.__name__ == "task_wakeup"):
         return callback.__self__
@@ -143,7 +143,7 @@ def stepping_task(callback: Any) -> Any:
 
 
 def delivered(task: Any, actor: Actor, arguments: tuple[Any, ...]) -> str:
-    """What a task gets when it goes on."""
+    """Return what a task receives when it resumes: ``value``, ``cancelled`` or the name of an error's class."""
     if task._must_cancel:
         return "cancelled"
     if actor.error is not None:
@@ -159,9 +159,9 @@ def delivered(task: Any, actor: Actor, arguments: tuple[Any, ...]) -> str:
 def kind_of_step(
     actor: Actor, task: Any, is_plain: bool, arrivals: frozenset[str], is_own: Mapping[str, bool], scenario: Actor
 ) -> str | None:
-    """The kind of arrival that makes this step of a task ready, None if it is none of those asked for.
+    """Return the kind of arrival that makes a step of a task ready; None if it is not one of `arrivals`.
 
-    `is_plain`: it is a start, or goes on after a bare yield.
+    `is_plain`: the step is the first, or follows a bare yield.
     """
     if is_plain:
         kind = "start" if actor.creator is scenario else None
@@ -173,9 +173,9 @@ def kind_of_step(
 
 
 def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
-    """Whether a bare yield stands for something from outside: by who does it.
+    """Return the kind of arrival that a bare yield stands for, judged by the function that yields; None if it is none.
 
-    ``asyncio.sleep(0)``, and anyio's ``sleep(0)`` and ``checkpoint()``, count for whoever calls them.
+    ``asyncio.sleep(0)``, and anyio's ``sleep(0)`` and ``checkpoint()``, are attributed to their caller.
     """
     who: CodeType | None = None
     while coroutine is not None:
@@ -199,7 +199,7 @@ _PASSED_OVER = ("sleep", "__sleep0", "checkpoint")
 
 
 async def _answer_of_mock() -> None:
-    """The one step for which a mock suspends while exploring."""
+    """Suspend for one step. Mocks do this while exploring."""
     await asyncio.sleep(0)
 
 
@@ -208,7 +208,7 @@ answer_of_mock = _answer_of_mock
 
 
 def label_of(callback: Any) -> str:
-    """What a callback that is no step of a task is called in a trace."""
+    """Return the name of a callback in a trace, for callbacks that are not a step of a task."""
     while isinstance(callback, partial):
         callback = callback.func
     return getattr(callback, "__qualname__", None) or type(callback).__name__

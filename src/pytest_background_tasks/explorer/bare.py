@@ -1,10 +1,10 @@
-"""A loop of asyncio's that is made in a fraction of the time, since an exploration makes thousands.
+"""An asyncio event loop that is cheap to create, because an exploration creates thousands.
 
-What asyncio gives every loop alike is an attribute of the class here; only what a loop fills or counts in is made anew,
-and a weak set, which costs most and is seldom needed, when somebody asks for it. A Python whose loops have something
-else makes them itself.
+Attributes that have the same initial value in every loop are attributes of the class. Only containers and counters are
+created for each loop, and weak sets, the most expensive and rarely needed, on first access. If a version of Python
+gives its loops any other attribute, asyncio's own ``__init__`` is used.
 
-Private names of CPython used here: whatever ``BaseEventLoop.__init__`` sets, without knowing any by name.
+Private names of CPython used here: all attributes that ``BaseEventLoop.__init__`` sets, none of them by name.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _ANEW = (deque, list)
 
 @named_as(asyncio.SelectorEventLoop)
 class BareLoop(asyncio.SelectorEventLoop):
-    """To a program asyncio's usual loop; it has no selector, so only what every `BaseEventLoop` can works."""
+    """A loop that looks like asyncio's own. It has no selector, so only the methods of `BaseEventLoop` work."""
 
     def __init__(self) -> None:
         for name, make in _OF_EACH:
@@ -32,7 +32,7 @@ class BareLoop(asyncio.SelectorEventLoop):
         named_as(asyncio.SelectorEventLoop)(cls)
 
     def close(self) -> None:
-        """As that of a `BaseEventLoop`: there is no selector to be closed."""
+        """Close the loop like `BaseEventLoop`: there is no selector to close."""
         asyncio.BaseEventLoop.close(self)
 
 

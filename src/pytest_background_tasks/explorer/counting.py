@@ -1,6 +1,7 @@
-"""Names of tasks that hold what is new in every run: a counter of the process, ``pool-3-worker``, or a UUID.
+"""Task names that change with every run: ``pool-3-worker``, numbered by a process-wide counter, or a UUID.
 
-Of these the loop knows only the rest, ``pool-<n>-worker``, or no step of one run could be found in the next.
+The loop uses the constant part of such a name, ``pool-<n>-worker``; else a step of one run could not be found in the
+next.
 """
 
 import re
@@ -17,7 +18,7 @@ _BLANKS = re.compile(rf"{_BLANK}(?:[\W_]+{_BLANK})+")
 
 
 class Counting:
-    """Gives the part of a task's name that is the same in every run.
+    """A function that returns the part of a task's name that is the same in every run.
 
     >>> Counting(["pool-<n>-worker"])("pool-3-worker")
     'pool-<n>-worker'
@@ -28,17 +29,17 @@ class Counting:
         self._known = [(re.compile(".+".join(map(re.escape, form.split(_BLANK)))), form) for form in self.forms]
 
     def __call__(self, name: str) -> str:
-        """The form of `name` if it has one, else `name`."""
+        """Return the form of `name` if it has one, else `name`."""
         return next((form for known, form in self._known if known.fullmatch(name)), name)
 
 
 def counting_in(schedule: Schedule) -> Iterator[str]:
-    """The forms that a schedule names: it was found with them."""
+    """Return the forms that a schedule names: it was found with them."""
     return (part for each in schedule for part in _parts(each.task) if _BLANK in part)
 
 
 def counting_between(first: Trace, second: Trace) -> set[str]:
-    """The forms of the names that only one of two runs has, where in the other somebody else does the same."""
+    """Return the forms of names that differ between two runs for a task that does the same in both."""
     names, others = ({part for step in trace.steps for part in _parts(step.who)} for trace in (first, second))
     forms: set[str] = set()
     for one, other in zip(first.steps, second.steps, strict=False):
@@ -53,8 +54,8 @@ def _parts(name: str) -> list[str]:
 
 
 def _form(one: str, other: str) -> Iterator[str]:
-    """What two names have in common, if that is anything to know them by."""
-    one, other = _UUID.sub(_BLANK, one), _UUID.sub(_BLANK, other)  # parts of two may begin with the same letters
+    """Yield the common form of two names, if a word of it remains to recognize them by."""
+    one, other = _UUID.sub(_BLANK, one), _UUID.sub(_BLANK, other)  # two UUIDs may begin with the same letters
     if _WORD.sub("", one) != _WORD.sub("", other):
         return
     words = iter(_WORD.findall(other))

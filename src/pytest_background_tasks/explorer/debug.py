@@ -1,6 +1,6 @@
-"""The debug mode of an explored loop: the checks that asyncio makes there, and where a handle was created.
+"""The debug mode of an explored loop: asyncio's own checks, and the place where a handle was created.
 
-Nothing of it runs in a loop that is not in debug mode.
+None of this runs on a loop that is not in debug mode.
 
 Private names of CPython used here: ``_check_thread`` and ``_check_callback`` of a loop, ``_source_traceback`` of a
 handle, a task or a future, and ``_is_debug_mode`` of asyncio.coroutines, which reads the environment.
@@ -18,18 +18,18 @@ _Made = TypeVar("_Made")
 
 
 def is_asked_for() -> bool:
-    """Return whether asyncio's loops are made in debug mode: ``PYTHONASYNCIODEBUG``, ``python -X dev``."""
+    """Return True if asyncio would create its loops in debug mode: ``PYTHONASYNCIODEBUG``, ``python -X dev``."""
     return coroutines._is_debug_mode()  # type: ignore[no-any-return, attr-defined]
 
 
 def check(loop: Any, method: str, callback: Callable[..., object]) -> None:
-    """Raise what asyncio raises: the call is made in another thread, or a coroutine is no callback."""
+    """Raise asyncio's own error if the call comes from another thread, or if the callback is a coroutine."""
     loop._check_thread()
     loop._check_callback(callback, method)
 
 
 def check_timer(loop: Any, when: float | None, callback: Callable[..., object]) -> None:
-    """Raise what asyncio raises of a timer, in debug mode or not."""
+    """Raise asyncio's own error for an invalid timer, in debug mode or not."""
     if when is None:
         raise TypeError("when cannot be None")
     loop._check_closed()
@@ -38,13 +38,13 @@ def check_timer(loop: Any, when: float | None, callback: Callable[..., object]) 
 
 
 def checked_handle(callback: Callable[..., object], args: tuple[Any, ...], loop: Any, context: Any) -> asyncio.Handle:
-    """Return the handle of a ``call_soon``."""
+    """Return the handle for a ``call_soon``."""
     check(loop, "call_soon", callback)
     return without_our_frames(asyncio.Handle(callback, args, loop, context))
 
 
 def without_our_frames(made: _Made) -> _Made:
-    """Return `made`, whose creation ends at the frame that asked the loop for it, as with asyncio's own."""
+    """Return `made` with its creation traceback cut at the caller of the loop, as asyncio itself does."""
     frames: Any = getattr(made, "_source_traceback", None)
     while frames and frames[-1].filename.startswith(_OURS):
         del frames[-1]

@@ -1,4 +1,4 @@
-"""What came of an exploration, as values."""
+"""The result of an exploration, as values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,33 +9,33 @@ from .schedule import Schedule
 from .trace import Trace
 
 Verdict: TypeAlias = Literal["failed", "exhausted", "bounded", "truncated", "replayed"]
-"""How an exploration ended; only ``exhausted`` is a proof.
+"""The result of an exploration; only ``exhausted`` is a proof.
 
-``failed``; ``exhausted``: nothing failed in any order that there is; ``bounded``: nothing failed in any with up to so
-many deviations; ``truncated``: nothing failed before the budget ended; ``replayed``: the one
-schedule that was asked for does not fail.
+``failed``: a schedule fails; ``exhausted``: no schedule fails, and none is left to try; ``bounded``: no schedule with
+up to ``max_deviations`` deviations fails; ``truncated``: no schedule failed before the budget ran out; ``replayed``:
+the requested schedule does not fail.
 """
 
 Found: TypeAlias = Literal["search", "first", "replay"]
 
 FAULTS = ("cancellations", "errors", "slow answers")
-"""What may be tried beside lateness."""
+"""The deviations other than delays that an exploration may try."""
 
-_ASYNCIO = "asyncio's own order"
+_ASYNCIO = "asyncio's default order"
 
 
 @dataclass(frozen=True, repr=False)
 class Failure:
-    """The smallest schedule that was found to fail, played once more to be sure, and to be told.
+    """The minimized failing schedule, confirmed by a second run.
 
     Attributes:
-        schedule: what differs from asyncio's own order; empty if the scenario fails in that.
-        trace: what happened.
-        asyncio_trace: what happens under the empty schedule.
-        kinds: which kinds of arrival were made late, failed or were slow: what must stand for something from outside.
-        arrivals: which kinds might have been late.
-        run: in which run it was found, from 1.
-        found: by the search; among those that were to be tried first; or as the replay that was asked for.
+        schedule: the deviations from asyncio's default order; empty if the scenario fails in the default order.
+        trace: the trace of the failing run.
+        asyncio_trace: the trace of the run under the empty schedule.
+        kinds: the kinds of arrival that were delayed, failed or slow. Each of them must stand for an external event.
+        arrivals: the kinds of arrival that could have been delayed.
+        run: the number of the run that found the failure, from 1.
+        found: ``search``; ``first``: among the schedules that were to be tried first; or ``replay``.
     """
 
     _error: BaseException
@@ -51,13 +51,13 @@ class Failure:
 
     @property
     def error(self) -> BaseException:
-        """The error that was raised, with its traceback; or `Deadlock`, `Livelock`, `LeakedTasks`.
+        """The exception of the failing run, with its traceback; or `Deadlock`, `Livelock`, `LeakedTasks`.
 
-        It has a note that tells how it came about, unless ``@explore`` reports that.
+        A note of the exception says how the failure came about, unless ``@explore`` reports that.
         """
         if self._tell is not None:
             tell = self._tell
-            object.__setattr__(self, "_tell", None)  # frozen; and to tell it takes a while, so only whoever asks waits
+            object.__setattr__(self, "_tell", None)  # frozen; the note is slow to build, so it is built on demand
             self._error.add_note(tell())
         return self._error
 
@@ -65,40 +65,42 @@ class Failure:
         return f"Failure(error={self._error!r}, schedule={self.schedule!r}, run={self.run}, found={self.found!r})"
 
     def reproduce(self, look: Callable[[BaseException], object] | None = None) -> None:
-        """Run the scenario under this schedule again, for a debugger to look at.
+        """Run the scenario under this schedule again, for inspection with a debugger.
 
         Args:
-            look: called at the moment of the failure with the error: where it is raised, with all frames still there,
-                in the running loop, so ``asyncio.all_tasks()`` and the values of variables are those of that moment.
-                At a deadlock that is where the scenario waits. For example
+            look: called with the error at the moment of the failure: at the line that raises, with all frames still in
+                place and the loop still running, so ``asyncio.all_tasks()`` and the values of variables are those of
+                that moment. For a deadlock the place is the line where the scenario is suspended. For example
                 ``lambda error: pdb.post_mortem(error.__traceback__)``.
 
         Raises:
-            BaseException: what the scenario raises; that is, `error` again.
+            BaseException: the exception of the scenario; that is, `error` again.
         """
         self._play(look)
 
 
 @dataclass(frozen=True)
 class Exploration:
-    """What `Explorer.explore` gives.
+    """The result of `Explorer.explore`.
 
-    It prints as one line that says how far it got:
+    It prints as one line that says what was covered:
 
-    >>> print(Exploration("bounded", runs=31, distinct=30, cut=0, deviations=2, seconds=0.004, seed=0))
-    bounded: nothing fails with up to 2 deviations; 31 runs, 30 distinct, in 0.004 s
+    >>> exploration = Exploration("bounded", runs=31, distinct=30, cut=0, deviations=2, seconds=0.004, seed=0)
+    >>> print(exploration)  # doctest: +NORMALIZE_WHITESPACE
+    bounded: no failure with up to 2 deviations from asyncio's default order
+    (excluding cancellations, injected errors and slow answers); 31 runs, 30 distinct, in 0.004 s
 
     Attributes:
         verdict: see `Verdict`.
-        runs: schedules played.
-        distinct: different runs among them.
-        cut: runs that a cancellation from outside has ended.
-        deviations: up to how many all schedules were tried.
-        seconds: of real time.
-        seed: gives the same exploration again.
-        failure: None if nothing failed.
-        faults: those of `FAULTS` that were tried.
-        passing: schedules that were asked for, by ``replay`` or ``first``, and do not fail.
+        runs: the number of schedules that were run.
+        distinct: the number of different runs among them.
+        cut: the number of runs that an external cancellation ended.
+        deviations: the largest number of deviations for which every schedule was tried.
+        seconds: the duration, in seconds of real time.
+        seed: the seed; the same seed gives the same exploration.
+        failure: None if no schedule failed.
+        faults: the members of `FAULTS` that were tried.
+        passing: the schedules requested with ``replay`` or ``first`` that do not fail.
     """
 
     verdict: Verdict
@@ -116,7 +118,7 @@ class Exploration:
         counts = f"{amount(self.runs, 'run')}, {self.distinct} distinct"
         if self.cut:
             counts += (
-                f", {self.cut} cut short by the cancellation (gather(..., return_exceptions=True) lets them go on)"
+                f", {self.cut} cut short by the cancellation (gather(..., return_exceptions=True) lets them continue)"
             )
         return f"{self.verdict}: {self._what}; {counts}, in {self.seconds:.3g} s{self._mended}"
 
@@ -125,12 +127,16 @@ class Exploration:
         if self.failure is not None:
             return f"{self.failure.schedule or _ASYNCIO}, found in run {self.failure.run}"
         if self.verdict == "exhausted":
-            return f"nothing fails in any order of arrivals; {_listed(self.faults)}"
+            return f"no failure in any order of the explored events ({_scope(self.faults)})"
         if self.verdict == "bounded":
-            return f"nothing fails with up to {amount(self.deviations, 'deviation')}"
+            return f"no failure with up to {self._distance} ({_scope(self.faults)})"
         if self.verdict == "replayed":
-            return f"{self.passing[0] or _ASYNCIO} does not fail"
-        return f"nothing has failed yet; all with up to {amount(self.deviations, 'deviation')} were tried"
+            return f"{self.passing[0] or _ASYNCIO} passes"
+        return f"no failure before the budget ran out; complete only up to {self._distance} ({_scope(self.faults)})"
+
+    @property
+    def _distance(self) -> str:
+        return f"{amount(self.deviations, 'deviation')} from {_ASYNCIO}"
 
     @property
     def _mended(self) -> str:
@@ -139,11 +145,15 @@ class Exploration:
         return "".join(f"; {schedule}, which failed last time, passes now" for schedule in self.passing)
 
 
-def _listed(faults: tuple[str, ...]) -> str:
-    missing = tuple(fault for fault in FAULTS if fault not in faults)
-    if not faults:
-        return f"{_joined(missing)} not included"
-    return f"{_joined(faults)} included{f', {_joined(missing)} not' if missing else ''}"
+def _scope(faults: tuple[str, ...]) -> str:
+    included = tuple(_INCLUDED.get(fault, fault) for fault in faults)
+    excluded = tuple(_EXCLUDED.get(fault, fault) for fault in FAULTS if fault not in faults)
+    parts = [("including", included), ("excluding", excluded)]
+    return "; ".join(f"{word} {_joined(words)}" for word, words in parts if words)
+
+
+_EXCLUDED = {"errors": "injected errors"}
+_INCLUDED = {**_EXCLUDED, "cancellations": "one cancellation per run"}
 
 
 def _joined(words: tuple[str, ...]) -> str:

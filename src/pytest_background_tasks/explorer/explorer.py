@@ -1,4 +1,4 @@
-"""Explores a scenario: plays schedules until one fails, none is left, or the budget ends."""
+"""The explorer: runs schedules until one fails, none is left, or the budget runs out."""
 
 import asyncio
 import inspect
@@ -27,36 +27,37 @@ from .trace import ANSWERS, Step, Trace, first_difference
 
 
 class Explorer:
-    """Runs a scenario under the orders that asyncio could have produced, the least unusual first.
+    """The engine of ``@explore``: runs a scenario in the orders that asyncio could have produced.
 
-    It is what ``@explore`` is made of, and serves where a decorator does not: inside a Hypothesis test, in a method of
-    a `unittest.TestCase`, in a script. Nothing may be running in an event loop when it explores.
+    Orders closest to asyncio's default order come first. Use it where a decorator does not fit: in a Hypothesis test, a
+    method of a `unittest.TestCase`, a script. It cannot explore while an event loop is running in the same thread.
 
     Args:
-        max_schedules: how many schedules to play at most.
-        max_deviations: how many deviations a schedule has at most.
-        max_seconds: of real time; None for no limit.
-        max_steps: how many steps a run may take until it counts as a livelock.
-        arrivals: which kinds may come late: ``start``, ``yield``, ``sleep``, ``timer``, ``thread``, ``mock`` (default:
-            all of these), or ``any``: every step of every task, for code that must not rely on asyncio's order at all.
-        cancel: whose tasks are cancelled from outside, once per schedule: True for those that the scenario starts, or
-            patterns (``client*``) and coroutine functions.
-        raises: exceptions with which what a task waits for may fail: classes or instances.
-        slow: whether answers may outlast the next timer.
-        samples: how many random walks to take when all schedules of ``max_deviations`` were played.
+        max_schedules: the largest number of schedules to run.
+        max_deviations: the largest number of deviations in a schedule.
+        max_seconds: the time limit, in seconds of real time; None for no limit.
+        max_steps: the number of steps after which a run counts as a livelock.
+        arrivals: the kinds of arrival that may be delayed: ``start``, ``yield``, ``sleep``, ``timer``, ``thread``,
+            ``mock`` (default: all of these), or ``any``: every step of every task, for code that must not rely on
+            asyncio's order at all.
+        cancel: the tasks to cancel externally, one cancellation per schedule: True for those that the scenario starts,
+            or patterns (``client*``) and coroutine functions.
+        raises: the exceptions to inject, classes or instances: what a task waits for fails with one of them.
+        slow: True if answers may outlast the next timer.
+        samples: the number of random walks after all schedules with up to ``max_deviations`` deviations.
         seed: decides the order of the search.
-        replay: a schedule, or its text: play only this.
-        first: schedules that have failed before: tried right after asyncio's own order. Those that pass now, or cannot
-            be played any more, count for nothing.
-        leaks: whether tasks that are pending at the end are a failure.
-        must_cancel: whether it is an error if ``cancel`` finds no task; else the verdict is without cancellations.
-        passes_through: exceptions that are not failures, but end the exploration and are raised: classes, or a
-            function that tells them.
-        is_own: tells by file name which code is the project's own; default: what lies under the current folder.
-            The scenario's own file always is.
+        replay: a schedule, or its text: run only this schedule.
+        first: schedules that failed before, to be tried right after the default order. Those that pass now, or can no
+            longer be replayed, do not count as runs.
+        leaks: True if tasks pending at the end are a failure.
+        must_cancel: True if it is an error that ``cancel`` finds no task; otherwise the verdict excludes cancellations.
+        passes_through: exceptions that are not failures: they end the exploration and propagate. Classes, or a
+            function that returns True for them.
+        is_own: maps file names to True for project code; default: all files under the current directory. The
+            scenario's own file is always project code.
 
     Raises:
-        TypeError, ValueError: for an option that cannot be; the message says what to write.
+        TypeError, ValueError: an option is invalid; the message says what to write.
 
     >>> import asyncio
     >>> async def shop():
@@ -79,17 +80,17 @@ class Explorer:
         self._options = Options.of(options)
 
     def explore(self, scenario: Scenario) -> Exploration:
-        """Explore `scenario`, an ``async def`` without arguments; it is called anew for every run.
+        """Explore `scenario`, an ``async def`` without arguments, which is called anew for every run.
 
         Returns:
-            What came of it, in ``verdict`` and ``failure``. The last run that was played is the failing one. A note of
-            ``failure.error`` tells how it came about, and how to replay it.
+            The result; see its ``verdict`` and ``failure``. The last run is the failing one. A note of
+            ``failure.error`` says how the failure came about and how to replay it.
 
         Raises:
-            NotDeterministic: it does not do the same twice.
-            NotPlayable: it uses what no schedule can order.
-            ReplayError: the schedule to replay speaks of what does not exist.
-            ExploreError: ``cancel`` finds no task and must, a loop is running, or nest_asyncio is at work.
+            NotDeterministic: two runs of the same schedule differ.
+            NotPlayable: the scenario uses something that no schedule can control.
+            ReplayError: the schedule to replay names a task or step that does not exist.
+            ExploreError: ``cancel`` finds no task and must, an event loop is running, or nest_asyncio has been applied.
         """
         exploration = explored(scenario, self._options)
         if exploration.failure is None:
@@ -98,21 +99,22 @@ class Explorer:
 
 
 def explored(scenario: Scenario, options: Options) -> Exploration:
-    """Explore `scenario` as `Explorer.explore` does, for a caller that reports a failure itself."""
+    """Explore `scenario` like `Explorer.explore`, for a caller that reports a failure itself."""
     if asyncio._get_running_loop() is not None:
         raise ExploreError(
-            "a loop is running here, and an exploration plays loops of its own\n"
-            "In an async test, make the test a plain def; elsewhere, explore in a thread: "
+            "cannot explore while an event loop is running in this thread\n"
+            "In an async test: make the test a plain def. Elsewhere: explore in another thread, "
             "await asyncio.to_thread(Explorer().explore, scenario)"
         )
     if hasattr(asyncio, "_nest_patched"):
         raise ExploreError(
-            "nest_asyncio.apply() has been called, and with its tasks no order can be played\n"
-            "Do not call it in the session that explores (explore apart from tests that need it: pytest -m explore)"
+            "cannot explore after nest_asyncio.apply(): the order of its tasks cannot be controlled\n"
+            "Do not call it in a session that explores. If other tests need it, run explored tests separately: "
+            "pytest -m explore"
         )
     code = getattr(inspect.unwrap(scenario), "__code__", None)
     if code is not None and isinstance(options.is_own, dict):
-        options.is_own[code.co_filename] = True  # a scenario is its project's own, wherever it lies
+        options.is_own[code.co_filename] = True  # a scenario is project code, wherever its file is
     with HelperThread() as helper, Surroundings(may_raise=bool(options.raises)) as around:
         try:
             return _Session(scenario, options, helper, around).explore()
@@ -131,7 +133,7 @@ def _note(exploration: Exploration) -> str:
     return plain(section(exploration, replay, _WIDTH))
 
 
-_WIDTH = 80  # cells of a note, which is read in whatever shows it
+_WIDTH = 80  # columns of a note: the width of the reader's display is unknown
 
 
 class _Session:
@@ -196,7 +198,7 @@ class _Session:
     def _result(self, verdict: Verdict, failure: Failure | None = None) -> Exploration:
         self._helper.foreign.check(failed=failure is not None)
         search = self._search
-        # The number under way is not done yet.
+        # The current number of deviations is not finished.
         deviations = search.deviations if search.is_bounded else max(search.deviations - 1, 0)
         seconds = real_time.monotonic() - self._began
         return Exploration(
@@ -212,12 +214,12 @@ class _Session:
             tuple(self._passing),
         )
 
-    # A failure.
+    # Failures.
 
     def _failing_again(self) -> Run | None:
-        """Of the schedules that have failed before, the first that still does."""
+        """Return the first run of a schedule in ``first`` that still fails, else None."""
         for schedule in self._options.first:
-            with suppress(ReplayError):  # it raises what is in raises= no more
+            with suppress(ReplayError):  # it raises an error that is no longer in raises=
                 run = self._play(schedule)
                 if run.unused or run.is_cut or not self._may_be(run):
                     continue
@@ -228,7 +230,7 @@ class _Session:
         return None
 
     def _may_be(self, run: Run) -> bool:
-        """Whether the options (still) ask for the faults of a schedule."""
+        """Return True if the options still ask for all faults of the schedule."""
         return all(
             canonical(each.task) in run.trace.cancellable if isinstance(each, Cancel) else self._options.slow
             for each in run.schedule
@@ -241,9 +243,9 @@ class _Session:
 
         schedule = minimised(found.schedule, fails)
         usual = self._play(Schedule(), tells=True) if schedule else None
-        confirmed = self._play(schedule, tells=True)  # the last one: what it leaves behind is what is looked at
+        confirmed = self._play(schedule, tells=True)  # the last run: the report shows its output
         if confirmed.error is None or confirmed.way != found.way:
-            raise self._not_deterministic(found, confirmed, "when the failing run was played again")
+            raise self._not_deterministic(found, confirmed, "the failing run and its confirmation")
         return self._result("failed", self._failure(confirmed, usual or confirmed, how))
 
     def _failure(self, run: Run, usual: Run, how: Found) -> Failure:
@@ -257,10 +259,10 @@ class _Session:
         return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), arrivals, self._runs, how, again)
 
     def _replay(self, schedule: Schedule) -> Exploration:
-        """Play `schedule` once, with the debugger's breakpoints; asyncio's own order before it, without them."""
+        """Run the default order with breakpoints disabled, then `schedule` once, with breakpoints."""
         for each in schedule:
             if isinstance(each, Raise):
-                self._options.error(each.error)  # refuses here what is not in raises=, and not from inside the loop
+                self._options.error(each.error)  # raises here, not inside the loop, if it is not in raises=
         with breakpoints_off() if schedule else nullcontext():
             usual = self._play(Schedule(), tells=True)
         run = usual if usual.error is not None or not schedule else self._play(schedule, tells=True)
@@ -272,10 +274,10 @@ class _Session:
         self._passing.append(run.schedule)
         return self._result("replayed")
 
-    # What cannot be explored.
+    # Tests that cannot be explored.
 
     def _check_deterministic(self, first: Run) -> bool:
-        """Whether it is; if it is but for names that count on, the exploration begins anew without the numbers."""
+        """Return True if runs of the empty schedule are equal; return False to begin anew without numbers in names."""
         second, third = self._play(Schedule()), self._play(Schedule())
         if not _are_equal(second, third):
             if forms := counting_between(second.trace, third.trace) - self._options.counting.forms:
@@ -283,19 +285,20 @@ class _Session:
                 self._search = Search(self._options, self._seed)
                 self._runs = self._cut = 0
                 return False
-            raise self._not_deterministic(second, third, "under the same schedule")
+            raise self._not_deterministic(second, third, "two runs of the same schedule")
         if not _are_equal(first, second):
             raise self._not_deterministic(
                 first,
                 second,
-                "in its first run as in the next (it left state over outside the scenario; a cache that it filled?)",
+                "the first run and the next",
+                "The first run probably changed state outside the test, such as a cache\n",
             )
         return True
 
-    def _not_deterministic(self, first: Run, second: Run, when: str) -> NotDeterministic:
-        with suppress(Exception), Sources(self._options.is_own) as sources:  # there is an error already
+    def _not_deterministic(self, first: Run, second: Run, which: str, hint: str = "") -> NotDeterministic:
+        with suppress(Exception), Sources(self._options.is_own) as sources:  # the error to report exists already
             self._play(first.schedule)
-        return NotDeterministic(_difference(first, second, when, told(sources.found)))
+        return NotDeterministic(_difference(first, second, which, hint + told(sources.found)))
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel
@@ -307,18 +310,18 @@ class _Session:
         names = sorted({trace.shown(step.who) for step in trace.steps if step.got != "call"} - {"main"})
         shown = ", ".join(getattr(target, "__qualname__", repr(target)) for target in targets)
         raise ExploreError(
-            f"cancel= matches no task in any run: {shown}\n  there are: {', '.join(names) or 'none'}\n"
-            f"Write one of these, or cancel=True for all tasks that the scenario starts"
+            f"cancel= matches no task in any run: {shown}\n  tasks: {', '.join(names) or 'none'}\n"
+            f"Write one of these, or cancel=True for all tasks that the test starts"
         )
 
 
 _NOTHING_TO_CANCEL = """\
-cancel=True found no task to cancel: the test starts none of its own that waits
-Wrap the call that is to be cancelled:  task = asyncio.create_task(...)"""
+cancel=True found no task to cancel: no task started by the test is ever suspended
+Wrap the call that should be cancelled:  task = asyncio.create_task(...)"""
 
 
 def _beginning_now(options: Options) -> Options:
-    # On asyncio's own loops the clock is the monotonic one.
+    # The clock of asyncio's own loops is monotonic time.
     return options.beginning(float(math.ceil(real_time.monotonic())), is_debug=debug.is_asked_for())
 
 
@@ -326,30 +329,30 @@ def _are_equal(run: Run, other: Run) -> bool:
     return first_difference(run.trace, other.trace) is None and run.way == other.way
 
 
-def _difference(run: Run, other: Run, when: str, read: str) -> str:
+def _difference(run: Run, other: Run, which: str, read: str) -> str:
     first, second = run.trace, other.trace
     index = first_difference(first, second)
     ends = _ends(run, other)
     if index is None:
         return (
-            f"the scenario does not end in the same way {when}, though each step was the same: "
-            f"a value differs that is no part of the order (a set, id(), the wall clock, state left over)\n{ends}{read}"
+            f"the test is not deterministic: {which} differ only at the end\n"
+            f"{ends}A value differs that is not part of the order (a set, id(), the wall clock, earlier state)\n{read}"
         ).rstrip()
     return (
-        f"the scenario does not do the same {when}. At step {index + 1}:\n"
-        f"  once   {_step(first, index)}\n"
-        f"  again  {_step(second, index)}\n"
+        f"the test is not deterministic: {which} differ at step {index + 1}\n"
+        f"  first run:   {_step(first, index)}\n"
+        f"  second run:  {_step(second, index)}\n"
         f"{ends}{read}{_REASONS}"
     )
 
 
 def _ends(run: Run, other: Run) -> str:
-    """Return how the two runs end, if one of them fails."""
+    """Return the ends of the two runs in words if one of them fails, else an empty string."""
     if run.error is None and other.error is None:
         return ""
     return "".join(
-        f"At the end {word} it {'passes' if each.error is None else f'fails: {_in_a_line(each.error)}'}\n"
-        for word, each in (("once", run), ("again", other))
+        f"The {word} run {'passes' if each.error is None else f'fails: {_in_a_line(each.error)}'}\n"
+        for word, each in (("first", run), ("second", other))
     )
 
 
@@ -358,22 +361,22 @@ def _in_a_line(error: BaseException) -> str:
 
 
 _REASONS = """\
-Usual reasons, and what helps:
-  a set of objects, which goes by their addresses   a dict, or a __hash__ that counts
-  the wall clock                                    asyncio.get_running_loop().time() in its place
-  a cache or counter outside the scenario           to set it back at the beginning\
+Usual causes and remedies:
+  a set of objects, ordered by address    use a dict, or a __hash__ that counts
+  the wall clock                          use asyncio.get_running_loop().time()
+  a cache or counter outside the test     reset it at the start of the test\
 """
 
 
 def _step(trace: Trace, index: int) -> str:
     if index >= len(trace.steps):
-        return "nothing more happens"
+        return "the run has ended"
     step: Step = trace.steps[index]
     name = trace.shown(step.who)
     if step.got != "call":
-        what = f"{name} takes its step {step.number}{'' if step.got == 'value' else f' and gets {step.got}'}"
+        what = f"{name} runs its step {step.number}{'' if step.got == 'value' else f' and receives {step.got}'}"
     elif step.kind in ANSWERS:
-        what = f"what {name} waits for before its step {step.number} arrives"
+        what = f"the answer for step {step.number} of {name} arrives"
     else:
         what = f"{name} is called"
     return f"{what}, at {step.time:g} s"
@@ -383,14 +386,14 @@ def _nothing_to_deviate(run: Run) -> ReplayError:
     trace, deviation = run.trace, run.unused[0]
     steps = [step for step in trace.steps if step.who == canonical(deviation.task)]
     if steps:
-        there = ", ".join(sorted({f"{step.number} ({step.kind or 'no arrival'})" for step in steps}))
-        what = f"no step {deviation.step} of {deviation.task} arrives; its steps are: {there}"
+        there = ", ".join(sorted({f"{step.number} ({step.kind or 'not an arrival'})" for step in steps}))
+        what = f"{deviation.task} has no arrival at step {deviation.step}; its steps are: {there}"
     else:
         names = ", ".join(sorted({trace.shown(step.who) for step in trace.steps if step.kind}))
-        what = f"there is no task {deviation.task}; what arrives is: {names or 'nothing'}"
-    return ReplayError(f"{deviation} cannot be played: {what}\nThe scenario has changed since, or it is another Python")
+        what = f"there is no task {deviation.task}; those with arrivals are: {names or 'none'}"
+    return ReplayError(f"{deviation} cannot be replayed: {what}\nThe test has changed, or the version of Python")
 
 
 def _shown(schedule: Schedule, trace: Trace) -> Schedule:
-    """The schedule with the names that a reader of `trace` sees."""
+    """Return the schedule with names as `trace` displays them."""
     return Schedule(replace(each, task=trace.shown(canonical(each.task))) for each in schedule)

@@ -1,9 +1,9 @@
-"""Threads that no schedule controls: those that a run starts itself, and those that were there before it.
+"""Threads that no schedule controls: threads that a run starts itself, and threads that existed before it.
 
-When such a thread answers, the machine decides. So time must not jump past a thread that may still answer, and what a
-run shows beside one is no finding. A thread that a run has started is harmless only if it ends and has not called the
-loop; that cannot be known of one that keeps running. A thread from before a run mostly belongs to the surroundings (of
-pytest-xdist, a debugger, a server): it is waited for only before a verdict that it may have made wrong.
+The machine decides when such a thread answers. So virtual time must not pass a thread that may still answer, and a
+failure found while one is running proves nothing. A thread that a run has started is harmless only if it ends without
+a call to the loop; that cannot be known of one that keeps running. A thread from before a run mostly belongs to the
+surroundings (pytest-xdist, a debugger, a server): only a verdict that it may have falsified waits for it.
 
 Private names of CPython used here: ``_active`` of threading, ``_count`` of _thread, ``_target`` of a thread.
 """
@@ -21,26 +21,27 @@ from ..errors import NotPlayable
 from ..own import package_of
 
 GRACE = 1.0
-"""Seconds of real time in which a thread that a run has started may end, and for which the end of a run may wait."""
+"""Seconds of real time that a thread started by a run has to end, and that the end of a run may wait."""
 
 LATE_ANSWER = {True: 0.25, False: 0.05}
-"""Seconds of real time for which a verdict, failed or not, waits for the answer of a thread from before the run."""
+"""Seconds of real time that a verdict, failed or not, waits for an answer of a thread from before the run."""
 
 _HARMLESS = {"_pytest", "coverage", "debugpy", "execnet", "pydevd", "_pydevd_bundle", "pytest_timeout", "xdist"}
-"""Whose threads have nothing to do with the program."""
+"""Modules whose threads do not work for the program."""
 
-_PAUSE = 0.002  # seconds between two looks at threads
+_PAUSE = 0.002  # seconds between two checks
 _active: dict[int, threading.Thread] = threading._active  # type: ignore[attr-defined]
 
 
 class ForeignThreads:
-    """The threads beside those of the explorer, during one exploration.
+    """The threads other than those of the explorer, during one exploration.
 
     Attributes:
-        answer: the error for the first of them that has called a loop of this exploration; None if none has.
-        has_unknown: from before this run there are threads that may work for the program.
-        passed: where a task waited for a future when time jumped beside such threads; None if none did.
-        patience: seconds of real time for which the end of this run may still wait.
+        answer: the error for the first of them that called a loop of this exploration; None if none did.
+        has_unknown: True if threads from before this run may work for the program.
+        passed: the place of a task that waited for a future when time jumped while such threads were running; else
+            None.
+        patience: the time for which the end of this run may still wait, in seconds of real time.
     """
 
     def __init__(self) -> None:
@@ -48,14 +49,14 @@ class ForeignThreads:
         self.has_unknown: bool = False
         self.passed: str | None = None
         self.patience: float = GRACE
-        self._known: list[threading.Thread] = []  # kept, so that no other thread gets the id of one of these
+        self._known: list[threading.Thread] = []  # referenced, so that their ids are not reused
         self._ids: set[int] = set()
-        self._raw: set[int] = set()  # those that were started without `threading`, by ident
+        self._raw: set[int] = set()  # idents of threads started without `threading`
         self._count = -1
-        self._helpers = 0  # how many of them the explorer has started: one at the most
+        self._helpers = 0  # number of threads started by the explorer: at most one
 
     def begin(self) -> None:
-        """Note who is there before a run."""
+        """Record the threads that exist before a run."""
         count = _thread._count()
         if count != self._count or (count > self._helpers and list(_active.values()) != self._known):
             self._look_around()
@@ -69,29 +70,29 @@ class ForeignThreads:
         self._raw = set(frames) - {thread.ident for thread in self._known}
 
     def know(self, thread: threading.Thread) -> None:
-        """Take `thread` for one of the explorer's own."""
+        """Treat `thread` as one of the explorer's own."""
         self._known.append(thread)
         self._ids.add(id(thread))
         self._count += 1
         self._helpers = 1
 
     def is_alone(self) -> bool:
-        """Return whether the run has started no thread that still runs; costs little."""
+        """Return True if no thread started by the run is still running. A cheap check."""
         count = _thread._count()
         if count <= self._helpers:
-            return True  # as mostly: no other thread is there
+            return True  # the usual case: no other thread
         threads = list(_active.values())
         return count <= self._count and (threads == self._known or self._ids.issuperset(map(id, threads)))
 
     def remaining(self) -> list[str]:
-        """The threads that this run has started and that neither end in time nor answer, in words."""
+        """Return descriptions of the threads started by this run that neither end in time nor answer."""
         end = real_time.monotonic() + GRACE
         while (words := list(self.started())) and self.answer is None and real_time.monotonic() < end:
             _pause()
         return [] if self.answer is not None else words
 
     def wait_until(self, is_enough: Callable[[], object]) -> bool:
-        """Wait as long as the end of this run may; return whether `is_enough` became true."""
+        """Wait as long as the end of this run may; return True if `is_enough` became true."""
         while not is_enough() and self.patience > 0:
             before = real_time.monotonic()
             _pause()
@@ -99,7 +100,7 @@ class ForeignThreads:
         return bool(is_enough())
 
     def check(self, *, failed: bool) -> None:
-        """Raise the error for a thread that has answered, or does while a verdict waits that it may have made wrong."""
+        """Raise the error for a thread that has answered. A verdict that it may have falsified waits for it."""
         if self.has_unknown and (failed or self.passed is not None):
             end = real_time.monotonic() + LATE_ANSWER[failed]
             while self.answer is None and real_time.monotonic() < end:
@@ -108,14 +109,14 @@ class ForeignThreads:
             raise self.answer
 
     def answers(self) -> NotPlayable:
-        """Note that the thread that runs this has called a loop; return the error for it."""
+        """Record that the current thread has called a loop; return the error for that."""
         thread = threading.current_thread()
         error = foreign_thread(_described(thread, sys._getframe(1)), self.passed if self._is_known(thread) else None)
         self.answer = self.answer or error
         return error
 
     def started(self) -> Iterator[str]:
-        """The threads that this run has started and that still run, in words."""
+        """Yield descriptions of the threads started by this run that are still running."""
         frames = sys._current_frames()
         named = list(_active.items())
         for ident, thread in named:
@@ -131,11 +132,11 @@ class ForeignThreads:
 
 
 def foreign_thread(words: str, place: str | None) -> NotPlayable:
-    """The error for a thread that no schedule controls, and the place at which a task waits beside it."""
+    """Return the error for a thread that no schedule controls. `place`: where a task waits meanwhile."""
     where = "" if place is None else f"\n  {place}"
     return NotPlayable(
-        f"the scenario uses a thread that it has not sent to an executor: {words}{where}\n"
-        f"When such a thread answers cannot be told by a schedule. Use asyncio.to_thread, or a fake of what starts it"
+        f"the test uses a thread that @explore cannot control: {words}{where}\n"
+        f"Use asyncio.to_thread instead of a thread of your own, or a fake of the object that starts the thread"
     )
 
 
@@ -154,7 +155,7 @@ def _of_package(packages: Iterable[str]) -> str:
 
 
 def _packages(frame: FrameType | None) -> Iterator[str]:
-    """The packages of others in whose functions a thread is, the innermost first."""
+    """Yield the third-party packages whose functions a thread is running, innermost first."""
     while frame is not None:
         if package := package_of(frame.f_code.co_filename):
             yield package
@@ -169,9 +170,9 @@ def _may_work_for_program(thread: threading.Thread, frame: FrameType | None) -> 
 
 
 def _modules_of(thread: threading.Thread) -> Iterator[str]:
-    """The top-level modules of which a thread is."""
+    """Yield the top-level modules that define a thread's class and function."""
     yield type(thread).__module__.partition(".")[0]
-    for name in ("_target", "function"):  # of a thread, of a timer
+    for name in ("_target", "function"):  # of a Thread, of a Timer
         function: Any = vars(thread).get(name)
         while isinstance(function, partial):
             function = function.func

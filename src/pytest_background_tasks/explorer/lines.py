@@ -1,9 +1,9 @@
-"""Which lines of the project's own code run.
+"""A recorder of the lines of project code that run.
 
-Coverage and debuggers trace too. A run is told after others with the same order were played, so they have seen its
-lines by then; but a debugger that the program itself starts meanwhile (``breakpoint()``) goes first: where a tracer is
-met that was not there at the beginning, nothing is recorded. (`sys.monitoring` would disturb nobody, but Python 3.11
-has none, and two ways to record are one too many.)
+Coverage and debuggers trace too. The run to be reported comes after other runs with the same order, so they have seen
+its lines by then. But a debugger that the program itself starts meanwhile (``breakpoint()``) has priority: if a tracer
+is set that was not there at the beginning, nothing is recorded. (`sys.monitoring` would disturb no other tool, but
+Python 3.11 does not have it, and two ways to record are one too many.)
 """
 
 import sys
@@ -14,14 +14,14 @@ from typing import Any
 from ..sites import site_in
 from .trace import Ran
 
-_MOST = 200  # lines of one step: a step that runs more is a computation, of which the beginning says enough
+_MOST = 200  # lines recorded per step: a step that runs more is a computation, and its beginning is enough
 
 
 class Recorder:
-    """A context manager: records what runs in this thread between its entry and its exit.
+    """A context manager that records the lines run in this thread inside the block.
 
     Args:
-        is_own: which files of code are the project's own.
+        is_own: maps file names to True for project code.
     """
 
     def __init__(self, is_own: Mapping[str, bool]) -> None:
@@ -43,7 +43,7 @@ class Recorder:
 
     @property
     def lines(self) -> tuple[Ran, ...]:
-        """What was recorded last."""
+        """The lines of the last recording."""
         return tuple(self._lines)
 
     def _on_call(self, frame: FrameType, _event: str, _: object) -> Any:  # pragma: no cover - a tracer is not traced
@@ -59,9 +59,9 @@ class Recorder:
         return self._on_line
 
     def _depth(self, frame: FrameType) -> int:  # pragma: no cover - a tracer is not traced
-        """How many of the project's own functions `frame` is below.
+        """Return the number of functions of project code below `frame` on the stack.
 
-        Counting calls and returns would be wrong: since Python 3.12 an error that arrives in a coroutine is no call.
+        Counting calls and returns would be wrong: since Python 3.12 throwing an error into a coroutine is not a call.
         """
         deep, caller = 0, frame.f_back
         while caller is not None and caller is not self._bottom:

@@ -1,12 +1,12 @@
-"""The loop that plays one schedule and records what happened.
+"""The event loop that runs one schedule and records a trace.
 
-How it works. It keeps asyncio's own queue: what is ready when an iteration begins runs in that iteration, first in,
-first out; due timers enter behind what was queued already. The empty schedule is therefore asyncio's order, step for
-step. There is no selector: time is virtual and jumps when nothing can run. A `Plan` takes what is late out of the queue
-and says when it enters. Time stands still for lateness: it only jumps when nothing is late.
+Theory of operation. The loop keeps asyncio's own queue: the handles that are ready when an iteration begins run in that
+iteration, first in, first out; due timers enter behind the handles that were queued already. The empty schedule is
+therefore asyncio's order, step for step. There is no selector: time is virtual and jumps when the loop is idle. A
+`Plan` takes delayed handles out of the queue and decides when they enter. Time stands still while a handle is delayed.
 
-Timers that are due at one moment fire in the order in which they were set, as on a real loop, whose clock ticks in
-between.
+Timers due at the same time fire in the order in which they were set, as on a real loop, whose clock advances between
+the calls.
 
 Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_stopping``,
 ``_closed``, ``_check_closed``, ``_debug``, ``_asyncgens``, ``_task_factory`` of a loop; ``_callback``, ``_args``,
@@ -47,20 +47,20 @@ from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 
 
 class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
-    """A loop for one run.
+    """The event loop of one run.
 
     Args:
-        schedule: what differs from asyncio's own order.
-        options: which arrivals may be late, whose code counts, and so on.
-        helper: runs what is sent to threads.
+        schedule: the deviations from asyncio's default order.
+        options: the options of the exploration.
+        helper: runs the functions that the program sends to threads.
 
     Attributes:
-        watches_itself: that it notices when nothing can go on; who else watches loops leaves it alone.
-        tasks: all that were created.
-        is_stuck: nothing could go on.
-        is_endless: it took more steps than may be.
-        has_generators: an asynchronous generator was started.
-        failed_callbacks: those that have raised unseen, by what they are called in a trace, each with its error.
+        watches_itself: True: the loop detects deadlocks itself, and other detectors ignore it.
+        tasks: all tasks created on the loop.
+        is_stuck: True after a deadlock.
+        is_endless: True after more than ``max_steps`` steps.
+        has_generators: True if an asynchronous generator was started.
+        failed_callbacks: callbacks whose exceptions were never retrieved, each by its name in a trace, with its error.
     """
 
     watches_itself = True
@@ -69,28 +69,28 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
     has_generators: bool = False
     failed_callbacks: tuple[tuple[str, BaseException], ...] = ()
     _playing: PlayedTask | None = None
-    _is_last: bool = False  # the iteration behind the one in which the scenario has ended, as with asyncio.run
+    _is_last: bool = False  # in the iteration after the one in which the scenario ended, as in asyncio.run
     _closed: bool
     _debug: bool
     _ready: deque[Any]
     _stopping: bool
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
-        super().__init__()  # with 30 attributes or more, CPython 3.11 looks each up in a dict; these have 28
-        self._closed, self._debug = False, options.is_debug  # asked for with each handle, so no attributes of the class
+        super().__init__()  # CPython 3.11 looks up attributes in a dict from 30 on; this loop has 28
+        self._closed, self._debug = False, options.is_debug  # read for each handle, so set on the instance
         self._options = options
         self._helper = helper
         self._home = threading.get_ident()
         self._names = Names(options.counting)
-        # What each batch of handles is judged by: read at once, since there are many.
+        # Read in one go for each batch of handles, because there are many batches.
         self._judging = (options.arrivals, "any" in options.arrivals, options.is_own, self._names.scenario)
         self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
-        self._deviating = self._plan  # None when nothing can deviate any more
-        self._actor: Actor | None = None  # who runs, if it is a task
-        self._who = ""  # and if it is a callback
+        self._deviating = self._plan  # None when no deviation is left
+        self._actor: Actor | None = None  # the running task, if a task is running
+        self._who = ""  # the running callback otherwise
         self._now = options.began
-        self._since = 0.0  # in seconds since the run began, as a trace has it
-        # Tasks have numbers of their own: the order of a set of them must not depend on what else was created.
+        self._since = 0.0  # seconds since the run began, as in a trace
+        # Tasks are numbered separately: the order of a set of tasks must not depend on other objects.
         self._task_numbers = count(1)
         self._numbers = count(1)
         self._iteration = 0
@@ -101,7 +101,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         self.tasks: list[asyncio.Task[Any]] = []
 
     def play(self, coroutine: Any) -> PlayedTask:
-        """Run `coroutine`, the scenario, until it ends or cannot go on; returns its task."""
+        """Run `coroutine`, the scenario, until it ends or cannot continue; return its task."""
         task = PlayedTask(next(self._task_numbers), self._names.scenario, coroutine, self)
         self.tasks.append(task)
         self._playing = task
@@ -111,28 +111,28 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         return task
 
     def trace(self) -> Trace:
-        """What happened so far."""
+        """Return the trace so far."""
         cancellable = frozenset(self._cancellable()) if self._options.cancel else frozenset()
         siblings, disturbed = frozenset(self._names.siblings), frozenset(self._disturbed)
         return Trace(tuple(self._rows), cancellable, siblings, disturbed, self._answers)
 
     def close(self) -> None:
-        """As asyncio's; at once garbage, which need not wait for the collector."""
-        self._plan = self._deviating = None  # it knows the loop
+        """Close the loop, like asyncio; break reference cycles so that the garbage collector is not needed."""
+        self._plan = self._deviating = None  # it refers to the loop
         super().close()
 
     @property
     def unused(self) -> tuple[Deviation, ...]:
-        """The deviations of the schedule whose step never came."""
+        """The deviations of the schedule whose step never ran."""
         return () if self._plan is None else self._plan.unused
 
     @property
     def has_cancelled(self) -> bool:
-        """Whether the schedule's cancellation took place."""
+        """True if the schedule's cancellation took place."""
         return self._plan is not None and self._plan.has_cancelled
 
     def _cancellable(self) -> list[str]:
-        # Of a task that this loop has not made, such as a captured one, nobody knows who started it: the scenario's.
+        # The creator of a task that this loop did not make, such as a captured one, is unknown: the scenario counts.
         scenario, starters = self._names.scenario, (self._names.scenario, self._names.unknown)
         is_target = self._options.is_target
         return [
@@ -141,16 +141,16 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             if actor is not scenario and is_target(actor.name, actor.function, actor.code, actor.creator in starters)
         ]
 
-    # What the program asks of a loop.
+    # The public methods of a loop.
 
     def time(self) -> float:
-        """Virtual seconds, on from the real clock's at the start of the exploration."""
+        """Return the virtual time in seconds. It starts at the value of the real clock when the exploration begins."""
         return self._now
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        """Queue a callback; as asyncio's."""
+        """Queue a callback, like asyncio."""
         if self._closed:
             self._check_closed()  # type: ignore[attr-defined]
         handle = (debug.checked_handle if self._debug else QuickHandle)(callback, args, self, context)
@@ -173,19 +173,19 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         return debug.without_our_frames(timer) if self._debug else timer
 
     def create_future(self) -> Any:
-        """A future that hashes by the order of creation."""
+        """Return a future that hashes by order of creation."""
         future = PlayedFuture(next(self._numbers), self)
         return debug.without_our_frames(future) if self._debug else future
 
     def _asyncgen_firstiter_hook(self, agen: Any) -> None:
-        """As asyncio's; from now on there may be something to close."""
+        """Call asyncio's hook, and note that there may be a generator to close."""
         self.has_generators = True
         super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]  # a private name, which typeshed does not have
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:
-        """Close an abandoned generator in the loop's own order: it is no thread that asks for it."""
+        """Close an abandoned generator in the loop's own order: the request does not come from a thread."""
         self._asyncgens.discard(agen)  # type: ignore[attr-defined]
-        if self.is_running():  # else what is left over is being closed
+        if self.is_running():  # otherwise the run is being cleaned up
             self.call_soon(close_abandoned_generator, self, agen)
 
     # One iteration.
@@ -214,7 +214,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             self._stopping, self._is_last = self._stopping or self._is_last, True
 
     def _let_in_deviating(self, plan: Plan) -> tuple[int, ...]:
-        """Queue what enters in this iteration while something may be late; returns how many handles in each zone."""
+        """Queue the handles that enter while deviations are possible; return the number of handles in each zone."""
         ready = self._ready
         queue = tuple(ready) if self._arrived else ()
         if plan.take_out(ready, self._iteration):
@@ -246,14 +246,14 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         return queued, before - queued, arrived - before, after - arrived
 
     def _let_pass(self, plan: Plan) -> None:
-        """Nothing can run now: let the first of what is late enter, or else time pass."""
+        """Let the first delayed handle enter, or else let time pass: no handle can run now."""
         if (first := plan.first_iteration) is None:
             self._jump()
         else:
             self._iteration = max(first, self._iteration)
 
     def _let_arrive(self) -> None:
-        """Queue what threads have answered, and the timers that are due."""
+        """Queue the answers of threads, and due timers."""
         if self._arrived:
             self._note_answers(self._ready)
         arriving, self._arrived = self._arrived, []
@@ -277,12 +277,12 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         return bool(timers) and timers[0][0] <= self._now
 
     def _jump(self) -> None:
-        """Nothing can run now: let time go on to the next timer."""
+        """Advance time to the next timer: no handle can run now."""
         if self._is_last or self._is_timer_due() or self._is_held_by_threads():
             return
         if self._timers:
             self._now = self._timers[0][0]
-            self._since = int((self._now - self._options.began) * 1e9 + 0.5) / 1e9  # `round` takes long
+            self._since = int((self._now - self._options.began) * 1e9 + 0.5) / 1e9  # `round` is slow
         elif self._deviating is None or not self._deviating.let_go_on(self._iteration):
             self.is_stuck = self._stopping = True
 
@@ -322,7 +322,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
                     handle._context.run(callback)
             except (SystemExit, KeyboardInterrupt):
                 raise
-            except BaseException as error:  # as a handle's own _run, which costs a call more
+            except BaseException as error:  # like Handle._run, without the extra call
                 self._callback_failed(handle, error)
             before, waiting = waiting, len(ready)
             record((who, number, got, now, kind, entry, waiting - before, None))
@@ -334,24 +334,24 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         context = {"message": f"Exception in callback {label}", "exception": error, "handle": handle}
         if self.get_exception_handler() is not None:
             self.call_exception_handler(context)
-        else:  # what nobody has looked at is a failure of the run, so nobody else need hear of it
+        else:  # the run will fail with it, so no other report is needed
             self.failed_callbacks += ((label, error),)
             self.default_exception_handler(context)
 
-    # Who runs.
+    # The running task or callback.
 
     def _running(self) -> Actor:
-        """Who is running: the task, or the callback."""
+        """Return the running actor: a task or a callback."""
         task = asyncio.current_task(self) if threading.get_ident() == self._home else None
         actor = self._actor if task is None else self._actor_of(task)
         if actor is None:
             return self._names.callback(self._who)
-        if not actor.name:  # an eager task, which runs while it is created
+        if not actor.name:  # an eager task runs during its creation
             self._names.settle()
         return actor
 
     def _actor_of(self, task: Any) -> Actor:
-        """The actor that `task` is; of one that was not made by this loop, nobody knows who started it."""
+        """Return the actor of `task`; if this loop did not make the task, its creator is unknown."""
         try:
             actor: Actor = task._explorer_actor
         except AttributeError:
@@ -361,7 +361,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         return actor
 
     def key_of(self, handle: Any) -> tuple[str, int] | None:
-        """What a deviation names: the task and the step that `handle` makes ready."""
+        """Return the task and the step that `handle` makes ready, which is how a deviation names it."""
         callback = handle._callback
         is_step = type(callback) is StepCallback
         task = callback.__self__ if is_step else stepping_task(callback)
@@ -371,7 +371,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         return actor.name, actor.step
 
     def kind_of(self, handle: Any) -> str | None:
-        """The kind of arrival that `handle` is, None if it is none of those that may be late."""
+        """Return the kind of arrival of `handle`; None if it may not be delayed."""
         arrivals, _, is_own, scenario = self._judging
         if type(handle) in ARRIVALS:
             return handle.kind if handle.kind in arrivals else None

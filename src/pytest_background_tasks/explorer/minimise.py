@@ -1,7 +1,7 @@
-"""The smallest schedule that still fails in the same way. Pure: it knows how to ask, not how runs are played.
+"""The minimizer: reduces a failing schedule as long as it fails in the same way. Pure: it does not run schedules.
 
-Greedy, one simplification at a time until none is left that still fails (as Zeller and Hildebrandt's delta debugging
-ends: no single part can be dropped). Schedules are small, so nothing cleverer pays.
+It is greedy, one simplification at a time until none is left that still fails. No single part can be dropped, as in
+Zeller and Hildebrandt's delta debugging. Schedules are small, so nothing cleverer pays.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,11 +10,11 @@ from .schedule import Cancel, Deviation, Late, Schedule
 
 
 def minimised(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
-    """A schedule that fails and has no simpler neighbour that does; never more or later deviations than `schedule`.
+    """Return a schedule that fails while no simpler neighbour of it does; never more deviations or longer delays.
 
     Args:
-        schedule: fails.
-        fails: whether another one fails in the same way; asked once for each.
+        schedule: a failing schedule.
+        fails: returns True if another schedule fails in the same way; called once for each.
 
     >>> print(minimised(Schedule.parse("a@1+8, b@2+1"), lambda schedule: "a@1+" in str(schedule)))
     a@1+1
@@ -55,5 +55,5 @@ def _lesser(deviation: Deviation) -> Iterator[Deviation]:
 
 
 def _numbers_below(number: int, least: int) -> list[int]:
-    """The least first, then half the way, then one less: few questions, and the last one decides."""
+    """Return the least number, the middle, and one below `number`: few questions, and the last decides."""
     return sorted({least, number // 2, number - 1} & set(range(least, number)))

@@ -1,11 +1,11 @@
-"""The moment at which a run fails: where its error is raised, while the frames stand and the loop is running.
+"""The moment of a failure: the line that raises its error, with all frames in place and the loop running.
 
-When a run has failed, that moment is over: what the error has passed through is unwound. But a schedule can be played
-again. So it is played twice. In the first run every error that is raised is remembered, and at its end it is known
-which of them it failed with: the third `AssertionError`, say. In the second, the third is looked at when it is raised.
+When a run has failed, that moment is over: the frames that the error propagated through are unwound. But a schedule can
+be replayed, so it is run twice. The first run records every error that is raised; at its end it is known which of them
+the run failed with, for example the third `AssertionError`. The second run stops when the third one is raised.
 
-A deadlock is raised nowhere. There the moment is the end, when nothing can go on, and the place is where the scenario
-waits.
+A deadlock is not raised anywhere. Its moment is the end of the run, and its place is the line where the scenario is
+suspended.
 
 Private name of CPython used here: ``_set_running_loop`` of asyncio, which is meant for loops.
 """
@@ -24,17 +24,17 @@ from .schedule import Cancel, Schedule
 from .surroundings import Surroundings, breakpoints_off
 from .threads import HelperThread
 
-_Number: TypeAlias = tuple[str, int]  # the name of an error's class, and which error of that it is, from 0
+_Number: TypeAlias = tuple[str, int]  # the name of an error's class, and a number within that class, from 0
 
 Look: TypeAlias = Callable[[BaseException], object]
 """Called with the error, whose traceback leads from its task's first line to the line that raises."""
 
-_NO_FAILURE = (StopIteration, StopAsyncIteration, GeneratorExit)  # each end of a loop or a coroutine is one
+_NO_FAILURE = (StopIteration, StopAsyncIteration, GeneratorExit)  # normal ends of loops and coroutines
 _LOOP = PlayedLoop.play.__code__.co_filename
 
 
 def reproduce(scenario: Scenario, schedule: Schedule, options: Options, look: Look | None = None) -> None:
-    """Play `schedule` again, and raise what it fails with; `look` at that at the moment of its failure."""
+    """Run `schedule` again and raise its failure; call `look` at the moment of the failure."""
     with Surroundings(may_raise=bool(options.raises)) as around:
         if any(isinstance(each, Cancel) for each in schedule):
             around.silence()
@@ -50,7 +50,7 @@ def reproduce(scenario: Scenario, schedule: Schedule, options: Options, look: Lo
 
 
 def _looked_at(once: Callable[..., Run], look: Look, options: Options) -> Run:
-    with breakpoints_off():  # they would come before the moment, in either run
+    with breakpoints_off():  # breakpoints would stop both runs before the moment
         with _Errors() as errors:
             run = once()
         if run.error is None:
@@ -64,10 +64,10 @@ def _looked_at(once: Callable[..., Run], look: Look, options: Options) -> Run:
 
 
 class _Moment:
-    """Looks when the failure's error comes up, but at the end of the run at the latest; once.
+    """The moment of a failure: calls `look` once, when the error is raised, at the latest at the end of the run.
 
     Attributes:
-        outcome: what looking has raised, as a debugger that is quit does; the program must not get that.
+        outcome: the exception of `look`, such as a debugger's on quit; it must not reach the program.
     """
 
     def __init__(self, look: Look, number: _Number | None, options: Options) -> None:
@@ -101,7 +101,7 @@ class _Moment:
         error.__traceback__ = old
 
     def _where_it_waits(self, loop: PlayedLoop) -> TracebackType | None:
-        """The frames of the first task that waits, up to the innermost of the project's own code."""
+        """Return the frames of the first suspended task, down to its innermost frame of project code."""
         frames: list[FrameType] = next(
             (list(await_chain(task.get_coro())) for task in loop.tasks if not task.done()), []
         )
@@ -114,10 +114,10 @@ class _Moment:
 
 
 class _Errors:
-    """The errors that the program raises on a played loop, numbered as they come up.
+    """The errors raised by the program on an explored loop, numbered in order.
 
     Args:
-        came_up: told of each when it is raised: the error, its number, its traceback from the task's first line on.
+        came_up: called when an error is raised, with the error, its number, and a traceback from the task's first line.
     """
 
     def __init__(self, came_up: Callable[[BaseException, _Number, TracebackType], None] | None = None) -> None:
@@ -133,7 +133,7 @@ class _Errors:
         sys.settrace(self._trace_before)
 
     def number_of(self, error: BaseException) -> _Number | None:
-        """Which error `error` was; of a group, its first part. None if it never was."""
+        """Return the number of `error`, or of the first error in a group; None if it was never raised."""
         for leaf in leaves(error):
             for number, each in enumerate(self._alike(leaf)):
                 if each is leaf:
@@ -141,7 +141,7 @@ class _Errors:
         return None
 
     def _alike(self, error: BaseException) -> list[BaseException]:
-        # By name, for each run may define the class anew.
+        # By name, because each run may define the class anew.
         return self._errors.setdefault(type(error).__qualname__, [])
 
     def _trace(self, frame: FrameType, event: str, argument: Any) -> Any:  # pragma: no cover - a tracer is not traced

@@ -1,4 +1,4 @@
-"""What may be asked of an exploration, checked when it is asked."""
+"""The options of an exploration, validated when they are set."""
 
 import copy
 import inspect
@@ -23,7 +23,7 @@ _Kind: TypeAlias = Literal["start", "yield", "sleep", "timer", "thread", "mock"]
 
 
 class Arguments(TypedDict, total=False):
-    """What users write to `Explorer`, which documents them, and to ``@explore`` alike."""
+    """The keyword arguments that `Explorer`, which documents them, and ``@explore`` have in common."""
 
     max_schedules: int
     max_deviations: int
@@ -40,7 +40,7 @@ class Arguments(TypedDict, total=False):
 
 
 class ExplorerArguments(Arguments, total=False):
-    """What users write to `Explorer`."""
+    """The keyword arguments of `Explorer`."""
 
     first: Sequence[str | Schedule]
     must_cancel: bool
@@ -50,7 +50,7 @@ class ExplorerArguments(Arguments, total=False):
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The same as they are kept, each in one way; wrong ones raise a `TypeError` or `ValueError` that says why."""
+    """The options in normal form; a wrong one raises a `TypeError` or `ValueError` that says why."""
 
     max_schedules: int = 1000
     max_deviations: int = 2
@@ -89,20 +89,20 @@ class Options:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Options":
-        """The options that a user wrote as keyword arguments."""
+        """Return the options for the keyword arguments of a user."""
         check_names(options, [each.name for each in fields(cls) if each.init])
         return cls(**options)
 
     def with_counting(self, forms: Iterable[str]) -> "Options":
-        """The same, with these forms of names beside those that are known."""
+        """Return a copy that knows these forms of names too."""
         return self._with(counting=Counting({*self.counting.forms, *forms}))
 
     def beginning(self, began: float, *, is_debug: bool) -> "Options":
-        """The same for an exploration that begins now.
+        """Return a copy for an exploration that begins now.
 
         Args:
-            began: what the loop's clock shows at the start of every run, in seconds.
-            is_debug: whether its loops are in debug mode.
+            began: the value of the loop's clock at the start of every run, in seconds.
+            is_debug: True if its loops are in debug mode.
         """
         return self._with(began=began, is_debug=is_debug)
 
@@ -114,39 +114,39 @@ class Options:
 
     @property
     def errors(self) -> Mapping[str, Error]:
-        """The errors that may be raised, by the name of their class."""
+        """The errors to inject, by the name of their class."""
         return self.raises  # type: ignore[return-value]
 
     def error(self, name: str) -> BaseException:
-        """A new one of the errors that may be raised."""
+        """Return a new instance of the error to inject whose class is called `name`."""
         error = self.errors.get(name)
         if error is None:
             if near := get_close_matches(name, ["cancel", "slow", *self.errors], 1):
-                raise ReplayError(f"the schedule raises {name}, which is not in raises=; did you mean !{near[0]}?")
+                raise ReplayError(f"unknown fault !{name}: it is not in raises=; did you mean !{near[0]}?")
             known = ", ".join(self.errors) or "none"
-            raise ReplayError(f"the schedule raises {name}; of raises= there is: {known}\n  write: raises={name}")
+            raise ReplayError(f"unknown fault !{name}: raises= has {known}\n  write: raises={name}")
         return error() if isinstance(error, type) else copy.copy(error)
 
     def faults(self, *, may_cancel: bool) -> tuple[str, ...]:
-        """What is tried beside lateness, if a task to cancel is found or not."""
+        """Return the deviations other than delays that are tried; cancellations only if there is a task to cancel."""
         asked = (self.cancel and may_cancel, self.raises, self.slow)
         return tuple(fault for fault, is_asked in zip(FAULTS, asked, strict=True) if is_asked)
 
     def is_target(self, name: str, function: str, code: object, is_started_by_scenario: bool) -> bool:
-        """Whether a task may be cancelled from outside.
+        """Return True if a task may be cancelled externally.
 
         Args:
-            name: its name in a trace.
+            name: the task's name in a trace.
             function: the qualified name of its function.
-            code: that function's code.
-            is_started_by_scenario: whether the scenario itself started it.
+            code: the code of its function.
+            is_started_by_scenario: True if the scenario itself started the task.
         """
         if isinstance(self.cancel, bool):
             return self.cancel and is_started_by_scenario
         names = (name.rpartition("/")[2], function, function.rpartition(".")[2])
         for target in self.cancel:
             if isinstance(target, str):
-                # "client*" means clients, and not what they start: nobody outside may know of that.
+                # "client*" means clients, not the tasks that they start, which external code may not know.
                 if ("/" in target and fnmatchcase(name, target)) or any(fnmatchcase(each, target) for each in names):
                     return True
             elif inspect.unwrap(target).__code__ is code:
@@ -155,18 +155,18 @@ class Options:
 
 
 def check_names(options: Iterable[str], known: Sequence[str]) -> None:
-    """A TypeError for the first of `options` that is not among the `known`: it names the nearest, and all."""
+    """Raise a TypeError for the first of `options` that is not `known`, with the nearest name and all names."""
     for name in options:
         if name not in known:
             near = "".join(f"; did you mean {each}=?" for each in get_close_matches(name, known, 1))
-            raise TypeError(f"{name}= is no option of an exploration{near}\n  there are: {', '.join(known)}")
+            raise TypeError(f"unknown option {name}={near}\n  valid options: {', '.join(known)}")
 
 
 def _check_number(name: str, number: object, least: int) -> None:
     if not isinstance(number, int) or isinstance(number, bool):
-        raise TypeError(f"{name}={number!r} is no whole number; write e.g. {name}={least + 1}")
+        raise TypeError(f"{name}={number!r} is not an integer; write e.g. {name}={least + 1}")
     if number < least:
-        raise ValueError(f"{name}={number}: at least {least}; write e.g. {name}={least + 1}")
+        raise ValueError(f"{name}={number} is less than {least}; write e.g. {name}={least + 1}")
 
 
 def _check_bool(name: str, value: object) -> None:
@@ -176,16 +176,18 @@ def _check_bool(name: str, value: object) -> None:
 
 def _check_seed(seed: object) -> None:
     if seed is not None and (not isinstance(seed, (int, str)) or isinstance(seed, bool)):
-        raise TypeError(f"seed={seed!r} is neither a whole number nor a text; write e.g. seed=7")
+        raise TypeError(f"seed={seed!r} is neither an integer nor a string; write e.g. seed=7")
 
 
 def _check_seconds(seconds: object) -> None:
     if seconds is None:
         return
     if not isinstance(seconds, (int, float)) or isinstance(seconds, bool):
-        raise TypeError(f"max_seconds={seconds!r} is no number of seconds; write e.g. max_seconds=60")
+        raise TypeError(f"max_seconds={seconds!r} is not a number of seconds; write e.g. max_seconds=60")
     if not seconds > 0:
-        raise ValueError(f"max_seconds={seconds!r}: seconds of real time, or None for no limit")
+        raise ValueError(
+            f"max_seconds={seconds!r} is not greater than 0; write e.g. max_seconds=60, or None for no limit"
+        )
 
 
 def _arrivals(arrivals: str | Iterable[str]) -> frozenset[str]:
@@ -193,13 +195,13 @@ def _arrivals(arrivals: str | Iterable[str]) -> frozenset[str]:
         return frozenset({*KINDS, "any"})
     if not isinstance(arrivals, Iterable):
         raise TypeError(
-            f"arrivals={arrivals!r} is neither a kind of arrival nor several; write e.g. arrivals=['sleep']"
+            f"arrivals={arrivals!r} is neither a kind of arrival nor a list of kinds; write e.g. arrivals=['sleep']"
         )
     kinds = [arrivals] if isinstance(arrivals, str) else list(arrivals)
     for kind in kinds:
         if kind not in KINDS and kind != "any":
             known = ", ".join(map(repr, KINDS))
-            raise ValueError(f"arrivals={arrivals!r}: {kind!r} is no kind of arrival; there are {known}, and 'any'")
+            raise ValueError(f"arrivals={arrivals!r}: unknown kind {kind!r}; write {known} or 'any'")
     return frozenset(kinds)
 
 
@@ -218,19 +220,19 @@ def _cancel(cancel: Any) -> bool | tuple[CancelTarget, ...]:
 
 def _schedules(first: Any) -> tuple[Schedule, ...]:
     if not isinstance(first, (list, tuple)):
-        raise TypeError(f"first={first!r} is no list of schedules; write e.g. first=['client@1+1']")
+        raise TypeError(f"first={first!r} is not a list of schedules; write e.g. first=['client@1+1']")
     return tuple(_schedule(each) for each in first)
 
 
 def several(value: Any) -> tuple[Any, ...]:
-    """What a user wrote as one or several, as several."""
+    """Return one value or a collection of values as a tuple."""
     return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
 
 
 def _schedule(schedule: object) -> Schedule:
     if isinstance(schedule, (str, Schedule)):
-        return Schedule.parse(str(schedule))  # a schedule as well: somebody may have made one that cannot be
-    raise TypeError(f"replay={schedule!r} is no schedule; write e.g. replay='client@1+1'")
+        return Schedule.parse(str(schedule))  # validates a Schedule too: its deviations may contradict each other
+    raise TypeError(f"replay={schedule!r} is not a schedule; write e.g. replay='client@1+1'")
 
 
 def _predicate(propagated: Any) -> Callable[[BaseException], bool]:
@@ -251,9 +253,9 @@ def _errors(raises: Any) -> dict[str, Error]:
     for error in errors:
         is_class = isinstance(error, type) and issubclass(error, BaseException)
         if not is_class and not isinstance(error, BaseException):
-            raise TypeError(f"raises={raises!r}: {error!r} is no exception; write e.g. raises=ConnectionError")
+            raise TypeError(f"raises={raises!r}: {error!r} is not an exception; write e.g. raises=ConnectionError")
         if is_class and not _can_be_made(error):
-            raise TypeError(f"raises={raises!r}: it needs arguments; write e.g. raises={error.__name__}(...)")
+            raise TypeError(f"raises={raises!r}: the class needs arguments; write e.g. raises={error.__name__}(...)")
     return {(error if isinstance(error, type) else type(error)).__name__: error for error in errors}
 
 

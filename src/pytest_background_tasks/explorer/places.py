@@ -1,7 +1,7 @@
-"""At which places an arrival could enter so that the order changes, from the trace of a run. Pure.
+"""The entry places at which an arrival would change the order, computed from the trace of a run. Pure.
 
-Only what changes something counts: an arrival is made late just enough to come behind the next thing that does not
-follow from itself.
+Only places that change the order count: an arrival is delayed just enough to come behind the next step that does not
+follow from the arrival itself.
 """
 
 import sys
@@ -12,17 +12,17 @@ from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 
 
 class Place(NamedTuple):
-    """A place of entry: the place `entry`, or the queue that runs before it, ``behind`` so many handles."""
+    """A place of entry: the place `entry`, or a position in the queue before it, ``behind`` so many handles."""
 
     entry: int
     behind: int | None = None
 
 
 def next_place(trace: Trace, index: int) -> int | None:
-    """The first place of entry at which the step at `index` would come behind something more than in this run.
+    """Return the first entry place at which the step at `index` would come behind one more step than in this run.
 
-    What it made ready itself does not count: that would be later as well. Nor does what happens at a later time, for
-    time stands still for lateness. None if nothing is left.
+    Steps that it made ready itself do not count: they would be later as well. Nor do steps at a later time, because
+    time stands still during a delay. Return None if no step is left.
     """
     _, _, _, now, _, entered, made_ready, _ = trace.rows[index]
     iteration = entered // PLACES
@@ -42,12 +42,12 @@ def next_place(trace: Trace, index: int) -> int | None:
 
 
 def place_after(entry: int) -> int:
-    """Return the first entry place behind what has entered at `entry`."""
+    """Return the first entry place behind a step that entered at `entry`."""
     return entry + 1 if entry % 2 == 0 else entry + 2
 
 
 def earlier_place(trace: Trace, index: int) -> Place | None:
-    """The first place of the thread's answer at `index`, which came in its usual turn; None if it comes first."""
+    """Return the first place for the thread's answer at `index`, which came undelayed; None if it already is there."""
     who, number, _, _, _, entry, _, _ = trace.rows[index]
     iteration = entry // PLACES
     behind, before = trace.answers[who, number], index
@@ -58,9 +58,9 @@ def earlier_place(trace: Trace, index: int) -> Place | None:
 
 
 def places_of_answer(trace: Trace, index: int, behind: int | None = None) -> Iterator[Place]:
-    """As `next_place`, for the answer of a thread, which may enter between any two steps.
+    """Yield the next places for the answer of a thread, which may enter between any two steps; see `next_place`.
 
-    `behind`: the number of handles that it comes behind in the queue, if that is where it has entered.
+    `behind`: the number of handles in the queue that the answer comes behind, if it entered in the queue.
     """
     _, _, _, now, _, entry, made_ready, _ = trace.rows[index]
     iteration = entry // PLACES
@@ -80,7 +80,7 @@ def places_of_answer(trace: Trace, index: int, behind: int | None = None) -> Ite
 
 
 def _behind_following(trace: Trace, index: int, behind: int | None) -> Iterator[Place]:
-    """The place behind the next thing in the same iteration."""
+    """Yield the place behind the next step of the same iteration."""
     entry = trace.rows[index][5]
     iteration, following = entry // PLACES, trace.rows[index + 1][5]
     if following % PLACES == QUEUE:
@@ -94,7 +94,7 @@ def _behind_following(trace: Trace, index: int, behind: int | None) -> Iterator[
 
 
 def _queue(trace: Trace, iteration: int, now: float | None = None) -> list[tuple[object, ...]]:
-    """Return what has run in an iteration out of its queue; with `now`, only if that was its time."""
+    """Return the steps that an iteration ran from its queue; with `now`, only those at that time."""
     entry = iteration * PLACES + QUEUE
     return [row for row in trace.rows if row[5] == entry and (now is None or row[3] == now)]
 
@@ -104,13 +104,13 @@ def _has_entering(trace: Trace, iteration: int, now: float) -> bool:
 
 
 def places_of_task(trace: Trace) -> dict[int, list[int]]:
-    """Behind how many handles of the queue of an iteration, by iteration, the step of a client's task may run.
+    """Return the queue positions at which a step of a client's task may run, by iteration.
 
-    A client wakes that task, which then acts: cancels another one. It runs in front of what comes from a later
-    arrival, whenever that was; so between any two handles that do not come from the same one.
+    An external event wakes that task, which then cancels another one. Its step runs before the steps of later arrivals,
+    whenever those arrive; that is, between any two handles that do not stem from the same arrival.
     """
     places: dict[int, list[int]] = {}
-    roots: list[int] = []  # of each handle that the iteration before has queued
+    roots: list[int] = []  # the root of each handle queued by the previous iteration
     rows, start = trace.rows, 0
     while start < len(rows):
         iteration, made, before = rows[start][5] // PLACES, list[int](), None

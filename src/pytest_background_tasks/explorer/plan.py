@@ -1,8 +1,8 @@
-"""The deviations of one schedule as they come into effect during a run.
+"""The deviations of one schedule, as they take effect during a run.
 
-What is late leaves the queue, or is kept from it, and waits outside until the place at which it enters. A place is the
-start of an iteration, behind everything already queued: before or after what arrives there by itself. The answer of a
-thread may also enter in the queue itself: a thread appends to it while a batch of handles runs.
+A delayed handle leaves the queue, or does not enter it, and waits outside until its entry place. An entry place is at
+the start of an iteration, behind all handles queued already: before or after the arrivals of that iteration. The answer
+of a thread may also enter inside the queue, because a real thread appends to it while a batch of handles runs.
 
 Private names of CPython used here: ``_callback`` of a handle.
 """
@@ -21,33 +21,33 @@ from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
 from .trace import ARRIVING, BEFORE, PLACES, QUEUE
 
 _Key = tuple[str, int]
-_entry, _behind = itemgetter(0), itemgetter(1)  # of what is outside
+_entry, _behind = itemgetter(0), itemgetter(1)  # of an element of `outside`
 
 
 class Judge(Protocol):
-    """What a plan asks about handles."""
+    """The questions about handles that a plan asks the loop."""
 
     def key_of(self, handle: Any) -> _Key | None:
-        """The task and the step that `handle` makes ready, None if it is nobody's."""
+        """Return the task and the step that `handle` makes ready; None if it makes no task ready."""
 
     def kind_of(self, handle: Any) -> str | None:
-        """The kind of arrival that `handle` is, None if it may not be late."""
+        """Return the kind of arrival of `handle`; None if it may not be delayed."""
 
 
 class Plan:
-    """What is still to deviate in a run, and what is under way because it did.
+    """The deviations of a run: those still to come, and those in progress.
 
     Args:
-        schedule: what is to be played.
-        judge: the loop, which knows whose handles are and which may be late.
-        actors: the tasks that have a name, by it.
-        make_error: gives an exception for the name of its class.
+        schedule: the schedule to run.
+        judge: the loop, which knows the task of each handle and which handles may be delayed.
+        actors: the named tasks, by name.
+        make_error: returns an exception for the name of its class.
 
     Attributes:
-        cancellations: those that are still to come.
-        outside: what is late: where it enters; in a queue, behind how many handles; and itself.
-        cancelling: as ``outside``, the cancellation that is under way.
-        has_cancelled: whether the cancellation took place.
+        cancellations: the cancellations still to come.
+        outside: the delayed handles, each with its entry place and the number of handles it comes behind in a queue.
+        cancelling: the cancellation in progress, in the same form as ``outside``.
+        has_cancelled: True if the cancellation took place.
     """
 
     def __init__(
@@ -84,17 +84,17 @@ class Plan:
         self._keys.update(self._late, self._slow, self._raise)
 
     def is_idle(self) -> bool:
-        """Whether nothing deviates in this iteration, unless it is something that arrives."""
+        """Return True if no deviation can take effect in this iteration, except for a new arrival."""
         is_under_way = self.outside or self._outlasting or self.cancelling or self.cancellations
         return not (is_under_way or self._may_be_ready())
 
     def is_over(self) -> bool:
-        """Whether nothing can deviate any more."""
+        """Return True if no deviation is left."""
         return not (self.outside or self._outlasting or self.cancelling or self._has_unused())
 
     @property
     def unused(self) -> tuple[Deviation, ...]:
-        """The deviations whose step never came."""
+        """The deviations whose step never ran."""
         if not self._has_unused():
             return ()
         kinds: Iterable[Mapping[_Key, Deviation]] = (self._late, self._slow, self._raise, self.cancellations)
@@ -104,7 +104,7 @@ class Plan:
         return bool(self._late or self._slow or self._raise or self.cancellations)
 
     def take_out(self, queue: "deque[Any]", iteration: int) -> bool:
-        """Take out of the queue what is to come later than the queue's own turn in `iteration`; whether that is any."""
+        """Remove delayed handles from the queue of `iteration`; return True if there were any."""
         if not self._may_be_ready():
             return False
         keys, key_of, entry = self._keys, self._judge.key_of, iteration * PLACES
@@ -116,7 +116,7 @@ class Plan:
         return True
 
     def _may_be_ready(self) -> bool:
-        """Whether one of the steps in question may have come; costs little, and mostly none has."""
+        """Return True if a step with a deviation may be ready. A cheap check, and False most of the time."""
         for name, step in self._keys:
             actor = self._actors.get(name)
             if actor is None or actor.step == step:
@@ -124,9 +124,9 @@ class Plan:
         return False
 
     def staying(self, answers: Iterable[Any], iteration: int, behind_least: dict[_Key, int]) -> list[Any]:
-        """Those of the `answers` of threads that arrive in `iteration` as usual.
+        """Return the `answers` of threads that arrive undelayed in `iteration`.
 
-        What a function has sent to the loop comes before the function's own answer.
+        Calls that a function has sent to the loop come before the function's own answer.
         """
         usual, staying = (iteration * PLACES + ARRIVING, 0), []
         places: dict[int, tuple[int, int]] = {}
@@ -146,9 +146,9 @@ class Plan:
         return staying
 
     def keeps(self, handle: asyncio.Handle, entry: int, behind_least: int | None = None) -> bool:
-        """Return whether `handle`, which would enter at `entry` by itself, does not; it enters elsewhere then.
+        """Return True if `handle`, which would enter at `entry`, is delayed or slow; it enters elsewhere then.
 
-        `behind_least`: if it is the answer of a thread, how many handles it comes behind if it enters at once.
+        `behind_least`: for the answer of a thread, the number of handles it comes behind if it enters at once.
         """
         key = self._judge.key_of(handle)
         if key is None or key not in self._keys or handle.cancelled() or self._judge.kind_of(handle) is None:
@@ -162,7 +162,7 @@ class Plan:
             place, behind = entry - 1 + 2 * late.by, late.behind
             if behind is None:
                 self.outside.append((place, 0, handle))
-            elif behind_least is not None and (late.by > 0 or behind_least < sys.maxsize):  # it can enter there
+            elif behind_least is not None and (late.by > 0 or behind_least < sys.maxsize):  # it can enter in the queue
                 self._enters_queue = True
                 behind = behind if late.by else max(behind, behind_least)
                 self.outside.append((place // PLACES * PLACES + QUEUE, behind, handle))
@@ -181,9 +181,9 @@ class Plan:
             handle.fail(error)
 
     def enter_queue(self, queue: "deque[Any]", iteration: int) -> None:
-        """Put into the queue of `iteration` what enters in it."""
+        """Insert the handles that enter inside the queue of `iteration`."""
         if not self._enters_queue:
-            return  # as mostly
+            return  # the usual case
         last = iteration * PLACES + QUEUE
         entering = [each for each in self.outside if each[0] <= last]
         self.outside = [each for each in self.outside if each[0] > last]
@@ -196,7 +196,7 @@ class Plan:
             least = index + 1
 
     def entering(self, place: int) -> list[asyncio.Handle]:
-        """What enters at `place`, in the order in which it was made late; cancellations last."""
+        """Return the handles that enter at `place`, in the order in which they were delayed; cancellations last."""
         entering: list[asyncio.Handle] = []
         if self.outside:
             entering += [handle for when, _, handle in self.outside if when <= place]
@@ -208,11 +208,14 @@ class Plan:
 
     @property
     def first_iteration(self) -> int | None:
-        """The iteration in which the first of what is late enters, None if nothing is."""
+        """The iteration in which the first delayed handle enters; None if no handle is delayed."""
         return min(map(_entry, self.outside)) // PLACES if self.outside else None
 
     def let_go_on(self, iteration: int) -> bool:
-        """Nothing can go on, and no timer is set: what waits for a timer, or for its place, enters in `iteration`."""
+        """Let slow answers and cancellations enter in `iteration`, because the loop is idle and has no timer.
+
+        Return True if a handle enters.
+        """
         self.a_timer_fired(iteration)
         place = iteration * PLACES + BEFORE
         self.outside += [(place, 0, handle) for _, _, handle in self.cancelling]
@@ -220,25 +223,25 @@ class Plan:
         return bool(self.outside)
 
     def a_timer_fired(self, iteration: int) -> None:
-        """What outlasts the next timer enters in `iteration`."""
+        """Let the answers that outlast this timer enter in `iteration`."""
         if self._outlasting:
             place = iteration * PLACES + BEFORE
             self.outside += [(place, 0, handle) for handle in self._outlasting]
             self._outlasting.clear()
 
     def cancel_at_wakeup(self, batch: Iterable[Any]) -> None:
-        """Cancel the task that is about to take the step before which it is to be cancelled."""
+        """Cancel the task whose next step is in `batch`, if it is to be cancelled before that step."""
         for handle in batch:
             task = stepping_task(handle._callback)
             key = None if task is None or handle.cancelled() else self._judge.key_of(handle)
             if key in self.cancellations and self.cancellations[key].after is None:
                 del self.cancellations[key]
                 self.has_cancelled = True
-                with suppress(RecursionError):  # it waits for itself
+                with suppress(RecursionError):  # the task waits for itself
                     task.cancel()
 
     def cancel_while_suspended(self, tasks: Iterable[Any], iteration: int, loop: asyncio.AbstractEventLoop) -> None:
-        """Let the cancellation come from outside, so many places after its task has suspended."""
+        """Schedule the external cancellation, ``after`` places behind the suspension of its task."""
         for task in tasks:
             key = (task._explorer_actor.name, task._explorer_actor.step)
             cancel = self.cancellations.get(key)
@@ -252,13 +255,13 @@ class Plan:
                 self.cancelling.append((place, cancel.behind or 0, handle))
 
     def _cancel_now(self, task: Any, step: int) -> None:
-        with suppress(RecursionError):  # it waits for itself
+        with suppress(RecursionError):  # the task waits for itself
             if task._explorer_actor.step == step and task.cancel():
                 self.has_cancelled = True
 
 
 def _index_behind(queue: "deque[Any]", count: int) -> int:
-    """The index in `queue` behind `count` handles that run."""
+    """Return the index in `queue` behind `count` handles that are not cancelled."""
     for index, handle in enumerate(queue):
         if not count:
             return index

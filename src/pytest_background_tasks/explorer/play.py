@@ -1,4 +1,4 @@
-"""One run: a scenario under one schedule, from its start until nothing of it is left.
+"""One run: a scenario under one schedule, from the first step to the cleanup.
 
 Private names of CPython used here: ``_log_traceback`` of a task, ``_asyncgens`` and ``_ready`` of a loop.
 """
@@ -19,21 +19,21 @@ from .threads import HelperThread
 from .trace import Trace
 
 Scenario: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
-"""What is explored: an ``async def`` without arguments. It is called anew for every run, outside any loop."""
+"""The code to explore: an ``async def`` without arguments. It is called anew for every run, outside any loop."""
 
 _TURNS = 1000
-"""How many iterations a cancelled task gets to clean up. A loop that never ends is closed where it is then."""
+"""The number of iterations in which cancelled tasks may clean up. After that, tasks that never end are closed."""
 
 
 class Run(NamedTuple):
-    """What came of one run.
+    """The result of one run.
 
     Attributes:
-        schedule: what was played.
-        trace: what happened.
-        error: how it failed; None if it did not.
-        is_cut: a cancellation from outside ended the scenario; that is no failure.
-        unused: the deviations whose step never came.
+        schedule: the schedule that was run.
+        trace: the trace.
+        error: the failure; None if the run passed.
+        is_cut: True if an external cancellation ended the scenario; that is not a failure.
+        unused: the deviations whose step never ran.
     """
 
     schedule: Schedule
@@ -44,7 +44,7 @@ class Run(NamedTuple):
 
     @property
     def way(self) -> tuple[str, ...]:
-        """In which way it failed; two failures of one way are one bug, as far as one can tell. Empty: not at all."""
+        """The way in which the run failed; failures of one way are taken for the same bug. Empty if the run passed."""
         return () if self.error is None else tuple(sorted(type(leaf).__qualname__ for leaf in leaves(self.error)))
 
 
@@ -57,24 +57,24 @@ def play(
     tells: bool = False,
     failed: Callable[[PlayedLoop, BaseException], object] | None = None,
 ) -> Run:
-    """Play `schedule`.
+    """Run `scenario` under `schedule`.
 
     Args:
-        scenario: what is to run.
-        schedule: what differs from asyncio's own order.
+        scenario: the code to run.
+        schedule: the deviations from asyncio's default order.
         options: see `Options`.
-        helper: runs what is sent to threads.
-        tells: whether to record what is only needed to show the run.
-        failed: called if it fails, before anything of it is cleaned up.
+        helper: runs the functions that the program sends to threads.
+        tells: True to record everything that is needed to display the run.
+        failed: called after a failure, before the cleanup.
 
     Raises:
-        NotPlayable: the scenario does what no schedule can order.
-        BaseException: whatever calling the scenario raises, and those exceptions of the run that are to pass through.
+        NotPlayable: the scenario does something that no schedule can control.
+        BaseException: an exception of calling the scenario, or an exception of the run that passes through.
     """
     coroutine = _coroutine(scenario)
     loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
     try:
-        with CollectorPaused():  # when it comes by depends on the runs before
+        with CollectorPaused():  # automatic collection would depend on earlier runs
             main = loop.play(coroutine)
             loop.check_threads()
             is_cut = main.done() and main.cancelled() and loop.has_cancelled
@@ -95,14 +95,14 @@ def _coroutine(scenario: Scenario) -> Coroutine[Any, Any, object]:
     if not inspect.iscoroutine(coroutine):
         name = getattr(scenario, "__name__", repr(scenario))
         raise TypeError(
-            f"a scenario is an async def without arguments; {name}() gave {coroutine!r}\n"
+            f"a scenario must be an async def without arguments; {name}() returned {coroutine!r}\n"
             f"  write:  async def {name}(): ..."
         )
     return coroutine
 
 
 def leaves(error: BaseException) -> list[BaseException]:
-    """The errors in a group, and in the groups in it; of what is no group, itself."""
+    """Return the errors in a group, including nested groups; for any other error, itself."""
     return (
         [leaf for inner in error.exceptions for leaf in leaves(inner)]
         if isinstance(error, BaseExceptionGroup)
@@ -111,7 +111,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 def _leave_nothing(loop: PlayedLoop) -> None:
-    """End what the run has left over, as ``asyncio.run`` does, and without a word."""
+    """Cancel and close everything that the run left behind, silently, like ``asyncio.run``."""
     is_over = not loop.has_generators
     for task in loop.tasks:
         is_over = is_over and task.done()
@@ -127,7 +127,7 @@ def _leave_nothing(loop: PlayedLoop) -> None:
 
 
 def _clean_up(loop: PlayedLoop) -> None:
-    """End them. Nothing that they do may raise here: it would stand in the place of what the run has found."""
+    """Cancel and close tasks and generators. No error propagates, since it would replace the failure of the run."""
     for task in list(loop.tasks):
         cancel_surely(task)
     _turn(loop)
@@ -141,7 +141,7 @@ def _clean_up(loop: PlayedLoop) -> None:
 
 
 def _turn(loop: PlayedLoop) -> None:
-    """Let a number of iterations pass, or as many as are needed until all tasks have ended."""
+    """Run the loop until all tasks have ended, at most ``_TURNS`` iterations."""
     turns = iter(range(_TURNS))
 
     def turn() -> None:

@@ -1,6 +1,6 @@
-"""What differs from asyncio's own order in one run, as a value and as text.
+"""The schedule of a run, as a value and as text: its deviations from asyncio's default order.
 
-Knows nothing of asyncio: a schedule is made by the search, or read from a replay line, and played by the loop.
+Does not know asyncio: the search makes a schedule, or it is read from a replay line, and the loop runs it.
 """
 
 import json
@@ -15,9 +15,9 @@ from ..errors import ScheduleSyntaxError
 
 @dataclass(frozen=True, slots=True)
 class _At:
-    """What all deviations have: a step of a task.
+    """The common part of all deviations: a step of a task.
 
-    `task` is a task's name in a trace: ``client#1/handle``. Any other string is taken for a name given by the program.
+    `task` is the name of a task in a trace: ``client#1/handle``. Any other string is a name set by the program.
     """
 
     task: str
@@ -31,7 +31,7 @@ class _At:
             raise ValueError(complaint)
 
     def _complaint(self) -> str:
-        """What is wrong with the rest of it; empty if nothing is."""
+        """Return the error in the other fields; empty if there is none."""
         return ""
 
     @property
@@ -40,7 +40,7 @@ class _At:
 
 
 def _below_zero(**numbers: int) -> str:
-    return "".join(f"{name}={number}: {name} counts from 0" for name, number in numbers.items() if number < 0)
+    return "".join(f"{name}={number}: {name} is counted from 0" for name, number in numbers.items() if number < 0)
 
 
 def _shown(behind: int | None) -> str:
@@ -49,15 +49,15 @@ def _shown(behind: int | None) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Late(_At):
-    """What makes `step` of `task` ready arrives late.
+    """A delay: the arrival that makes `step` of `task` ready comes late.
 
     Args:
         task: the task's name in a trace: ``client#1/handle``.
-        step: which of its steps, from 0; always 0 for what is no task (``client:timer``).
-        by: how many places later than usual it enters, from 1. Each iteration of the loop has two places: before and
-            after what arrives there by itself.
+        step: the number of the step, from 0; always 0 for a callback (``client:timer``).
+        by: the delay in entry places, from 1. Each iteration of the loop has two entry places: before and after the
+            events that arrive in that iteration.
         behind: for the answer of a thread, which may enter between any two steps: the number of handles that it comes
-            behind in the queue that runs before the place; with this, `by` may be 0. None: behind them all.
+            behind in the queue that runs before the entry place; with this, `by` may be 0. None: behind them all.
 
     >>> str(Late("audit#1", 1, by=3)), str(Late("audit#1", 1, by=2, behind=1))
     ('audit#1@1+3', 'audit#1@1+2.1')
@@ -69,7 +69,7 @@ class Late(_At):
     def _complaint(self) -> str:
         if self.behind is not None:
             return _below_zero(by=self.by, behind=self.behind)
-        return "" if self.by >= 1 else f"by={self.by}: to be late is to enter 1 place later, or more"
+        return "" if self.by >= 1 else f"by={self.by}: a delay is at least 1 place"
 
     def __str__(self) -> str:
         return f"{self._place}+{self.by}{_shown(self.behind)}"
@@ -77,14 +77,15 @@ class Late(_At):
 
 @dataclass(frozen=True, slots=True)
 class Cancel(_At):
-    """`task` is cancelled from outside while it is suspended before `step`.
+    """A cancellation: `task` is cancelled externally while it is suspended before `step`.
 
     Args:
         task: the task's name in a trace.
-        step: the step that it waits for, from 0.
-        after: at which entry place after it suspended, from 0; None: at the very moment it would have gone on.
+        step: the number of the step that would follow, from 0.
+        after: the number of entry places between its suspension and the cancellation, from 0; None: just as the task
+            would resume.
         behind: if a task cancels it: the number of handles that the cancellation comes behind in the queue that runs
-            before the place. None: behind them all.
+            before the entry place. None: behind the whole queue.
 
     >>> str(Cancel("client", 4)), str(Cancel("client", 4, after=0)), str(Cancel("client", 4, after=2, behind=1))
     ('client@4!cancel', 'client@4!cancel+0', 'client@4!cancel+2.1')
@@ -95,7 +96,7 @@ class Cancel(_At):
 
     def _complaint(self) -> str:
         if self.after is None:
-            return "" if self.behind is None else f"behind={self.behind}: write also after=, the place of the queue"
+            return "" if self.behind is None else f"behind={self.behind} needs after=, the place of the queue"
         if self.after < 0:
             return f"after={self.after}: places are counted from 0"
         return _below_zero(behind=self.behind or 0)
@@ -106,12 +107,12 @@ class Cancel(_At):
 
 @dataclass(frozen=True, slots=True)
 class Raise(_At):
-    """What `task` waits for before `step` fails.
+    """An injected error: the operation that `task` awaits before `step` fails.
 
     Args:
         task: the task's name in a trace.
-        step: the step that it waits for, from 0.
-        error: the name of the exception's class, as the option ``raises`` of the exploration has it.
+        step: the number of the step that receives the error, from 0.
+        error: the name of the exception's class, which the option ``raises`` of the exploration must contain.
 
     >>> str(Raise("store", 2, "ConnectionError"))
     'store@2!ConnectionError'
@@ -122,7 +123,7 @@ class Raise(_At):
     def _complaint(self) -> str:
         if self.error.isidentifier() and self.error not in ("cancel", "slow"):
             return ""
-        return f"error={self.error!r}: the name of an exception's class, such as 'ConnectionError'"
+        return f"error={self.error!r} is not the name of an exception's class, such as 'ConnectionError'"
 
     def __str__(self) -> str:
         return f"{self._place}!{self.error}"
@@ -130,11 +131,11 @@ class Raise(_At):
 
 @dataclass(frozen=True, slots=True)
 class Slow(_At):
-    """What `task` waits for before `step` comes only after the next timer other than its own has fired.
+    """A slow answer: `task` resumes for `step` only after the next timer other than its own has fired.
 
     Args:
         task: the task's name in a trace.
-        step: the step that it waits for, from 0.
+        step: the number of the step that receives the answer, from 0.
 
     >>> str(Slow("store", 2))
     'store@2!slow'
@@ -146,13 +147,13 @@ class Slow(_At):
 
 Deviation: TypeAlias = Late | Cancel | Raise | Slow
 
-_KINDS = {Late: "lateness", Cancel: "cancellation", Raise: "error", Slow: "slow answer"}
+_KINDS = {Late: "a delay", Cancel: "a cancellation", Raise: "an injected error", Slow: "a slow answer"}
 
 
 class Schedule(frozenset[Deviation]):
-    """Asyncio's order plus a few deviations; the empty schedule *is* asyncio's order.
+    """A set of deviations from asyncio's default order; the empty schedule *is* the default order.
 
-    A frozen set, so that a schedule is what it does, however it came about. Write one to play an order on purpose
+    It is a frozen set, so schedules with the same effect are equal. Write one to run a chosen order
     (``Explorer(replay=...)``), or take one from a failure.
 
     >>> schedule = Schedule.parse("client@4!cancel, audit#1@1+3")
@@ -166,10 +167,10 @@ class Schedule(frozenset[Deviation]):
 
     @classmethod
     def parse(cls, text: str) -> "Schedule":
-        """The schedule that `text` shows: what ``str(schedule)`` gives.
+        """Return the schedule for `text`, in the form of ``str(schedule)``.
 
         Raises:
-            ScheduleSyntaxError: points at what cannot be read.
+            ScheduleSyntaxError: the text cannot be read; the message points at the place.
         """
         return cls(_parsed(text))
 
@@ -180,20 +181,20 @@ class Schedule(frozenset[Deviation]):
         return f"Schedule.parse({str(self)!r})"
 
     def in_order(self) -> list[Deviation]:
-        """The deviations by task and step."""
+        """Return the deviations, sorted by task and step."""
         return sorted(self, key=lambda each: (each.task, each.step, str(each)))
 
     def with_(self, deviation: Deviation) -> "Schedule":
-        """This schedule and one deviation more."""
+        """Return this schedule with one more deviation."""
         return Schedule(self | {deviation})
 
     def replacing(self, old: Deviation, new: Deviation | None = None) -> "Schedule":
-        """This schedule with `new` in place of `old`, or without `old`."""
+        """Return this schedule with `new` instead of `old`, or without `old`."""
         rest = self - {old}
         return Schedule(rest if new is None else rest | {new})
 
 
-# A name is a path of parts, each a word or a JSON string, with a number where its creator started several of that name.
+# A name is a path of parts, each a word or a JSON string, with a number if its creator started several of that name.
 _PART = r'(?:[\w.<>-]+|"(?:[^"\\]|\\.)*")(?:\#\d+)?'
 _NAME = re.compile(rf"{_PART}(?:/{_PART})*(?::{_PART})?")
 _FIRST = re.compile(r'("(?:[^"\\]|\\.)*")|#1(?=[/:]|$)')
@@ -211,7 +212,7 @@ def _is_name(text: str) -> bool:
 
 @lru_cache(4096)
 def quoted(part: str) -> str:
-    """One part of a name as it stands in a trace: a word as it is, anything else as a JSON string.
+    """Return a part of a name as it is written in a trace: a word unchanged, anything else as a JSON string.
 
     >>> quoted("client"), quoted("client 1")
     ('client', '"client 1"')
@@ -220,7 +221,7 @@ def quoted(part: str) -> str:
 
 
 def canonical(name: str) -> str:
-    """`name` without the number of what is the first of its name: with or without it, the same task is meant.
+    """Return `name` without ``#1``: with or without that number it names the same task.
 
     >>> canonical("client#1/handle#2"), canonical("client#1:timer#1")
     ('client/handle#2', 'client:timer')
@@ -236,15 +237,15 @@ def _parsed(text: str) -> Iterator[Deviation]:
         deviation, place = _parse_one(text, place)
         other = before.setdefault((type(deviation), canonical(deviation.task), deviation.step), deviation)
         if other is not deviation:
-            raise _error(text, start, f"this step has its {_KINDS[type(deviation)]} already, {other}")
+            raise _error(text, start, f"this step already has {_KINDS[type(deviation)]}, {other}")
         yield deviation
         place = _skip_space(text, place)
         if place < len(text):
             if text[place] != ",":
-                raise _error(text, place, "expected a comma, or the end")
+                raise _error(text, place, "expected a comma or the end")
             place = _skip_space(text, place + 1)
             if place == len(text):
-                raise _error(text, place, "expected one deviation more after the comma")
+                raise _error(text, place, "expected another deviation after the comma")
 
 
 def _parse_one(text: str, place: int) -> tuple[Deviation, int]:
@@ -287,8 +288,8 @@ def _skip_space(text: str, place: int) -> int:
 
 def _error(text: str, place: int, complaint: str) -> ScheduleSyntaxError:
     return ScheduleSyntaxError(
-        f"this is no schedule: {complaint}\n"
+        f"invalid schedule: {complaint}\n"
         f"  {text}\n"
         f"  {' ' * place}^\n"
-        f"A schedule reads like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError"
+        f"Write a schedule like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError"
     )

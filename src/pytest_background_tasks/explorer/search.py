@@ -1,13 +1,13 @@
-"""Which schedules to play, from the traces seen so far. Pure: it sees schedules and traces, nothing else.
+"""The search: decides which schedule to run next, from the traces so far. Pure: it sees only schedules and traces.
 
-All schedules with one deviation, then two, and so on: bounding the number of deviations from a deterministic order is
-delay-bounded scheduling (Emmi, Qadeer, Rakamaric: "Delay-bounded scheduling", POPL 2011). Most bugs need one or two.
-Within one number they come in a shuffled order, so that a bug does not have to wait for where it lies. But in the first
-few an answer comes last: everybody else passes in the middle of what was meant as one piece. The earliest answer, which
-lets most pass, goes first.
+It gives all schedules with one deviation, then all with two, and so on: bounding the number of deviations from a
+deterministic order is delay-bounded scheduling (Emmi, Qadeer, Rakamaric: "Delay-bounded scheduling", POPL 2011). Most
+bugs need one or two. Schedules with the same number of deviations come in a shuffled order, so that the position of a
+bug does not decide when it is found. The first few are special: in each, one answer comes last, so all other tasks run
+in the middle of what was meant as one piece. The earliest answer, which lets most tasks run, goes first.
 
-Only what changes something is tried: an arrival is made late just enough to come behind the next thing that does not
-follow from itself. From that run it is made later again, and so on until nothing else is left to run.
+Only schedules that change the order are tried: an arrival is delayed just enough to come behind the next step that does
+not follow from the arrival itself. From that run it is delayed further, until no other step is left to run.
 """
 
 import random
@@ -19,21 +19,21 @@ from .places import Place, earlier_place, next_place, place_after, places_of_ans
 from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
 from .trace import ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 
-_WALK_IS_LATE = 1 / 3  # how many arrivals of a random walk are late; half of those by one place, a quarter by two...
-_FEW = 20  # of a long scenario not all that can come last: the first of its answers would use up the budget
-_POOL = 2000  # schedules from which the next is drawn, if there are as many
+_WALK_IS_LATE = 1 / 3  # fraction of delayed arrivals in a random walk; half of those by one place, a quarter by two...
+_FEW = 20  # number of answers that come last: in a long scenario, all of them would use up the budget
+_POOL = 2000  # largest number of schedules from which the next is drawn
 
 
 class Search:
-    """Gives schedules and is told what came of them.
+    """The state of a search: gives schedules and learns from their traces.
 
     Args:
-        options: how far to go.
+        options: the bounds of the search.
         seed: decides the order.
 
     Attributes:
-        deviations: the number of deviations of the schedules that it gives now.
-        distinct: how many different runs it has seen.
+        deviations: the current number of deviations per schedule.
+        distinct: the number of different runs so far.
     """
 
     def __init__(self, options: Options, seed: int | str) -> None:
@@ -42,10 +42,10 @@ class Search:
         self._given: set[Schedule] = {Schedule()}
         self._pool: list[Schedule] = [Schedule()]
         self._first_few: list[Schedule] = []
-        self._last_ones: list[Schedule] = []  # cancellations by tasks: alone, few bugs need them
+        self._last_ones: list[Schedule] = []  # cancellations by tasks: few bugs need them alone
         self._parents: list[tuple[Schedule, Trace]] = []
         self._grown: list[tuple[Schedule, Trace]] = []
-        # Hashes, since 100,000 traces would be a lot to keep.
+        # Hashes, because 100,000 traces need too much memory.
         self._seen: set[tuple[int, frozenset[Deviation]]] = set()
         self._walks_left = options.samples
         self._first: Trace | None = None
@@ -56,16 +56,16 @@ class Search:
 
     @property
     def is_bounded(self) -> bool:
-        """Whether all schedules with up to ``max_deviations`` were given."""
+        """True if all schedules with up to ``max_deviations`` deviations were given."""
         return self._is_empty and not (self._parents or self._grown)
 
     @property
     def is_complete(self) -> bool:
-        """Whether there is no schedule left, of any number of deviations."""
+        """True if no schedule is left, with any number of deviations."""
         return self.is_bounded and not self._has_more
 
     def next(self) -> Schedule | None:
-        """The schedule to play next, None at the end."""
+        """Return the schedule to run next, None at the end."""
         self._fill_pool()
         if self._first_few:
             return self._first_few.pop()
@@ -80,12 +80,12 @@ class Search:
         return None
 
     def saw(self, schedule: Schedule, trace: Trace) -> None:
-        """Learn from a run: `schedule` without what it had no use for, and its trace."""
+        """Learn from a run: `schedule` without its unused deviations, and its trace."""
         self._first, self._last = self._first or trace, trace
         faults = frozenset([each for each in schedule if type(each) is not Late])
         facts = (hash(trace.facts), faults)
         if facts in self._seen:
-            if trace.answers and not self.is_walking:  # behind one handle more it may pass something yet
+            if trace.answers and not self.is_walking:  # one handle further it may still change the order
                 self._propose(later(schedule, trace, only_in_queue=True), self._pool)
             return
         self._seen.add(facts)
@@ -101,7 +101,7 @@ class Search:
 
     @property
     def is_walking(self) -> bool:
-        """Whether random walks have begun."""
+        """True if random walks have begun."""
         return self._walks_left < self._options.samples
 
     @property
@@ -113,7 +113,7 @@ class Search:
             self.deviations += 1
             self._parents, self._grown = self._grown, []
             self._random.shuffle(self._parents)
-        # Of long scenarios not all can be held at once; what is drawn from this many is shuffled enough.
+        # A long scenario has more schedules than fit in memory; a pool of this size shuffles well enough.
         while self._parents and len(self._pool) < _POOL:
             schedule, trace = self._parents.pop()
             if not schedule:
@@ -133,7 +133,7 @@ class Search:
                 (self._last_ones if is_last else pool).append(schedule)
 
     def _walk(self) -> Schedule:
-        """Late arrivals by chance, out of those that the first run or the last one had."""
+        """Return a schedule with random delays of arrivals of the first or the last run."""
         trace = self._random.choice([self._first, self._last])
         assert trace is not None
         late = []
@@ -146,19 +146,19 @@ class Search:
         return Schedule(late)
 
 
-_late = lru_cache(10_000)(Late)  # the same few come up again and again
+_late = lru_cache(10_000)(Late)  # the same few deviations recur
 
 
 def _late_until(step: Step, place: int, behind: int | None = None) -> Late:
-    """`step`, which was not late, enters at `place`."""
+    """Return the delay of `step`, which was not delayed, to the entry place `place`."""
     by = (place - step.entry + 1) // 2
     return _late(step.who, step.number, by) if behind is None else _late(step.who, step.number, by, behind)
 
 
 def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> Iterator[Schedule]:
-    """`schedule` with one of its late arrivals later, as far as that changes something.
+    """Yield `schedule` with one of its delays longer, each if that changes the order.
 
-    `only_in_queue`: only answers of threads, and only later in the queue in which they have entered.
+    `only_in_queue`: only answers of threads, and only later positions in the queue in which they entered.
     """
     late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
     answers = trace.answers
@@ -166,7 +166,7 @@ def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> I
         if answers and (who, number) in answers:
             if (each := late.get((who, number))) is not None:
                 yield from _later_answer(schedule, each, trace, index, only_in_queue=only_in_queue)
-        elif entry % 2 and not only_in_queue and (who, number) in late:  # it has entered at an entry place
+        elif entry % 2 and not only_in_queue and (who, number) in late:  # it entered at an entry place
             place = next_place(trace, index)
             if place is not None:
                 each = late[who, number]
@@ -186,7 +186,7 @@ def _later_answer(
 
 
 def latest(trace: Trace) -> Iterator[Schedule]:
-    """One answer late: behind all that happened at its moment of asyncio's own order."""
+    """Yield schedules that delay one answer until after all other steps at its time in the default order."""
     last_entry = {step.time: step.entry for step in trace.steps}
     for index, step in trace.arrivals():
         if step.kind in ANSWERS and next_place(trace, index) is not None:
@@ -194,7 +194,7 @@ def latest(trace: Trace) -> Iterator[Schedule]:
 
 
 def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:
-    """`schedule` and one deviation more, out of those that its run has shown to be possible."""
+    """Yield `schedule` with one more deviation, for each deviation that its trace shows to be possible."""
     taken = {(type(each), each.task, each.step) for each in schedule}
     has_cancel = any(isinstance(each, Cancel) for each in schedule)
     for index, step in trace.arrivals():
@@ -220,7 +220,7 @@ def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> It
 
 
 def _places(trace: Trace, index: int, step: Step) -> Iterator[Place]:
-    """Return where else the answer of a thread could enter, if it has come in its usual turn."""
+    """Yield the other places at which the answer of a thread could enter, if it came undelayed."""
     if step.entry % PLACES == ARRIVING:
         if (earlier := earlier_place(trace, index)) is not None:
             yield earlier
@@ -228,7 +228,7 @@ def _places(trace: Trace, index: int, step: Step) -> Iterator[Place]:
 
 
 def _cancellations(trace: Trace) -> Iterator[Cancel]:
-    """Where a task may be cancelled: at each place while it is suspended, if something has happened since the last."""
+    """Yield the cancellations of suspended tasks: one per entry place, if any step ran since the previous place."""
     suspended: dict[str, int] = {}
     by_tasks = places_of_task(trace)
     for index, step in enumerate(trace.steps):

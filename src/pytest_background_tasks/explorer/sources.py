@@ -1,6 +1,6 @@
-"""The lines at which a scenario reads what is another in every run: clocks, addresses, random bytes of the system.
+"""The lines at which a scenario reads values that differ in every run: clocks, addresses, random bytes of the system.
 
-Looked for only where a scenario does not do the same twice. Each call of a function in C is noted (``sys.setprofile``),
+They are looked for only if two runs of a schedule differ. Each call of a C function is checked (``sys.setprofile``),
 which takes several times as long as the run itself.
 """
 
@@ -27,17 +27,17 @@ _FUNCTIONS: dict[Any, str] = {
     },
 }
 _METHODS = {(kind, name) for kind in (datetime, date) for name in ("now", "utcnow", "today")}
-_HANDED_ON = {"random", "secrets", "tempfile", "uuid"}  # modules of Python that give what they read to who calls them
+_HANDED_ON = {"random", "secrets", "tempfile", "uuid"}  # standard modules that return the value to their caller
 
 
 class Sources:
-    """A context manager: notes what is read in this thread between its entry and its exit.
+    """A context manager that records such reads in this thread inside the block.
 
     Args:
-        is_own: which files of code are the project's own.
+        is_own: maps file names to True for project code.
 
     Attributes:
-        found: what was read, and the line of the project's own code that did.
+        found: the functions called, each with the line of project code that called it.
     """
 
     def __init__(self, is_own: Mapping[str, bool]) -> None:
@@ -45,7 +45,7 @@ class Sources:
         self.found: dict[tuple[str, Site], None] = {}
 
     def __enter__(self) -> "Sources":
-        self._is_there = sys.getprofile() is None  # else a profiler is at work, and is not to be disturbed
+        self._is_there = sys.getprofile() is None  # do not replace a profiler
         if self._is_there:
             sys.setprofile(self._on_event)
         return self
@@ -63,7 +63,7 @@ class Sources:
             self.found.setdefault((name, site_in(own.f_code, own.f_lineno or 0)))
 
     def _own_caller(self, frame: FrameType) -> FrameType | None:  # pragma: no cover - not traced itself
-        """Return the frame of the project's own code that reads it, None if what reads it keeps it for itself."""
+        """Return the frame of project code that reads the value; None if a library reads it for itself."""
         caller: FrameType | None = frame
         while caller is not None and not self._is_own[caller.f_code.co_filename]:
             if caller.f_globals.get("__name__") not in _HANDED_ON:
@@ -75,7 +75,7 @@ class Sources:
 def _name_of(called: Callable[..., Any]) -> str:  # pragma: no cover - not traced itself
     try:
         name = _FUNCTIONS.get(called, "")
-    except TypeError:  # a method of what cannot be hashed
+    except TypeError:  # a method of an unhashable object
         return ""
     of = getattr(called, "__self__", None)
     if not name and isinstance(of, type) and any((base, called.__name__) in _METHODS for base in of.__mro__):
@@ -84,9 +84,9 @@ def _name_of(called: Callable[..., Any]) -> str:  # pragma: no cover - not trace
 
 
 def told(found: Mapping[tuple[str, Site], None], most: int = 5) -> str:
-    """Return what was read as a paragraph; empty if nothing was."""
+    """Return a paragraph about the reads that were found; empty if there are none."""
     if not found:
         return ""
     lines = [f"\n  {name} at {site}" for name, site in found]
     more = f"\n  and {len(lines) - most} more" if len(lines) > most else ""
-    return f"It reads what is another in every run:{''.join(lines[:most])}{more}\n"
+    return f"It reads values that differ in every run:{''.join(lines[:most])}{more}\n"

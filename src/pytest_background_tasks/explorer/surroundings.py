@@ -1,8 +1,8 @@
-"""The process around the runs, made the same for each of them, and put back afterwards.
+"""The process-wide state around the runs, made the same for each of them and restored afterwards.
 
-``random`` (and numpy's) starts from the same state in every run. ``as_completed`` starts coroutines in the order in
-which they were given: asyncio itself goes by the address. An awaited `AsyncMock` suspends for a step, as a real call
-would. What anyio sends to threads goes through the loop, and it cancels and wakes in order.
+``random`` (and numpy's) starts from the same state in every run. ``as_completed`` starts coroutines in the order of its
+arguments; asyncio itself orders them by address. An awaited `AsyncMock` suspends for one step, as a real call would.
+What anyio sends to threads runs through the loop, and anyio cancels and wakes in insertion order.
 
 Private names of CPython used here: ``_chain_future`` of asyncio.futures, ``__sleep0`` of asyncio.tasks, and
 ``_execute_mock_call`` of an AsyncMock.
@@ -30,14 +30,14 @@ _DEBUGGERS = ("pdb", "pytest", "ipdb", "pudb")  # modules with a set_trace
 
 
 class Surroundings:
-    """What is in place while a scenario is explored.
+    """A context manager that installs these replacements while a scenario is explored.
 
     Args:
-        may_raise: whether a schedule may let a bare yield fail. It costs each ``sleep(0)`` a little.
+        may_raise: True if a schedule may inject an error into a bare yield. That makes each ``sleep(0)`` slower.
 
     Attributes:
-        refresh: to be called before each run, which then starts from the same state as all others.
-        missing: what cannot be in place, since a library is no version that is known: a sentence for each.
+        refresh: to be called before each run, so that every run starts from the same state.
+        missing: a sentence for each replacement that an unsupported version of a library makes impossible.
     """
 
     refresh: Callable[[], None]
@@ -72,17 +72,17 @@ class Surroundings:
         self._stack.close()
 
     def silence(self) -> None:
-        """From now on, coroutines that were never awaited are our doing: their task was cancelled before it began."""
+        """Ignore "coroutine was never awaited" from now on: a cancellation may precede a task's first step."""
         if not self._is_silent:
             self._is_silent = True
             self._stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
-            self._stack.callback(gc.collect)  # those in cycles say so when they are found
+            self._stack.callback(gc.collect)  # coroutines in reference cycles warn when they are collected
 
 
 @contextmanager
 def breakpoints_off() -> Iterator[None]:
-    """Until left, ``breakpoint()`` and ``set_trace()`` do nothing: for a run that nobody has asked to see."""
+    """Disable ``breakpoint()`` and ``set_trace()`` inside the block, for runs that the user did not ask to debug."""
     with ExitStack() as stack:
         stack.enter_context(_replaced(sys, "breakpointhook", _nothing))
         for name in _DEBUGGERS:
@@ -123,7 +123,7 @@ def _same_randomness() -> Callable[[], None]:
 
 
 def _chaining(chain_future: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """As asyncio's; but a run is told if the future of a pool is done already, for then nothing else tells."""
+    """Return a wrapper of asyncio's function that reports a finished future of a pool to the loop: no callback will."""
 
     @functools.wraps(chain_future)
     def chain(source: Any, destination: Any) -> None:
@@ -136,7 +136,7 @@ def _chaining(chain_future: Callable[[Any, Any], None]) -> Callable[[Any, Any], 
 
 
 def _set_in_order(items: Iterable[Any] = ()) -> Any:
-    """A set; of coroutines, which hash by address, a dict, which keeps their order: asyncio only iterates it."""
+    """Return a set; for coroutines, which hash by address, a dict, which keeps order. asyncio only iterates it."""
     items = list(items)
     by_address = any(inspect.isawaitable(item) and not asyncio.isfuture(item) for item in items)
     return dict.fromkeys(items) if by_address else set(items)
@@ -144,7 +144,7 @@ def _set_in_order(items: Iterable[Any] = ()) -> Any:
 
 @types.coroutine
 def _sleep0() -> Generator[None, None, None]:  # pragma: no cover - it runs as code of asyncio's file
-    """As asyncio's; but the schedule may let it fail."""
+    """Suspend like asyncio's ``__sleep0``, and raise the injected error, if there is one."""
     yield
     task: Any = asyncio.current_task()
     actor = getattr(task, "_explorer_actor", None)
@@ -154,7 +154,7 @@ def _sleep0() -> Generator[None, None, None]:  # pragma: no cover - it runs as c
 
 
 def _in_place_of(asyncios: types.CodeType, own: types.CodeType) -> types.CodeType:
-    """`own` with the name and file of `asyncios`, and its last line, which raises, where that one suspends."""
+    """Return `own` with the name and file of `asyncios`, and its last line, which raises, where that suspends."""
     shift = _last_line(asyncios) - _last_line(own)
     return own.replace(
         co_name=asyncios.co_name, co_filename=asyncios.co_filename, co_firstlineno=own.co_firstlineno + shift
@@ -165,7 +165,7 @@ def _last_line(code: types.CodeType) -> int:
     return max(line for *_, line in code.co_lines() if line is not None)
 
 
-# It stands for asyncio's also in the eyes of who asks where a task is suspended, or reads a traceback.
+# In tracebacks, and in reports of where a task is suspended, it looks like asyncio's own function.
 _sleep0.__code__ = _in_place_of(asyncio.tasks.__sleep0.__code__, _sleep0.__code__)  # type: ignore[attr-defined]
 
 

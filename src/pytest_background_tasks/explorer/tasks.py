@@ -1,8 +1,8 @@
 """The tasks and futures of an explored loop, which behave the same in every run.
 
-Sets of them are iterated in order of hash, which is the address otherwise: `asyncio.TaskGroup`, `asyncio.wait` and user
-code do that. So they hash by the order of their creation. A program sees asyncio's names of them, and may set whatever
-attributes it likes: ours begin with ``_explorer``.
+`asyncio.TaskGroup`, `asyncio.wait` and user code iterate sets of them, in order of hash, which by default is the
+address. So they hash by order of creation. A program sees asyncio's class names, and may set any attribute: the
+attributes of the explorer begin with ``_explorer``.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from .unplayable import UnplayableCalls
 
 @named_as(asyncio.Future)
 class PlayedFuture(asyncio.Future[Any]):
-    """A future that hashes by the order of creation."""
+    """A future that hashes by order of creation."""
 
     __slots__ = ("_explorer_number",)
 
@@ -31,7 +31,7 @@ class PlayedFuture(asyncio.Future[Any]):
 
 @named_as(asyncio.Task)
 class PlayedTask(asyncio.Task[Any]):
-    """A task that hashes by the order of creation and knows its `Actor`; and, if that is told, who created it."""
+    """A task that hashes by order of creation and knows its `Actor` and, when a run is reported, its creation site."""
 
     __slots__ = ("_explorer_actor", "_explorer_created_at", "_explorer_number")
 
@@ -47,17 +47,17 @@ class PlayedTask(asyncio.Task[Any]):
         return self._explorer_number
 
     def set_name(self, value: object) -> None:
-        """As asyncio's; on some versions that is how a task gets the name it was created with, which may be None."""
+        """Set the name, like asyncio. Some versions also call this for the name at creation, which may be None."""
         if value is not None:
             self._explorer_actor.call(value)
             super().set_name(value)
 
 
 def make_task(loop: Any, coroutine: Any, **kwargs: Any) -> PlayedTask:
-    """The usual task factory of a `PlayedLoop`."""
+    """Create a task; this is the default task factory of a `PlayedLoop`."""
     actor = loop._names.new(loop._running(), coroutine)
     if kwargs:
-        actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step is part of its creator's
+        actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step belongs to its creator's step
         if (name := kwargs.get("name")) is not None:
             actor.call(name)
     task = PlayedTask(next(loop._task_numbers), actor, coroutine, loop, **kwargs)
@@ -75,14 +75,14 @@ if hasattr(asyncio, "eager_task_factory"):
 
 
 class LoopOfPlayedTasks(UnplayableCalls):
-    """A loop that makes played tasks, and shows the program no other task factory than the one that it has set."""
+    """A loop that makes explored tasks. A program sees only the task factory that it has set itself."""
 
     _task_factory: Any = staticmethod(make_task)
 
     def set_task_factory(self, factory: Any) -> None:
-        """As asyncio's; the eager factory still makes tasks that are played."""
+        """Set the task factory, like asyncio; the eager factory makes explored tasks too."""
         super().set_task_factory(next((ours for theirs, ours in _FACTORIES if theirs is factory), factory))
 
     def get_task_factory(self) -> Any:
-        """As asyncio's: what the program has set."""
+        """Return the task factory that the program has set, like asyncio."""
         return next((theirs for theirs, ours in _FACTORIES if ours is self._task_factory), self._task_factory)

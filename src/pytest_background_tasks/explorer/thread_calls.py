@@ -1,4 +1,4 @@
-"""The answers of threads to a played loop: the explorer's helper answers; no other thread may, and time waits for it.
+"""The answers of threads to an explored loop. Only the explorer's helper thread may answer, and time waits for it.
 
 Private names of CPython used here: ``_check_closed``, ``_ready`` and ``_stopping`` of a loop, ``_fut_waiter`` of a
 task.
@@ -21,10 +21,10 @@ from .unplayable import UnplayableCalls
 
 
 class ThreadCalls(UnplayableCalls):
-    """The calls of a loop by which threads answer it."""
+    """The methods of a loop through which threads answer it."""
 
     tasks: list[asyncio.Task[Any]]
-    _answers: dict[tuple[str, int], int] = {}  # noqa: RUF012  # most runs have none, and a loop few attributes
+    _answers: dict[tuple[str, int], int] = {}  # noqa: RUF012  # most runs have no answers, and a loop must have few attributes
     _helper: Any
     _names: Names
     _options: Any
@@ -41,7 +41,7 @@ class ThreadCalls(UnplayableCalls):
     def call_soon_threadsafe(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        """Queue a callback from the loop's own thread, or let it arrive from the helper's."""
+        """Queue a callback from the loop's own thread, or let one arrive from the helper thread."""
         ident = threading.get_ident()
         if ident not in (self._home, self._helper.ident):
             return self._answer_of_foreign_thread(callback, args, context)
@@ -55,11 +55,11 @@ class ThreadCalls(UnplayableCalls):
 
     def run_in_executor(  # type: ignore[override]
         self,
-        executor: Any,  # noqa: ARG002  # there is but one
+        executor: Any,  # noqa: ARG002  # there is only one
         func: Callable[..., Any],
         *args: Any,
     ) -> Any:
-        """Run a function in the helper thread, now; its answer arrives."""
+        """Run a function in the helper thread at once; its answer arrives later."""
         if self._debug:
             debug.check(self, "run_in_executor", func)
         actor = self._running()
@@ -77,13 +77,13 @@ class ThreadCalls(UnplayableCalls):
         return future
 
     def _arrives(self, handle: Arrival | ThreadCall) -> None:
-        """Let `handle` arrive from the helper."""
+        """Add `handle` to the arrivals from the helper thread."""
         queue = self._arrived if len(self._arrived) > self._helper.asked else self._ready
         handle.asked_behind = queue[-1] if queue else None
         self._arrived.append(handle)
 
     def _note_answers(self, queue: Iterable[asyncio.Handle]) -> None:
-        """Note what each answer comes behind at the least, of the `queue` of this iteration; what is late is out."""
+        """Record how many handles of the `queue` each answer comes behind at least; delayed handles do not count."""
         if not self._answers:
             self._answers = {}
         staying, count, places = set(map(id, self._ready)), 0, {}
@@ -92,43 +92,43 @@ class ThreadCalls(UnplayableCalls):
             places[id(handle)] = count
         for answer in self._arrived:
             self._answers.setdefault((answer.who, answer.number), places.get(id(answer.asked_behind), 0))
-            places[id(answer)] = count  # what comes behind it as usual comes behind the whole queue
+            places[id(answer)] = count  # by default, later answers come behind the whole queue
 
     # Threads that no schedule controls.
 
     def _answer_of_foreign_thread(
         self, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
     ) -> asyncio.Handle:
-        """Refuse this run; but let it end with the answer, so that the thread continues as on any loop."""
+        """Refuse this run, but let it end with the answer, so that the thread continues as on any loop."""
         error = self._helper.foreign.answers()
         handle = asyncio.Handle(callback, args, self, context)
         if self.is_closed():
             if not (asyncio.isfuture(getattr(callback, "__self__", None)) or any(map(asyncio.isfuture, args))):
                 self._check_closed()  # type: ignore[attr-defined]
-            handle.cancel()  # an answer for which nobody waits any more
+            handle.cancel()  # no task waits for this answer any more
             return handle
         self.refuse(error)
         if getattr(callback, "__qualname__", "").startswith("run_coroutine_threadsafe."):
-            raise error  # nobody would run it to its end, and the thread waits for that
+            raise error  # the thread waits for the coroutine, which would never finish
         self._ready.append(handle)
         self._stopping = True
         return handle
 
     def refuse_answered(self) -> None:
-        """Refuse the run if a thread of a pool has answered before it was even waited for."""
+        """Refuse the run if a thread of a pool answered before a task waited for it."""
         foreign: ForeignThreads = self._helper.foreign
         if not foreign.is_alone():
             for words in foreign.started():
                 self.refuse(foreign_thread(words, None))
 
     def _is_held_by_threads(self) -> bool:
-        """Return whether time must stand still; the run is over if a thread is the reason."""
+        """Return True if time must stand still. If a thread is the reason, the run is over."""
         foreign: ForeignThreads = self._helper.foreign
         if not foreign.has_unknown and self._playing is not None and self.refusal is None and foreign.is_alone():
-            return False  # as mostly
+            return False  # the usual case
         if foreign.has_unknown and foreign.passed is None:
             foreign.passed = self._open_wait()
-        if self._playing is None:  # it is being ended
+        if self._playing is None:  # the run is being cleaned up
             ready, is_over = self._ready, foreign.is_alone() and foreign.answer is None
             return self.refusal is not None and not is_over and foreign.wait_until(lambda: ready)
         self._refuse_threads()
@@ -136,17 +136,17 @@ class ThreadCalls(UnplayableCalls):
         return self.refusal is not None
 
     def _refuse_threads(self) -> None:
-        """Refuse the run if a thread that it has started is still running: that may answer yet."""
+        """Refuse the run if a thread that it started is still running, because that may still answer."""
         foreign: ForeignThreads = self._helper.foreign
         if self.refusal is None and not foreign.is_alone():
             for words in foreign.remaining():
                 self.refuse(foreign_thread(words, self._open_wait()))
 
     def check_threads(self) -> None:
-        """Raise what has shown that the run, which is over, cannot be played."""
+        """Raise the error that the finished run cannot be controlled, if it was refused."""
         foreign: ForeignThreads = self._helper.foreign
         if self.refusal is None and foreign.is_alone():
-            return  # as mostly
+            return  # the usual case
         self._refuse_threads()
         if (error := self.refusal) is None:
             return
@@ -157,7 +157,7 @@ class ThreadCalls(UnplayableCalls):
         raise error
 
     def _open_wait(self) -> str | None:
-        """Return where the first task waits for a future, and not for the end of a sleep, in words; or None."""
+        """Return a description of the first task that waits for a future other than a sleep; None if there is none."""
         slept = {id(timer._args[0]) for *_, timer in self._timers if timer._callback is ends_sleep}
         for task in self.tasks:
             future = None if task.done() else getattr(task, "_fut_waiter", None)

@@ -1,4 +1,4 @@
-"""The one thread in which an exploration runs what the program sends to threads, while the loop waits."""
+"""The single thread that runs what the program sends to threads, while the loop waits."""
 
 import threading
 from collections.abc import Callable
@@ -10,16 +10,16 @@ from ..errors import NotPlayable
 from .foreign import ForeignThreads
 
 LIMIT = 5.0
-"""Seconds of real time that one function may take. A test's functions take milliseconds; one that waits for the loop,
-which waits for it, takes for ever."""
+"""Seconds of real time that one function may take. Functions of a test take milliseconds; a function that waits for the
+loop, which waits for the function, never returns."""
 
 
 class HelperThread:
-    """Runs one function at a time; made when it is first needed, and by itself no reason for Python not to exit.
+    """A daemon thread that runs one function at a time; it is started on first use.
 
     Attributes:
-        foreign: the threads beside it.
-        asked: how many answers were there already when it was asked last.
+        foreign: the other threads.
+        asked: the number of answers that existed at the last call.
     """
 
     def __init__(self) -> None:
@@ -31,14 +31,14 @@ class HelperThread:
 
     @property
     def ident(self) -> int | None:
-        """The thread's number, None if there is none yet."""
+        """The thread's identifier, None before its start."""
         return None if self._thread is None else self._thread.ident
 
     def run(self, function: Callable[[], object]) -> tuple[Any, BaseException | None]:
-        """What `function` returns, or what it raises.
+        """Return the result of `function`, and the error that it raised or None.
 
         Raises:
-            NotPlayable: if it takes more than `LIMIT` seconds; names it.
+            NotPlayable: `function` takes more than `LIMIT` seconds; the message names it.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="explorer's helper", daemon=True)
@@ -48,11 +48,11 @@ class HelperThread:
         try:
             return self._answers.get(timeout=LIMIT)
         except Empty:
-            self._thread = None  # it is lost
+            self._thread = None  # the thread is lost
             raise NotPlayable(
-                f"{_name(function)} was sent to a thread and took more than {LIMIT:g} s of real time\n"
-                f"While exploring, the loop waits for it: what waits for the loop in turn (from_thread.run, "
-                f"run_coroutine_threadsafe(...).result()) never ends. Replace it in the test by a fake"
+                f"{_name(function)} took more than {LIMIT:g} s of real time in a thread\n"
+                f"@explore blocks the loop until such a function returns, so one that waits for the loop "
+                f"(from_thread.run, run_coroutine_threadsafe(...).result()) never returns. Use a fake in the test"
             ) from None
 
     def __enter__(self) -> "HelperThread":
@@ -70,14 +70,14 @@ class HelperThread:
             answer: tuple[Any, BaseException | None]
             try:
                 answer = function(), None
-            except BaseException as error:  # whatever it is, it is the answer
+            except BaseException as error:  # any exception is the answer
                 answer = None, error
             answers.put(answer)
             del function, answer
 
 
 def _name(function: Any) -> str:
-    while isinstance(function, partial):  # to_thread: Context.run, with the function as its first argument
+    while isinstance(function, partial):  # to_thread sends Context.run, with the function as first argument
         is_context_run = getattr(function.func, "__name__", "") == "run" and function.args
         function = function.args[0] if is_context_run else function.func
     return getattr(function, "__qualname__", None) or repr(function)

@@ -1,4 +1,4 @@
-"""What a loop without sockets, processes and signals cannot play: each call is refused, with what to use instead."""
+"""The methods that a loop without sockets, processes and signals refuses; the error names what to use instead."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,8 +7,9 @@ from ..errors import NotPlayable
 from .bare import BareLoop
 
 _TRANSPORT = "a transport in memory, or a fake of the client or server (for ASGI: httpx.ASGITransport)"
-_PROCESS = "a fake of what starts the process"
-_SIGNAL = "a direct call of what handles the signal"
+_PROCESS = "a fake of the code that starts the process"
+_SIGNAL = "a direct call of the signal handler"
+_USES = {_TRANSPORT: "performs real I/O", _PROCESS: "starts a real process", _SIGNAL: "handles real signals"}
 
 _INSTEAD = {
     "create_connection": _TRANSPORT,
@@ -44,17 +45,17 @@ _INSTEAD = {
 
 
 class UnplayableCalls(BareLoop):
-    """The calls of a loop that are refused.
+    """The methods of a loop that are refused.
 
     Attributes:
-        refusal: the error of the first refused call, or of whatever else showed that the run cannot be played. The
-            code under test may have caught it.
+        refusal: the error of the first refused call, or of anything else that shows that the run cannot be controlled.
+            The code under test may have caught it.
     """
 
     refusal: NotPlayable | None = None
 
     def refuse(self, error: NotPlayable) -> NotPlayable:
-        """Remember that this run cannot be played."""
+        """Record that this run cannot be controlled."""
         self.refusal = self.refusal or error
         return error
 
@@ -62,7 +63,7 @@ class UnplayableCalls(BareLoop):
 def _refusing(name: str, instead: str) -> Callable[..., Any]:
     def refuse(self: UnplayableCalls, *_: object, **__: object) -> Any:
         raise self.refuse(
-            NotPlayable(f"loop.{name}() is real, and no schedule can order what is real\nUse in the test: {instead}")
+            NotPlayable(f"loop.{name}() {_USES[instead]}, which @explore cannot control\nUse instead: {instead}")
         )
 
     refuse.__name__ = name

@@ -1,1 +1,1 @@
-"""``@explore``: the pytest side of the explorer. The decorator, its options, fresh fixtures, and what is reported."""
+"""The pytest side of ``@explore``: the decorator, its options, fresh fixtures, and reports."""

@@ -1,10 +1,10 @@
-"""``--pdb`` for explored tests: it enters where the failing schedule fails, while the loop is running. And ``--trace``.
+"""``--pdb`` and ``--trace`` for explored tests: entered where the failing schedule fails, in the running loop.
 
-pytest enters the debugger when the test has ended. Of an explored test nothing is left then: its loop is closed, its
-tasks are cancelled. So the test is called again, as pytest calls it, and plays that one schedule; at the moment of the
-failure pytest's debugger is entered from inside.
+pytest enters the debugger after the test has ended. By then the loop of an explored test is closed and its tasks are
+cancelled. So the test is called again, as pytest calls it, and runs only the failing schedule; pytest's debugger is
+entered from inside the test at the moment of the failure.
 
-What is used of pytest's inside, tried from 8.4 on: the plugin ``pdbinvoke`` and its two hooks.
+Private names of pytest used here, tested from 8.4 on: the plugin ``pdbinvoke`` and its two hooks.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NAME = "pdbinvoke"
 
 
 async def entered(coroutine: Coroutine[Any, Any, object]) -> object:
-    """Run `coroutine`, a test, and enter the debugger at its first line; not in a run in which breakpoints are off."""
+    """Run `coroutine`, a test, and enter the debugger at its first line, unless breakpoints are disabled."""
     code = coroutine.cr_code  # type: ignore[attr-defined]
 
     def enter(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG001 - called by Python
@@ -37,21 +37,21 @@ async def entered(coroutine: Coroutine[Any, Any, object]) -> object:
 
 
 class Debugger:
-    """Stands in the place of pytest's plugin for ``--pdb``, which it enters."""
+    """The plugin that replaces pytest's plugin for ``--pdb``, and calls it."""
 
     def __init__(self, pytests: Any) -> None:
         self._pytests = pytests
 
     @classmethod
     def take_place_of_pytests(cls, plugins: pytest.PytestPluginManager) -> None:
-        """Do so, if it is there."""
+        """Replace pytest's plugin, if it is registered."""
         pytests = plugins.getplugin(_NAME)
         if pytests is not None:
             plugins.unregister(pytests)
             plugins.register(cls(pytests), _NAME)
 
     def pytest_exception_interact(self, node: Any, call: pytest.CallInfo[Any], report: Any) -> None:
-        """Enter the debugger: for an explored test in its failing run, else as ever."""
+        """Enter the debugger: for an explored test in its failing run, otherwise as pytest does."""
         if call.when != "call" or EXPLORATION not in node.stash:
             self._pytests.pytest_exception_interact(node=node, call=call, report=report)
             return
@@ -61,7 +61,7 @@ class Debugger:
         def enter(error: BaseException) -> None:
             entered.append(error)
             if capture is not None:
-                capture.read_global_capture()  # the report, which is shown now, has it
+                capture.read_global_capture()  # the report, which is shown now, contains it
             call.excinfo = pytest.ExceptionInfo.from_exc_info((type(error), error, error.__traceback__))  # type: ignore[arg-type]
             self._pytests.pytest_exception_interact(node=node, call=call, report=report)
 
@@ -74,9 +74,9 @@ class Debugger:
         finally:
             del node.stash[LOOK], node.stash[EXPLORATION]
             call.excinfo, node.user_properties[:] = excinfo, properties
-        if not entered:  # it did not fail again, or nowhere
+        if not entered:  # the test did not fail again, or at no line
             self._pytests.pytest_exception_interact(node=node, call=call, report=report)
 
     def pytest_internalerror(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """As ever."""
+        """Call pytest's plugin."""
         self._pytests.pytest_internalerror(excinfo=excinfo)

@@ -22,13 +22,13 @@ class ExploreArguments(Arguments, total=False):
 
 
 class Explored:
-    """What ``@explore`` has made of a test function.
+    """A test function with ``@explore``.
 
     Attributes:
         test: the ``async def``.
-        outer: the function that pytest finds in its place.
-        options: keyword arguments of `Explorer`.
-        without: names of fixtures to do without.
+        outer: the function that pytest collects instead.
+        options: keyword arguments for `Explorer`.
+        without: names of the fixtures to drop.
     """
 
     def __init__(self, test: Callable[..., Any], outer: Callable[..., Any], arguments: dict[str, Any]) -> None:
@@ -36,7 +36,7 @@ class Explored:
         self.test = test
         self.outer = outer
         self.without: tuple[str, ...] = _names(arguments.pop("without", ()))
-        Options.of(arguments)  # raises here what is wrong, and not when the test runs
+        Options.of(arguments)  # raises here if an option is wrong, not when the test runs
         self.options = arguments
 
 
@@ -47,18 +47,18 @@ def explore(**options: Unpack[ExploreArguments]) -> Callable[[_Test], _Test]: ..
 def explore(test: Any = None, /, **options: Any) -> Any:
     """Run an ``async def`` test many times, each time in another order that asyncio could have produced.
 
-    What comes from outside may come late: the start of a task, the end of a sleep, the answer of a thread. It starts
-    with asyncio's usual order, and goes on to others, the least unusual first, until one fails, none is left, or the
-    budget ends. Fixtures of function scope are fresh in every run. No async plugin is needed; the test carries the mark
-    ``explore``.
+    External events may be delayed: the start of a task, the end of a sleep, the result of a thread. The first run uses
+    asyncio's default order; other orders follow, those closest to it first, until one fails, none is left, or the
+    budget runs out. Fixtures of function scope are set up anew for every run. No async plugin is needed; the test gets
+    the mark ``explore``.
 
     Args:
-        test: the test, when it is written without options: ``@explore``.
-        options: as for `Explorer`; defaults come from the command line and the ini file. And ``without``: names of
-            autouse fixtures that this test does without, because they are async.
+        test: the test, if the decorator is written without options: ``@explore``.
+        options: as for `Explorer`; defaults come from the command line and the ini file. Also ``without``: names of
+            autouse fixtures that this test does not use, because they are async.
 
     Raises:
-        TypeError, ValueError: for a wrong option, or for what is no ``async def`` test; says what to write.
+        TypeError, ValueError: an option is wrong, or `test` is not an ``async def``; the message says what to write.
 
     >>> @explore(max_deviations=1)
     ... async def test_two_may_write(store):
@@ -93,7 +93,7 @@ def _explored(test: Any, arguments: dict[str, Any]) -> Any:
     try:
         outer._explored = Explored(test, outer, dict(arguments))  # type: ignore[attr-defined]
     except (TypeError, ValueError) as error:
-        raise error.with_traceback(None) from error.__cause__  # the user's line says more than ours
+        raise error.with_traceback(None) from error.__cause__  # the traceback ends at the user's line
     return pytest.mark.explore(outer)
 
 
@@ -101,16 +101,14 @@ def _refuse_unfit(test: Any) -> None:
     __tracebackhide__ = True
     name = getattr(test, "__name__", repr(test))
     if isinstance(test, (staticmethod, classmethod)):
-        raise TypeError(f"@explore stands above @{type(test).__name__} of {name}; write it below, next to the def")
+        raise TypeError(f"@explore is above @{type(test).__name__} on {name}; write it below, next to the def")
     if getattr(test, "is_hypothesis_test", False):
-        raise TypeError(
-            f"@explore cannot explore {name}, which is a test of Hypothesis\n{_instead(name, '@given(...)')}"
-        )
+        raise TypeError(f"@explore cannot explore {name}, a Hypothesis test\n{_instead(name, '@given(...)')}")
     if hasattr(test, "_explored"):
-        raise TypeError(f"@explore stands twice above {name}; write it once, with all options")
+        raise TypeError(f"{name} has @explore twice; write it once, with all options")
     if not inspect.iscoroutinefunction(test):
         raise TypeError(
-            f"@explore explores an async def; {name} is none\n  write:  async def {name}(...)\n"
+            f"@explore needs an async def, and {name} is not one\n  write:  async def {name}(...)\n"
             f"or, to explore only a part of a test:\n{_instead(name)}"
         )
 
@@ -118,21 +116,21 @@ def _refuse_unfit(test: Any) -> None:
 def _not_by_pytest(test: Any, args: tuple[Any, ...]) -> TypeError:
     name = test.__name__
     if args and isinstance(args[0], unittest.TestCase):
-        return TypeError(f"@explore does not explore methods of a unittest.TestCase\n{_instead(f'{name}(self)')}")
+        return TypeError(f"@explore does not support methods of a unittest.TestCase\n{_instead(f'{name}(self)')}")
     return TypeError(
-        f"{name} has the decorator @explore, which only pytest can run (with this plugin on); it was called by other "
-        f"means, as another decorator does that stands above @explore, such as @given\n{_instead(name)}"
+        f"{name} uses @explore: only pytest with this plugin can run it, but it was called directly\n"
+        f"A decorator above @explore, such as @given, may have called it. {_instead(name)}"
     )
 
 
 def _instead(test: str, above: str = "") -> str:
-    """What to write where the decorator does not serve."""
+    """Return the code to write where the decorator cannot be used."""
     head = test if test.endswith(")") else f"{test}(...)"
     lines = [above] if above else []
     lines += [
         f"def {head}:",
         "    async def scenario():",
-        "        ...                          # what the test did",
+        "        ...                          # the body of the test",
         "    exploration = Explorer().explore(scenario)   # from pytest_background_tasks import Explorer",
         "    if exploration.failure:",
         "        raise exploration.failure.error",
@@ -144,5 +142,7 @@ def _names(without: Any) -> tuple[str, ...]:
     names = several(without)
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(f"without={without!r}: {name!r} is no name of a fixture; write e.g. without=['clean_db']")
+            raise TypeError(
+                f"without={without!r}: {name!r} is not the name of a fixture; write e.g. without=['clean_db']"
+            )
     return names

@@ -1,4 +1,4 @@
-"""Which fixtures an explored test may have, and those that it does without."""
+"""The fixtures that an explored test may use, and those that it excludes."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from ..sites import definition
 
 
 def check(item: Any, without: tuple[str, ...], *, is_default: bool) -> None:
-    """Take out what the test does without, and refuse what cannot be in an explored test. Called before setup.
+    """Remove the excluded fixtures of a test, and refuse fixtures that cannot be explored. Called before setup.
 
     Args:
         item: the test.
-        without: names of fixtures.
-        is_default: whether these come from the ini file or the command line; there they need not be in every test.
+        without: names of the fixtures to exclude.
+        is_default: True if the names come from the ini file or the command line; then a test need not have them all.
 
     Raises:
-        pytest.UsageError: names the fixture, and says what to write instead.
+        pytest.UsageError: the message names the fixture and says what to write instead.
     """
     __tracebackhide__ = True
     for name in without:
         if name in item._fixtureinfo.argnames:
-            raise pytest.UsageError(f"{item.name} asks for {name}, and without= names it; drop one of the two")
+            raise pytest.UsageError(f"{item.name} requests {name}, and without= excludes it; remove one of the two")
         if name not in item.fixturenames and not is_default:
             there = ", ".join(sorted(set(item.fixturenames) - {"request"})) or "none"
             raise pytest.UsageError(f"without={name!r}: {item.name} has no such fixture; it has: {there}")
     for name in without:
         if name in item.fixturenames and (needing := _needing(item, name, without)):
             raise pytest.UsageError(
-                f"without={name!r}: the fixture {needing} of {item.name} needs it; "
-                f"name that as well, or drop {name} from without="
+                f"without={name!r}: the fixture {needing} of {item.name} requests it; "
+                f"exclude that too, or remove {name} from without="
             )
     item.fixturenames = [name for name in item.fixturenames if name not in without]
     asynchronous: dict[str, Any] = {}
@@ -47,15 +47,15 @@ def check(item: Any, without: tuple[str, ...], *, is_default: bool) -> None:
 
 
 def check_one(item: Any, name: str, function: Any) -> None:
-    """Refuse a fixture that cannot be in an explored test.
+    """Refuse a fixture that an explored test cannot use.
 
     Args:
         item: the test.
-        name: the fixture's.
-        function: what makes it, maybe wrapped by a plugin for async fixtures.
+        name: the name of the fixture.
+        function: the fixture function, maybe wrapped by a plugin for async fixtures.
 
     Raises:
-        pytest.UsageError: names it, and says what to write instead.
+        pytest.UsageError: the message names the fixture and says what to write instead.
     """
     __tracebackhide__ = True
     if name == "virtual_time":
@@ -72,7 +72,7 @@ def _is_async(function: Any) -> bool:
 
 
 def _needing(item: Any, name: str, without: tuple[str, ...] = ()) -> str:
-    """Return the name of a fixture of the test that asks for the fixture `name`; empty if none does."""
+    """Return the name of a fixture of the test that requests the fixture `name`; empty if there is none."""
     known = item._fixtureinfo.name2fixturedefs
     for other in item.fixturenames:
         if other != name and other not in without and other in known and name in known[other][-1].argnames:
@@ -81,17 +81,17 @@ def _needing(item: Any, name: str, without: tuple[str, ...] = ()) -> str:
 
 
 _NO_VIRTUAL_TIME = """\
-{} is explored, and that is on virtual time already; drop the fixture virtual_time
+{} uses @explore, which provides virtual time already; remove the fixture virtual_time
   instead of  virtual_time.now                      write  asyncio.get_running_loop().time() - start
   instead of  await virtual_time.advance(seconds)   write  await asyncio.sleep(seconds)"""
 
 _NO_SUBTESTS = """\
-{} is explored, and what fails in a subtest is kept from whoever runs it, so no order would be seen to fail; drop the \
-fixture subtests, and write plain assertions"""
+{} uses @explore, which cannot see failures inside subtests
+Remove the subtests fixture and use plain assertions"""
 
 
 def has_own(item: Any) -> bool:
-    """Whether the test has fixtures that must be fresh in every run: of function scope, or asked for on the way."""
+    """Return True if the test has fixtures to set up anew for every run: of function scope or requested dynamically."""
     known = item._fixtureinfo.name2fixturedefs
     return any(
         name == "request" or (name in known and known[name][-1].scope == "function") for name in item.fixturenames
@@ -99,16 +99,16 @@ def has_own(item: Any) -> bool:
 
 
 def _functions(item: Any) -> Iterator[tuple[str, Any]]:
-    """The functions of all fixtures that the test has."""
+    """Yield the functions of all fixtures that the test has."""
     for name in item.fixturenames:
         for fixture in reversed(item._fixtureinfo.name2fixturedefs.get(name, ())):
             yield name, fixture.func
-            if name not in fixture.argnames:  # else it extends the one that it overrides
+            if name not in fixture.argnames:  # otherwise it extends the fixture that it overrides
                 break
 
 
 def _no_async(item: Any, functions: dict[str, Any]) -> str:
-    """Return the error that names the async fixtures of a test, of which one may need another."""
+    """Return the error that names the async fixtures of a test. One of them may request another."""
     places = [(name, f"({definition(function.__code__)})") for name, function in functions.items()]
     if len(places) == 1:
         [(name, place)] = places
@@ -117,21 +117,21 @@ def _no_async(item: Any, functions: dict[str, Any]) -> str:
         are = f"its fixtures {', '.join(f'{name} {place}' for name, place in places)} are async"
     optional = [name for name in functions if _is_optional(item, name)]
     it = "it" if len(functions) == 1 else ", ".join(optional)
-    without = f"\nor do without {it}:  @explore(without={optional!r})" if optional else ""
+    without = f"\nor exclude {it}:  @explore(without={optional!r})" if optional else ""
     return (
-        f"{item.name} is explored, and {are}\n"
-        f"Each run has a loop of its own, in which no fixture can live. What has to be awaited belongs into the test:\n"
+        f"{item.name} uses @explore, but {are}\n"
+        f"Each run has a new event loop, which no fixture can use. Write the awaits inside the test:\n"
         f"{_instead(functions)}{without}"
     )
 
 
 def _is_optional(item: Any, name: str) -> bool:
-    """Return whether the test can do without it: neither the test nor another fixture asks for it."""
+    """Return True if the fixture can be excluded: neither the test nor another fixture requests it."""
     return name not in item._fixtureinfo.argnames and not _needing(item, name)
 
 
 def _instead(functions: dict[str, Any]) -> str:
-    """Return what to write; those that others need come first."""
+    """Return the code to write instead; fixtures that others request come first."""
     named: dict[bool, list[str]] = {True: [], False: []}
     lines, depth = [], 0
     for name in _needed_first(functions):
@@ -144,7 +144,7 @@ def _instead(functions: dict[str, Any]) -> str:
         lines.append(f"      {'    ' * depth}{line}")
         depth += is_manager
     kinds = [
-        f"{'an asynccontextmanager' if is_manager else 'a plain coroutine function'}, say {', '.join(made)}"
+        f"{'an asynccontextmanager' if is_manager else 'a plain coroutine function'}, e.g. {', '.join(made)}"
         for is_manager, made in named.items()
         if made
     ]
@@ -153,7 +153,7 @@ def _instead(functions: dict[str, Any]) -> str:
 
 
 def _needed_first(functions: dict[str, Any]) -> list[str]:
-    """Return the names in an order in which each stands behind those that its fixture asks for."""
+    """Return the names in an order in which each comes after those that its fixture requests."""
     order: dict[str, None] = {}
 
     def add(name: str) -> None:

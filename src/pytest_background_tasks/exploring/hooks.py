@@ -1,6 +1,6 @@
-"""The hooks of pytest through which tests with ``@explore`` are found, and told of.
+"""The pytest hooks that find tests with ``@explore`` and summarize their results.
 
-A session without such a test loads this file, the settings and what is kept, and nothing else of the explorer.
+A session without such a test loads only this file, the settings and the stored schedules.
 """
 
 from __future__ import annotations
@@ -21,43 +21,43 @@ if TYPE_CHECKING:
     from .decorator import Explored
 
 _RUNNING = "explore_running"
-_SHOWN = 10  # explored tests that the terminal summary shows one by one
+_SHOWN = 10  # largest number of explored tests that the terminal summary lists
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """The options, all under the prefix ``explore``."""
+    """Add the options, all with the prefix ``explore``."""
     settings.add_to(parser)
 
 
 @pytest.hookimpl(trylast=True)  # after pytest's own debugger is registered
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the options, and register the mark."""
+    """Read the options and register the mark."""
     settings.read(config)
     config.pluginmanager.register(Kept(config), KEPT)
-    if config.getoption("usepdb", False):  # not there with -p no:debugging
+    if config.getoption("usepdb", False):  # missing with -p no:debugging
         from .debugger import Debugger
 
         Debugger.take_place_of_pytests(config.pluginmanager)
     if config.get_verbosity() > 0:
         config.pluginmanager.register(Verbose(), "explore_verbose")
-    config.addinivalue_line("markers", "explore: the test is run in every order that asyncio could have produced")
+    config.addinivalue_line("markers", "explore: run the test in the orders that asyncio could have produced")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
-    """The seed, if it is none that anybody knows."""
+    """Return the seed, if the command line sets one; a random seed is printed only here."""
     seed = config.option.explore_seed
     return None if seed is None else f"explore: --explore-seed={seed}"
 
 
 def explored_of(item: Any) -> Explored | None:
-    """What ``@explore`` has made of the test, if it has."""
+    """Return the `Explored` of a test with ``@explore``, else None."""
     return explored_in(item.obj) if issubclass(type(item), pytest.Function) else None
 
 
 def explored_in(test: Any) -> Explored | None:
-    """Return what ``@explore`` has made of a function; `test` may be anything that a module or a class contains."""
+    """Return the `Explored` of a function, else None; `test` may be any attribute of a module or class."""
     decorator = sys.modules.get(f"{__package__}.decorator")
-    if decorator is None:  # nobody has imported it
+    if decorator is None:  # no module has imported it
         return None
     kind = type(test)
     is_method = kind is MethodType or kind is staticmethod or kind is classmethod
@@ -66,7 +66,7 @@ def explored_in(test: Any) -> Explored | None:
 
 
 def pytest_pycollect_makeitem(collector: Any, obj: Any) -> None:
-    """In a module whose tests have ``anyio_backend`` parametrized, explored tests have it too."""
+    """Parametrize explored tests with ``anyio_backend`` too, if their module or class does so for its tests."""
     if explored_in(obj) is not None:
         for mark in collector.iter_markers("parametrize"):
             names = mark.args[0] if mark.args else mark.kwargs.get("argnames", "")
@@ -75,7 +75,7 @@ def pytest_pycollect_makeitem(collector: Any, obj: Any) -> None:
 
 
 def pytest_itemcollected(item: Any) -> None:
-    """Explored tests are no tests of pytest-asyncio, which warns of a mark on what it takes for a ``def`` test."""
+    """Hide the asyncio mark of explored tests from pytest-asyncio, which warns about it on ``def`` tests."""
     if explored_of(item) is not None:
         marks = item.iter_markers_with_node
 
@@ -83,14 +83,14 @@ def pytest_itemcollected(item: Any) -> None:
             return ((node, mark) for node, mark in marks(name) if mark.name != "asyncio")
 
         item.iter_markers_with_node = without_asyncio
-        if not item.config.pluginmanager.has_plugin(_RUNNING):  # from now on; other sessions' tests do without
+        if not item.config.pluginmanager.has_plugin(_RUNNING):  # sessions without explored tests do not load it
             from . import running
 
             item.config.pluginmanager.register(running, _RUNNING)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """A replay is of one test."""
+    """Check that a replay has exactly one test."""
     if session.config.option.explore_replay is not None:
         from .replay import check_one
 
@@ -98,11 +98,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 
 class Verbose:
-    """With -v, the verdict stands beside PASSED."""
+    """The plugin for -v: shows the verdict next to PASSED."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
-        """Say it if there is one."""
+        """Add the verdict to the status, if there is one."""
         if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
             return None
         properties = report.user_properties
@@ -119,7 +119,7 @@ class Verbose:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    """What is known of the explored tests that passed."""
+    """Print the results of the explored tests that passed."""
     reports = [
         (report.nodeid, text)
         for report in terminalreporter.getreports("passed")
@@ -129,7 +129,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     from .nodeid import relative
 
-    # A search that was cut short is worth a line in any case.
+    # A search that ran out of budget is always listed.
     shown = reports if len(reports) <= _SHOWN else [each for each in reports if each[1].startswith("truncated")]
     terminalreporter.section("explored", sep="-")
     for name, text in shown:

@@ -1,10 +1,10 @@
-"""The schedules that failed last time, kept in pytest's cache and tried first the next time.
+"""The schedules that failed in the last session, stored in pytest's cache and tried first in the next session.
 
-One key per test, named after the hash of its id, for ids are no file names. Under pytest-xdist the workers read, and
-the controller alone writes: what failed comes to it with the report.
+Each test has one key, the hash of its id, because an id is not a valid file name. Under pytest-xdist the workers read
+and only the controller writes: it receives the failing schedule with the report.
 
-A test that passes has nothing kept. One that fails in asyncio's own order, or cannot be explored, says nothing about
-what is kept of it, and neither does a replay that somebody has typed.
+When a test passes, its stored schedule is removed. A test that fails in asyncio's default order, or that cannot be
+explored, does not change its stored schedule; neither does a replay from the command line.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from ..explorer.schedule import Schedule
 
 KEPT = "explore_kept"
-"""The name of the plugin that a `Kept` is."""
+"""The name of the plugin `Kept`."""
 
 
 class Kept:
-    """What is kept for the next session.
+    """The plugin that stores failing schedules for the next session.
 
     Args:
-        config: its cache is used; without one (``-p no:cacheprovider``) nothing is kept.
+        config: its cache is used; without one (``-p no:cacheprovider``) no schedule is stored.
     """
 
     def __init__(self, config: pytest.Config) -> None:
@@ -37,17 +37,17 @@ class Kept:
         self._writes = self._cache is not None and not is_worker and config.option.explore_replay is None
 
     def schedules_of(self, test: str) -> list[Schedule]:
-        """Under which the test with this id failed last time: one, or none."""
+        """Return the schedule that failed last time for the test with this id, in a list; empty if there is none."""
         from ..errors import ScheduleSyntaxError
         from ..explorer.schedule import Schedule
 
         kept: Any = None if self._cache is None or self._forgets else self._cache.get(_key(test), None)
-        with suppress(TypeError, KeyError, ScheduleSyntaxError):  # whatever somebody has written there
+        with suppress(TypeError, KeyError, ScheduleSyntaxError):  # the cache may have been edited
             return [Schedule.parse(kept["schedule"])]
         return []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Keep what has failed; forget it when the test passes."""
+        """Store the schedule of a failure; remove it when the test passes."""
         if not self._writes:
             return
         if self._forgets and report.when == "setup":

@@ -1,6 +1,6 @@
-"""A test's id as one types it where pytest was started.
+"""Test ids relative to the directory in which pytest was started.
 
-``config.cwd_relative_nodeid`` would do, but from pytest 9.2 on it takes another kind of id.
+``config.cwd_relative_nodeid`` would do, but from pytest 9.2 on it expects another type of id.
 """
 
 import os
@@ -9,7 +9,7 @@ import pytest
 
 
 def relative(config: pytest.Config, nodeid: str) -> str:
-    """`nodeid`, which begins at the rootdir, from the folder in which pytest was started."""
+    """Return `nodeid`, which is relative to the rootdir, relative to the directory in which pytest was started."""
     path, *names = nodeid.split("::")
     if config.invocation_params.dir == config.rootpath:
         return nodeid

@@ -1,9 +1,10 @@
-"""A suite may ask for loops of another kind than asyncio's usual one; an explored test gets none of them.
+"""Other event loops: a test suite may configure one, but explored tests never use it.
 
-Most code does not care, so only a test that fails in asyncio's own order says so: then it may be the reason.
+Most code does not depend on the kind of loop. So a note mentions it only if a test fails in asyncio's default order:
+then it may be the reason.
 
-What is used of pytest's inside, tried from 8.4 on: ``_fixturemanager`` of a session. A private name of CPython:
-``_event_loop_policy`` of asyncio.events, since to ask for the policy is deprecated.
+Private names used here: of pytest, tested from 8.4 on, ``_fixturemanager`` of a session; of CPython,
+``_event_loop_policy`` of asyncio.events, because the public function is deprecated.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ _PLUGINS = ("pytest_asyncio.", "aiohttp.", "pytest_aiohttp.", "anyio.")
 
 
 def note(item: Any) -> str:
-    """Return what to say of a test that has failed in asyncio's own order; empty if its suite asks for no loop."""
+    """Return a note for a test that failed in asyncio's default order; empty if its suite configures no other loop."""
     asked = list(_asked(item))
     if not asked:
         return ""
     return (
-        f"the suite asks for another loop, which an explored test does not get: {', '.join(asked)}\n"
-        f"@explore plays asyncio's usual loop. If that is why this test fails, it cannot be explored: "
-        f"take @explore off it"
+        f"the test suite configures another event loop, which explored tests do not use: {', '.join(asked)}\n"
+        f"@explore works like asyncio's default event loop. If the test needs the other one, it cannot be explored: "
+        f"remove @explore"
     )
 
 
@@ -51,11 +52,11 @@ def _asked(item: Any) -> Iterator[str]:
 
 
 def _overriding(item: Any, name: str) -> Any:
-    """Return the function of the suite's own fixture of this name, None if it has none that the test would get."""
+    """Return the function of the suite's own fixture of this name; None if the test would not use one."""
     fixtures = item.session._fixturemanager.getfixturedefs(name, item)
     function = inspect.unwrap(fixtures[-1].func) if fixtures else None
     is_plugins = getattr(function, "__module__", "").startswith(_PLUGINS)
-    # "loop" may be anything at all; only where aiohttp's plugin has one, it is an event loop.
+    # A fixture called "loop" may be anything; it is an event loop only if it overrides that of aiohttp's plugin.
     is_other = name == "loop" and not (fixtures and fixtures[0].func.__module__.startswith(_PLUGINS))
     return None if is_plugins or is_other else function
 
@@ -66,10 +67,10 @@ def _loop_factories(item: Any) -> list[Any]:
 
 
 def _backend_options(item: Any) -> str:
-    """Return the options of anyio's backend that choose a loop, in words."""
+    """Return the options of anyio's backend that choose a loop, as text."""
     backend = item.funcargs.get("anyio_backend")
     if backend is None and item.get_closest_marker("anyio") is not None:
-        with suppress(Exception):  # it is asked for only here, and may fail
+        with suppress(Exception):  # the fixture is requested only here, and may fail
             backend = item._request.getfixturevalue("anyio_backend")
     options = backend[1] if isinstance(backend, tuple) and len(backend) > 1 else {}
     chosen = {name: options[name] for name in ("use_uvloop", "loop_factory", "policy") if options.get(name)}

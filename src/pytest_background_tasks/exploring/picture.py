@@ -1,8 +1,7 @@
-"""The page that shows a failed exploration: where it is kept, and under which name.
+"""The HTML report of a failed exploration: its directory and its file name.
 
-One folder holds the pages of all failed tests, each named after its test. It is ``.explore`` beside pytest's own cache
-if nobody says otherwise. A folder that is made here is ignored by git, as pytest's cache is; one that was there is not
-touched.
+One directory contains the reports of all failed tests, each named after its test. The default is ``.explore`` in the
+rootdir. A directory that is created here is ignored by git, like pytest's cache; an existing one is not changed.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from ..report.story import failure_view
 from ..sites import shown_file
 from .settings import REPORT
 
-_OFF = ("", "no")  # an empty path would be the current folder
-_LONGEST = 80  # characters of a test's name in that of its file
-_IGNORE = "# Made by pytest-background-tasks: pages that show why explored tests failed.\n*\n"
+_OFF = ("", "no")  # an empty path would be the current directory
+_LONGEST = 80  # largest number of characters of a test's name in a file name
+_IGNORE = "# Created by pytest-background-tasks: reports of explored tests that failed.\n*\n"
 
 
 def picture_line(item: pytest.Item, failure: Failure, text: str, replay: str) -> str:
-    """Make the page of a failed test, and say where it is; empty if none is wanted.
+    """Write the report of a failed test and return a line with its path; empty if reports are turned off.
 
-    Whatever prevents it is said, and hides neither the test's own failure nor the text.
+    If it cannot be written, the line says why, so that the test's own failure remains visible.
     """
     folder = _folder(item.config)
     if folder is None:
@@ -38,8 +37,8 @@ def picture_line(item: pytest.Item, failure: Failure, text: str, replay: str) ->
         _make(folder)
         path.write_text(_page(item, failure, text, replay), encoding="ascii")
     except OSError as error:
-        return f"picture: none, for {shown_file(str(path))} cannot be written: {error.strerror or error}"
-    return f"picture: {shown_file(str(path))}"
+        return f"report:  cannot write {shown_file(str(path))}: {error.strerror or error}"
+    return f"report:  {shown_file(str(path))}"
 
 
 def _folder(config: pytest.Config) -> Path | None:
@@ -55,13 +54,13 @@ def _make(folder: Path) -> None:
     folder.parent.mkdir(parents=True, exist_ok=True)
     try:
         folder.mkdir()
-    except FileExistsError:  # also if another worker of xdist was faster
+    except FileExistsError:  # another xdist worker may have created it
         return
     (folder / ".gitignore").write_text(_IGNORE, encoding="ascii")
 
 
 def file_name(nodeid: str) -> str:
-    """The name of the file for a test: safe on every file system, and no other test's.
+    """Return the file name for a test: valid on every file system, and unique.
 
     >>> file_name("tests/test_shop.py::TestSale::test_two[a/b]")
     'test_two-a-b-657b788a.html'
@@ -84,7 +83,7 @@ def _page(item: pytest.Item, failure: Failure, text: str, replay: str) -> str:
 
 
 def _said(error: BaseException, indent: str = "") -> list[str]:
-    """An error with its message, and the errors in it if it is a group."""
+    """Return the lines of an error: its message and notes, and for a group the errors in it."""
     said = f"{type(error).__qualname__}: {error}".removesuffix(": ")
     lines = [f"{indent}{line}" for line in [*said.splitlines(), *getattr(error, "__notes__", ())]]
     for each in getattr(error, "exceptions", ()):

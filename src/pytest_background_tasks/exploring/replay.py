@@ -1,4 +1,4 @@
-"""The replay of one schedule: which test it is of, and what to type for it."""
+"""The replay of one schedule: the check of its test, and the command line to type."""
 
 from __future__ import annotations
 
@@ -12,61 +12,61 @@ import pytest
 from .nodeid import relative
 from .settings import OF_RUN, SETTINGS
 
-_SHOWN = 10  # explored tests that are named where there should be one
+_SHOWN = 10  # largest number of tests named if not exactly one is selected
 
 _refused: pytest.StashKey[str] = pytest.StashKey()
 
 
 def check_one(session: pytest.Session, explored: list[str]) -> None:
-    """A replay is of one test.
+    """Check that exactly one explored test is selected for a replay.
 
     Args:
-        session: has collected its tests.
-        explored: the ids of those that are explored.
+        session: the session, after collection.
+        explored: the ids of its explored tests.
 
     Raises:
-        pytest.UsageError: says what to type.
+        pytest.UsageError: the message says what to type.
     """
-    if len(explored) == 1 or session.testsfailed:  # what could not be collected says so itself
+    if len(explored) == 1 or session.testsfailed:  # collection errors are reported anyway
         return
     shown = "".join(f"\n  {name}" for name in explored[:_SHOWN])
     more = f"\n  and {len(explored) - _SHOWN} more" if len(explored) > _SHOWN else ""
     complaint = (
-        f"--explore-replay plays one test, and {len(explored) or 'no'} explored tests are selected{shown}{more}\n"
+        f"--explore-replay needs exactly one explored test, but {len(explored) or 'none'} are selected{shown}{more}\n"
         f"  write e.g.  pytest {quoted(explored[0]) if explored else 'test_file.py::test_name'} "
         f"--explore-replay {quoted('client@1+1')}"
     )
     if not hasattr(session.config, "workerinput"):
         raise pytest.UsageError(complaint)
-    session.config.stash[_refused] = complaint  # pytest-xdist dies of an error in a worker's collection
+    session.config.stash[_refused] = complaint  # an error in a worker's collection crashes pytest-xdist
 
 
 def check_allowed(config: pytest.Config) -> None:
-    """In a worker of pytest-xdist, where the tests have to say it: whether `check_one` has refused the replay."""
+    """Raise the error of `check_one` in a worker of pytest-xdist, where tests must report it."""
     __tracebackhide__ = True
     if _refused in config.stash:
         raise pytest.UsageError(config.stash[_refused])
 
 
 def replay_line(item: Any, schedule: str) -> str:
-    """What to type to see `schedule` again, ready to paste.
+    """Return the command that replays `schedule`, ready to paste.
 
-    With those options of this command line that say what a run is; those of the ini file hold in any case.
+    It includes the options of this command line that define a run; those of the ini file apply anyway.
     """
     given = [(setting.flag, getattr(item.config.option, setting.ini)) for setting in SETTINGS if setting.name in OF_RUN]
     options = [(flag, text) for flag, text in given if text is not None]
     words = ["pytest", quoted(relative(item.config, item.nodeid))]
     for flag, text in [*options, ("--explore-replay", schedule)]:
-        # What begins like an option is none only behind an equals sign.
+        # A value that looks like an option needs an equals sign.
         words += [f"{flag}={quoted(text)}"] if text.startswith("-") else [flag, quoted(text)]
     return " ".join(words)
 
 
 def quoted(text: str, *, is_windows: bool = sys.platform == "win32") -> str:
-    """`text` as one word of a command line: as POSIX shells read it, or as programs do on Windows.
+    """Return `text` as one word of a command line, quoted for POSIX shells or for Windows.
 
-    There, single quotes do not quote; double quotes do in each of its shells. A double quote inside is escaped as C
-    programs expect it.
+    On Windows, single quotes do not quote, but double quotes do in each of its shells. A double quote inside is escaped
+    as C programs expect it.
 
     >>> quoted("test_it.py::test_it[a b]", is_windows=False), quoted("test_it.py::test_it[a b]", is_windows=True)
     ("'test_it.py::test_it[a b]'", '"test_it.py::test_it[a b]"')

@@ -1,6 +1,6 @@
-"""The runs of one explored test: each gets fresh fixtures, and what the one before it has left to report is dropped.
+"""The runs of one explored test: give each run fresh fixtures, and discard output captured from the previous run.
 
-There is no public way to set up a test's fixtures twice. What is used of pytest's inside, tried from 8.4 on:
+pytest has no public way to set up a test's fixtures twice. Private names of pytest used here, tested from 8.4 on:
 ``session._setupstate`` and its ``stack``, ``_initrequest``, ``_instance`` and ``_obj`` of an item, the stash key of
 ``tmp_path``, and the handlers of the logging plugin.
 """
@@ -17,7 +17,7 @@ from .fixtures import has_own
 
 
 class Rounds:
-    """Called before each run, outside any loop; gives the test's coroutine.
+    """A factory of the test's coroutine, called before each run, outside any loop.
 
     Args:
         item: the test.
@@ -25,7 +25,7 @@ class Rounds:
         debugged: the number of the run in which ``--trace`` enters the debugger.
 
     Attributes:
-        number: how many runs there were.
+        number: the number of runs so far.
     """
 
     def __init__(self, item: Any, test: Callable[..., Any], debugged: int) -> None:
@@ -40,7 +40,7 @@ class Rounds:
         self.number: int = 0
 
     def __call__(self) -> Coroutine[Any, Any, object]:
-        """Prepare a run."""
+        """Prepare a run and return its coroutine."""
         if self.number:
             self._renew()
         self.number += 1
@@ -75,7 +75,7 @@ class Rounds:
         while finalizers:
             try:
                 finalizers.pop()()
-            except BaseException as error:  # the others have their turn as well
+            except BaseException as error:  # the other finalizers still run
                 errors.append(error)
         if errors:
             failure = errors[0] if len(errors) == 1 else BaseExceptionGroup("errors in teardown", errors[::-1])
@@ -84,7 +84,7 @@ class Rounds:
 
     def _set_up(self) -> None:
         item = self._item
-        item.stash.setdefault(tmppath_result_key, {})  # else tmp_path's second teardown finds none
+        item.stash.setdefault(tmppath_result_key, {})  # tmp_path's second teardown needs it
         item._initrequest()
         try:
             item.session._setupstate.setup(item)
@@ -93,7 +93,7 @@ class Rounds:
             raise
 
     def _forget_reports(self) -> None:
-        """What was printed, logged and recorded, so that the report shows the last run only."""
+        """Discard printed, logged and recorded output, so that the report shows only the last run."""
         del self._item.user_properties[self._properties :]
         if self._capture is not None:
             self._capture.read_global_capture()

@@ -1,8 +1,9 @@
-"""The hooks of pytest through which tests with ``@explore`` are run and reported.
+"""The pytest hooks that run and report tests with ``@explore``.
 
-Registered when the first of them is collected: no other session pays for hooks that are called for every test.
+They are registered when the first such test is collected, so that other sessions do not pay for hooks that are called
+for every test.
 
-What is used of pytest's inside, tried from 8.4 on: ``_pyfuncitem`` of a request.
+Private name of pytest used here, tested from 8.4 on: ``_pyfuncitem`` of a request.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from .hooks import explored_of
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: Any) -> None:
-    """Refuse what cannot be explored before any fixture is set up."""
+    """Refuse a test that cannot be explored, before any fixture is set up."""
     __tracebackhide__ = True
     explored = explored_of(item)
     if explored is not None:
@@ -32,9 +33,9 @@ def pytest_runtest_setup(item: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
-    """Refuse the same when it is asked for on the way, with ``getfixturevalue``; what is there already is shared."""
+    """Refuse such fixtures also when they are requested dynamically, with ``getfixturevalue``."""
     __tracebackhide__ = True
-    item = request._pyfuncitem  # of a wider scope, `request.node` is what has that scope
+    item = request._pyfuncitem  # for a wider scope, `request.node` is not the test
     if explored_of(item) is not None:
         from .fixtures import check_one
 
@@ -43,21 +44,21 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: Any) -> bool | None:
-    """Explore it; whoever else runs async tests does not see it."""
+    """Explore the test, before other plugins that run async tests see it."""
     __tracebackhide__ = True
     explored = explored_of(pyfuncitem)
     if explored is None:
         return None
-    if pyfuncitem.config.getoption("trace", False):  # pytest has wrapped it; the debugger is entered by a run
+    if pyfuncitem.config.getoption("trace", False):  # pytest has wrapped it; a run enters the debugger instead
         pyfuncitem.obj = pyfuncitem.obj.__wrapped__
     if getattr(pyfuncitem.obj, "__func__", pyfuncitem.obj) is not explored.outer:
         raise TypeError(
-            f"another decorator stands above @explore of {pyfuncitem.name}, and would be there once for all runs; "
+            f"{pyfuncitem.name} has a decorator above @explore, which would apply once for all runs; "
             f"write @explore above it:\n    @explore\n    @other\n    async def {pyfuncitem.originalname}(...):"
         )
     backend = pyfuncitem.funcargs.get("anyio_backend", "asyncio")
     if "asyncio" not in backend:
-        pytest.skip(f"@explore plays asyncio, and this is {backend}")
+        pytest.skip(f"@explore supports only asyncio, and the backend is {backend}")
     from .verdict import explore_item
 
     explore_item(pyfuncitem, explored)
@@ -68,7 +69,7 @@ def pytest_pyfunc_call(pyfuncitem: Any) -> bool | None:
 def pytest_runtest_makereport(
     item: Any, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Say below the traceback of a failed test how it came about."""
+    """Add to the report of a failed test how the failure came about."""
     report = yield
     if call.when != "teardown" and call.excinfo is not None and explored_of(item) is not None:
         from .verdict import add_to_report

@@ -1,8 +1,8 @@
-"""The options of ``@explore`` that have a default in the ini file and on the command line.
+"""The options of ``@explore`` that can be set in the ini file and on the command line.
 
-A keyword argument of ``@explore`` is the test's own and wins; then comes the command line, then the ini file. So what
-is to differ between a laptop and a nightly run is left out in the test. Only a replay, and the order of the search, are
-matters of one session: there the command line wins.
+A keyword argument of ``@explore`` has priority, then the command line, then the ini file. So omit in the test what
+should differ between a laptop and a nightly run. For the seed and for a replay, which concern only one session, the
+command line has priority.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 
 
 class Setting:
-    """One option: how it is read from a text, an example of one, and what it does."""
+    """An option: its name, parser, example value and help text."""
 
     def __init__(self, name: str, read: Callable[[str], Any], example: str, help: str) -> None:  # noqa: A002  # pytest's word
         self.name: str = name
@@ -25,12 +25,12 @@ class Setting:
 
     @property
     def ini(self) -> str:
-        """Its name in the ini file, which is also that of its attribute among the parsed options."""
+        """The name in the ini file, and of the attribute of the parsed options."""
         return f"explore_{self.name}"
 
     @property
     def flag(self) -> str:
-        """Its name on the command line."""
+        """The name on the command line."""
         return f"--{self.ini.replace('_', '-')}"
 
 
@@ -43,34 +43,34 @@ def _words(text: str) -> str | tuple[str, ...]:
 
 
 SETTINGS = (
-    Setting("max_schedules", int, "1000", "how many schedules to play at most (default: 1000)"),
-    Setting("max_deviations", int, "2", "how many deviations a schedule has at most (default: 2)"),
-    Setting("max_seconds", float, "60", "seconds of real time that one test may explore (default: no limit)"),
+    Setting("max_schedules", int, "1000", "largest number of schedules to run (default: 1000)"),
+    Setting("max_deviations", int, "2", "largest number of deviations in a schedule (default: 2)"),
+    Setting("max_seconds", float, "60", "time limit of each test, in seconds of real time (default: no limit)"),
     Setting("max_steps", int, "10000", "steps after which a run counts as a livelock (default: 10000)"),
-    Setting("arrivals", _words, "start sleep", "kinds of arrival that may come late, or 'any' (default: all kinds)"),
-    Setting("cancel", _bool, "true", "whether to cancel, once per run, a task that the test starts (default: false)"),
-    Setting("slow", _bool, "true", "whether answers may outlast the next timer (default: false)"),
-    Setting("samples", int, "500", "random walks to take after the search (default: 0)"),
-    Setting("leaks", _bool, "true", "whether tasks pending at a test's end are a failure (default: false)"),
-    Setting("without", _words, "clean_db", "autouse fixtures that explored tests do without (default: none)"),
-    Setting("seed", str, "random", "decides the order of the search; 'random' for a new one (default: the test's id)"),
+    Setting("arrivals", _words, "start sleep", "kinds of arrival to delay; 'any': every step (default: all kinds)"),
+    Setting("cancel", _bool, "true", "true: also cancel tasks that the test starts, one per run (default: false)"),
+    Setting("slow", _bool, "true", "true: also let answers outlast the next timer (default: false)"),
+    Setting("samples", int, "500", "number of random walks after the search (default: 0)"),
+    Setting("leaks", _bool, "true", "true: fail a test that leaves tasks pending at its end (default: false)"),
+    Setting("without", _words, "clean_db", "autouse fixtures that explored tests do not use (default: none)"),
+    Setting("seed", str, "random", "seed of the search order; 'random' for a new one (default: the test's id)"),
 )
-OF_RUN = ("max_steps", "arrivals", "leaks", "without")  # say what a run is, or when one has failed; a replay needs them
-REPLAY = Setting("replay", str, "client@1+1", "play only this schedule, of the one explored test that is selected")
-REPORT = Setting("report", str, ".explore", "folder for pages that show failures, 'no' for none (default: .explore)")
+OF_RUN = ("max_steps", "arrivals", "leaks", "without")  # define a run or its failure; a replay needs them
+REPLAY = Setting("replay", str, "client@1+1", "run only this schedule, of the one explored test that is selected")
+REPORT = Setting("report", str, ".explore", "directory for HTML reports of failures, 'no' for none (default: .explore)")
 
 _defaults: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
 
 
 def add_to(parser: pytest.Parser) -> None:
-    """Let pytest know of all of them."""
-    group = parser.getgroup("explore", "@explore: every order that asyncio could have produced")
+    """Register all options with pytest."""
+    group = parser.getgroup("explore", "@explore: run tests in the orders that asyncio could have produced")
     for setting in (*SETTINGS, REPLAY):
         group.addoption(setting.flag, dest=setting.ini, default=None, metavar="TEXT", help=setting.help)
     group.addoption(
         "--explore-forget",
         action="store_true",
-        help="do not try first what failed last time, and forget it, for each test that is run",
+        help="discard stored failing schedules of the selected tests instead of retrying them first",
     )
     group.addoption(REPORT.flag, dest=REPORT.ini, default=None, metavar="DIR", help=REPORT.help)
     parser.addini(REPORT.ini, f"@explore: {REPORT.help}", default=None)
@@ -79,12 +79,12 @@ def add_to(parser: pytest.Parser) -> None:
 
 
 def read(config: pytest.Config) -> None:
-    """Read them now, so that a wrong one ends the session before it has begun.
+    """Read the options now, so that a wrong one ends the session before the first test.
 
     Raises:
-        pytest.UsageError: says what to write.
+        pytest.UsageError: the message says what to write.
     """
-    if config.option.explore_seed == "random":  # chosen here, for workers of xdist get the options as they are then
+    if config.option.explore_seed == "random":  # chosen here, because xdist workers receive a copy of the options
         config.option.explore_seed = str(random.randrange(10**6))
     given = {}
     for setting in (*SETTINGS, REPLAY):
@@ -104,7 +104,7 @@ def _checked(setting: Setting, text: str, line: str) -> Any:
         if setting.name != "without":
             Options.of({setting.name: value})
     except (ValueError, TypeError, KeyError) as error:
-        why = str(error) if setting is REPLAY or str(error).startswith(setting.name) else "cannot be read"
+        why = str(error) if setting is REPLAY or str(error).startswith(setting.name) else "invalid value"
         from .replay import quoted
 
         example = quoted(setting.example) if line.startswith("--") else setting.example
@@ -113,7 +113,7 @@ def _checked(setting: Setting, text: str, line: str) -> Any:
 
 
 def options_of(item: pytest.Item, own: dict[str, Any]) -> dict[str, Any]:
-    """What holds for one test.
+    """Return the options of one test.
 
     Args:
         item: the test; its id is the default seed.

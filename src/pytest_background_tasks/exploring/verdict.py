@@ -1,4 +1,4 @@
-"""One explored test: exploring it, and what is reported of it."""
+"""The exploration of one test, and its report."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ _MARKUP: dict[Tone, dict[str, bool]] = {
 }
 
 EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
-"""Of an item whose test has failed, until that is reported."""
+"""The failed exploration of an item, until it is reported."""
 
 LOOK: pytest.StashKey[Callable[[BaseException], object]] = pytest.StashKey()
-"""Of an item that has failed and is called again: its failure is to be looked at."""
+"""The debugger's function for an item that is called again after its failure."""
 
 
 def explore_item(item: Any, test: Explored) -> None:
-    """Explore a test, and raise what it fails with."""
+    """Explore a test and raise its failure."""
     __tracebackhide__ = True
     if LOOK in item.stash:
         item.stash[EXPLORATION].failure.reproduce(item.stash[LOOK])
@@ -63,10 +63,10 @@ def explore_item(item: Any, test: Explored) -> None:
     options.pop("without", None)
     kept: Kept = item.config.pluginmanager.getplugin(KEPT)
     options["first"] = kept.schedules_of(item.nodeid)
-    options["must_cancel"] = "cancel" in test.options  # as a default it is for tests with such a task and without
+    options["must_cancel"] = "cancel" in test.options  # a default also applies to tests without such a task
     is_own = own_code(item.config)
-    is_own[test.test.__code__.co_filename] = True  # the test's module, wherever it lies (--pyargs)
-    rounds = Rounds(item, test.test, 2 if options.get("replay") else 1)  # before a replay comes asyncio's own order
+    is_own[test.test.__code__.co_filename] = True  # the test's module, wherever its file is (--pyargs)
+    rounds = Rounds(item, test.test, 2 if options.get("replay") else 1)  # the default order runs before a replay
     try:
         asked = Options.of({**options, "passes_through": _passes_through, "is_own": is_own})
         exploration = explored(rounds, asked)
@@ -89,22 +89,22 @@ def explore_item(item: Any, test: Explored) -> None:
 
 
 def _of_user(traceback: TracebackType | None) -> TracebackType | None:
-    """Without our own frames, which come first."""
+    """Return the traceback without the plugin's own frames at its start."""
     while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
         traceback = traceback.tb_next
     return traceback
 
 
 def add_to_report(item: Any, report: pytest.TestReport) -> None:
-    """Say below the traceback of a failed test how it came about."""
+    """Add to the report of a failed test how the failure came about."""
     shown: Any = report.longrepr
     if hasattr(shown, "reprtraceback"):
-        # Of a deadlock there is no line of code, and "All traceback entries are hidden" is no help.
+        # A deadlock has no line of code, and "All traceback entries are hidden" does not help.
         shown.reprtraceback.extraline = None
     exploration = item.stash.get(EXPLORATION, None)
     if exploration is None or exploration.failure is None:
         return
-    if not item.config.getoption("usepdb", False):  # else the debugger needs it
+    if not item.config.getoption("usepdb", False):  # otherwise the debugger needs it
         del item.stash[EXPLORATION]  # the item lives as long as the session
     replay = replay_line(item, str(exploration.failure.schedule))
     rows = section(exploration, replay, _width(item.config))
@@ -118,14 +118,14 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
 
 
 def _width(config: pytest.Config) -> int:
-    """That of pytest's terminal; a worker of pytest-xdist has none."""
+    """Return the width of pytest's terminal; a worker of pytest-xdist has none."""
     if config.pluginmanager.hasplugin("terminalreporter"):
         return config.get_terminal_writer().fullwidth
     return shutil.get_terminal_size().columns
 
 
 def _paint(shown: Any, rows: list[Row]) -> None:
-    """Let our section be coloured where a terminal shows colours; for junit and others it is plain text."""
+    """Colour the section in terminals that support it; JUnit and other reports get plain text."""
     write = shown.toterminal
 
     def to_terminal(writer: Any) -> None:
