@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("pexpect")
 
-# A worker of pytest-xdist has a thread of its own, and Python warns of that where pexpect forks.
+# A worker of pytest-xdist has another thread, and Python warns about that when pexpect forks.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
 HEAD = """
@@ -62,7 +62,7 @@ def ask(child: Any, question: str, answer: str) -> None:
 
 
 def test_pdb_enters_where_it_fails_in_the_running_loop(spawn) -> None:
-    """The frames lead from the task's first line to the one that raises; after that the session goes on."""
+    """The frames lead from the task's first line to the line that raises; after that the session continues."""
     child = spawn(OVERTAKEN.replace("BREAKPOINT", "pass"), "--pdb")
     child.expect_exact("replay:")
     child.expect_exact('-> assert done, "overtaken"')
@@ -128,7 +128,7 @@ def test_a_breakpoint_stops_in_the_replayed_order_only(spawn, stop: str) -> None
 
 @pytest.mark.parametrize(("option", "before"), [("", 0), ("--explore-replay=client#2@1+1", 1)])
 def test_trace_enters_once_where_the_test_begins(spawn, option: str, before: int) -> None:
-    """In the first run; of a replay, in the order that was asked for, which comes after asyncio's own."""
+    """In the first run; for a replay, in the run of the requested schedule, which follows the default order."""
     child = spawn(
         """
         runs = []
@@ -155,7 +155,7 @@ def test_trace_enters_once_where_the_test_begins(spawn, option: str, before: int
 
 
 def test_who_quits_at_a_breakpoint_is_not_asked_again(spawn) -> None:
-    """In none of the runs that would follow: a group of tasks hides that somebody has quit, but not from us."""
+    """Not in any of the following runs: a task group hides that the user has quit, but the plugin notices."""
     child = spawn(OVERTAKEN.replace("BREAKPOINT", "if name == 'second': breakpoint()"))
     child.expect_exact("(Pdb) ")
     child.sendline("q")
@@ -165,7 +165,7 @@ def test_who_quits_at_a_breakpoint_is_not_asked_again(spawn) -> None:
 
 
 def test_a_failure_that_does_not_come_again_is_shown_as_ever(spawn, pytester: pytest.Pytester) -> None:
-    """Where pytest itself would have entered, with what was raised before."""
+    """The debugger is entered where pytest itself would have entered it, with the original error."""
     pytester.makeconftest(
         """
         import pytest

@@ -1,4 +1,4 @@
-"""`@explore` as pytest shows it: an ordinary test, fresh fixtures, options, and what is reported."""
+"""`@explore` in pytest: an ordinary test, fresh fixtures, options, and reports."""
 
 import pytest
 
@@ -86,7 +86,7 @@ def test_another_backend_is_skipped(run) -> None:
 
 
 def test_parametrize_marks_and_classes_work(run) -> None:
-    """A class has a new instance in every run."""
+    """Each run of a test in a class gets a new instance."""
     run(
         """
         class TestIt:
@@ -183,7 +183,7 @@ async def test_it(room):
 
 
 def test_an_async_fixture_is_named(run) -> None:
-    """Also an autouse one, of any scope; the test can do without that."""
+    """Also an autouse fixture of any scope; the test can exclude that one."""
     source = """
         @pytest.fixture(autouse=True, scope="session")
         async def clean_db():
@@ -267,7 +267,7 @@ def test_nor_can_they_be_asked_for_on_the_way(run, name: str, scope: str, messag
 
 
 def test_background_tasks_work_inside(run) -> None:
-    """Virtual time is no time-out, and a standstill is the explorer's to find."""
+    """Virtual time does not count as a timeout, and the explorer itself detects deadlocks."""
     result = run(
         """
         async def job():
@@ -408,11 +408,11 @@ def test_a_random_seed_is_shown(run) -> None:
     result.stdout.re_match_lines([r"explore: --explore-seed=\d+"])
 
 
-# What is reported.
+# Reports.
 
 
 def test_a_failure_tells_what_was_different_and_how_to_see_it_again(run) -> None:
-    """The assertion comes first and whole; the output is that of one run; nothing of ours is in the traceback."""
+    """The assertion comes first, in full; the output is that of one run; the traceback has no frames of the plugin."""
     result = run(SHOP)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
@@ -431,7 +431,7 @@ def test_a_failure_tells_what_was_different_and_how_to_see_it_again(run) -> None
             "Side by side from there on, *",
             "This can happen if the delayed event is external in production:",
             "    'yield'  asyncio.sleep(0), which stands for I/O in a test",
-            "    @explore(arrivals=[[]'sleep'])",  # of those that the test has
+            "    @explore(arrivals=[[]'sleep'])",  # one of the kinds that the test has
             "Found in run *",
             "replay:  pytest test_it.py::test_two_customers --explore-replay sell@1+1",
         ]
@@ -450,7 +450,7 @@ def test_the_table_is_as_wide_as_the_terminal(run, monkeypatch: pytest.MonkeyPat
 
 
 def test_the_table_has_pytests_colours(run, pytester: pytest.Pytester) -> None:
-    """Where the terminal has some; elsewhere, as in junit's file, it is plain."""
+    """If the terminal supports colours; elsewhere, as in the JUnit file, it is plain text."""
     result = run(SHOP, "--color=yes", "--junit-xml=junit.xml")
     text = result.stdout.str()
     assert "\x1b[33m\x1b[1mresumes late\x1b[0m" in text
@@ -467,7 +467,7 @@ def test_a_worker_of_xdist_hands_the_table_over(run) -> None:
 
 
 def test_a_deadlock_in_the_usual_order_has_a_table_too(run) -> None:
-    """Of it there is no traceback that would tell."""
+    """A deadlock has no traceback that would explain it."""
     result = run(
         """
         @explore
@@ -495,7 +495,7 @@ def test_a_failure_in_the_usual_order_says_so(run) -> None:
 
 
 def test_of_many_runs_the_report_shows_the_last(run, pytester: pytest.Pytester) -> None:
-    """What is printed, logged and recorded."""
+    """Its printed, logged and recorded output."""
     result = run(
         """
         import logging
@@ -552,7 +552,7 @@ def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None
 
 
 def test_beside_passed_stands_how_many_runs_checked_nothing(run) -> None:
-    """A test that ends with its cancelled client has not come to its assertions."""
+    """A test that ends with its cancelled client has not reached its assertions."""
     result = run(
         """
         @explore(cancel=True)
@@ -577,7 +577,7 @@ def test_of_many_explored_tests_the_summary_counts_verdicts(run) -> None:
 
 
 def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) -> None:
-    """Once a running call has started it; the failure is told although one of the tasks has not had a step yet."""
+    """Once a running call has started it; the failure is reported although one of the tasks has not run a step yet."""
     result = run(
         """
     @explore
@@ -606,7 +606,7 @@ def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) ->
 
 @pytest.mark.parametrize("cancel", ["True", "'job*'", "job"])
 def test_what_background_tasks_has_captured_can_be_cancelled_from_outside(run, cancel: str) -> None:
-    """Like a task that the test has started itself; a pattern and a function find it as well."""
+    """Like a task that the test has started itself; a pattern and a function match it as well."""
     source = f"""
         async def job(log):
             await asyncio.sleep(1)
@@ -655,7 +655,7 @@ def test_other_tests_stand_in_the_list_as_ever(run) -> None:
 
 
 def test_a_search_that_was_cut_short_has_a_line_among_many(run) -> None:
-    """The others are counted."""
+    """The other tests are only counted."""
     result = run(
         """
         @pytest.mark.parametrize("number", range(12))
@@ -672,7 +672,7 @@ def test_a_search_that_was_cut_short_has_a_line_among_many(run) -> None:
 
 
 def test_a_fixture_that_extends_an_async_one_is_named_by_that(run, pytester: pytest.Pytester) -> None:
-    """What it extends is set up with it."""
+    """The fixture that it extends is set up with it."""
     pytester.makeconftest("import pytest\n\n@pytest.fixture\nasync def room():\n    return 1\n")
     result = run(
         """
@@ -697,7 +697,7 @@ def test_a_plugin_of_pytest_may_be_missing(run, without: str) -> None:
 
 
 def test_a_module_whose_tests_are_parametrized_with_something_else(run) -> None:
-    """Explored tests have what the mark says, and no backend."""
+    """Explored tests get the parameters of the mark, and no backend."""
     result = run(
         """
         pytestmark = pytest.mark.parametrize("number, letter", [(1, "a")])
@@ -730,7 +730,7 @@ def test_pytest_timeout_ends_the_exploration(run) -> None:
 
 
 def test_a_chain_of_async_fixtures_is_named_at_once(run) -> None:
-    """With what to write for all of them: those that others need come first."""
+    """The error says what to write for all of them: fixtures that others request come first."""
     result = run(
         """
         @pytest.fixture
@@ -764,7 +764,7 @@ def test_a_chain_of_async_fixtures_is_named_at_once(run) -> None:
 
 
 def test_a_fixture_that_another_needs_is_not_to_be_left_out(run) -> None:
-    """Neither is that advised, nor does it end in pytest's own error."""
+    """The error does not advise it, and excluding it does not end in pytest's own error."""
     source = """
         @pytest.fixture
         async def stock():

@@ -1,4 +1,4 @@
-"""The page of a failed test: where it lies, and what is said of it."""
+"""The HTML report of a failed test: its path, and the line that names it."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ def pictures(result: pytest.RunResult) -> list[str]:
 
 
 def test_the_failure_ends_with_the_path_of_its_page(run, pytester: pytest.Pytester) -> None:
-    """Below the replay line, relative to where pytest was started; the folder is one that git ignores."""
+    """Below the replay line, relative to the directory in which pytest was started; git ignores the reports."""
     result = run(FAILING)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["replay:  pytest test_it.py::test_add *", "report:  .explore/test_add-*.html"])
@@ -92,7 +92,7 @@ def test_it_can_be_turned_off(run, pytester: pytest.Pytester, off: str) -> None:
 
 
 def test_the_folder_can_be_chosen(run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On the command line from where one is, which wins; in the ini file from the rootdir."""
+    """On the command line relative to the current directory, with priority; in the ini file relative to the rootdir."""
     pytester.makeini("[pytest]\nexplore_report = out/pages")
     monkeypatch.chdir(pytester.mkdir("below"))
     result = run(FAILING, "..", "--rootdir=..")
@@ -132,7 +132,7 @@ def test_where_nothing_can_be_written_the_failure_says_so_and_is_shown(run, pyte
 
 
 def test_no_two_tests_share_a_page(run, pytester: pytest.Pytester) -> None:
-    """Not in other folders, classes, parameters, nor where only letters that are replaced differ; under xdist too."""
+    """Not in other directories, classes or parameters, nor if only replaced characters differ; under xdist too."""
     source = dedent(FAILING.rpartition("@explore")[0]) + dedent("""
         import asyncio, pytest
         from pytest_background_tasks import explore

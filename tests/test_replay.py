@@ -50,16 +50,16 @@ AGAIN = "This schedule failed last time and was tried first."
 
 
 def replay_line(result: pytest.RunResult) -> list[str]:
-    """The words after ``pytest`` in the line that a failure shows."""
+    """Return the words after ``pytest`` in the replay line of a failure."""
     line = next(line for line in result.outlines if line.startswith("replay:"))
     return shlex.split(line.removeprefix("replay:  pytest "))
 
 
-# The line.
+# The replay line.
 
 
 def test_the_line_can_be_pasted(run, pytester: pytest.Pytester) -> None:
-    """In a POSIX shell, whatever the test and its parameters are called."""
+    """In a POSIX shell, with any name of the test and its parameters."""
     source = SHOP + TEST.replace("@explore", """@pytest.mark.parametrize("kind", ["a b", "$x'"])\n    @explore""")
     source = source.replace("test_it()", "test_it(kind)")
     words = replay_line(run(source, "test_it.py::test_it[$x']"))
@@ -70,7 +70,7 @@ def test_the_line_can_be_pasted(run, pytester: pytest.Pytester) -> None:
 def test_added_to_the_line_it_shows_the_lines_of_a_library(
     run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In which somebody waited when something was different."""
+    """The library in which a task was suspended at the deviation."""
     library = pytester.mkpydir("site-packages") / "lost_and_found.py"
     library.write_text(
         "async def hold(lock, sleep):\n"
@@ -98,7 +98,7 @@ def test_added_to_the_line_it_shows_the_lines_of_a_library(
 
 
 def test_the_line_has_the_options_of_this_command_line_that_say_what_a_run_is(run) -> None:
-    """Without them, the schedule would be one of another program."""
+    """Without them, the schedule would belong to another program."""
     source = """
         @explore
         async def test_it():
@@ -127,7 +127,7 @@ def test_a_word_survives_a_posix_shell(text: str) -> None:
 
 
 def read_by_a_program_on_windows(line: str) -> list[str]:
-    """The rules of the C runtime: https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments."""
+    """Parse like the C runtime: https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments."""
     words, word, is_quoted, has_word = [], "", False, False
     for backslashes, other in re.findall(r"(\\*)([^\\]|\Z)", line, re.DOTALL):
         if other == '"':
@@ -150,14 +150,14 @@ def read_by_a_program_on_windows(line: str) -> list[str]:
 
 @given(st.lists(st.text(st.sampled_from("ab \\\"'&%!@+;()")), min_size=1))
 def test_a_word_survives_on_windows(texts: list[str]) -> None:
-    """And a shell sees nothing in it that it would take for its own: all such signs stand between double quotes."""
+    """A shell finds no special character in it: all of them are between double quotes."""
     words = [quoted(text, is_windows=True) for text in texts]
     assert read_by_a_program_on_windows(" ".join(words)) == texts
     for word in words:
         assert word[0] == word[-1] == '"' or not re.search(r"""[\s'"&%!;()]""", word)
 
 
-# Which test is replayed.
+# The test that is replayed.
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
@@ -205,7 +205,7 @@ def test_a_replay_may_stand_in_the_test(run) -> None:
 
 
 def test_a_replay_that_is_kept_says_that_it_does_not_fail(run) -> None:
-    """As the test of a repaired bug; it proves nothing of any other order."""
+    """As the test of a repaired bug; it proves nothing about other orders."""
     result = run(REPAIRED + TEST.replace("arrivals", "replay='sell@1+1', arrivals"), "-v")
     result.stdout.fnmatch_lines(["*PASSED (replayed, 1 run*", "    replayed: sell@1+1 passes; *"])
 
@@ -221,7 +221,7 @@ def test_a_replay_still_fails_when_lines_were_added_above(run) -> None:
 
 
 def test_a_replay_fails_in_every_new_process(run, pytester: pytest.Pytester) -> None:
-    """Whatever the order of sets of strings there, and the addresses of objects."""
+    """It does not depend on the order of sets of strings or on addresses of objects."""
     words = replay_line(
         run(SHOP + TEST.replace("await sells", "await asyncio.to_thread(len, {*'abc'})\n        await sells"))
     )
@@ -234,7 +234,7 @@ def test_a_replay_fails_in_every_new_process(run, pytester: pytest.Pytester) -> 
         assert REPLAYED in output.splitlines(), output
 
 
-# What is kept.
+# Stored schedules.
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
@@ -250,7 +250,7 @@ def test_what_failed_last_time_is_tried_first(run, plugins: tuple[str, ...]) -> 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
 def test_a_test_that_passes_forgets_it(run, plugins: tuple[str, ...]) -> None:
-    """And what it fails with after that is found as if for the first time."""
+    """The next failure is found as if for the first time."""
     args = ("-n2",) if plugins else ()
     run(SHOP + TEST, *args, plugins=plugins)
     result = run(REPAIRED + TEST, *args, plugins=plugins)
@@ -261,7 +261,7 @@ def test_a_test_that_passes_forgets_it(run, plugins: tuple[str, ...]) -> None:
 
 
 def test_what_failed_last_time_and_passes_now_is_told(run) -> None:
-    """Once: then it is forgotten."""
+    """It is reported once; then the schedule is removed."""
     told = "*; sell@1+1, which failed last time, passes now"
     run(SHOP + TEST)
     run(REPAIRED + TEST).stdout.fnmatch_lines([told])
@@ -269,7 +269,7 @@ def test_what_failed_last_time_and_passes_now_is_told(run) -> None:
 
 
 def test_what_cannot_be_played_any_more_is_forgotten_without_a_word(run) -> None:
-    """The exploration that follows finds what fails now."""
+    """The exploration that follows finds the current failure."""
     run(SHOP + TEST)
     renamed = (SHOP + TEST).replace("sell(", "vend(")
     result = run(renamed)
@@ -280,7 +280,7 @@ def test_what_cannot_be_played_any_more_is_forgotten_without_a_word(run) -> None
 
 @pytest.mark.parametrize("body", ["assert False, 'as ever'", "pytest.skip('now')"])
 def test_what_says_nothing_about_it_leaves_it_alone(run, body: str) -> None:
-    """A failure in asyncio's own order, a skip: it is still kept for the time after that."""
+    """After a failure in the default order or a skip, the schedule is still stored for the next session."""
     run(SHOP + TEST)
     run(SHOP + TEST.replace("await sells", f"{body}\n        await sells"))
     run(SHOP + TEST).stdout.fnmatch_lines([AGAIN])
@@ -294,7 +294,7 @@ def test_a_typed_replay_leaves_it_alone(run) -> None:
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
 def test_it_can_be_forgotten(run, plugins: tuple[str, ...]) -> None:
-    """For the tests that are run, however they end."""
+    """For the tests that run, however they end."""
     args = ("--explore-forget", *(("-n2",) if plugins else ()))
     run(SHOP + TEST)
     result = run(SHOP + TEST, *args, plugins=plugins)
@@ -327,7 +327,7 @@ def test_whatever_lies_in_the_cache_does_no_harm(run, pytester: pytest.Pytester,
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
 def test_the_report_carries_the_numbers(run, pytester: pytest.Pytester, plugins: tuple[str, ...]) -> None:
-    """Of a test that failed as well: into junit's XML, and through pytest-xdist."""
+    """Also for a failed test: in JUnit's XML, and through pytest-xdist."""
     args = ("-n2",) if plugins else ()
     run(SHOP + TEST + OTHER, *args, "--junit-xml=junit.xml", "-o", "junit_family=legacy", plugins=plugins)
     cases = {case.get("name"): case for case in ElementTree.parse(pytester.path / "junit.xml").iter("testcase")}

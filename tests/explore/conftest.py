@@ -1,4 +1,4 @@
-"""What the tests of the engine share."""
+"""Fixtures shared by the tests of the explorer."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -23,7 +23,7 @@ class Played(Protocol):
 
 @pytest.fixture(scope="session")
 def played() -> Played:
-    """Play a scenario under the schedule that a text shows."""
+    """Return a function that runs a scenario under a schedule given as text."""
 
     def play_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run:
         options.setdefault("is_own", OwnCode(Path(__file__).parent))
@@ -35,19 +35,19 @@ def played() -> Played:
 
 
 def beat() -> None:
-    """Set itself again and again, a second later each time."""
+    """Set the same timer again, one second later."""
     asyncio.get_running_loop().call_later(1, beat)
 
 
 @pytest.fixture(scope="session")
 def heartbeat() -> Callable[[], None]:
-    """A callback that sets itself for ever, called ``beat``."""
+    """Return a callback, called ``beat``, that sets itself again without end."""
     return beat
 
 
 @pytest.fixture(scope="session")
 def order() -> Callable[[Trace], str]:
-    """The steps of tasks in a trace, in order: ``main@0 client@0``."""
+    """Return the steps of tasks in a trace, in order: ``main@0 client@0``."""
 
     def order_of(trace: Trace) -> str:
         return " ".join(f"{step.who}@{step.number}" for step in trace.steps if step.got != "call")

@@ -1,6 +1,6 @@
-"""anyio's tasks, threads and streams can be explored; of an anyio that is not known, all but what needs its inside.
+"""Exploring anyio's tasks, threads and streams; with an unsupported anyio, only what needs its internals fails.
 
-.ci/run runs this file with anyio 3 as well, in an environment that has nothing else.
+.ci/run also runs this file with anyio 3, in an environment that contains nothing else.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ async def threads() -> None:
 
 
 async def streams() -> None:
-    make: Any = anyio.create_memory_object_stream  # of a type only in anyio 4
+    make: Any = anyio.create_memory_object_stream  # has this type only in anyio 4
     send, receive = make(1)
     got = []
 
@@ -67,7 +67,7 @@ async def streams() -> None:
 
 
 async def shielded_thread() -> None:
-    """What runs in a thread cannot be cancelled by a scope: the call is waited for."""
+    """A scope does not cancel a call in a thread: it waits for the call."""
     answers = []
     loop = asyncio.get_running_loop()
     with anyio.CancelScope() as scope:
@@ -105,13 +105,13 @@ def test_a_deadlock_names_tasks_by_their_function() -> None:
     assert "\n  stuck waits at " in str(failure.error)
 
 
-# Of an anyio that is not known.
+# An unsupported version of anyio.
 
 OWNER = getattr(backend, "AsyncIOBackend", backend)
 
 
 async def changed(func: Callable[..., Any], options: object) -> None:
-    """The call with another signature, and another way to a thread."""
+    """A call with a different signature and a different way to a thread."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()
     thread = threading.Thread(target=lambda: _answering(loop, future), name="AnyIO worker thread")

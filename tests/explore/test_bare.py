@@ -1,4 +1,4 @@
-"""A loop that is made in a fraction of the time lacks nothing."""
+"""The cheap event loop has everything that asyncio's own loop has."""
 
 import asyncio
 import runpy
@@ -59,4 +59,4 @@ def test_a_played_loop_has_no_more_attributes_than_cpython_keeps_in_line() -> No
     loop.play(asyncio.sleep(0))
     attributes = len(vars(loop))
     loop.close()
-    assert attributes < 30  # closing adds one
+    assert attributes < 30  # closing adds an attribute

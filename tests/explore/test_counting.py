@@ -1,4 +1,4 @@
-"""What is new in a name in every run, and what is not."""
+"""The variable and the constant parts of task names."""
 
 import pytest
 
@@ -18,10 +18,10 @@ def trace(*names: str) -> Trace:
         ('"request 1b4e28ba-2fa1-11d2"', '"request 6fa459ea-ee8a-3ca4"', {'"request <n>"'}),
         (
             "request 0f3a1111-a123-4abc-8abc-012345678901",
-            "request 1f3a2222-a987-4def-9def-112345678901",  # both have a group of an a and digits
+            "request 1f3a2222-a987-4def-9def-112345678901",  # both contain a group of an "a" and digits
             {"request <n>"},
         ),
-        ("1b4e28ba-2fa1-11d2", "6fa459ea-ee8a-3ca4", set()),  # nothing is left to know it by
+        ("1b4e28ba-2fa1-11d2", "6fa459ea-ee8a-3ca4", set()),  # no constant part is left
         ("get", "get-2", set()),
         ("reader", "writer", set()),
     ],

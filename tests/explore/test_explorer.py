@@ -1,4 +1,4 @@
-"""An exploration: its verdicts, its failures, and what it says when it cannot explore."""
+"""Explorations: verdicts, failures, and the errors of tests that cannot be explored."""
 
 import asyncio
 import itertools
@@ -134,7 +134,7 @@ def test_truncated() -> None:
 
 
 def test_what_could_be_bounded_but_for_the_budget_is_truncated() -> None:
-    """A search that was cut short never says that something holds."""
+    """A search that ran out of budget never claims to be complete."""
     full = Explorer(max_deviations=1).explore(two_clients)
     short = Explorer(max_deviations=1, max_schedules=full.runs - 1).explore(two_clients)
     assert (short.verdict, short.deviations) == ("truncated", 0)
@@ -188,11 +188,11 @@ def test_random_walks_go_on_where_the_search_ends() -> None:
     assert (unlucky.verdict, unlucky.deviations) == ("bounded", 1)
 
 
-# Failures are minimal, confirmed, and the last that was played.
+# Failures are minimized and confirmed, and belong to the last run.
 
 
 def test_the_failing_run_is_the_last_that_is_played() -> None:
-    """What it leaves behind, a store or captured output, is what its reader looks at."""
+    """Its side effects, such as a store or captured output, are what the reader inspects."""
     outcomes = []
 
     async def scenario() -> None:
@@ -252,7 +252,7 @@ def test_a_coroutine_function_says_whose_tasks_are_cancelled() -> None:
 
 
 def test_a_cancellation_may_come_while_time_goes_on() -> None:
-    """Between two moments at which others do something, not only when the task suspends or wakes."""
+    """Between two times at which other tasks run, not only when the task suspends or wakes."""
 
     async def scenario() -> None:
         phase = 0
@@ -298,7 +298,7 @@ Write one of these, or cancel=True for all tasks that the test starts\
 
 
 def test_cancel_where_there_is_no_task_is_an_error() -> None:
-    """Else it would pass as a proof that includes cancellations."""
+    """Otherwise it would pass as a proof that includes cancellations."""
     with pytest.raises(ExploreError) as raised:
         Explorer(cancel=True).explore(one_after_the_other)
     assert str(raised.value) == snapshot(
@@ -370,7 +370,7 @@ def test_a_schedule_that_passes_is_shown_as_it_was_written() -> None:
 
 
 def test_a_replay_of_no_text_is_of_asyncios_own_order() -> None:
-    """As a shell variable that is empty gives it."""
+    """For example, the value of an empty shell variable."""
     assert str(Explorer(replay="").explore(sells_too_often)).startswith("replayed: asyncio's default order passes; ")
 
 
@@ -385,7 +385,7 @@ def test_the_cancellation_and_the_slow_answer_of_a_replay_need_not_be_asked_for(
 
 
 def test_a_replay_is_played_once_and_asyncios_own_order_before_it() -> None:
-    """So what it leaves behind is its own."""
+    """So the side effects of the last run are those of the replayed schedule."""
     runs: list[list[str]] = []
 
     async def scenario() -> None:
@@ -405,7 +405,7 @@ def test_a_replay_is_played_once_and_asyncios_own_order_before_it() -> None:
 
 
 def test_a_replay_of_what_fails_anyway_says_so() -> None:
-    """A story of what came late would be a wrong one."""
+    """A report about the delays would be misleading."""
 
     async def scenario() -> None:
         await two_clients()
@@ -417,7 +417,7 @@ def test_a_replay_of_what_fails_anyway_says_so() -> None:
 
 
 def test_nobody_is_stopped_at_a_breakpoint_in_asyncios_own_order(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who replays a schedule wants to see that."""
+    """A user who replays a schedule wants to debug that schedule only."""
     stops: list[int] = []
     monkeypatch.setattr("sys.breakpointhook", lambda: stops.append(0))
     monkeypatch.setattr("pdb.set_trace", lambda: stops.append(1))
@@ -433,11 +433,11 @@ def test_nobody_is_stopped_at_a_breakpoint_in_asyncios_own_order(monkeypatch: py
     assert stops == [0, 1, 2]
 
 
-# What has failed before.
+# Schedules that failed before.
 
 
 def test_what_has_failed_before_is_tried_first() -> None:
-    """Right after asyncio's own order, and made as small as any other."""
+    """It runs right after the default order, and is minimized like any other failure."""
     for seed in range(5):
         failure = Explorer(first=["look_and_sell@0+1, sell@0+4"], seed=seed).explore(sells_too_often).failure
         assert failure is not None
@@ -457,7 +457,7 @@ def test_what_has_failed_before_is_tried_first() -> None:
     ],
 )
 def test_what_passes_now_or_cannot_be_played_counts_for_nothing(text: str) -> None:
-    """Not in the numbers either: the exploration is the one that would have been without it."""
+    """The counts are the same too: the exploration is the same as without it."""
 
     async def scenario() -> None:
         async def client() -> None:
@@ -482,7 +482,7 @@ def test_what_passes_now_or_cannot_be_played_counts_for_nothing(text: str) -> No
     ],
 )
 def test_what_has_failed_before_must_still_be_asked_for(text: str, options: dict[str, Any]) -> None:
-    """Who has found that a failure is impossible, and said so, is not shown it again."""
+    """A user who has found a failure to be impossible, and excluded it, does not see it again."""
 
     async def scenario() -> None:
         async def client() -> None:
@@ -550,7 +550,7 @@ def test_a_replay_of_what_may_be_a_slip_of_the_pen(text: str, meant: str) -> Non
         Explorer(replay=f"sell@1!{text}", raises=ConnectionError).explore(sells_too_often)
 
 
-# What is not deterministic.
+# Tests that are not deterministic.
 
 
 def test_state_left_over_from_the_first_run_is_named_as_such() -> None:
@@ -593,7 +593,7 @@ def test_a_counter_outside_is_not_deterministic() -> None:
 
 
 def test_a_number_in_a_name_may_count_on_from_run_to_run() -> None:
-    """Pools do so; and many call a task by the UUID of a request."""
+    """Pools number their tasks, and many programs name a task after the UUID of a request."""
     pools = itertools.count(98)
 
     async def scenario() -> None:
@@ -619,7 +619,7 @@ def test_a_number_in_a_name_may_count_on_from_run_to_run() -> None:
 
 
 def test_tasks_that_change_places_are_not_deterministic() -> None:
-    """Their names hold numbers, but the same in each run."""
+    """Their names contain numbers, but the same numbers in each run."""
     calls = itertools.count()
 
     async def scenario() -> None:
@@ -634,7 +634,7 @@ def test_tasks_that_change_places_are_not_deterministic() -> None:
 
 @pytest.mark.parametrize("fine", [1, 2])
 def test_a_run_that_does_the_same_and_ends_otherwise_is_not_deterministic(fine: int) -> None:
-    """Where one run ends, the next waits for ever."""
+    """One run ends at a step at which the next waits forever."""
     calls = itertools.count()
 
     async def scenario() -> None:
@@ -674,7 +674,7 @@ def test_an_outcome_that_passes_through_ends_the_exploration() -> None:
 def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(
     errors: Any, expected: Any, passes_through: Any
 ) -> None:
-    """As when somebody skips a test, or quits the debugger, in a task of a group. It does not hide an error."""
+    """For example, when a task of a group skips the test, or a user quits the debugger. It does not hide an error."""
 
     async def fail(error: type[BaseException]) -> None:
         raise error
@@ -692,7 +692,7 @@ def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(
             explorer.explore(scenario)
 
 
-# What users stumble over first.
+# First stumbling blocks of users.
 
 
 def test_two_waiters_that_one_set_wakes_see_the_same_state() -> None:
@@ -759,7 +759,7 @@ async def by_anyio(*jobs: Any) -> None:
 
 
 def test_a_task_without_a_name_of_its_own_has_asyncios() -> None:
-    """Some versions of Python set the name None where a loop has a task factory."""
+    """Some versions of Python set the name None if a loop has a task factory."""
 
     async def scenario() -> None:
         task = asyncio.create_task(io())
@@ -837,7 +837,7 @@ def test_a_deadlock_is_a_failure_of_the_schedule() -> None:
 
 
 def test_nest_asyncio_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It gives asyncio other tasks, for good."""
+    """It replaces asyncio's tasks permanently."""
     monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
     with pytest.raises(ExploreError, match=r"cannot explore after nest_asyncio\.apply\(\)"):
         Explorer().explore(lambda: asyncio.sleep(0))

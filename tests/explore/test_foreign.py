@@ -1,4 +1,4 @@
-"""A thread that no schedule controls ends an exploration, however it is waited for; one that ends is harmless."""
+"""A thread that no schedule controls ends an exploration, however the test waits for it; one that ends is harmless."""
 
 import _thread
 import asyncio
@@ -21,7 +21,7 @@ from .conftest import Played
 
 
 class Worker(threading.Thread):
-    """Answers futures, as aiosqlite's does; when `slow`, only once it is `let`."""
+    """A thread that completes futures, like aiosqlite's; if `slow`, only after `let`."""
 
     def __init__(self, *, slow: bool = False) -> None:
         super().__init__(daemon=True)
@@ -283,7 +283,7 @@ def test_an_idle_thread_from_before_is_harmless(worker: Worker) -> None:
 def test_a_thread_from_before_makes_no_false_failure(
     wait: Callable[["asyncio.Future[int]"], Awaitable[int]],
 ) -> None:
-    """As a connection that a wider fixture has opened; it answers on the loop of a run that is over, and lives on."""
+    """A connection opened by a fixture of wider scope answers on the loop of a finished run, and stays open."""
     worker = Worker(slow=True)
     worker.start()
     runs = 0
@@ -319,7 +319,7 @@ def test_a_thread_from_before_makes_no_false_proof() -> None:
 
 
 def test_a_refused_run_ends_with_the_answers_of_its_threads() -> None:
-    """A connection is closed, so that no thread is left over, and none dies with an error."""
+    """A connection is closed, so that no thread is left over or dies with an error."""
     worker = Worker()
 
     @asynccontextmanager
@@ -367,7 +367,7 @@ def test_a_closed_loop_drops_an_answer_and_refuses_all_else(played: Played) -> N
 
 
 def test_threads_of_the_surroundings_are_harmless() -> None:
-    """Those of pytest-xdist's execnet, and a timer of pytest-timeout's."""
+    """Threads of pytest-xdist's execnet, and a timer of pytest-timeout."""
     gateways = execnet.Group()
 
     def timeout_timer() -> None: ...

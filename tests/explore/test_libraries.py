@@ -1,4 +1,4 @@
-"""What real programs are made of runs inside a scenario: ASGI apps, streams, anyio."""
+"""Building blocks of real programs run inside a scenario: ASGI apps, streams, anyio."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ async def client_of(app: Any) -> AsyncIterator[httpx.AsyncClient]:
 
 
 def counting_app(repaired: bool) -> FastAPI:
-    """Counts visits: reads, waits for the store, writes."""
+    """Count visits: read, wait for the store, write."""
     app, lock, visits = FastAPI(), asyncio.Lock(), [0]
 
     async def count() -> int:
@@ -56,7 +56,7 @@ async def visits(repaired: bool) -> None:
     async with client_of(counting_app(repaired)) as client:
 
         async def visit_later() -> None:
-            for _ in range(30):  # somebody else's clicks
+            for _ in range(30):  # clicks of another user
                 await asyncio.sleep(0)
             await client.get("/visit")
 
@@ -101,7 +101,7 @@ def test_a_starlette_app_and_background_tasks_of_fastapi(played: Played) -> None
 
 
 class Pipe(asyncio.Transport):
-    """A transport in memory: what is written comes out at the other end."""
+    """A transport in memory: data written to one end comes out at the other."""
 
     def __init__(self, other_end: asyncio.StreamReader) -> None:
         super().__init__()
@@ -196,8 +196,8 @@ def test_anyios_limiter_holds_on_a_played_loop(played: Played) -> None:
 
 
 def test_anyio_cancels_nested_scopes_in_the_order_in_which_they_were_entered() -> None:
-    """It keeps them in a set, by address: a scenario with two task groups in one would not do the same twice."""
-    everything: list[object] = []  # keeps addresses from being used again
+    """anyio keeps scopes in a set, by address: a scenario with nested task groups would not be deterministic."""
+    everything: list[object] = []  # prevents reuse of addresses
 
     async def scenario() -> None:
         cancelled: list[int] = []

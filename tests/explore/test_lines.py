@@ -1,4 +1,4 @@
-"""What is recorded of the lines that run, and that nobody else who traces is disturbed."""
+"""The lines that are recorded; other tracers are not disturbed."""
 
 import sys
 from collections import defaultdict
@@ -14,7 +14,7 @@ IS_OWN = defaultdict(bool, {__file__: True})
 
 @pytest.fixture(autouse=True)
 def tracer() -> Iterator[None]:
-    """Coverage may trace this; each test has the trace function to itself."""
+    """Remove coverage's trace function, so that each test has the trace function to itself."""
     before = sys.gettrace()
     sys.settrace(None)
     yield

@@ -1,4 +1,4 @@
-"""What a program sees of an explored loop, its tasks, futures and handles is what it sees of asyncio's own."""
+"""An explored loop, its tasks, futures and handles look like asyncio's own to a program."""
 
 import asyncio
 import copy
@@ -17,7 +17,7 @@ Look = Callable[[], Any]
 
 
 class Things:
-    """One of each that a loop makes."""
+    """One of each object that a loop makes."""
 
     def __init__(self) -> None:
         self.loop: Any = asyncio.get_running_loop()
@@ -50,7 +50,7 @@ def stack_of(task: Any) -> str:
 
 
 def of_each(look: Callable[[Any], object]) -> Callable[[Things], list[str]]:
-    """Look at each of the things in turn; an exception is an answer as well."""
+    """Inspect each of the objects in turn; an exception is a result too."""
 
     def look_at_all(things: Things) -> list[str]:
         return [f"{name}: {answer(lambda thing=thing: look(thing))}" for name, thing in things.each().items()]
@@ -66,7 +66,7 @@ def answer(look: Look) -> str:
 
 
 def can_be_pickled(thing: Any) -> bool:
-    """No; for what reason, pickle says of the first that it meets."""
+    """Return the reason that pickle gives, which names the first object that it cannot pickle."""
     try:
         pickle.dumps(thing)
     except (TypeError, pickle.PicklingError):
@@ -82,7 +82,7 @@ def unless(*names: str) -> Callable[[Any], list[str]]:
     return lambda thing: [name for name in public(thing) if name not in names]
 
 
-# A loop has what is ours beside: what the engine reads.
+# A loop also has our own attributes, which the explorer reads.
 OURS = (
     "check_threads",
     "failed_callbacks",
@@ -220,13 +220,13 @@ def own_factory(loop: Any) -> object:
 
 
 def normalised(text: str) -> str:
-    """`text` without what differs between two runs of asyncio itself: addresses, times, numbers of tasks."""
+    """Return `text` without the parts that differ between runs of asyncio itself: addresses, times, task numbers."""
     text = re.sub(r"0x[0-9a-f]+", "0x", text)
     text = re.sub(r"Task-\d+", "Task-n", text)
     text = re.sub(r"when=[\d.]+", "when=t", text)
-    # How a runner learns that its main task has ended is its own affair.
+    # How a runner notices that its main task has ended may differ.
     text = re.sub(r" cb=\[_run_until_complete_cb\(\) [^]]*\]", "", text)
-    # A future is created by the line that asks the loop for it, and a runner's main task by the runner.
+    # The line that calls the loop creates a future, and the runner creates its main task.
     text = re.sub(r"created at \S+?asyncio/(base_events|runners)\.py:\d+", "created", text)
     return re.sub(rf"created at {re.escape(__file__)}:\d+", "created", text)
 
@@ -285,7 +285,7 @@ def test_a_program_sees_what_it_sees_of_asyncio_in_debug_mode() -> None:
 
 @pytest.mark.usefixtures("debug_mode")
 def test_a_task_of_a_factory_of_the_programs_own_is_shown_as_created_there() -> None:
-    """In debug mode; on asyncio's loop, too, where this plugin watches what is created."""
+    """In debug mode; also on asyncio's own loop, where this plugin wraps the creation of tasks."""
     created: list[str] = []
 
     async def look() -> None:
@@ -302,7 +302,7 @@ def test_a_task_of_a_factory_of_the_programs_own_is_shown_as_created_there() -> 
 
 
 def test_time_is_the_same_in_every_run() -> None:
-    """Its base is chosen once for an exploration: a run that differs by it would be another run."""
+    """The start time is chosen once per exploration, because a run with another start time would be a different run."""
     seen: list[tuple[float, float]] = []
 
     async def scenario() -> None:
@@ -315,7 +315,7 @@ def test_time_is_the_same_in_every_run() -> None:
     assert exploration.verdict == "bounded"
     assert len(set(seen)) == 1
     assert seen[0][1] == 300
-    assert exploration.runs == len(seen) - 2  # two more, to see whether it does the same
+    assert exploration.runs == len(seen) - 2  # two more, to check that it is deterministic
 
 
 def test_a_trace_counts_from_the_start_of_the_run() -> None:

@@ -1,4 +1,4 @@
-"""The loop plays asyncio's own order, and every schedule the same way twice."""
+"""The loop runs asyncio's default order, and runs every schedule the same way twice."""
 
 import asyncio
 import heapq
@@ -19,7 +19,7 @@ Played = Heartbeat = Any  # the fixtures
 
 
 class InOrderTimer(asyncio.TimerHandle):
-    """Timers that are due at one moment fire in the order in which they were set."""
+    """A timer that fires in the order of creation among timers due at the same time."""
 
     count = 0
 
@@ -33,7 +33,7 @@ class InOrderTimer(asyncio.TimerHandle):
 
 
 class NumberedTask(asyncio.Task[Any]):
-    """Sets of tasks are in the same order as on a played loop: a group cancels its children in that order."""
+    """A task that hashes by number: a group cancels its children in the same order as on an explored loop."""
 
     count = 0
 
@@ -47,7 +47,7 @@ class NumberedTask(asyncio.Task[Any]):
 
 
 class ReferenceLoop(asyncio.SelectorEventLoop):
-    """asyncio's own loop, its own `_run_once`, on a clock that jumps."""
+    """asyncio's own loop, with its own `_run_once`, on a clock that jumps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -100,11 +100,11 @@ ops: st.SearchStrategy[list[Op]] = st.recursive(
 
 @dataclass
 class Program:
-    """Does random things with everything asyncio has, and keeps a log."""
+    """A random program that uses everything asyncio has, and keeps a log."""
 
     log: list[object] = field(default_factory=list)
     tasks: list[asyncio.Task[Any]] = field(default_factory=list)
-    is_over: bool = False  # what the runner cancels at the end, it cancels in no order
+    is_over: bool = False  # the runner cancels the remaining tasks in arbitrary order
 
     async def main(self, program: list[Op]) -> None:
         self.lock = asyncio.Lock()
@@ -222,7 +222,7 @@ async def guarded(program: Program, what: list[Op]) -> None:
     program.is_over = True
 
 
-# Tasks of the random programs fail and nobody looks, on asyncio's loop as on ours.
+# Exceptions of tasks of the random programs are never retrieved, on asyncio's loop and on ours.
 @pytest.mark.background_tasks(failed="ignore", unreferenced="ignore")
 @settings(max_examples=200)
 @given(what=ops)
@@ -237,7 +237,7 @@ def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, 
 @settings(max_examples=100)
 @given(what=ops, late=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 6)), max_size=4))
 def test_a_schedule_is_played_the_same_way_twice(played: Played, what: list[Op], late: list[tuple[int, int]]) -> None:
-    """Also when it is played to be told."""
+    """The same holds for a run that is recorded for a report."""
     arrivals = list(played(lambda: guarded(Program(), what)).trace.arrivals())
     steps = [(arrivals[index % len(arrivals)][1], by) for index, by in late if arrivals]
     chosen = {(step.who, step.number): by for step, by in steps}
@@ -278,7 +278,7 @@ async def waiting() -> None:
 
 @pytest.mark.parametrize("scenario", [group_that_aborts, completing, waiting])
 def test_what_iterates_sets_runs_the_same_way_sixty_times(played: Played, scenario: Any) -> None:
-    keep = []  # so that addresses differ
+    keep = []  # makes addresses differ
     runs = []
     for _ in range(60):
         runs.append(played(scenario))
@@ -343,7 +343,7 @@ def test_timers_at_one_moment_fire_in_the_order_in_which_they_were_set(played: P
 
 
 def test_the_loop_stops_where_asyncio_run_would(played: Played) -> None:
-    """One iteration behind that in which the scenario has ended: what is ready then still runs, and no time passes."""
+    """One iteration after the scenario has ended: handles that are ready then still run, and no time passes."""
 
     def scenario_that_notes(seen: list[str]) -> Any:
         async def job(turns: int) -> None:
@@ -406,7 +406,7 @@ async def family() -> None:
 
 
 def test_tasks_are_named_after_who_started_them(played: Played) -> None:
-    """Numbered where one has started several of a name."""
+    """They are numbered if one creator starts several of the same name."""
     assert sorted(names_in(played, family)) == [
         "client#1",
         "client#1/job#1",
@@ -508,7 +508,7 @@ def test_tasks_that_the_loop_has_not_made_run_too(played: Played, order: Any) ->
 
 
 def test_what_is_told_of_a_step(played: Played) -> None:
-    """Where it goes on, what it waits for next, and who woke it; nothing of that while searching."""
+    """The lines where it resumes, the next wait, and the step that woke it; none of these during the search."""
     wait_definition = 0
 
     async def scenario() -> None:
@@ -530,7 +530,7 @@ def test_what_is_told_of_a_step(played: Played) -> None:
     assert before.told is not None
     assert after.told is not None
     [defined] = before.told.at
-    assert defined.line == wait_definition  # it has yet to start
+    assert defined.line == wait_definition  # it has not started
     assert before.told.until == ((__file__, wait_definition + 1, defined.function),)
     assert (before.told.waits_for, before.told.end) == (WaitReason("event", "an event"), None)
     assert after.told == Told(before.told.until, (), None, Outcome("returned"), 1 + steps.index(before))
@@ -542,7 +542,7 @@ def test_what_is_told_of_a_step(played: Played) -> None:
     [(Outcome("raised", "KeyError"), KeyError), (Outcome("cancelled"), asyncio.CancelledError)],
 )
 def test_how_a_task_ends_is_told(played: Played, end: Outcome, error: type[BaseException]) -> None:
-    """And the lines through which its error came."""
+    """The lines through which its error propagated are recorded too."""
 
     def fail() -> None:
         raise error
@@ -564,7 +564,7 @@ def test_how_a_task_ends_is_told(played: Played, end: Outcome, error: type[BaseE
 
 
 def test_what_is_told_names_tasks_as_the_trace_shows_them(played: Played) -> None:
-    """Also before it is known that there will be a second of the name."""
+    """Also before a second task of the same name exists."""
     steps = played(family, tells=True).trace.steps
     assert steps[0].told is not None
     assert steps[0].told.waits_for == WaitReason("task", "", ("client#1", "client#2", "job"))
@@ -595,7 +595,7 @@ def test_the_task_factory_can_be_set_and_asked_for(played: Played) -> None:
 
 
 def test_a_callback_that_fails_is_a_matter_for_the_exception_handler(played: Played) -> None:
-    """As on asyncio's loops; the run goes on."""
+    """As on asyncio's loops, the run continues."""
     heard: list[dict[str, Any]] = []
 
     def fail() -> None:
@@ -614,7 +614,7 @@ def test_a_callback_that_fails_is_a_matter_for_the_exception_handler(played: Pla
 
 
 def test_when_a_run_is_over_its_loop_is_closed(played: Played) -> None:
-    """Whoever has kept it is told, as by asyncio's."""
+    """Code that kept a reference to the loop gets asyncio's own error."""
     loops = []
 
     async def scenario() -> None:
@@ -628,7 +628,7 @@ def test_when_a_run_is_over_its_loop_is_closed(played: Played) -> None:
 
 
 def test_a_callback_that_is_cancelled_leaves_no_step(played: Played) -> None:
-    """And what is told of others stays with them."""
+    """The records of other steps stay with those steps."""
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_soon(list).cancel()

@@ -1,4 +1,4 @@
-"""The minimiser keeps what fails, and never grows."""
+"""The minimizer keeps the failure, and the schedule never grows."""
 
 from collections.abc import Callable
 from itertools import combinations
@@ -16,7 +16,7 @@ schedules = st.builds(Schedule, st.lists(late | cancels, max_size=5, unique_by=l
 
 
 def at_least(needed: Schedule) -> Callable[[Schedule], bool]:
-    """Fails if each needed deviation is there, as late or later, or cancelled there or at a later place."""
+    """Fail if each needed deviation is present, at least as late, or cancelled there or at a later place."""
 
     def covers(given: Deviation, wanted: Deviation) -> bool:
         if isinstance(wanted, Late) and isinstance(given, Late):
@@ -38,14 +38,14 @@ def up_to(deviation: Deviation) -> st.SearchStrategy[Deviation]:
 
 @given(schedules, st.data())
 def test_what_a_failure_needs_is_what_is_left(schedule: Schedule, data: st.DataObject) -> None:
-    """No deviation more, none later than it must be."""
+    """It leaves no needless deviation and no needless delay."""
     some = data.draw(st.sampled_from([c for n in range(4) for c in combinations(schedule.in_order(), n)]))
     needed = Schedule([data.draw(up_to(deviation)) for deviation in some])
     assert minimised(schedule, at_least(needed)) == needed
 
 
 def test_it_asks_few_questions() -> None:
-    """Without it; as little as can be; half; one less, which decides."""
+    """It tries no delay, the smallest, half, and one less, which decides."""
     asked: list[str] = []
     minimised(Schedule.parse("a@1+9"), lambda schedule: bool(asked.append(str(schedule))))
     assert asked == ["", "a@1+1", "a@1+4", "a@1+8"]
@@ -53,7 +53,7 @@ def test_it_asks_few_questions() -> None:
 
 @given(schedules, st.randoms(use_true_random=False))
 def test_it_never_grows_and_asks_nothing_twice(schedule: Schedule, random: st.DataObject) -> None:
-    """Whatever the answers are."""
+    """This holds for any answers."""
     asked: dict[Schedule, bool] = {schedule: True}
 
     def fails(candidate: Schedule) -> bool:

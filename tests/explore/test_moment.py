@@ -1,4 +1,4 @@
-"""A failure can be looked at when it happens: nothing is unwound yet, and the loop is running."""
+"""A failure can be inspected when it happens: no frame is unwound, and the loop is running."""
 
 import asyncio
 import linecache
@@ -20,7 +20,7 @@ def failure_of(scenario: Callable[[], Coroutine[Any, Any, object]], **options: A
 
 
 class Seen:
-    """What there was to see at the moment of the failure."""
+    """The observations at the moment of the failure."""
 
     def __init__(self, failure: Failure) -> None:
         self.times = 0
@@ -47,7 +47,7 @@ async def job() -> None:
 
 
 async def overtaken() -> None:
-    """Fails in a task of a group if the answer of the first is late."""
+    """Fail in a task of a group if the first answer is delayed."""
     done: list[str] = []
 
     async def client(name: str) -> None:
@@ -69,7 +69,7 @@ async def overtaken() -> None:
 
 
 def test_it_is_where_the_error_is_raised_and_nothing_is_unwound() -> None:
-    """Neither the task, whose frames are all there, nor the group around it, which would cancel the others."""
+    """All frames of the task are there, and the group around it has not cancelled the others."""
     seen = Seen(failure_of(overtaken))
     assert seen.times == 1
     assert str(seen.error).startswith("overtaken")
@@ -79,7 +79,7 @@ def test_it_is_where_the_error_is_raised_and_nothing_is_unwound() -> None:
 
 
 def test_an_error_that_was_caught_is_passed_over() -> None:
-    """Even if it is of the same kind and from the same line. Kinds are told by name: each run may have its own."""
+    """Even with the same class and line. Classes are compared by name: a run may define them anew."""
 
     async def scenario() -> None:
         class Wrong(Exception): ...
@@ -123,7 +123,7 @@ def test_an_error_that_nobody_has_looked_at() -> None:
 
 
 def test_at_a_deadlock_it_is_where_the_scenario_waits() -> None:
-    """In its own code, not inside asyncio; the loop is there as if it were running."""
+    """In the scenario's own code, not inside asyncio; the loop looks as if it were running."""
 
     async def scenario() -> None:
         async def client(event: asyncio.Event) -> None:
@@ -160,7 +160,7 @@ def test_at_a_livelock_and_a_leak_it_is_where_a_task_waits() -> None:
 
 
 def test_what_looking_raises_is_no_business_of_the_program() -> None:
-    """It comes out in the end, as when somebody quits the debugger."""
+    """It propagates at the end, as when a user quits the debugger."""
     caught = []
 
     async def scenario() -> None:
@@ -181,7 +181,7 @@ def test_what_looking_raises_is_no_business_of_the_program() -> None:
 
 
 def test_nobody_is_stopped_at_a_breakpoint_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And what traces the process goes on tracing it: coverage, for one."""
+    """Tracers of the process, such as coverage, continue to trace."""
     stops: list[None] = []
     monkeypatch.setattr("sys.breakpointhook", lambda: stops.append(None))
 
@@ -205,7 +205,7 @@ def test_nobody_is_stopped_at_a_breakpoint_on_the_way(monkeypatch: pytest.Monkey
 
 
 def test_a_failure_that_a_cancellation_causes_is_looked_at() -> None:
-    """Where it is raised, afterwards, and not where the cancellation arrives."""
+    """At the later line that raises it, not where the cancellation arrives."""
 
     async def scenario() -> None:
         done: list[None] = []
@@ -224,7 +224,7 @@ def test_a_failure_that_a_cancellation_causes_is_looked_at() -> None:
 
 
 def test_a_failure_that_does_not_come_again_is_not_looked_at() -> None:
-    """Nor is anything raised."""
+    """No error is raised either."""
     mended: list[None] = []
     looked: list[BaseException] = []
 

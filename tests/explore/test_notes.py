@@ -1,4 +1,4 @@
-"""The error of a failure that an `Explorer` has found tells how it came about, once, wherever it is raised."""
+"""The error of a failure found by an `Explorer` explains once how it came about, wherever it is raised."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""What may be asked of an exploration; what may not is answered with what to write."""
+"""The options of an exploration; the error of an invalid option says what to write."""
 
 from dataclasses import fields
 from typing import Any
@@ -73,4 +73,4 @@ def test_a_pattern_matches_the_name_or_the_function() -> None:
 
     assert all(map(matches, ["api/*", "api/handle#2", "handle#2", "handle*", "Api.handle", "handle"]))
     assert not any(map(matches, ["api", "Handle", "handle#1"]))
-    assert not matches("api*")  # those that api starts may be shielded, or nobody's business
+    assert not matches("api*")  # tasks started by api may be shielded or internal

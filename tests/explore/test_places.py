@@ -1,4 +1,4 @@
-"""The answer of a thread enters between any two steps, as on a real loop: nothing less is called exhausted."""
+"""The answer of a thread may enter between any two steps, as on a real loop; otherwise no search is exhausted."""
 
 import asyncio
 import itertools
@@ -50,7 +50,7 @@ async def wakes(order: list[str], ask: Callable[[], Coroutine[Any, Any, None]], 
 
 
 def test_on_asyncios_own_loop_a_thread_answers_between_two_steps_of_one_iteration() -> None:
-    """The experiment on which the model rests. `second` only waits until the answer is in the queue."""
+    """The experiment on which the model is based. `second` only waits until the answer is in the queue."""
     order: list[str] = []
     go, answered = threading.Event(), threading.Event()
 
@@ -82,7 +82,7 @@ def through_executor() -> Any:
     "ask", [lambda: asyncio.to_thread(len, ""), through_executor, lambda: anyio.to_thread.run_sync(len, "")]
 )
 def test_the_explorer_finds_that_order(ask: Ask) -> None:
-    """What the thread sends is told at once; the task that waits for its answer goes on an iteration later."""
+    """The thread's call is recorded at once; the task that waits for the thread's answer resumes an iteration later."""
     orders: set[str] = set()
 
     async def scenario() -> None:
@@ -106,7 +106,7 @@ def test_the_explorer_finds_that_order(ask: Ask) -> None:
 
 
 async def passes_on(log: list[str]) -> None:
-    """One task asks a thread, then three wake others in the same iteration."""
+    """One task sends a function to a thread, then three wake others in the same iteration."""
     events = [asyncio.Event() for _ in range(3)]
 
     async def wait(number: int) -> None:
@@ -128,16 +128,16 @@ async def passes_on(log: list[str]) -> None:
     [("", 6), ("client@1+0.0", 0), ("client@1+0.1", 1), ("client@1+0.2", 2), ("client@1+0.9", 6), ("client@1+2.0", 6)],
 )
 def test_the_number_tells_how_many_handles_it_comes_behind(played: Played, schedule: str, ahead: int) -> None:
-    """Of the queue of iteration 2: three tasks that go on, and three calls by which others have ended."""
+    """The queue of iteration 2 contains three tasks that resume, and three callbacks of ended tasks."""
     log: list[str] = []
     trace = played(lambda: passes_on(log), schedule).trace
     arrives = next(index for index, step in enumerate(trace.steps) if step.kind == "thread")
     assert sum(step.entry // PLACES == 2 for step in trace.steps[:arrives]) == ahead
-    assert log == ["0", "1", "2", "T"]  # what it wakes comes an iteration later
+    assert log == ["0", "1", "2", "T"]  # the task that it wakes runs an iteration later
 
 
 def test_an_answer_is_not_there_before_it_was_asked_for(played: Played) -> None:
-    """It comes behind what was queued when the thread was asked."""
+    """It comes behind the handles that were queued when the function was sent to the thread."""
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_soon(len, "")
@@ -176,22 +176,22 @@ def test_what_a_function_has_sent_comes_before_its_answer(played: Played, by: in
         assert log == ["sent", "answered"], schedule
 
 
-# Cancellations by a task: between any two handles that do not come from the same arrival.
+# Cancellations by a task: between any two handles that do not stem from the same arrival.
 
 
 def queued(*rows: tuple[int, str | None, int]) -> Trace:
-    """A trace of steps: where each entered, its kind of arrival, how many it made ready."""
+    """Return a trace of steps: the entry of each, its kind of arrival, and the number of steps that it made ready."""
     return Trace(tuple(("a", 0, "value", 0.0, kind, entry, made, None) for entry, kind, made in rows))
 
 
 @pytest.mark.parametrize(
     ("rows", "places"),
     [
-        ([(0, None, 2), (4, None, 0), (4, None, 0)], {}),  # both of the scenario's
+        ([(0, None, 2), (4, None, 0), (4, None, 0)], {}),  # both belong to the scenario
         ([(0, None, 2), (4, "start", 0), (4, None, 0)], {1: [1]}),
         ([(0, None, 2), (4, "start", 1), (4, "start", 2), (8, None, 0), (8, None, 0), (8, None, 0)], {1: [1], 2: [1]}),
-        ([(0, None, 1), (4, None, 0), (5, "start", 0)], {1: [0]}),  # what enters comes behind what a task does there
-        ([(0, None, 1), (4, "start", 0), (4, "start", 0)], {}),  # nobody knows whose the second is
+        ([(0, None, 1), (4, None, 0), (5, "start", 0)], {1: [0]}),  # an entering handle comes behind a task's step
+        ([(0, None, 1), (4, "start", 0), (4, "start", 0)], {}),  # the origin of the second is unknown
     ],
 )
 def test_a_task_from_outside_acts_between_two_arrivals(
@@ -203,7 +203,7 @@ def test_a_task_from_outside_acts_between_two_arrivals(
 @pytest.mark.parametrize(
     ("schedule", "order"),
     [
-        ("waiter@1!cancel+0", "ab-"),  # behind both
+        ("waiter@1!cancel+0", "ab-"),  # behind both of them
         ("waiter@1!cancel+0.1", "a-b"),
         ("waiter@1!cancel+0.0", "-ab"),
         ("waiter@1!cancel+0.9", "ab-"),
@@ -267,7 +267,7 @@ def scenario_of(programs: list[list[str]]) -> Scenario:
 @example([["thread"], ["wait 0", "soon"], ["ask 0"]], 2)
 @given(programs, st.integers(0, 3))
 def test_exhausted_equals_brute_force(programs: list[list[str]], seed: int) -> None:
-    """The search finds every run that there is, with the answers of threads at all places."""
+    """The search finds every possible run, with the answers of threads at all places."""
     assume(sum(op in ("thread", "ask 0") for program in programs for op in program) <= 2)
     scenario, options = scenario_of(programs), Options(arrivals="thread", max_deviations=99)
     found, everything, answers = set(), set(), set()

@@ -1,4 +1,4 @@
-"""What each deviation does to a run."""
+"""The effect of each deviation on a run."""
 
 import asyncio
 from typing import Any
@@ -23,18 +23,18 @@ async def three() -> None:
     ("schedule", "order"),
     [
         ("", "a@0 b@0 c@0 | a@1 b@1 c@1"),
-        ("a@0+1", "b@0 c@0 a@0 | b@1 c@1 a@1"),  # behind everything queued
-        ("a@0+2", "b@0 c@0 a@0 | b@1 c@1 a@1"),  # and behind what arrives by itself: nothing
+        ("a@0+1", "b@0 c@0 a@0 | b@1 c@1 a@1"),  # behind the whole queue
+        ("a@0+2", "b@0 c@0 a@0 | b@1 c@1 a@1"),  # and behind the arrivals of the iteration: none
         ("a@0+3", "b@0 c@0 | b@1 c@1 a@0 | a@1"),  # the same in the next iteration
         ("a@0+5", "b@0 c@0 | b@1 c@1 | a@0 | a@1"),
-        ("a@0+99", "b@0 c@0 | b@1 c@1 | a@0 | a@1"),  # nothing else is left to run
+        ("a@0+99", "b@0 c@0 | b@1 c@1 | a@0 | a@1"),  # no other step is left to run
         ("b@1+1", "a@0 b@0 c@0 | a@1 c@1 b@1"),
-        ("a@0+1, b@0+1", "c@0 a@0 b@0 | c@1 a@1 b@1"),  # in the order in which they were made late
+        ("a@0+1, b@0+1", "c@0 a@0 b@0 | c@1 a@1 b@1"),  # in the order in which they were delayed
         ("a@0+2, b@0+1", "c@0 b@0 a@0 | c@1 b@1 a@1"),
     ],
 )
 def test_what_is_late_enters_at_the_start_of_an_iteration(played: Played, schedule: str, order: str) -> None:
-    """Behind everything already queued; it never jumps between what is queued."""
+    """It enters behind the whole queue, never between queued handles."""
     iterations: dict[int, list[str]] = {}
     for step in played(three, schedule).trace.steps:
         if step.who in "abc":
@@ -44,7 +44,7 @@ def test_what_is_late_enters_at_the_start_of_an_iteration(played: Played, schedu
 
 @pytest.mark.parametrize(("schedule", "disturbed"), [("a@5+1", 0), ("main@1+1", 0), ("a@1+1", 1), ("a@0+9", 1)])
 def test_the_trace_says_of_whose_queue_something_was_taken_out(played: Played, schedule: str, disturbed: int) -> None:
-    """And of no other: not where a step that may not be late has come, nor while what is late waits outside."""
+    """It names no other iteration: neither one where a step that may not be delayed ran, nor one during a delay."""
     assert len(played(three, schedule).trace.disturbed) == disturbed
 
 
@@ -84,7 +84,7 @@ def test_what_was_cancelled_before_it_came_is_not_late(played: Played) -> None:
 
 
 def test_time_stands_still_for_lateness(played: Played) -> None:
-    """However late an answer is, it comes before the next timer."""
+    """However long its delay, an answer comes before the next timer."""
 
     async def scenario() -> None:
         async with asyncio.timeout(1):
@@ -99,7 +99,7 @@ def test_time_stands_still_for_lateness(played: Played) -> None:
 
 
 def test_only_arrivals_may_be_late(played: Played) -> None:
-    """Not what wakes because another task did something, nor what is started deeper in the code."""
+    """Not tasks woken by another task, nor tasks started deeper in the code."""
 
     async def scenario() -> None:
         ready = asyncio.Event()
@@ -142,7 +142,7 @@ def test_only_the_kinds_of_arrival_asked_for_may_be_late(played: Played, kind: s
 
 
 def test_a_bare_yield_of_a_library_is_no_arrival(played: Played) -> None:
-    """But one that the project makes through a library's `sleep` or `checkpoint` is: they are said to be the same."""
+    """A yield that the project makes through a library's `sleep` or `checkpoint` is one: the two count as the same."""
     no_time = 0
 
     async def scenario() -> None:
@@ -207,7 +207,7 @@ def test_a_cancellation_from_outside_is_one_call_of_its_own(played: Played) -> N
 
 
 def test_a_cancellation_whose_place_never_comes_ends_a_wait_for_ever(played: Played) -> None:
-    """When nothing else can go on: no deadlock is reported that it would have ended."""
+    """It arrives when all other tasks are blocked: a deadlock that it would end is not reported."""
 
     async def scenario() -> None:
         async def wait() -> None:
@@ -303,7 +303,7 @@ def test_an_instance_to_raise_is_copied(played: Played) -> None:
 
 
 def test_a_callback_of_a_timer_waits_for_nothing_that_could_fail(played: Played) -> None:
-    """It is called as ever."""
+    """It is called as usual."""
     calls: list[str] = []
 
     async def scenario() -> None:

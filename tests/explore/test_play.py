@@ -1,4 +1,4 @@
-"""One run: what counts as a failure, how it is said, and that nothing is left of it."""
+"""One run: its failure, the message, and the cleanup."""
 
 import asyncio
 import gc
@@ -22,7 +22,7 @@ Played = Heartbeat = Any  # the fixtures
 
 
 def told(error: BaseException | None) -> str:
-    """What an error says, without the lines of this file."""
+    """Return the message of an error, without the line numbers of this file."""
     return re.sub(r"\S*test_play\.py:\d+", "test_play.py", str(error))
 
 
@@ -76,7 +76,7 @@ def test_a_background_task_fails_and_somebody_looks(played: Played) -> None:
         assert task.exception()
 
     run = played(scenario)
-    assert isinstance(run.error, ValueError)  # the first: to wait for is not to look at
+    assert isinstance(run.error, ValueError)  # the first: waiting for a task does not retrieve its exception
     assert "job#1" in run.error.__notes__[0]
 
 
@@ -137,7 +137,7 @@ def test_a_livelock_names_who_goes_on_and_not_what_asyncio_calls_for_that(played
 
 
 def test_a_livelock_names_a_timer_that_sets_itself_for_ever(played: Played, heartbeat: Heartbeat) -> None:
-    """A heartbeat while all others wait."""
+    """A heartbeat while all other tasks wait."""
 
     async def scenario() -> None:
         async def server() -> None:
@@ -151,7 +151,7 @@ def test_a_livelock_names_a_timer_that_sets_itself_for_ever(played: Played, hear
 
 
 def test_a_deadlock_names_what_has_failed_before(played: Played) -> None:
-    """It may well be the reason."""
+    """The earlier failure may well be the reason."""
 
     async def scenario() -> None:
         ready = asyncio.Event()
@@ -225,11 +225,11 @@ def test_a_scenario_that_stops_the_loop_fails(played: Played) -> None:
     assert "loop.stop()" in str(played(scenario).error)
 
 
-# What passes through.
+# Exceptions that pass through.
 
 
 class Skipped(BaseException):
-    """As pytest's outcomes are."""
+    """An exception like the outcomes of pytest."""
 
 
 @pytest.mark.parametrize("error", [Skipped, KeyboardInterrupt, SystemExit])
@@ -260,7 +260,7 @@ def test_a_scenario_gives_a_coroutine(played: Played) -> None:
 def scenario() -> None: ...
 
 
-# Threads of its own.
+# Threads started by the scenario.
 
 
 def test_a_foreign_thread_that_calls_the_loop_is_named(played: Played) -> None:
@@ -277,7 +277,7 @@ def test_a_foreign_thread_that_calls_the_loop_is_named(played: Played) -> None:
 
 
 def test_a_foreign_thread_that_is_still_busy_is_named_and_no_deadlock(played: Played) -> None:
-    """As aiosqlite's: a thread for each connection, which waits for work."""
+    """Like aiosqlite's: one thread per connection, which waits for work."""
     end = threading.Event()
 
     class Connection(threading.Thread):
@@ -295,7 +295,7 @@ def test_a_foreign_thread_that_is_still_busy_is_named_and_no_deadlock(played: Pl
         end.set()
 
 
-# Nothing is left.
+# Cleanup.
 
 
 async def untidy() -> None:
@@ -395,13 +395,13 @@ def test_memory_stays_flat(played: Played) -> None:
     tracemalloc.start()
     try:
         before = run(50)
-        assert run(300) - before < 60_000  # bytes; a loop forgotten in each run would be more than a million
+        assert run(300) - before < 60_000  # bytes; a loop leaked by each run would be more than a million
     finally:
         tracemalloc.stop()
 
 
 def test_the_garbage_collector_comes_between_runs_only(played: Played) -> None:
-    """What it finalises would else do so at a moment that depends on the runs before."""
+    """Otherwise finalizers would run at a moment that depends on earlier runs."""
     seen: list[str] = []
 
     async def scenario() -> None:

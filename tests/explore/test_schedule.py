@@ -1,4 +1,4 @@
-"""A schedule is a set of deviations, and survives its text form."""
+"""A schedule is a set of deviations, and survives the round trip through text."""
 
 import pytest
 from hypothesis import given
@@ -42,7 +42,7 @@ def test_a_schedule_survives_its_text_form(schedule: Schedule) -> None:
 
 @given(st.text())
 def test_any_other_name_is_taken_for_a_name_given_by_the_program(name: str) -> None:
-    """And means the same when it is read again."""
+    """It means the same when it is parsed again."""
     late = Late(name, 1)
     assert Schedule.parse(str(late)) == {late}
 
@@ -79,7 +79,7 @@ def test_it_reads_like_this() -> None:
 
 
 def test_one_schedule_has_one_text() -> None:
-    """By task and step, and several deviations of one step by their text; its repr makes it again."""
+    """Deviations are sorted by task, step and text; the repr recreates the schedule."""
     schedule = Schedule.parse("b@0!slow, a@10+1, a@2!slow, a@2+1, a@2!cancel")
     assert str(schedule) == "a@2!cancel, a@2!slow, a@2+1, a@10+1, b@0!slow"
     assert repr(schedule) == "Schedule.parse('a@2!cancel, a@2!slow, a@2+1, a@10+1, b@0!slow')"

@@ -1,4 +1,4 @@
-"""The search plays what there is to play, each order once, the least unusual first."""
+"""The search gives every possible order once, those closest to the default order first."""
 
 import asyncio
 import itertools
@@ -55,7 +55,7 @@ Facts = tuple[Any, ...]
 
 
 def searched(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
-    """All different runs that the search finds, and how many it plays for that."""
+    """Return all different runs that the search finds, and the number of runs that it needs."""
     options, found, runs, given = Options(is_own=OWN, max_deviations=99), set(), 0, set()
     search = Search(options, seed)
     with HelperThread() as helper, Surroundings(may_raise=True):
@@ -72,7 +72,7 @@ def searched(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
 
 
 def brute_force(scenario: Scenario, farthest: int) -> set[Facts]:
-    """All different runs that there are: every arrival of any run, each late by every number of places."""
+    """Return all different runs that exist: every arrival of any run, delayed by every number of places."""
     options, found = Options(is_own=OWN), set()
     arrivals: dict[tuple[str, int], None] = {}
     tried: set[Schedule] = set()
@@ -94,7 +94,7 @@ def brute_force(scenario: Scenario, farthest: int) -> set[Facts]:
 @settings(max_examples=12)
 @given(st.lists(jobs, min_size=1, max_size=3), st.integers(0, 3))
 def test_exhausted_equals_brute_force(programs: list[Job], seed: int) -> None:
-    """What the search leaves out as equal is equal: it finds every run that there is."""
+    """The search skips only equal runs: it finds every possible run."""
     scenario = scenario_of(programs)
     found, runs = searched(scenario, seed)
     assume(runs < 500)
@@ -103,7 +103,7 @@ def test_exhausted_equals_brute_force(programs: list[Job], seed: int) -> None:
 
 
 def seen(*rows: tuple[str, int, int], **more: Any) -> Trace:
-    """A trace of answered steps: who, which step, and where it entered."""
+    """Return a trace of answered steps, from the task, step and entry of each."""
     return Trace(tuple((who, number, "value", 0.0, "yield", entry, 0, None) for who, number, entry in rows), **more)
 
 
@@ -111,13 +111,13 @@ def seen(*rows: tuple[str, int, int], **more: Any) -> Trace:
     ("entry", "made_ready", "others", "disturbed", "place"),
     [
         (4, 0, [], set(), None),
-        (4, 0, [4], set(), 5),  # behind what is queued with it
-        (4, 0, [5], set(), 7),  # behind what comes late, at the place after its own
-        (4, 0, [6], set(), 7),  # behind what arrives
-        (4, 1, [8], set(), None),  # that one follows from itself
+        (4, 0, [4], set(), 5),  # behind the handles queued with it
+        (4, 0, [5], set(), 7),  # behind the delayed handle, at the place after its own
+        (4, 0, [6], set(), 7),  # behind the arrivals
+        (4, 1, [8], set(), None),  # that step follows from the delayed step itself
         (4, 1, [8, 8], set(), 9),
-        (4, 1, [10], set(), 11),  # what arrives does not
-        (4, 1, [8], {2}, 9),  # nobody knows which one follows, since one was taken out of that queue
+        (4, 1, [10], set(), 11),  # an arrival does not
+        (4, 1, [8], {2}, 9),  # unknown which one follows, because one was taken out of that queue
         (4, 1, [8], {0, 3}, None),
         (4, 0, [13], set(), 15),
         (5, 0, [6], set(), 7),
@@ -126,7 +126,7 @@ def seen(*rows: tuple[str, int, int], **more: Any) -> Trace:
 def test_late_is_just_late_enough(
     entry: int, made_ready: int, others: list[int], disturbed: set[int], place: int | None
 ) -> None:
-    """To come behind the next thing that does not follow from the late step itself."""
+    """A delay ends behind the next step that does not follow from the delayed step itself."""
     rows = [("a", 1, "value", 0.0, "yield", entry, made_ready, None)]
     rows += [("b", number, "value", 0.0, None, other, 0, None) for number, other in enumerate(others)]
     assert next_place(Trace(tuple(rows), disturbed=frozenset(disturbed)), 0) == place
@@ -138,7 +138,7 @@ def test_time_stands_still_for_lateness() -> None:
 
 
 def test_a_deviation_more() -> None:
-    """Of another kind also at the same step; but nothing twice there, and one cancellation in all."""
+    """The same step may get a deviation of another kind, but no second one of the same, and one cancellation in all."""
     trace = seen(("a", 1, 4), ("b", 1, 4), cancellable=frozenset({"b"}))
     options = Options(is_own=OWN, slow=True)
 
@@ -153,7 +153,7 @@ def test_a_deviation_more() -> None:
 
 
 def test_later_again() -> None:
-    """In place of the lateness that there was, as far as something is left to come behind."""
+    """The longer delay replaces the previous one, if a step is left to come behind."""
     schedule = Schedule.parse("a@1+1, b@1!slow")
     assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 6)))) == [Schedule.parse("a@1+2, b@1!slow")]
     assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 13)))) == [Schedule.parse("a@1+6, b@1!slow")]
@@ -161,7 +161,7 @@ def test_later_again() -> None:
 
 
 def test_one_answer_comes_last_of_all() -> None:
-    """Behind everything of its moment, whether or not that follows from it; nothing else is tried so early."""
+    """It comes behind all other steps at its time, whether or not they follow from it. The search tries this first."""
     trace = seen(("a", 0, 4), ("a", 1, 6), ("b", 1, 6), ("c", 1, 8))
     started = ("d", 0, "value", 0.0, "start", 4, 0, None)
     later_on = ("e", 1, "value", 1.0, "sleep", 18, 0, None)
@@ -171,7 +171,7 @@ def test_one_answer_comes_last_of_all() -> None:
 
 @pytest.mark.parametrize("answers", [3, 30])
 def test_the_first_few_schedules_let_one_answer_come_last(answers: int) -> None:
-    """All that there are in a short scenario, 20 in a long one; the earliest answers, which let most pass, first."""
+    """All of them in a short scenario, 20 in a long one; the earliest answers, which let most tasks run, first."""
     trace = seen(*(("a", number, 4 + 4 * number) for number in range(answers)), ("b", 1, 4 + 4 * answers))
     search = Search(Options(is_own=OWN), 0)
     assert search.next() == Schedule()
@@ -185,7 +185,7 @@ def test_the_first_few_schedules_let_one_answer_come_last(answers: int) -> None:
 
 
 def test_within_one_number_of_deviations_schedules_come_in_an_order_of_the_seed() -> None:
-    """Each starts late, which is no answer."""
+    """Each delays the start of a task, which is not an answer."""
     rows = tuple((f"job{number}", 0, "value", 0.0, "start", 4, 0, None) for number in range(12))
 
     def given_to(seed: int) -> tuple[Schedule, ...]:
@@ -207,13 +207,13 @@ def test_within_one_number_of_deviations_schedules_come_in_an_order_of_the_seed(
         ([4], ["+0"]),
         ([10], ["+1"]),
         ([4, 8, 8, 10, 14], ["+0", "+1", "+3"]),
-        ([16], []),  # in the iteration in which it goes on
+        ([16], []),  # in the iteration in which it resumes
     ],
 )
 def test_a_task_is_cancelled_wherever_something_has_happened_while_it_waits(
     others: list[int], places: list[str]
 ) -> None:
-    """And when it goes on; never twice where nothing has happened in between."""
+    """Also when it resumes; never twice unless a step ran in between."""
     between = [("b", number, entry) for number, entry in enumerate(others)]
     trace = seen(("a", 0, 4), *between, ("a", 1, 18), cancellable=frozenset({"a"}))
     called = Trace((*trace.rows, ("a", 2, "call", 0.0, None, 20, 0, None)), trace.cancellable)
@@ -222,7 +222,7 @@ def test_a_task_is_cancelled_wherever_something_has_happened_while_it_waits(
 
 
 def test_runs_differ_by_what_happened_and_by_the_faults_in_it() -> None:
-    """Not by lateness that has changed nothing."""
+    """Delays that changed nothing do not count."""
     search, trace = Search(Options(is_own=OWN), 0), seen(("a", 1, 4))
     for schedule, distinct in ((Schedule(), 1), (Schedule([Late("a", 1)]), 1), (Schedule([Slow("a", 1)]), 2)):
         search.saw(schedule, trace)
@@ -230,7 +230,7 @@ def test_runs_differ_by_what_happened_and_by_the_faults_in_it() -> None:
 
 
 def test_random_walks_are_late_a_third_of_the_time_and_rarely_by_much() -> None:
-    """By one place half of the times, by two a quarter."""
+    """Half of the delays are one place long, a quarter two."""
     search = Search(Options(is_own=OWN, max_deviations=0, samples=3000), 0)
     assert search.next() == Schedule()
     search.saw(Schedule(), seen(("a", 1, 4), ("b", 1, 4)))

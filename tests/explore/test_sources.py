@@ -1,4 +1,4 @@
-"""What a scenario reads that is another in every run is named, with the line, where it does not do the same twice."""
+"""If a test is not deterministic, the error names the values that differ in every run and the line that reads them."""
 
 import asyncio
 import datetime
@@ -51,7 +51,7 @@ def test_what_a_module_of_python_hands_on_is_named_by_the_line_that_asks_it(read
 
 
 def test_what_a_library_reads_for_itself_is_no_reason() -> None:
-    """A log record has a time, which nobody acts on."""
+    """A log record contains a time, on which no code depends."""
     log = logging.getLogger("of the test")
     log.addHandler(logging.NullHandler())
     assert "It reads" not in refused(lambda: log.warning("here"))

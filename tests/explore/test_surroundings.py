@@ -1,4 +1,4 @@
-"""What would make runs differ by themselves is taken away, and put back."""
+"""State of the process that would make runs differ is fixed, and restored afterwards."""
 
 import asyncio
 import random
@@ -19,7 +19,7 @@ Played = Any  # the fixture
 
 
 def test_the_policy_of_event_loops_is_not_asked() -> None:
-    """So where uvloop is the policy, an explored test still runs in the order of asyncio's loops."""
+    """So if uvloop is the policy, an explored test still runs in the order of asyncio's loops."""
     uvloop = pytest.importorskip("uvloop")
     loops = []
 
@@ -54,7 +54,7 @@ def test_random_starts_from_the_same_state_in_every_run() -> None:
 
 
 def test_so_does_numpys_if_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A stand-in: numpy is big, and not needed for this."""
+    """Uses a stub: numpy is big, and not needed for this."""
     states: list[object] = []
     numpy = types.SimpleNamespace(get_state=lambda: "the state", set_state=states.append)
     monkeypatch.setitem(sys.modules, "numpy.random", numpy)  # type: ignore[arg-type]
@@ -92,7 +92,7 @@ def test_an_awaited_mock_suspends_for_a_step(played: Played, order: Any) -> None
 
 
 def test_a_bare_yield_that_fails_points_at_asyncios_own() -> None:
-    """Its frame bears asyncio's file, so its line must be the one that suspends there."""
+    """The frame names asyncio's file, so its line must be the one that suspends there."""
 
     async def scenario() -> None:
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""What is sent to threads runs in one helper thread, while the loop waits."""
+"""Functions sent to threads run in one helper thread, while the loop waits."""
 
 import asyncio
 import functools
@@ -103,7 +103,7 @@ def test_the_helper_ends_with_the_exploration() -> None:
 
 
 def test_a_late_answer_of_a_thread(played: Played) -> None:
-    """The function has run long ago; what is late is the answer."""
+    """The function ran long before; only the answer is delayed."""
     log = []
 
     async def scenario() -> None:

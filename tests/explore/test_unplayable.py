@@ -1,4 +1,4 @@
-"""What cannot be played is refused, by the name of the call and with what to use instead."""
+"""Calls that cannot be controlled are refused; the error names the call and what to use instead."""
 
 import asyncio
 import signal
@@ -75,7 +75,7 @@ def test_also_if_the_code_under_test_catches_the_error(played: Played) -> None:
 
 
 def test_every_abstract_call_of_a_loop_is_played_or_refused() -> None:
-    """None is left that would only say NotImplementedError."""
+    """No method is left that would only raise NotImplementedError."""
     from pytest_background_tasks.explorer.loop import PlayedLoop
 
     for name, call in vars(asyncio.AbstractEventLoop).items():

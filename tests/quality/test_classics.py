@@ -1,6 +1,6 @@
-"""Classic concurrency bugs: each passes in asyncio's own order, and is found with few deviations in few runs.
+"""Classic concurrency bugs: each passes in asyncio's default order, and is found with few deviations in few runs.
 
-Each is a small program with a flag: broken, or repaired. The table below says what must be found; repaired, nothing.
+Each is a small program with a flag: broken or repaired. The table below gives the expected failure of the broken one.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ Program: TypeAlias = Callable[[bool], Coroutine[Any, Any, None]]
 
 
 async def io() -> None:
-    """Stands for anything from outside."""
+    """Stand for any external operation."""
     await asyncio.sleep(0)
 
 
@@ -81,7 +81,7 @@ async def cache_stampede(repaired: bool) -> None:
 
 
 def lost_update(count: int) -> Program:
-    """Each reads, waits, and writes; in asyncio's order one after another."""
+    """Each client reads, waits and writes; in the default order one after another."""
 
     async def program(repaired: bool) -> None:
         total, lock = 0, lock_if(repaired)
@@ -102,7 +102,7 @@ def lost_update(count: int) -> Program:
 
 
 async def two_stage_update(repaired: bool) -> None:
-    """What belongs together is written under two locks, one after the other."""
+    """Two values that belong together are written under two locks, one after the other."""
     first, second = 0, 0
     one, two = asyncio.Lock(), asyncio.Lock()
     both = lock_if(repaired)
@@ -129,7 +129,7 @@ async def two_stage_update(repaired: bool) -> None:
 
 
 async def wrong_lock(repaired: bool) -> None:
-    """One of them takes another lock than the others."""
+    """One client takes another lock than the others."""
     total = 0
     right, wrong = asyncio.Lock(), asyncio.Lock()
 
@@ -150,7 +150,7 @@ async def wrong_lock(repaired: bool) -> None:
 
 
 async def opposite_locks(repaired: bool) -> None:
-    """A, then B; and B, then A."""
+    """One task locks A, then B; the other locks B, then A."""
     a, b = asyncio.Lock(), asyncio.Lock()
 
     async def use(first: asyncio.Lock, second: asyncio.Lock, wait: int) -> None:
@@ -165,7 +165,7 @@ async def opposite_locks(repaired: bool) -> None:
 
 
 def dining_philosophers(count: int) -> Program:
-    """All but the last sit down at once; the last finds its left fork in use."""
+    """All except the last sit down at once; the last finds the left fork in use."""
 
     async def program(repaired: bool) -> None:
         forks = [asyncio.Lock() for _ in range(count)]
@@ -255,11 +255,11 @@ async def bluetooth_driver(repaired: bool) -> None:
     await asyncio.gather(request(), stop())
 
 
-# What arrives in another order.
+# Events that arrive in another order.
 
 
 async def stale_answer(repaired: bool) -> None:
-    """The answer for what was typed first comes last, and overwrites the newer one."""
+    """The answer to the first input comes last, and overwrites the newer one."""
     shown, newest = "", 0
 
     async def search(query: str, number: int) -> None:
@@ -274,7 +274,7 @@ async def stale_answer(repaired: bool) -> None:
 
 
 async def timeout_against_success(repaired: bool) -> None:
-    """The answer and the time-out come at the same moment: paid for, and given up."""
+    """The answer and the timeout come at the same moment: the order is paid, and given up."""
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[str] = loop.create_future()
     paid = False
@@ -346,7 +346,7 @@ async def two_auditors(repaired: bool) -> None:
 
 
 class Tokens:
-    """A pool that hands a returned token to the first who waits."""
+    """A pool that hands a returned token to the first waiter."""
 
     def __init__(self, count: int, repaired: bool) -> None:
         self.free, self.repaired = count, repaired
@@ -378,7 +378,7 @@ class Tokens:
 
 
 async def lost_token(repaired: bool) -> None:
-    """A waiter is cancelled at the moment at which the token is handed to it; then nobody has it."""
+    """A waiter is cancelled at the moment at which the token is handed to it; then the token is lost."""
     tokens = Tokens(1, repaired)
 
     async def client() -> None:
@@ -393,7 +393,7 @@ async def lost_token(repaired: bool) -> None:
 
 
 async def dirty_connection(repaired: bool) -> None:
-    """Cancelled between question and answer, the connection goes back to the pool with an answer still to come."""
+    """Cancelled between question and answer, the connection returns to the pool with an answer still to come."""
     answers: list[str] = []
     lock = asyncio.Lock()
 
@@ -413,7 +413,7 @@ async def dirty_connection(repaired: bool) -> None:
 
 
 class QueueOfWaiters:
-    """As anyio's `Lock` up to 4.13: who releases it passes over a cancelled waiter, which stays in the queue."""
+    """A queue like anyio's `Lock` up to 4.13: a release skips a cancelled waiter, which stays in the queue."""
 
     def __init__(self, repaired: bool) -> None:
         self._owner: object = None
@@ -455,7 +455,7 @@ class QueueOfWaiters:
 
 
 async def passed_over(repaired: bool) -> None:
-    """Nobody is left to wake the newcomer, who has queued behind the cancelled waiter before that took its step."""
+    """No task is left to wake the newcomer, which queued behind the cancelled waiter before that ran its step."""
     lock = QueueOfWaiters(repaired)
 
     async def use() -> None:
@@ -467,7 +467,7 @@ async def passed_over(repaired: bool) -> None:
 
 @dataclass(frozen=True)
 class Classic:
-    """A program, the smallest schedule that makes it fail, within how many runs it is found, and what is raised."""
+    """A program, its smallest failing schedule, the number of runs that may be needed, and the expected exception."""
 
     program: Program
     schedule: str
@@ -509,7 +509,7 @@ def test_it_passes_in_asyncios_own_order(classic: Classic) -> None:
 
 @named
 def test_it_is_found(classic: Classic) -> None:
-    """With this schedule, within so many runs."""
+    """The search finds this schedule within this number of runs."""
     exploration = Explorer(**dict(classic.options)).explore(lambda: classic.program(False))
     assert exploration.failure is not None
     assert type(exploration.failure.error) is classic.error

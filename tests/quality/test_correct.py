@@ -1,6 +1,6 @@
-"""Correct programs raise no alarm: over every primitive of asyncio and anyio, in every order, and when cancelled.
+"""Correct programs raise no alarm: for every primitive of asyncio and anyio, in every order, and when cancelled.
 
-Where a cancellation leaves nothing to assert, the program gathers with ``return_exceptions=True``, or the run is cut.
+If a cancellation leaves nothing to assert, the program gathers with ``return_exceptions=True``, or the run is cut.
 """
 
 import asyncio
@@ -56,7 +56,7 @@ async def semaphore() -> None:
 
 
 async def event() -> None:
-    """Two waiters that one `set` wakes see the same state."""
+    """Two waiters woken by one `set` see the same state."""
     ready, value = asyncio.Event(), 0
     seen = []
 
@@ -157,7 +157,7 @@ async def task_group() -> None:
 
 
 async def time_out() -> None:
-    """Either it is done, or the time is up; never neither."""
+    """Either the work is done or the time is up; never neither."""
     done = False
 
     async def work() -> None:
@@ -432,7 +432,7 @@ def test_no_cancellation_raises_an_alarm(program: Callable[[], Coroutine[Any, An
 
 
 def test_no_cancellation_and_a_late_arrival_raise_an_alarm() -> None:
-    """Two deviations; the others take too long here."""
+    """Two deviations; other pairs take too long here."""
     for program in (lock, semaphore, event, shield, thread, asynchronous_generators):
         exploration = Explorer(cancel=True).explore(program)
         assert exploration.verdict in ("bounded", "exhausted"), exploration

@@ -1,4 +1,4 @@
-"""The public types as users write them. Never run, and not collected: mypy reads it."""
+"""The public types as users write them. Never run and not collected: mypy checks this file."""
 
 import asyncio
 from typing import Any, assert_type
