@@ -128,8 +128,8 @@ def test_truncated() -> None:
     exploration = Explorer(max_schedules=first + 3, max_deviations=5).explore(two_clients)
     assert (exploration.verdict, exploration.runs, exploration.deviations) == ("truncated", first + 3, 1)
     assert str(exploration).startswith(
-        "truncated: no failure before the budget ran out; complete only up to 1 deviation from asyncio's default order "
-        f"(excluding cancellations, injected errors and slow answers); {first + 3} runs"
+        "truncated: no failure before the budget ran out; fully covered: up to 1 deviation from asyncio's default order"
+        f" (excluding cancellations, injected errors and slow answers); {first + 3} runs"
     )
 
 

@@ -111,7 +111,7 @@ def settle(future: "asyncio.Future[Any]", result: object, error: BaseException |
 
 
 def _callback_of_a_start() -> type:
-    """Return the type (it has no name) of the callback that starts a task or resumes it after a bare yield."""
+    """Return the unnamed type of the callback that starts a task or resumes it after a bare yield."""
     seen: list[object] = []
 
     class Loop(asyncio.AbstractEventLoop):
@@ -173,7 +173,7 @@ def kind_of_step(
 
 
 def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
-    """Return the kind of arrival that a bare yield stands for, judged by the function that yields; None if it is none.
+    """Return the kind of arrival that a bare yield stands for, judged by the function that yields; else None.
 
     ``asyncio.sleep(0)``, and anyio's ``sleep(0)`` and ``checkpoint()``, are attributed to their caller.
     """

@@ -129,14 +129,14 @@ class Exploration:
         if self.verdict == "exhausted":
             return f"no failure in any order of the explored events ({_scope(self.faults)})"
         if self.verdict == "bounded":
-            return f"no failure with up to {self._distance} ({_scope(self.faults)})"
+            return f"no failure {'with' if self.deviations else 'in'} {self._covered} ({_scope(self.faults)})"
         if self.verdict == "replayed":
             return f"{self.passing[0] or _ASYNCIO} passes"
-        return f"no failure before the budget ran out; complete only up to {self._distance} ({_scope(self.faults)})"
+        return f"no failure before the budget ran out; fully covered: {self._covered} ({_scope(self.faults)})"
 
     @property
-    def _distance(self) -> str:
-        return f"{amount(self.deviations, 'deviation')} from {_ASYNCIO}"
+    def _covered(self) -> str:
+        return f"up to {amount(self.deviations, 'deviation')} from {_ASYNCIO}" if self.deviations else _ASYNCIO
 
     @property
     def _mended(self) -> str:

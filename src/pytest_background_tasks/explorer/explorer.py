@@ -29,7 +29,7 @@ from .trace import ANSWERS, Step, Trace, first_difference
 class Explorer:
     """The engine of ``@explore``: runs a scenario in the orders that asyncio could have produced.
 
-    Orders closest to asyncio's default order come first. Use it where a decorator does not fit: in a Hypothesis test, a
+    Orders closest to asyncio's default order come first. Use this if a decorator does not fit: in a Hypothesis test, a
     method of a `unittest.TestCase`, a script. It cannot explore while an event loop is running in the same thread.
 
     Args:

@@ -118,7 +118,7 @@ def _leak(loop: PlayedLoop, options: Options) -> LeakedTasks | None:
 
 
 def _naming(loop: PlayedLoop) -> Callable[[Any], str]:
-    """Return a function that gives the displayed name of a task."""
+    """Return a function that maps a task to its name in the report."""
     shown = loop.trace().shown
     return lambda task: shown(task._explorer_actor.name)
 

@@ -76,7 +76,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
     _stopping: bool
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
-        super().__init__()  # CPython 3.11 looks up attributes in a dict from 30 on; this loop has 28
+        super().__init__()  # CPython 3.11 uses a slower lookup for 30 attributes or more; this loop has 28
         self._closed, self._debug = False, options.is_debug  # read for each handle, so set on the instance
         self._options = options
         self._helper = helper
@@ -132,7 +132,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         return self._plan is not None and self._plan.has_cancelled
 
     def _cancellable(self) -> list[str]:
-        # The creator of a task that this loop did not make, such as a captured one, is unknown: the scenario counts.
+        # A task that this loop did not make, such as a captured one, counts as started by the scenario.
         scenario, starters = self._names.scenario, (self._names.scenario, self._names.unknown)
         is_target = self._options.is_target
         return [

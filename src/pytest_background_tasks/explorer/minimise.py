@@ -1,7 +1,7 @@
 """The minimizer: reduces a failing schedule as long as it fails in the same way. Pure: it does not run schedules.
 
-It is greedy, one simplification at a time until none is left that still fails. No single part can be dropped, as in
-Zeller and Hildebrandt's delta debugging. Schedules are small, so nothing cleverer pays.
+It is greedy, one simplification at a time until none is left that still fails. In the result, no single part can be
+dropped, as in Zeller and Hildebrandt's delta debugging. Schedules are small, so nothing cleverer pays.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,7 @@ from .schedule import Cancel, Deviation, Late, Schedule
 
 
 def minimised(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
-    """Return a schedule that fails while no simpler neighbour of it does; never more deviations or longer delays.
+    """Return a failing schedule whose simpler neighbours all pass. It never has more deviations or longer delays.
 
     Args:
         schedule: a failing schedule.
@@ -55,5 +55,5 @@ def _lesser(deviation: Deviation) -> Iterator[Deviation]:
 
 
 def _numbers_below(number: int, least: int) -> list[int]:
-    """Return the least number, the middle, and one below `number`: few questions, and the last decides."""
+    """Return at most three numbers below `number`: the least, about half, and one less, which decides."""
     return sorted({least, number // 2, number - 1} & set(range(least, number)))

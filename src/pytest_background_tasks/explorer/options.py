@@ -124,7 +124,7 @@ class Options:
             if near := get_close_matches(name, ["cancel", "slow", *self.errors], 1):
                 raise ReplayError(f"unknown fault !{name}: it is not in raises=; did you mean !{near[0]}?")
             known = ", ".join(self.errors) or "none"
-            raise ReplayError(f"unknown fault !{name}: raises= has {known}\n  write: raises={name}")
+            raise ReplayError(f"unknown fault !{name}; errors in raises=: {known}\n  write: raises={name}")
         return error() if isinstance(error, type) else copy.copy(error)
 
     def faults(self, *, may_cancel: bool) -> tuple[str, ...]:

@@ -69,7 +69,7 @@ def play(
 
     Raises:
         NotPlayable: the scenario does something that no schedule can control.
-        BaseException: an exception of calling the scenario, or an exception of the run that passes through.
+        BaseException: the call of the scenario raises it, or it is an exception of the run that passes through.
     """
     coroutine = _coroutine(scenario)
     loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)

@@ -156,7 +156,7 @@ def _late_until(step: Step, place: int, behind: int | None = None) -> Late:
 
 
 def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> Iterator[Schedule]:
-    """Yield `schedule` with one of its delays longer, each if that changes the order.
+    """Yield `schedule` with one of its delays lengthened, for each delay where that changes the order.
 
     `only_in_queue`: only answers of threads, and only later positions in the queue in which they entered.
     """

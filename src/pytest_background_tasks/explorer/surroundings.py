@@ -123,7 +123,7 @@ def _same_randomness() -> Callable[[], None]:
 
 
 def _chaining(chain_future: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
-    """Return a wrapper of asyncio's function that reports a finished future of a pool to the loop: no callback will."""
+    """Wrap asyncio's function: refuse the run if the future of a pool is done already, since no callback reports it."""
 
     @functools.wraps(chain_future)
     def chain(source: Any, destination: Any) -> None:

@@ -120,7 +120,7 @@ def _no_async(item: Any, functions: dict[str, Any]) -> str:
     without = f"\nor exclude {it}:  @explore(without={optional!r})" if optional else ""
     return (
         f"{item.name} uses @explore, but {are}\n"
-        f"Each run has a new event loop, which no fixture can use. Write the awaits inside the test:\n"
+        f"Each run has a new event loop, which no fixture can use. Move the awaits into the test:\n"
         f"{_instead(functions)}{without}"
     )
 

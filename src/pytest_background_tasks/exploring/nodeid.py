@@ -9,7 +9,7 @@ import pytest
 
 
 def relative(config: pytest.Config, nodeid: str) -> str:
-    """Return `nodeid`, which is relative to the rootdir, relative to the directory in which pytest was started."""
+    """Return `nodeid` with its path relative to the directory in which pytest was started, instead of the rootdir."""
     path, *names = nodeid.split("::")
     if config.invocation_params.dir == config.rootpath:
         return nodeid

@@ -1,8 +1,8 @@
 """The options of ``@explore`` that can be set in the ini file and on the command line.
 
-A keyword argument of ``@explore`` has priority, then the command line, then the ini file. So omit in the test what
-should differ between a laptop and a nightly run. For the seed and for a replay, which concern only one session, the
-command line has priority.
+A keyword argument of ``@explore`` has priority, then the command line, then the ini file. So options that should differ
+between a laptop and a nightly run do not belong in the test. For the seed and for a replay, which concern only one
+session, the command line has priority.
 """
 
 from __future__ import annotations
