@@ -25,7 +25,7 @@ def test_a_note_has_the_table_and_the_replay() -> None:
     [note] = failure.error.__notes__
     assert "and fails with one deviation:" in note
     assert "What happened, with lines of " in note
-    assert "Explorer(replay='work#1@1+1'), with the other options as here" in note
+    assert "Explorer(replay='work#1@1+1'), with the other options unchanged" in note
     assert failure.error.__notes__ == [note]
 
 

@@ -129,7 +129,7 @@ def _note(exploration: Exploration) -> str:
     from ..report.text import plain
 
     assert exploration.failure is not None
-    replay = f"Explorer(replay={str(exploration.failure.schedule)!r}), with the other options as here"
+    replay = f"Explorer(replay={str(exploration.failure.schedule)!r}), with the other options unchanged"
     return plain(section(exploration, replay, _WIDTH))
 
 
