@@ -1,4 +1,4 @@
-"""A place in the code, and where a coroutine waits.
+"""A line of code, and the lines at which a coroutine is suspended.
 
 Reads ``cr_await`` chains, which are documented, and nothing private.
 """
@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from .own import no_loop_running, package_of
 from .untrusted import attribute, type_name
 
-# What stands for a coroutine or a generator, and has no frame of its own: ``asend()``, ``athrow()``, ``aclose()`` and
-# ``anext()`` of an asynchronous generator, ``anext()`` with a default, ``__await__()`` of a coroutine.
+# Types that stand for a coroutine or a generator, and have no frame of their own: ``asend()``, ``athrow()``,
+# ``aclose()`` and ``anext()`` of an asynchronous generator, ``anext()`` with a default, ``__await__()`` of a coroutine.
 _STANDING_IN = {"anext_awaitable", "async_generator_asend", "async_generator_athrow", "coroutine_wrapper"}
 
 
@@ -36,7 +36,7 @@ class Site(NamedTuple):
 
 
 def shown_file(file: str) -> str:
-    """A file as a reader wants it: relative to the current folder where it lies below it."""
+    """Return the path of a file relative to the current directory if it is below it, else the absolute path."""
     path = Path(file)
     with no_loop_running():
         here = Path.cwd()
@@ -44,12 +44,12 @@ def shown_file(file: str) -> str:
 
 
 def site_in(code: CodeType, line: int) -> Site:
-    """This line of `code`."""
+    """Return this line of `code`."""
     return Site(code.co_filename, line, code.co_qualname)
 
 
 def site_at(code: CodeType, instruction: int) -> Site:
-    """The line that holds `instruction` (a bytecode offset, ``f_lasti``) of `code`.
+    """Return the line that contains `instruction` (a bytecode offset, ``f_lasti``) of `code`.
 
     Offsets are kept instead of lines because reading a frame's line costs more than all else that is recorded.
     """
@@ -61,21 +61,21 @@ def site_at(code: CodeType, instruction: int) -> Site:
 
 
 def definition(code: CodeType) -> Site:
-    """Where the function of `code` is defined."""
+    """Return the line at which the function of `code` is defined."""
     return site_in(code, code.co_firstlineno)
 
 
 def await_links(coroutine: Any) -> Iterator[Any]:
-    """A suspended `coroutine`, what it awaits, what that awaits, and so on: all that has a frame of its own.
+    """Yield a suspended `coroutine`, the object that it awaits, the one that this awaits, and so on.
 
-    Coroutines, generators that serve as one (``types.coroutine``, ``__await__``), asynchronous generators. What is
-    written in C, such as a future, ends it.
+    These are the objects with a frame of their own: coroutines, generators used as coroutines (``types.coroutine``,
+    ``__await__``) and asynchronous generators. An object written in C, such as a future, ends the chain.
     """
     while coroutine is not None:
         if _has_frame(coroutine):
             yield coroutine
             coroutine = _awaited_by(coroutine)
-        else:  # only the garbage collector knows what it stands for
+        else:  # only the garbage collector shows the object that it stands for
             coroutine = next((each for each in gc.get_referents(coroutine) if _leads_on(each)), None)
 
 
@@ -84,7 +84,7 @@ def _leads_on(awaited: Any) -> bool:
 
 
 def behind(awaitable: Any) -> Any:
-    """Return the coroutine or the generator that runs when `awaitable` is awaited: of ``anext()`` the generator."""
+    """Return the coroutine or generator that runs when `awaitable` is awaited: for ``anext()``, the generator."""
     return awaitable if _is_suspendable(awaitable) else next(await_links(awaitable), awaitable)
 
 
@@ -94,7 +94,7 @@ def _is_suspendable(thing: Any) -> bool:
 
 
 def _has_frame(coroutine: Any) -> bool:
-    """Tell whether it is suspendable, or compiled (Cython), with the attributes of a coroutine."""
+    """Return True if it is suspendable, or compiled (Cython) with the attributes of a coroutine."""
     return _is_suspendable(coroutine) or attribute(coroutine, "cr_frame") is not None
 
 
@@ -118,7 +118,7 @@ def _frame_of(coroutine: Any) -> FrameType | None:
 
 
 def await_chain(coroutine: Any) -> Iterator[FrameType]:
-    """The frames of `await_links`, outermost first."""
+    """Yield the frames of `await_links`, outermost first."""
     for link in await_links(coroutine):
         frame = _frame_of(link)
         if frame is not None:
@@ -126,9 +126,10 @@ def await_chain(coroutine: Any) -> Iterator[FrameType]:
 
 
 def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...]:
-    """Where a suspended `coroutine` waits: the lines of the project's own code, outermost first.
+    """Return the lines of the project at which a suspended `coroutine` waits, outermost first.
 
-    If none is, the innermost of a library, or else of Python. Empty if it has not started, is running, or has ended.
+    Without such a line, return the innermost one of a library, or else of Python. The result is empty if the coroutine
+    has not started, is running, or has ended.
     """
     first = behind(coroutine)
     if not _has_frame(first) or _awaited_by(first) is None:
@@ -140,11 +141,11 @@ def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...
 
 
 def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:
-    """The innermost of `waiting_sites`."""
+    """Return the innermost line of `waiting_sites`; None if it has none."""
     return next(reversed(waiting_sites(coroutine, is_own)), None)
 
 
 def raising_sites(error: BaseException, is_own: Mapping[str, bool]) -> tuple[Site, ...]:
-    """The lines of the project's own code that an error came through, outermost first."""
+    """Return the lines of the project through which an exception propagated, outermost first."""
     sites = (site_in(frame.f_code, line) for frame, line in walk_tb(attribute(error, "__traceback__")))
     return tuple(site for site in sites if is_own[site.file])

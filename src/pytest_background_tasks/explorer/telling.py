@@ -1,4 +1,4 @@
-"""The loop that plays a schedule to be shown: it also records which lines are run, and who made a step ready.
+"""The loop of a run that a report shows: it also records the executed lines, and which step woke which.
 
 Private names of CPython used here: ``_callback`` of a handle, ``_exception`` of a task.
 """
@@ -24,7 +24,7 @@ from .trace import Outcome, Told, Trace
 
 
 class TellingLoop(PlayedLoop):
-    """A `PlayedLoop` whose trace has `Told` in every step. Several times slower, and the order is the same."""
+    """A `PlayedLoop` whose trace has `Told` in every step. It is several times slower, and keeps the same order."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -35,12 +35,12 @@ class TellingLoop(PlayedLoop):
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
-        """Queue a callback, and remember who did."""
+        """Queue a callback, and record the step that does so."""
         handle = super().call_soon(callback, *args, context=context)
         self._wakers[id(handle)] = handle, len(self._rows) if self.is_running() else None
         task = stepping_task(callback)
         if isinstance(task, PlayedTask) and task._explorer_actor.step == 0 and task._explorer_created_at is None:
-            # That is its creation.
+            # The first call is the creation of the task.
             task._explorer_created_at = _calling(sys._getframe(1), self._is_own)
         return handle
 
@@ -59,7 +59,7 @@ class TellingLoop(PlayedLoop):
                 self._rows[-1] = (*self._rows[-1][:-1], told)
 
     def trace(self) -> Trace:
-        """What happened so far, with all tasks by the names that a reader sees."""
+        """Return the trace so far, with the names of tasks that a report shows."""
         trace = super().trace()
 
         def with_shown_names(told: Told | None) -> Told | None:
@@ -79,16 +79,16 @@ class TellingLoop(PlayedLoop):
             return waiting_sites(task.get_coro(), self._is_own), None if wait is None else wait.reason, None
         if task.cancelled():
             return (), None, Outcome("cancelled")
-        error = task._exception  # `exception()` would count as having looked at it
+        error = task._exception  # `exception()` would mark the exception as retrieved
         if error is None:
             return (), None, Outcome("returned")
         return raising_sites(error, self._is_own), None, Outcome("raised", type(error).__qualname__)
 
 
 def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
-    """Where a task goes on in the project's own code; before its first step, where its function is defined."""
+    """Return the lines of the project at which a task resumes; before its first step, the line of its function."""
     generator = behind(coroutine)
-    if getattr(generator, "ag_frame", None) is not None and generator.ag_await is None:  # at its beginning, or a yield
+    if getattr(generator, "ag_frame", None) is not None and generator.ag_await is None:  # at its start, or at a yield
         return (site_in(generator.ag_code, generator.ag_frame.f_lineno),)
     code = getattr(coroutine, "cr_code", None)
     if code is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
@@ -97,13 +97,13 @@ def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
 
 
 def _through(coroutine: Any, is_own: Any) -> tuple[str, ...]:
-    """The packages of others in whose functions a coroutine waits."""
+    """Return the libraries in whose functions a coroutine is suspended."""
     files = (frame.f_code.co_filename for frame in await_chain(coroutine))
     return tuple(dict.fromkeys(package for file in files if not is_own[file] and (package := package_of(file))))
 
 
 def _calling(frame: FrameType | None, is_own: Any) -> Site | None:
-    """The line of the project's own code from which `frame` was called, in the step that runs."""
+    """Return the line of the project from which `frame` was called in the current step; None if there is none."""
     while frame is not None and frame.f_code is not _RUN_HANDLES:
         code = frame.f_code
         if is_own[code.co_filename]:
@@ -116,10 +116,10 @@ _RUN_HANDLES = PlayedLoop._run_handles.__code__
 
 
 _TO_BE_SHOWN = "\0"
-"""The first character of a name that `Trace.shown` can complete only at the end, when all tasks have been started."""
+"""The first character of a name that `Trace.shown` has to complete at the end, when all tasks have started."""
 
 
 def _name(task: Any) -> str:
-    # A task that was not made by the loop has no actor before its first step.
+    # A task that the loop did not create has no actor before its first step.
     actor = getattr(task, "_explorer_actor", None)
     return task.get_name() if actor is None else f"{_TO_BE_SHOWN}{actor.name}"

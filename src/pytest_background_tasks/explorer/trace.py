@@ -11,25 +11,25 @@ from ..sites import Site
 from ..wait_reason import WaitReason
 
 KINDS = ("start", "yield", "sleep", "timer", "thread", "mock")
-"""The kinds of arrival that stand for something from outside."""
+"""The kinds of arrival that stand for an external event."""
 
 ANSWERS = frozenset({"yield", "sleep", "thread", "mock"})
-"""Those among them that answer a task which waits: these may fail, or outlast a time-out."""
+"""The kinds that deliver a result to a waiting task: the result may be an error, or take longer than a timeout."""
 
 PLACES = 4
 QUEUE, BEFORE, ARRIVING, AFTER = range(PLACES)
-"""How many zones of entry an iteration has: the queue, the place before what arrives, that itself, the place after.
+"""The zones of entry of an iteration: the queue, the place before the arrivals, the arrivals, and the place after them.
 
-So ``entry // PLACES`` is the iteration, and the entry places, where what is late enters, are the odd numbers.
+So ``entry // PLACES`` is the iteration. Delayed arrivals enter at the odd numbers, the entry places.
 """
 
 
 class Ran(NamedTuple):
-    """A line of the project's own code that a step has run.
+    """A line of the project's own code that a step has executed.
 
     Attributes:
         site: the line.
-        deep: how many functions below the one in which the step began.
+        deep: the number of calls between it and the function in which the step began.
     """
 
     site: Site
@@ -55,17 +55,17 @@ class Outcome(NamedTuple):
 
 
 class Told(NamedTuple):
-    """What is recorded of a step only when a run is played to be shown.
+    """The details of a step, recorded only in the run that a report shows.
 
     Attributes:
-        at: the lines of the project's own code at which the task goes on, outermost first; for its first step, that of
-            its function.
-        until: the lines at which it then waits, or has raised, outermost first; empty if it has returned.
+        at: the lines of the project's own code at which the task resumes, outermost first; for its first step, the line
+            of its function.
+        until: the lines at which it is then suspended, or has raised, outermost first; empty if it has returned.
         waits_for: the thing that it then waits for; None if it has ended.
         end: the way in which it has ended; None if it has not.
-        woken_by: index of the step that made this one ready, or None if that was nobody's step.
-        ran: the lines of the project's own code that were run, in order.
-        through: the packages of others in whose functions it then waits.
+        woken_by: the index of the step that made this one ready; None if an external event did.
+        ran: the lines of the project's own code that were executed, in order.
+        through: the libraries in whose functions the task is then suspended.
     """
 
     at: tuple[Site, ...]
@@ -78,17 +78,19 @@ class Told(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One thing the loop ran: a step of a task, or a callback.
+    """One step of a run: of a task, or a callback.
 
     Attributes:
-        who: the task's name; for a callback what it is called.
-        number: which of the task's steps, from 0; for the timer that ends a sleep, the step that it makes ready.
-        got: what was delivered: ``value``, ``cancelled``, or the name of an error's class; for a callback ``call``.
+        who: the name of the task, or of the callback.
+        number: the number of the step among those of the task, from 0; for the timer that ends a sleep, that of the
+            step that it makes ready.
+        got: the delivery to the task: ``value``, ``cancelled``, or the name of an exception class; ``call`` for a
+            callback.
         time: virtual time, in seconds since the run began.
-        kind: what kind of arrival made it ready (`KINDS`, or ``any``), None if it was none.
-        entry: where it entered; see `PLACES`.
-        queued: how many others it made ready.
-        told: see `Told`.
+        kind: the kind of arrival that made it ready (`KINDS`, or ``any``); None if it was not an arrival.
+        entry: the place at which it entered the queue; see `PLACES`.
+        queued: the number of steps that it made ready.
+        told: the details; None in most runs.
     """
 
     who: str
@@ -106,15 +108,15 @@ _facts = itemgetter(0, 1, 2, 3)
 
 @dataclass(frozen=True)
 class Trace:
-    """What happened in one run.
+    """The record of one run.
 
     Attributes:
-        rows: `steps` as plain tuples; of most runs nobody asks for more.
-        cancellable: names of the tasks that may be cancelled from outside.
-        siblings: names of which a creator started several; `shown` gives the first of them its number.
-        disturbed: iterations of whose queue something was taken out, because it was late or its handle was cancelled.
-        answers: the answers of threads, by task and step, each with the number of handles of the queue that it comes
-            behind at the least: those that were queued when the thread was asked.
+        rows: `steps` as plain tuples, which is all that a search needs of most runs.
+        cancellable: the names of the tasks that may be cancelled externally.
+        siblings: the names that a creator has given to several tasks; `shown` adds a number to the first of these.
+        disturbed: the iterations whose queue has lost a handle, because it was delayed or cancelled.
+        answers: the results of threads, by task and step, each with the least number of handles that it comes behind:
+            those that were queued when the thread started.
     """
 
     rows: tuple[tuple[Any, ...], ...]
@@ -125,16 +127,16 @@ class Trace:
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
-        """In the order in which they ran."""
+        """The steps in the order in which they ran."""
         return tuple(map(Step._make, self.rows))
 
     @property
     def facts(self) -> tuple[tuple[str, int, str, float], ...]:
-        """Who ran, what was delivered, at what virtual time. By this, two runs are equal or not."""
+        """The task, the number, the delivery and the virtual time of each step. Two runs are equal if these are."""
         return tuple(map(_facts, self.rows))
 
     def shown(self, name: str) -> str:
-        """`name` as a reader wants it: ``client#1`` if the same creator started another ``client``.
+        """Return the name that reports show: ``client#1`` if the same creator started another ``client``.
 
         >>> Trace((), siblings=frozenset({"client"})).shown("client/job:timer")
         'client#1/job:timer'
@@ -142,7 +144,7 @@ class Trace:
         return _renumbered(name, self.siblings) if self.siblings else name
 
     def arrivals(self) -> Iterator[tuple[int, Step]]:
-        """What may come late: steps that something from outside made ready, each with its index."""
+        """Yield the steps that may be delayed, because an external event made them ready, each with its index."""
         return ((index, step) for index, step in enumerate(self.steps) if step.kind is not None)
 
 
@@ -156,7 +158,7 @@ def _renumbered(name: str, siblings: frozenset[str]) -> str:
 
 
 def first_difference(first: Trace, second: Trace) -> int | None:
-    """The index of the first step in which two runs differ, or None if they are equal."""
+    """Return the index of the first step in which two runs differ; None if they are equal."""
     for index, (one, other) in enumerate(zip_longest(first.facts, second.facts)):
         if one != other:
             return index

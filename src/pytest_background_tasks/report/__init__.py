@@ -1,1 +1,1 @@
-"""What came of an exploration, to be read. Knows nothing of pytest, nor of asyncio: it sees values only."""
+"""The report of an exploration, as text and as HTML. It sees values only, and imports neither pytest nor asyncio."""
