@@ -1,7 +1,7 @@
 """The test decides when background asyncio work runs.
 
-The names below are all there is to import; most tests need none of them, only the fixture ``background_tasks``.
-They are loaded when first used: a session that uses nothing of this plugin does not pay for it.
+The names below are the public API; most tests need none of them, only the fixture ``background_tasks``. Each name is
+loaded when it is first used, so that a session without background tasks does not pay for the plugin.
 """
 
 from importlib import import_module

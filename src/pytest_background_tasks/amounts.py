@@ -1,10 +1,10 @@
-"""How many of something, and lists, in words."""
+"""Quantities and lists in words."""
 
 from collections.abc import Iterable, Sequence
 
 
 def amount(count: int, noun: str) -> str:
-    """A number and its noun, which takes an "s" if there is not one of it.
+    """Return `count` and `noun`, with a plural "s" unless `count` is 1.
 
     >>> amount(1, "step"), amount(0, "step"), amount(2, "step")
     ('1 step', '0 steps', '2 steps')
@@ -13,7 +13,7 @@ def amount(count: int, noun: str) -> str:
 
 
 def listed(lines: Iterable[str]) -> str:
-    """Each of `lines` on a line of its own, indented, to follow a colon.
+    """Return `lines` as an indented block that follows a colon.
 
     >>> print("held:" + listed(["one", "two"]))
     held:

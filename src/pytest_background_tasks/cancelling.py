@@ -1,10 +1,10 @@
-"""Cancelling a task that has failed already: that is not to look at its error.
+"""Late cancellation: cancelling a task that has already failed does not retrieve its exception.
 
-``Task.cancel`` of a task that has ended does nothing, but for one thing: asyncio takes it that somebody has looked at
-the error, and clears ``_log_traceback``. A fixture that cancels all that it has started would hide every failure that
-way. Nothing else in a task tells a `cancel` that came too late from an `exception` that somebody has asked for, and a
-task has no moment of its end at which it could be looked at without the program seeing that (a done callback, a wrapped
-coroutine). So the method itself is replaced; it costs nothing where nobody cancels.
+``Task.cancel`` of a task that has ended does only one thing: it clears ``_log_traceback``, as if the exception had been
+retrieved. A fixture that cancels every task it has started would thus hide every failure. Nothing else in a task
+distinguishes a `cancel` that came too late from a call of `exception`, and the end of a task cannot be observed without
+the program noticing (a done callback, a wrapped coroutine). So the method itself is replaced, which costs nothing
+unless a task is cancelled.
 
 Private names of CPython used here: ``_log_traceback`` of a task, ``_PyTask`` of asyncio.tasks.
 """
@@ -22,10 +22,10 @@ _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 
 @contextmanager
 def cancelling_too_late(keeps: Callable[[Any], bool]) -> Iterator[None]:
-    """Inside, ``cancel()`` leaves a task that has failed as it is: its exception was never retrieved.
+    """Make ``cancel()`` of a failed task do nothing inside the block, so that its exception counts as never retrieved.
 
     Args:
-        keeps: whether this is so of a task. asyncio reports its exception no more by itself; `keeps` has to see to it.
+        keeps: returns True if this applies to a task. asyncio then no longer reports its exception; `keeps` has to.
     """
 
     def wrapper(cancel: Callable[..., bool]) -> Callable[..., bool]:

@@ -1,4 +1,4 @@
-"""The garbage collector, which runs other people's code wherever it comes by: finalizers, callbacks."""
+"""The garbage collector, which runs foreign code (finalizers, callbacks) at unpredictable moments."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import gc
 
 
 class CollectorPaused:
-    """While this is entered, it comes by only where it is called."""
+    """Disable automatic garbage collection inside the block."""
 
     def __enter__(self) -> None:
         self._collects = gc.isenabled()

@@ -1,11 +1,11 @@
-"""Ending a task, whatever it does: it may wait for itself through others, refuse to end, or raise anything.
+"""Forced ends of tasks, which may wait for themselves through others, refuse to end, or raise anything.
 
-asyncio's own ``cancel()`` passes the request on to what a task waits for. Where tasks wait for each other in a circle,
-that ends in a `RecursionError`. Here such a task is woken with the cancellation instead.
+asyncio's ``cancel()`` forwards the request to the future that a task waits for. If tasks wait for each other in a
+circle, that ends in a `RecursionError`. Here such a task is woken with the cancellation instead.
 
-A coroutine that is closed may catch even `GeneratorExit` and wait again. Python would tell of it as of an unraisable
-exception when it is destroyed, in whatever test that happens; and outside of a loop such a coroutine, whose every wait
-fails at once, may never return. So it is never destroyed.
+A coroutine that is being closed may catch even `GeneratorExit` and wait again. Python would report that as an
+unraisable exception when the coroutine is destroyed, in whatever test that happens; and outside a loop, where each wait
+fails at once, the coroutine may never return. So it is never destroyed.
 
 Private names of CPython used here: ``_fut_waiter``, ``_exception`` and ``_log_destroy_pending`` of a task,
 ``_callbacks`` and ``_children`` of a future, ``_set_running_loop`` of asyncio.
@@ -20,19 +20,19 @@ from typing import Any
 from .sites import await_links
 
 PATIENCE = 1.0
-"""Seconds that a cancelled task gets to end where a test has ended."""
+"""Seconds that a cancelled task gets to end after its test."""
 
-_CLOSINGS = 10  # how often a coroutine may wait again while it is closed
+_CLOSINGS = 10  # how often a coroutine may wait again while it is being closed
 
-_RUN_CALLBACKS = {"_run", "_run_handles"}  # of asyncio's handles, of the loop of an exploration
+_RUN_CALLBACKS = {"_run", "_run_handles"}  # methods of asyncio's handles, and of the loop of an exploration
 
 _never_destroyed: list[object] = []
 
 
 def circle_from(task: Any) -> list[Any]:
-    """Return the tasks in the circle that a cancellation of `task` would go round; empty if there is none."""
+    """Return the circle of tasks that a cancellation of `task` would follow endlessly; empty if there is none."""
     path = [task]
-    places = {id(task): 0}  # those of what was left again are no places of the path any more
+    places = {id(task): 0}  # also has futures that are no longer on the path
     branches = [iter(_cancelled_with(task))]
     while branches:
         current = next(branches[-1], None)
@@ -49,7 +49,7 @@ def circle_from(task: Any) -> list[Any]:
 
 
 def _cancelled_with(future: Any) -> list[Any]:
-    """Return the pending futures to which ``future.cancel()`` passes the request on."""
+    """Return the pending futures to which ``future.cancel()`` forwards the request."""
     if isinstance(future, asyncio.Task):
         futures = [getattr(future, "_fut_waiter", None)]
     else:
@@ -58,18 +58,18 @@ def _cancelled_with(future: Any) -> list[Any]:
 
 
 def cancel_surely(task: "asyncio.Task[Any]", message: str | None = None) -> None:
-    """Cancel `task`, also one that asyncio cannot cancel, since it waits for itself."""
+    """Cancel `task`, even if asyncio cannot cancel it because it waits for itself."""
     if circle_from(task):
         cancelled: asyncio.Future[Any] = task.get_loop().create_future()
         cancelled.cancel(message)
         wake(task, cancelled)
     else:
-        with suppress(Exception):  # of a class of the program's own; or Python's, of a long row of tasks
+        with suppress(Exception):  # raised by the program's task class, or by Python for a long chain of tasks
             task.cancel(message)
 
 
 def wake(task: Any, future: "asyncio.Future[Any]") -> None:
-    """Resume `task` with the outcome of `future`, which is done, as if it had waited for that."""
+    """Resume `task` with the outcome of `future`, which is done, as if the task had waited for it."""
     loop, waits_for = task.get_loop(), task._fut_waiter
     for callback, context in list(waits_for._callbacks or ()):
         if getattr(callback, "__self__", None) is task:
@@ -78,7 +78,7 @@ def wake(task: Any, future: "asyncio.Future[Any]") -> None:
 
 
 def close(task: "asyncio.Task[Any]") -> None:
-    """Close the coroutine of a pending `task`. Must run in the thread of its loop, while the loop does not run."""
+    """Close the coroutine of a pending `task`. Must run in the thread of its loop, while the loop is not running."""
     task._log_destroy_pending = False  # type: ignore[attr-defined]
     links = list(await_links(task.get_coro()))
     with _in_loop(task.get_loop()):
@@ -94,7 +94,7 @@ def close(task: "asyncio.Task[Any]") -> None:
 
 @contextmanager
 def _in_loop(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Let code wait that is not run by a task: else it might try again and again, and get an error each time."""
+    """Let code wait outside a task; otherwise it might retry endlessly, and get an error each time."""
     before = asyncio._get_running_loop()
     living = asyncio.new_event_loop() if loop.is_closed() else loop
     asyncio._set_running_loop(living)
@@ -111,7 +111,7 @@ def _is_suspended(link: Any) -> bool:
 
 
 def _never_destroy(coroutine: object) -> None:
-    """Keep it, also when the interpreter ends and takes all modules apart."""
+    """Keep `coroutine` alive, even when the interpreter exits and clears all modules."""
     _never_destroyed.append(coroutine)
     with suppress(ImportError):
         import ctypes
@@ -120,10 +120,10 @@ def _never_destroy(coroutine: object) -> None:
 
 
 def run_past_exits(run: Callable[[], object], is_over: Callable[[], bool], tasks: Collection[Any]) -> None:
-    """Call `run`, which runs a loop, until it `is_over`, also if one of `tasks` or a callback raises `SystemExit`.
+    """Call `run`, which runs a loop, until `is_over`, even if one of `tasks` or a callback raises `SystemExit`.
 
-    asyncio ends a loop in which that is raised, or `KeyboardInterrupt`. A Ctrl-C that reaches the loop itself is
-    raised.
+    asyncio stops a loop in which `SystemExit` or `KeyboardInterrupt` is raised. A Ctrl-C that reaches the loop itself
+    is raised.
     """
     while not is_over():
         try:
@@ -134,15 +134,15 @@ def run_past_exits(run: Callable[[], object], is_over: Callable[[], bool], tasks
 
 
 def let_end(waiting: Coroutine[Any, Any, object], loop: asyncio.AbstractEventLoop, tasks: Collection[Any]) -> None:
-    """Run `loop` until `waiting` for `tasks` is over, whatever they do to the loop meanwhile."""
+    """Run `loop` until `waiting`, which waits for `tasks`, has ended, whatever the tasks do to the loop meanwhile."""
     waiter = loop.create_task(waiting)
 
     def run() -> None:
         try:
             loop.run_until_complete(waiter)
-        except asyncio.CancelledError:  # they have cancelled all tasks
+        except asyncio.CancelledError:  # raised if `tasks` have cancelled all tasks
             assert waiter.done()
-        except RuntimeError:  # they have stopped the loop
+        except RuntimeError:  # raised if `tasks` have stopped the loop
             if loop.is_closed() or loop.is_running():
                 raise
 

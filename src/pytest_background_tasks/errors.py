@@ -1,4 +1,4 @@
-"""Every error a user can meet; each docstring says the cure. (Warnings are pytest's, and in ``warnings.py``)."""
+"""Every error that a user can meet; each docstring names the cure. (Warnings are pytest's, in ``warnings.py``)."""
 
 
 class BackgroundTasksError(Exception):
@@ -8,85 +8,86 @@ class BackgroundTasksError(Exception):
 class NoSuchBackgroundTask(BackgroundTasksError, LookupError):
     """A target matches none of the held tasks.
 
-    The message lists what is held. Write one of those names, or start the code under test before the running call.
+    The message lists the held tasks. Write one of their names, or start the code under test before the running method.
     """
 
 
 class BackgroundTasksTimeout(BackgroundTasksError, TimeoutError):
-    """A running call took longer than its ``timeout``; the message names each unfinished task and where it waits.
+    """A running method exceeded its ``timeout``; the message names each unfinished task and the line where it waits.
 
     Give the task what it waits for, cancel it first (a task that never ends by design), run only the others
-    (``run_async(target)``), or pass a longer ``timeout=`` (seconds; ``None`` waits for ever).
+    (``run_async(target)``), or pass a longer ``timeout=`` (seconds; ``None`` disables it).
     """
 
 
 class BackgroundTasksDeadlock(BackgroundTasksError):
-    """Nothing can go on, and tasks are held: what the test waits for would be done by one of them.
+    """Every task is blocked, usually because the test waits for something that a held task would do.
 
-    Run them before waiting (``await background_tasks.run_all_async()``), or do not hold them
-    (``start_capturing(ignore=...)``). Waiting for the task itself (``await task``) needs neither: that starts it.
+    Run the held tasks before waiting (``await background_tasks.run_all_async()``), or do not hold them
+    (``start_capturing(ignore=...)``). Waiting for the task itself (``await task``) needs neither, because it starts
+    the task.
     """
 
 
 class TooManyBackgroundTasks(BackgroundTasksError):
-    """Tasks went on starting tasks, more than one running call follows; the message names the busiest.
+    """Tasks kept starting tasks, more than a running method follows; the message names the most frequent one.
 
-    Usually a job that starts itself again for ever. ``stop_capturing()`` before the call lets it do so unobserved;
-    or replace what it starts in the test.
+    Usually a job restarts itself forever. Call ``stop_capturing()`` first to let it do so unobserved, or replace in the
+    test what the job starts.
     """
 
 
 class ExploreError(Exception):
-    """An exploration could not be made; the message says what to write instead."""
+    """A test cannot be explored; the message says what to write instead."""
 
 
 class ScheduleSyntaxError(ExploreError, ValueError):
-    """The text of a schedule cannot be read; the message points at the place.
+    """The text of a schedule cannot be parsed; the message points at the place.
 
-    Copy the whole replay line of the failure, or write one in the form that the message shows.
+    Copy the whole replay line of the failure, or write a schedule in the form that the message shows.
     """
 
 
 class ReplayError(ExploreError, LookupError):
-    """A schedule names a task or a step that the scenario does not have, or has no more; the message lists what it has.
+    """A schedule names a task or a step that the test does not have, or no longer has; the message lists the others.
 
-    Write one of those; or explore again, for the scenario has changed since (or the minor version of Python has).
+    Write one of those, or explore again: the test (or the minor version of Python) has changed since.
     """
 
 
 class NotDeterministic(ExploreError):
-    """The scenario does not do the same twice, so an order of it cannot be played; the message says where they part.
+    """Two runs of the same schedule differ, so the test cannot be explored; the message says where they differ.
 
-    Usual reasons: a `set` of strings or objects that is iterated, ``id()``, the wall clock, a cache or a counter that
-    lives on outside the scenario. Take the state into the scenario, or set it back at its start; sort what has no
-    order. (``random`` is no reason: it starts from the same state in every run.)
+    Usual reasons: iteration over a `set` of strings or objects, ``id()``, the wall clock, a cache or a counter that
+    outlives the test. Move the state into the test, or reset it at the start; sort unordered collections.
+    (``random`` is not a reason: it starts from the same state in every run.)
     """
 
 
 class NotPlayable(ExploreError):
-    """The scenario uses something real that no schedule can order: a socket, a subprocess, a signal, a foreign thread.
+    """The test uses something real that no schedule can control: a socket, a subprocess, a signal, a foreign thread.
 
-    The message names the call and what to use instead: usually an in-memory transport or a fake of the outside.
+    The message names the call and what to use instead: usually an in-memory transport or a fake of the remote side.
     """
 
 
 class Deadlock(AssertionError):
-    """Nothing can go on, and the scenario has not ended; the message says who waits for what, and who holds it.
+    """Every task is blocked, and the test has not ended; the message says what each task waits for, and its holder.
 
-    Or the scenario has ended, and has left tasks that wait for each other in a circle: ``asyncio.run`` could not cancel
-    them, and would end in a `RecursionError`. What the scenario itself ended with is the cause.
+    Or the test has ended and left tasks that wait for each other in a circle: ``asyncio.run`` could not cancel them,
+    and would end in a `RecursionError`. The exception that the test itself ended with is the cause.
     """
 
 
 class Livelock(AssertionError):
-    """The scenario took more than ``max_steps`` steps; the message names the busiest tasks.
+    """The test took more than ``max_steps`` steps; the message names the busiest tasks.
 
-    Usually somebody polls for what will never come. A scenario that is just long needs a larger ``max_steps``.
+    Usually a task polls for something that never comes. A test that is merely long needs a larger ``max_steps``.
     """
 
 
 class LeakedTasks(AssertionError):
-    """Tasks were pending when the scenario ended, and ``leaks=True`` was asked for; the message names them.
+    """Tasks were pending when the test ended, and ``leaks=True`` was given; the message names them.
 
-    Await them, or cancel and await them, before the scenario ends.
+    Await them, or cancel and await them, before the test ends.
     """

@@ -1,4 +1,4 @@
-"""What a test holds in its hand: the fixture ``background_tasks``."""
+"""The object behind the fixture ``background_tasks``."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -27,10 +27,10 @@ from .wanted import Wanted
 
 
 class BackgroundTasks:
-    """Holds the background tasks that the code under test starts; the test looks at them and runs them.
+    """The background tasks that the code under test starts, held until the test runs them.
 
-    A background task is one that nobody waits for in the place that starts it. While a test captures, such a task is
-    real but does not start: it starts when the test says so, or when somebody waits for it.
+    A background task is a task that the code which starts it does not await. While a test captures, such a task is real
+    but does not start until the test runs it, or another task waits for it.
 
     >>> import asyncio
     >>> async def send_mail(to):
@@ -52,34 +52,34 @@ class BackgroundTasks:
         self._workers = Workers(is_own)
         self._timeout = timeout
         self._is_open = True
-        self.__capture = Capture(is_own, lambda task: self._standstill.watch(task))  # noqa: PLW0108  # which is made below
-        self._notes: list[str] = []  # for a test that fails
+        self.__capture = Capture(is_own, lambda task: self._standstill.watch(task))  # noqa: PLW0108  # made below
+        self._notes: list[str] = []  # reported if the test fails
         self._standstill = Standstill(self.__capture, test_code, timeout, self._workers)
         self._stepper = Stepper(self._under_way, is_own)
 
     def start_capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> None:
-        """From now on, hold background tasks.
+        """Hold background tasks from now on.
 
-        Called again while capturing, it changes the targets and nothing else.
+        Called again while capturing, it only changes the targets.
 
         Args:
-            only: hold just what these name, wherever it comes from; without any, all background tasks of the project's
-                own code.
-            ignore: let these start as usual; a `Target` or several.
+            only: hold only the tasks that match one of these, whatever code starts them; without any, all background
+                tasks of project code.
+            ignore: let the tasks that match start as usual; a `Target` or several.
 
         Raises:
-            TypeError: if one of them is no `Target`; says what to write instead.
+            TypeError: if one of them is not a `Target`; the message says what to write instead.
         """
         __tracebackhide__ = True
         self._capture.aim(targets_of(only, ignore))
 
     def stop_capturing(self) -> None:
-        """Let tasks that are started from now on run as usual. What is held stays held; twice does no harm."""
+        """Let tasks that are started from now on run as usual. Held tasks stay held; a second call has no effect."""
         self._capture.aim(None)
 
     @contextmanager
     def capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> Iterator["BackgroundTasks"]:
-        """Capture inside a ``with`` block; afterwards it is as before, with the targets of before.
+        """Capture inside a ``with`` block; afterwards, capturing and its targets are as before.
 
         >>> background_tasks = getfixture("background_tasks")
         >>> with background_tasks.capturing():
@@ -96,52 +96,53 @@ class BackgroundTasks:
                 self._capture.aim(before)
 
     def reset(self) -> None:
-        """Forget everything captured. What is held ends cancelled and never runs; what has started is cancelled.
+        """Forget all captured tasks. Held tasks end cancelled and never run; started tasks are cancelled.
 
-        Capturing goes on, if it was on.
+        Capturing stays on if it was on.
         """
         self._capture.reset()
 
     @property
     def captured_tasks(self) -> list[CapturedTask]:
-        """What was captured since the start or the last `reset`, in the order of creation.
+        """The tasks captured since the start or the last `reset`, in creation order.
 
-        Tuples ``(coroutine, args, kwargs)`` that know more, in a new list at each call. Running one does not remove it.
+        Each is a tuple ``(coroutine, args, kwargs)`` with more attributes. The list is new at each access. Running a
+        task does not remove it.
         """
         return [self._capture.view(task) for task in self._capture.tasks]
 
     @property
     def task_count(self) -> int:
-        """How many tasks were captured since the start or the last `reset`."""
+        """The number of tasks captured since the start or the last `reset`."""
         return len(self._capture.tasks)
 
     @property
     def held_tasks(self) -> list[CapturedTask]:
-        """Those of `captured_tasks` that have not been started yet."""
+        """The `captured_tasks` that have not been started yet."""
         return [self._capture.view(task) for task in self._capture.held]
 
     async def run_all_async(
         self, *, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
     ) -> list[Any]:
-        """Start what is held, and wait until all of it has ended, with what it starts in turn while capturing.
+        """Start all held tasks, and wait until they, and the tasks that they start while capturing, have ended.
 
         Args:
-            order: in which they start: ``"created"``, ``"reversed"``, ``"random"`` (the same at each run of this test),
-                or a list of targets; what matches none of them starts last. asyncio's queue is first in, first out, so
-                tasks of one loop also go on in this order as long as nothing else decides.
-            timeout: seconds of real time for all of it; ``None`` waits for ever. Default: ini
+            order: the order in which the tasks start: ``"created"``, ``"reversed"``, ``"random"`` (the same in each run
+                of this test), or a list of targets; tasks that match none of them start last. asyncio's queue is first
+                in, first out, so tasks of one loop also resume in this order unless something else decides.
+            timeout: seconds of real time for all of them; ``None`` disables it. Default: ini
                 ``background_tasks_timeout``, 10 s.
-            return_exceptions: put errors into the results instead of raising them, as ``asyncio.gather`` does.
+            return_exceptions: put exceptions into the results instead of raising them, like ``asyncio.gather``.
 
         Returns:
-            What the tasks returned, in creation order; for one that was cancelled its ``CancelledError``. An empty list
-            if nothing is held, and nothing that has started was left by its waiter.
+            The results of the tasks in creation order; for a cancelled task, its ``CancelledError``. An empty list if
+            no task is held, and no started task was abandoned by its waiter.
 
         Raises:
-            BaseException: what a task raised, when all the others have ended too; several in creation order in an
-                ``ExceptionGroup``. A note names the task and the line that created it.
-            BackgroundTasksTimeout: names each task that has not ended, and the line it waits at.
-            TooManyBackgroundTasks: if tasks start tasks without end.
+            BaseException: the exception of a task, after all others have ended; several as an ``ExceptionGroup``, in
+                creation order. A note names the task and the line that created it.
+            BackgroundTasksTimeout: names each unfinished task and the line where it waits.
+            TooManyBackgroundTasks: if tasks start tasks endlessly.
         """
         __tracebackhide__ = True
         call = "await background_tasks.run_all_async({})"
@@ -152,8 +153,9 @@ class BackgroundTasks:
     ) -> list[Any]:
         """`run_all_async` without ``await``: in a `def` test, after ``asyncio.run`` or a ``TestClient`` call, anywhere.
 
-        In an async test it runs the test's own loop from inside, other ready tasks included. uvloop offers no way to do
-        that: there it runs tasks as far as they need neither timers nor I/O, and else raises `BackgroundTasksError`.
+        In an async test it runs the test's loop from inside, including other ready tasks. uvloop offers no way to do
+        that: there it runs tasks as long as they need neither timers nor I/O; otherwise it raises
+        `BackgroundTasksError`.
         """
         __tracebackhide__ = True
         call = "background_tasks.run_all_sync({})"
@@ -162,13 +164,13 @@ class BackgroundTasks:
     async def run_async(
         self, *targets: Target, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
     ) -> list[Any]:
-        """`run_all_async` for the held tasks that match one of `targets`. What they start in turn runs too.
+        """`run_all_async` for the held tasks that match one of `targets`, and the tasks that they start.
 
         Returns:
-            Their results in creation order, followed by those of what they started.
+            The results of the matching tasks in creation order, followed by those of the tasks that they started.
 
         Raises:
-            NoSuchBackgroundTask: if nothing that is held matches; lists what is held.
+            NoSuchBackgroundTask: if no held task matches; the message lists the held tasks.
         """
         __tracebackhide__ = True
         call = "await background_tasks.run_async({})"
@@ -179,7 +181,7 @@ class BackgroundTasks:
     def run_sync(
         self, *targets: Target, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
     ) -> list[Any]:
-        """`run_async` without ``await``; see `run_all_sync` for where."""
+        """`run_async` without ``await``; usable wherever `run_all_sync` is."""
         __tracebackhide__ = True
         call = "background_tasks.run_sync({})"
         return self._run_sync(
@@ -187,20 +189,20 @@ class BackgroundTasks:
         )
 
     async def run_until_idle_async(self, *, order: Order = "created", timeout: Timeout = DEFAULT) -> None:
-        """Start what is held, and let everything run until nothing can go on by itself: without time or the outside.
+        """Start all held tasks, and run until idle: nothing can run before time passes or an external event arrives.
 
-        It replaces loops of ``await asyncio.sleep(0)``. A job that never ends is no obstacle: it runs until it sleeps
-        or waits. What runs in a thread counts as running, and so does a connection that is in use. Timers do not: on
-        a real clock and on virtual time alike, no time passes.
+        It replaces loops of ``await asyncio.sleep(0)``. A job that never ends is not an obstacle: it runs until it
+        sleeps or waits. Work in a thread counts as running, and so does a connection in use. Timers do not: no time
+        passes, neither on a real clock nor in virtual time.
 
         Args:
             order: as for `run_all_async`.
             timeout: seconds of real time. Default: ini ``background_tasks_timeout``, 10 s.
 
         Raises:
-            BaseException: what captured tasks raised meanwhile, as for `run_all_async`.
-            BackgroundTasksTimeout: if the program does not come to rest, as with a loop of ``sleep(0)`` without end.
-            TooManyBackgroundTasks: if tasks start tasks without end.
+            BaseException: the exceptions of captured tasks meanwhile, as for `run_all_async`.
+            BackgroundTasksTimeout: if the program does not become idle, such as an endless loop of ``sleep(0)``.
+            TooManyBackgroundTasks: if tasks start tasks endlessly.
 
         >>> background_tasks = getfixture("background_tasks")
         >>> async def test():
@@ -216,31 +218,32 @@ class BackgroundTasks:
         run.come_to_rest(await rest_async(run, self._under_way, seconds), seconds)
 
     def run_until_idle_sync(self, *, order: Order = "created", timeout: Timeout = DEFAULT) -> None:
-        """`run_until_idle_async` without ``await``; see `run_all_sync` for where."""
+        """`run_until_idle_async` without ``await``; usable wherever `run_all_sync` is."""
         __tracebackhide__ = True
         run = self._prepare_rest(order, "background_tasks.run_until_idle_sync({})")
         seconds = seconds_of(timeout, self._timeout)
         run.come_to_rest(rest_sync(run, self._under_way, seconds), seconds)
 
     async def step_async(self, target: Target, /, *, timeout: Timeout = DEFAULT) -> CapturedTask:
-        """Let one captured task run exactly one step: from where it continues to where it suspends next, or ends.
+        """Run exactly one step of a captured task: from where it resumes to where it suspends next, or ends.
 
-        A held task starts. From then on all its steps wait to be asked for, until a running call takes it up, or
-        somebody waits for it. If it is not ready yet, what makes it ready is waited for, while others go on.
+        A held task starts. From then on, the task runs a step only on request, until a running method resumes it, or
+        another task waits for it. If the task is not ready, the call waits until it is, while other tasks run.
 
         Args:
             target: matches one captured task that has not ended.
-            timeout: seconds of real time that it may take to become ready. Default: ini ``background_tasks_timeout``.
+            timeout: seconds of real time in which the task has to become ready. Default: ini
+                ``background_tasks_timeout``.
 
         Returns:
-            The task; ``suspended_at`` then says where it waits, and for what.
+            The task; its ``suspended_at`` says where it waits, and for what.
 
         Raises:
-            BaseException: what the task raised in this step.
-            NoSuchBackgroundTask: if no captured task matches; lists what was captured.
-            BackgroundTasksError: if the one that matches has ended, or several match.
-            BackgroundTasksDeadlock: if nothing can make it go on.
-            BackgroundTasksTimeout: if it was not ready in time.
+            BaseException: the exception of the task in this step.
+            NoSuchBackgroundTask: if no captured task matches; the message lists the captured tasks.
+            BackgroundTasksError: if the matching task has ended, or several match.
+            BackgroundTasksDeadlock: if nothing can resume the task.
+            BackgroundTasksTimeout: if the task was not ready in time.
 
         >>> background_tasks = getfixture("background_tasks")
         >>> async def blink():
@@ -259,34 +262,34 @@ class BackgroundTasks:
         return self._capture.view(task)
 
     def step_sync(self, target: Target, /, *, timeout: Timeout = DEFAULT) -> CapturedTask:
-        """`step_async` without ``await``; see `run_all_sync` for where."""
+        """`step_async` without ``await``; usable wherever `run_all_sync` is."""
         __tracebackhide__ = True
         task = one(self._capture, "background_tasks.step_sync({})", target)
         self._stepper.step_sync(task, seconds_of(timeout, self._timeout))
         return self._capture.view(task)
 
     def captured(self, target: Target, /, **arguments: Any) -> list[CapturedTask]:
-        """The captured tasks that match, in the order of creation, whatever has become of them.
+        """Return the captured tasks that match, in creation order, whatever their state.
 
         Args:
-            target: which tasks; see `Target`.
-            arguments: what the call's arguments are equal to, by the names of the function's parameters; anything that
-                defines ``==`` will do (``unittest.mock.ANY``).
+            target: see `Target`.
+            arguments: the expected arguments of the call, by the names of the function's parameters; anything that
+                defines ``==`` works (``unittest.mock.ANY``).
         """
         __tracebackhide__ = True
         wanted = Wanted.of(target, arguments, "background_tasks.captured({})", callees(self._capture))
         return wanted.among(self.captured_tasks)
 
     def assert_captured(self, target: Target, /, **arguments: Any) -> CapturedTask:
-        """Exactly one captured task matches; it is returned.
+        """Assert that exactly one captured task matches, and return it.
 
         Args:
-            target: which task; see `Target`.
+            target: see `Target`.
             arguments: as for `captured`.
 
         Raises:
-            AssertionError: if there is none, or there are several; lists what was captured, nearest first, and says in
-                what the nearest differs.
+            AssertionError: if no task matches, or several do; the message lists the captured tasks, nearest first, and
+                how they differ.
 
         >>> async def send_mail(to, subject="hello"): ...
         >>> background_tasks = getfixture("background_tasks")
@@ -300,10 +303,10 @@ class BackgroundTasks:
         return wanted.one_among(self.captured_tasks, self._capture.let_through)
 
     def assert_nothing_captured(self, target: Target | None = None, /) -> None:
-        """No captured task matches `target`; without one: nothing was captured at all.
+        """Assert that no captured task matches `target`; without a target, that no task was captured at all.
 
         Raises:
-            AssertionError: lists those that were.
+            AssertionError: if a task matches; the message lists the matching tasks.
         """
         __tracebackhide__ = True
         wanted = Wanted.of(target, {}, "background_tasks.assert_nothing_captured({})", callees(self._capture))
@@ -319,10 +322,10 @@ class BackgroundTasks:
             )
         return self.__capture
 
-    if not TYPE_CHECKING:  # pragma: no branch - never true here; else every name would be one
+    if not TYPE_CHECKING:  # pragma: no branch - never true here; else type checkers would accept every name
 
         def __getattr__(self, name: str) -> Any:
-            """A running verb without its ending is the likeliest wrong guess."""
+            """Explain the likeliest wrong guess: a running method without its suffix."""
             __tracebackhide__ = True
             if hasattr(type(self), f"{name}_async"):
                 raise AttributeError(
@@ -364,7 +367,7 @@ class BackgroundTasks:
         return run.results(seconds, return_exceptions)
 
     def _virtual_time(self) -> VirtualTime:
-        """The fixture ``virtual_time`` for the same test."""
+        """Return the object behind the fixture ``virtual_time`` of the same test."""
         is_own = self._capture.is_own
         return VirtualTime(self._test, self._under_way, self._standstill, self._timeout, is_own, self._notes)
 
@@ -378,15 +381,15 @@ class BackgroundTasks:
 
     @property
     def _lost_error(self) -> BaseException | None:
-        """The error that the test should have got, if it never reached it: nothing could go on, or a target failed."""
+        """The error that never reached the test, if any: of a deadlock, or of a predicate that failed."""
         return self._standstill.lost_error or self._capture.error
 
     def _told(self) -> str:
-        """What is to be told when the test fails: what its running calls have noted, and what is held."""
+        """Return the report for a failed test: the notes of its running methods, and the held tasks."""
         return "\n".join([*self._notes, *(f"never run: {task.told}" for task in self.held_tasks)])
 
     def _close(self) -> None:
-        """End of the test: nothing is held, nothing is patched, nothing of what was captured goes on."""
+        """End the test: no task is held, nothing is patched, no captured task keeps running."""
         capture = self._capture
         self._is_open = False
         started = [task for task in capture.tasks if not task.held]

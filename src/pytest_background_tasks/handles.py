@@ -1,4 +1,4 @@
-"""Asyncio's handles, made in half the time: outside the debug mode they ask their loop for nothing.
+"""Asyncio's handles, created in half the time: outside debug mode they do not query their loop.
 
 Private names of CPython used here: the fields of a handle and of a timer, and ``_debug`` of a loop.
 """
@@ -12,7 +12,7 @@ from .named_as import named_as
 
 @named_as(asyncio.Handle)
 class QuickHandle(asyncio.Handle):
-    """As asyncio's, outside the debug mode."""
+    """A handle like asyncio's, for use outside debug mode."""
 
     __slots__ = ()
 
@@ -35,7 +35,7 @@ class QuickHandle(asyncio.Handle):
 
 @named_as(asyncio.TimerHandle)
 class QuickTimer(QuickHandle, asyncio.TimerHandle):
-    """As asyncio's."""
+    """A timer like asyncio's."""
 
     __slots__ = ()
 
@@ -47,7 +47,7 @@ class QuickTimer(QuickHandle, asyncio.TimerHandle):
             asyncio.TimerHandle.__init__(self, when, callback, args, loop, context)
             del self._source_traceback[-1]  # this line
             return
-        # Not by QuickHandle's, for a call costs more than these lines.
+        # Not by calling QuickHandle.__init__: a call costs more than these lines.
         self._context = copy_context() if context is None else context
         self._loop = loop
         self._callback = callback

@@ -1,19 +1,19 @@
-"""What is reported of background tasks, and how it may be.
+"""The kinds of finding about background tasks, and the modes in which they may be reported.
 
-Every session loads this, so its class is a plain one: to make a named tuple would take longer than all the rest.
+Every session loads this module, so its class is a plain one: creating a named tuple would take longer than the rest.
 """
 
 from __future__ import annotations
 
 
 class Kind:
-    """One kind of report.
+    """One kind of finding.
 
     Attributes:
-        default: how it is reported if nobody says otherwise.
-        off: that it is not, or not everywhere.
-        modes: all ways in which it may be reported.
-        what: what it does, for ``--help``.
+        default: the default mode.
+        off: the mode in which it is not reported, or not in every test.
+        modes: all modes.
+        what: the text for ``--help``.
     """
 
     def __init__(self, default: str, off: str, more: tuple[str, ...], what: str) -> None:

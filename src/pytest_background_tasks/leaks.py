@@ -1,6 +1,6 @@
-"""What a whole session has leaked, by the line that creates it, so that a large suite can be cleaned up step by step.
+"""The leaks of a session, by the line that creates the tasks, so that a large suite can be cleaned up step by step.
 
-Each leak is a property of the report on its test's teardown; with that it travels through xdist, and into junit xml.
+Each leak is a property of the teardown report of its test, and thus travels through xdist and into JUnit XML.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ PROPERTY = "background_tasks_leaked"
 
 
 class Leak(NamedTuple):
-    """What leaks from one line, and how many tasks in which tests."""
+    """The tasks that leak from one line, counted by test."""
 
     line: str
     tests: Counter[str]
 
 
 def leaks_in(reports: Iterable[Any]) -> list[Leak]:
-    """What these reports tell of, worst first. Of a test that was run several times, its worst run counts."""
+    """Return the leaks in `reports`, worst first. If a test was run several times, its worst run counts."""
     by_line: dict[str, Counter[str]] = {}
     for report in reports:
         if getattr(report, "when", None) == "teardown":
@@ -37,7 +37,7 @@ def leaks_in(reports: Iterable[Any]) -> list[Leak]:
 
 
 def summary(leaks: list[Leak]) -> Iterator[str]:
-    """The lines of pytest's terminal summary."""
+    """Yield the lines for pytest's terminal summary."""
     tasks = sum(leak.tests.total() for leak in leaks)
     tests = len(set().union(*(leak.tests for leak in leaks)))
     yield f"{amount(tasks, 'task')} in {amount(tests, 'test')}, by the line that creates them:"

@@ -1,4 +1,4 @@
-"""A class of ours under the name of the class that it stands for, so that a program sees that name in every text."""
+"""Classes of this plugin under the names of the classes that they replace, so that programs see these names."""
 
 from collections.abc import Callable
 from typing import TypeVar
@@ -7,7 +7,7 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def named_as(theirs: type) -> Callable[[_Class], _Class]:
-    """Give a class the name and the module of `theirs`: ``repr`` of a task or a future begins with the class's name.
+    """Give a class the name and the module of `theirs`: the ``repr`` of a task or a future begins with that name.
 
     >>> @named_as(int)
     ... class Number(int): ...

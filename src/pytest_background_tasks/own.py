@@ -1,7 +1,7 @@
-"""Which code is the project's own (rule 2 of the design).
+"""Project code, as opposed to libraries (rule 2 of the design).
 
-Own is what lies under pytest's rootdir, the test's module, and a package whose source lies under the rootdir although
-an installed copy of it is what runs. Python itself and other people's packages are not, even if they lie there.
+Project code is everything under pytest's rootdir, the test's module, and a package whose source lies under the rootdir
+even if an installed copy of it runs. Python itself and third-party packages are not, even if they lie there.
 
 Private names of CPython used here: ``asyncio._get_running_loop`` and ``asyncio._set_running_loop``.
 """
@@ -14,19 +14,19 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-_THIS_PACKAGE = f"{Path(__file__).parent}{os.sep}"  # its own tests have it under their rootdir
+_THIS_PACKAGE = f"{Path(__file__).parent}{os.sep}"  # under the rootdir of its own tests
 _OTHERS = {"site-packages", "dist-packages"}
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 class OwnCode(dict[str, bool]):
-    """Tells whether a file of code belongs to the project: ``is_own[code.co_filename]``.
+    """The files of code and whether each belongs to the project: ``is_own[code.co_filename]``.
 
-    A dict that finds out what it does not know yet, because the question is asked for every task of a session.
+    It is a dict that computes missing values, because it is queried for every task of a session.
 
     Args:
         rootdir: pytest's rootdir.
-        packages: import names of packages that count as own wherever they lie (ini ``background_tasks_packages``).
+        packages: import names of packages that are project code wherever they lie (ini ``background_tasks_packages``).
     """
 
     def __init__(self, rootdir: Path, packages: Sequence[str] = ()) -> None:
@@ -43,7 +43,7 @@ class OwnCode(dict[str, bool]):
     def _judge(self, filename: str) -> bool:
         if filename.startswith(("<frozen ", _THIS_PACKAGE)):
             return False
-        if filename.startswith("<"):  # typed into a doctest, or compiled from a string: by the test, most likely
+        if filename.startswith("<"):  # from a doctest, or compiled from a string, most likely by the test
             return True
         path = Path(filename)
         below = _path_below_others(path)
@@ -62,7 +62,7 @@ class OwnCode(dict[str, bool]):
 
     @cached_property
     def _source_roots(self) -> list[Path]:
-        """The folders that hold source: of the project, and of projects up to two folders down (a monorepo)."""
+        """The source folders of the project, and of projects up to two folders below it (a monorepo)."""
         projects = [self._rootdir]
         for depth in ("*", "*/*"):
             for name in _PROJECT_FILES:
@@ -72,7 +72,7 @@ class OwnCode(dict[str, bool]):
 
 @contextmanager
 def no_loop_running() -> Iterator[None]:
-    """Look at files, once for each, though a loop waits: tools like blockbuster raise where one is seen to run."""
+    """Hide the running loop from tools like blockbuster, which raise if a file is read in a running loop."""
     asyncio = sys.modules.get("asyncio")
     loop = asyncio and asyncio._get_running_loop()
     if asyncio is None or loop is None:
@@ -86,7 +86,7 @@ def no_loop_running() -> Iterator[None]:
 
 
 def _path_below_others(path: Path) -> Path | None:
-    """`path` relative to the site-packages folder it lies in, or None."""
+    """Return `path` relative to its site-packages folder; None if it is not in one."""
     for place in range(len(path.parts) - 1, -1, -1):
         if path.parts[place] in _OTHERS:
             return Path(*path.parts[place + 1 :])
@@ -94,7 +94,7 @@ def _path_below_others(path: Path) -> Path | None:
 
 
 def package_of(filename: str) -> str:
-    """The import name of the other people's package that a file of code belongs to; empty if that is none, or ours.
+    """Return the import name of the third-party package that a file of code belongs to; empty for other files.
 
     >>> package_of("/srv/.venv/lib/python3.12/site-packages/async_lru/__init__.py")
     'async_lru'
@@ -104,7 +104,7 @@ def package_of(filename: str) -> str:
 
 
 def import_name_of(filename: str) -> str:
-    """Return the import name of the package that a file of code belongs to; empty if it is no file.
+    """Return the import name of the package that a file of code belongs to; empty if it is not a file.
 
     >>> import_name_of("/srv/.venv/lib/python3.12/site-packages/quart/app.py")
     'quart'
@@ -116,6 +116,6 @@ def import_name_of(filename: str) -> str:
 
 
 def _path_below_sys_path(path: Path) -> Path:
-    """`path` relative to the longest entry of ``sys.path`` it lies below: its module's name as a path."""
+    """Return `path` relative to the longest entry of ``sys.path`` above it: the name of its module as a path."""
     entries = [entry for entry in map(Path, sys.path) if entry.is_absolute() and path.is_relative_to(entry)]
     return path.relative_to(max(entries, key=lambda entry: len(entry.parts))) if entries else path

@@ -1,4 +1,4 @@
-"""Replacing an attribute for a while."""
+"""Temporary replacement of attributes."""
 
 import gc
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ _ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 @contextmanager
 def replaced(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
-    """Replace ``owner.name`` by ``wrapper(of what is there)``, and put it back unless somebody replaced ours since."""
+    """Replace ``owner.name`` with ``wrapper(owner.name)``; restore it unless other code has replaced it since."""
     inherited = name not in vars(owner)
     before = getattr(owner, name)
     ours = wrapper(before)
@@ -28,11 +28,11 @@ def replaced(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[N
 
 @contextmanager
 def replaced_in_c(owner: type, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
-    """As `replaced`, for a method of a class that is written in C, which takes no new attributes.
+    """Do the same as `replaced` for a method of a class that is written in C, whose attributes cannot be set.
 
-    The method is changed in the class's own dictionary, which the garbage collector shows. What CPython has cached of
-    the class is void from then on: to set its abstract methods has that effect, also on a class that is immutable.
-    Where an interpreter shows no such dictionary, nothing is replaced.
+    The method is changed in the dictionary of the class, which the garbage collector reveals. Setting the abstract
+    methods of the class then invalidates what CPython has cached of it, even if the class is immutable. If an
+    interpreter does not reveal such a dictionary, nothing is replaced.
     """
     put = partial(_put_into, _dictionary_of(owner), owner, name)
     before = vars(owner)[name]

@@ -1,4 +1,4 @@
-"""pytest's side: options and the fixture. Thin; imports the rest when it is needed."""
+"""The plugin's entry point: options and fixtures. It imports the rest only when needed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from . import real_time  # noqa: F401  # now, while nothing is frozen
+from . import real_time  # noqa: F401  # loaded now, before a test can freeze time
 from .exploring import hooks
 from .kinds import KINDS
 from .untrusted import add_note, code_of_function
@@ -32,7 +32,7 @@ _WATCHING = "background_tasks_watching"
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
-    """The options, all under the prefix ``background_tasks``; then those of `@explore`."""
+    """Add the options, all with the prefix ``background_tasks``; then those of `@explore`."""
     parser.addini(
         "background_tasks_timeout",
         "seconds of real time that run_all_async() and its kin wait before they fail (0: for ever)",
@@ -54,7 +54,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         text = f"{kind.what} ({'|'.join(kind.modes)}; default: {kind.default})"
         parser.addini(f"background_tasks_{name}", text, default=kind.default)
         group.addoption(f"--background-tasks-{name}", choices=kind.modes, help=text)
-    # For what stands in pytest_plugins, pytest reads the metadata of all that is installed.
+    # Not listed in pytest_plugins: for that, pytest reads the metadata of every installed package.
     pluginmanager.register(hooks, hooks.__name__)
 
 
@@ -95,7 +95,7 @@ def _defaults(config: pytest.Config) -> Modes:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Read the marks now, so that a wrong one ends the session before it has begun."""
+    """Read the marks early, so that a wrong one ends the session before it begins."""
     marked = [item for item in items if "background_tasks" in item.keywords]
     if marked:
         from .watching import modes_of_item
@@ -107,7 +107,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before plugins that run the test by themselves (pytest-forked)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Watch from the first test on for which asyncio is loaded and something is to be reported."""
+    """Start the monitor at the first test for which asyncio is loaded and findings are reported."""
     if "asyncio" in sys.modules and not item.config.pluginmanager.has_plugin(_WATCHING):
         _watch(item)
     return (yield)
@@ -125,7 +125,7 @@ def _watch(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Which lines leak how many tasks in how many tests."""
+    """Report which lines leak how many tasks in how many tests."""
     reports = chain.from_iterable(terminalreporter.stats.values())
     telling = [each for each in reports if issubclass(type(each), pytest.TestReport) and each.user_properties]
     if not telling:
@@ -151,16 +151,16 @@ def _seconds(config: pytest.Config, name: str, example: str) -> float:
 
 @pytest.fixture
 def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks]:
-    """Hold the background tasks that the code under test starts; look at them, and run them when you like.
+    """Hold the background tasks that the code under test starts, inspect them, and run them on demand.
 
-    start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
+    Call start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
     """
     from .fixture import BackgroundTasks
     from .session import own_code
 
     config = request.config
     is_own = own_code(config)
-    is_own[str(request.path)] = True  # the test's module, wherever it lies (--pyargs)
+    is_own[str(request.path)] = True  # the test's module, wherever it is (--pyargs)
     code = code_of_function(request.function)
     tasks = BackgroundTasks(is_own, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
     request.node.stash[_tasks_of_test] = tasks
@@ -178,7 +178,7 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
 def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureRequest) -> Iterator[VirtualTime]:
     """Run the test's event loop on virtual time: sleep(3600) takes no real time.
 
-    virtual_time.now, await virtual_time.advance(seconds). See the documentation of VirtualTime.
+    Use virtual_time.now and await virtual_time.advance(seconds). See the documentation of VirtualTime.
     """
     with background_tasks._virtual_time()._driving() as time:
         request.node.stash[_time_of_test] = time
@@ -188,7 +188,7 @@ def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureReque
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that could not go on has failed, also if the code under test caught the error that said so."""
+    """Fail a deadlocked test even if the code under test caught the error; add the notes of a failed test."""
     __tracebackhide__ = True
     try:
         result = yield

@@ -1,4 +1,4 @@
-"""Properties of a report, in which anybody may record anything (``record_property``, ``item.user_properties``)."""
+"""Properties of a report, where any code may record anything (``record_property``, ``item.user_properties``)."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def value_of(name: str, properties: Iterable[Any]) -> Any:
 
 
 def is_named(name: str, one: Any) -> bool:
-    """Tell whether it is a pair with this name."""
+    """Return True if `one` is a pair with this name."""
     return type(one) is tuple and len(one) == 2 and type(one[0]) is str and one[0] == name

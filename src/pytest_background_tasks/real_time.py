@@ -1,4 +1,4 @@
-"""The real clock, whatever a test makes of time. Loaded when pytest starts, before anything can be frozen."""
+"""The real clock, whatever a test does to time. Loaded when pytest starts, before a test can freeze time."""
 
 import time
 
@@ -7,10 +7,10 @@ _pause = (time.sleep,)
 
 
 def monotonic() -> float:
-    """As `time.monotonic`, in seconds."""
+    """Return the seconds of the real `time.monotonic`."""
     return _clock[0]()
 
 
 def let_others_run() -> None:
-    """Give up the interpreter's lock for a moment, so that a thread that waits for it runs."""
+    """Release the interpreter's lock for a moment, so that a thread that waits for it runs."""
     _pause[0](0)

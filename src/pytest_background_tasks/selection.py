@@ -1,4 +1,4 @@
-"""Which captured tasks a call means: those that go on only when the test says so, and match its targets."""
+"""Selection of the captured tasks that a call of a running method is about, by its targets."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -12,16 +12,16 @@ from .targets import Target, matcher, shown
 
 
 def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
-    """The unfinished tasks that match one of `targets`, in the order of creation.
+    """Return the unfinished tasks that match one of `targets`, in creation order.
 
     Args:
-        capture: the test's.
-        call: how the user's call is written, with ``{}`` for the targets; for the error message.
+        capture: the capture of the test.
+        call: the user's call as text, with ``{}`` for the targets; for the error message.
         targets: at least one.
 
     Raises:
-        TypeError: without a target.
-        NoSuchBackgroundTask: if nothing matches; lists what is held.
+        TypeError: if there is no target.
+        NoSuchBackgroundTask: if no task matches; the message lists the held tasks.
     """
     __tracebackhide__ = True
     if not targets:
@@ -41,11 +41,11 @@ def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[He
 
 
 def one(capture: Capture, call: str, target: Target) -> HeldTask:
-    """The one captured task that has not ended and matches `target`, on a loop that is not closed.
+    """Return the one unfinished captured task that matches `target`; a held one is moved if its loop is closed.
 
     Raises:
-        NoSuchBackgroundTask: if no captured task matches; lists what was captured.
-        BackgroundTasksError: if what matches has ended, or several match.
+        NoSuchBackgroundTask: if no captured task matches; the message lists the captured tasks.
+        BackgroundTasksError: if the matching task has ended, or several match.
     """
     __tracebackhide__ = True
     match = matcher(target, call, callees(capture))
@@ -69,12 +69,12 @@ def one(capture: Capture, call: str, target: Target) -> HeldTask:
 
 
 def callees(capture: Capture) -> Iterable[object]:
-    """What the captured Starlette background tasks call, each a target that names itself."""
+    """Return the callables of the captured Starlette background tasks; each is a target that matches itself."""
     return [task.callee for task in capture.tasks if task.callee is not None]
 
 
 def targets_of(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> Targets:
-    """What ``start_capturing(*only, ignore=ignore)`` holds; raises TypeError if one of them is no target."""
+    """Return the targets of ``start_capturing(*only, ignore=ignore)``; raise TypeError if one is not a target."""
     __tracebackhide__ = True
     single = isinstance(ignore, (str, CapturedTask)) or not isinstance(ignore, Sequence)
     ignored: Sequence[Any] = (ignore,) if single else ignore  # type: ignore[assignment]

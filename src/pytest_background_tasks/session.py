@@ -1,4 +1,4 @@
-"""What a session of pytest has once, for all its tests."""
+"""Objects that all tests of a pytest session share."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _own_code: pytest.StashKey[OwnCode] = pytest.StashKey()
 
 
 def own_code(config: pytest.Config) -> OwnCode:
-    """Which code is the project's own; found out once for a session."""
+    """Return the session's project code, which is created at the first call."""
     from .own import OwnCode
 
     if _own_code not in config.stash:

@@ -1,6 +1,6 @@
-"""pytest's side of ``background_tasks_deadlock = error``: a test that can never go on is ended.
+"""The pytest hooks of ``background_tasks_deadlock = error``, which fail a deadlocked test.
 
-Registered at the first test that asks for it, so that other sessions do not pay for it.
+Registered at the first test that asks for them, so that other sessions do not pay for them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 
 class Standstills:
-    """Looks after every loop on which a test creates a task, its own included. Only what is proved ends it.
+    """The hooks, which observe every loop on which a test creates a task. Only a proven deadlock fails the test.
 
     Args:
-        watch: that sees the loops.
-        is_own: which code is the project's own.
-        fixture_of: finds what a test has got from the fixture ``background_tasks``.
-        is_wanted: whether the test that is under way asks for it.
+        watch: the monitor, which reports the loops.
+        is_own: project code.
+        fixture_of: returns the object of the fixture ``background_tasks`` for a test that uses it.
+        is_wanted: returns True if the running test asks for these hooks.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class Standstills:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Fail the test, also if the code under test has caught the error that said so."""
+        """Fail a deadlocked test, even if the code under test has caught the error."""
         __tracebackhide__ = True
-        # On virtual time, that ends a standstill.
+        # The fixture virtual_time detects deadlocks itself.
         is_function = issubclass(type(item), pytest.Function)
         if not self._is_wanted() or (is_function and "virtual_time" in item.fixturenames):  # type: ignore[attr-defined]
             return (yield)

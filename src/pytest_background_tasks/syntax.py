@@ -8,10 +8,10 @@ from .collector import CollectorPaused
 
 
 def syntax_tree(source: str) -> ast.Module | None:
-    """Its tree; None of what is no Python, or none that this parser can read.
+    """Return the syntax tree of `source`; None if it is not Python, or not of a version that this parser can read.
 
-    Until Python 3.11.8, `ast.parse` fails if another call of it comes in between (gh-106905), as when the
-    garbage collector finds a task that has failed: the traceback of its error is printed.
+    Before Python 3.11.8, `ast.parse` fails if it is called again while it runs (gh-106905), such as when the garbage
+    collector finds a failed task and the traceback of its exception is printed.
     """
     with CollectorPaused():
         try:

@@ -1,4 +1,4 @@
-"""What a target is, and when it matches a captured task."""
+"""Targets: descriptions of background tasks, and how they match captured tasks."""
 
 import asyncio
 import inspect
@@ -12,31 +12,31 @@ if TYPE_CHECKING:
     from .capture.captured import CapturedTask
 
 Target: TypeAlias = Union[Callable[..., Any], str, "CapturedTask", asyncio.Task[Any]]
-"""Names background tasks: a coroutine function, a mock that stands for one, a pattern, a captured task, a predicate.
+"""A description of background tasks: a coroutine function, a mock for one, a pattern, a captured task, a predicate.
 
 - a coroutine function, bound or not, decorated or not: the tasks that run it (a bound method: on that object);
-- an ``AsyncMock``, or what ``create_autospec`` makes of a coroutine function: the tasks that run its answer;
+- an ``AsyncMock``, or the ``create_autospec`` of a coroutine function: the tasks that run a call of it;
 - a `str`: an ``fnmatch`` pattern for the task's name, or for the function as ``name``, ``qualified.name``,
   ``module:qualified.name`` or ``module.qualified.name``;
-- a `CapturedTask`, or the task that the code under test got: that one;
-- any other callable of one argument: called with each `CapturedTask`, answers ``True`` or ``False``.
+- a `CapturedTask`, or the task that the code under test got: that task;
+- any other callable with one argument: a predicate, called with each `CapturedTask`, returns ``True`` or ``False``.
 
-A function given to Starlette's ``add_task`` matches itself, also if it is a plain ``def``.
+A function that is passed to Starlette's ``add_task`` matches itself, even if it is a plain ``def``.
 """
 
 Match: TypeAlias = Callable[["CapturedTask"], bool]
 
 
 def matcher(target: Target, call: str, callees: Iterable[object] = ()) -> Match:
-    """The function that tells whether a `CapturedTask` matches `target`.
+    """Return the function that returns True if a `CapturedTask` matches `target`.
 
     Args:
         target: see `Target`.
-        call: how the user's call is written, with ``{}`` for the target; for the error message.
-        callees: what Starlette background tasks call. One of these names itself, and is never called as a predicate.
+        call: the user's call as text, with ``{}`` for the target; for the error message.
+        callees: the callables of Starlette background tasks. Each matches itself, and is never called as a predicate.
 
     Raises:
-        TypeError: if `target` is none; says what was given and what to write.
+        TypeError: if `target` is not a target; the message says what was given and what to write.
     """
     from .capture.captured import CapturedTask
 
@@ -72,7 +72,7 @@ def _predicate(target: Any, call: str) -> Match:
 
 
 def shown(target: Target) -> str:
-    """`target` as a reader knows it: a function's name, anything else as it is written."""
+    """Return `target` as a reader knows it: the name of a function, or the repr of anything else."""
     names = (getattr(target, attribute, None) for attribute in ("__qualname__", "_mock_name"))
     return next((name for name in names if isinstance(name, str)), repr(target))
 
@@ -102,12 +102,12 @@ def _mock_behind(target: Any) -> object | None:
 
     if isinstance(target, NonCallableMock):
         return target
-    inner = getattr(target, "mock", None)  # create_autospec() of a function is a function that has its mock beside it
+    inner = getattr(target, "mock", None)  # create_autospec() of a function returns a function with this attribute
     return inner if isinstance(inner, NonCallableMock) else None
 
 
 def coroutine_function(target: Any) -> Callable[..., Any] | None:
-    """The coroutine function that `target` names; None if it names tasks in another way."""
+    """Return the coroutine function that `target` is; None if it describes tasks in another way."""
     while isinstance(target, partial):
         target = target.func
     if not inspect.isroutine(target) and not inspect.isclass(target):
@@ -121,7 +121,7 @@ def _runs(function: Any, captured: "CapturedTask") -> bool:
     if call.callee is not None:
         return call.callee is function or (type(call.callee) is MethodType and call.callee == function)
     codes = {getattr(layer, "__code__", None) for layer in (function, inspect.unwrap(function))}
-    # A decorator's wrapper has one code for all that it decorates: only code and name together tell.
+    # A decorator's wrapper has the same code for all functions that it decorates, so the name counts as well.
     if call.code not in codes or call.function != function.__qualname__:
         return False
     owner = getattr(function, "__self__", None)
@@ -133,7 +133,7 @@ def _takes_one_argument(function: Callable[..., Any]) -> bool:
         inspect.signature(function).bind(object())
     except TypeError:
         return False
-    except ValueError:  # written in C, without a signature: time will tell
+    except ValueError:  # written in C, without a signature: the call will show
         return True
     return True
 

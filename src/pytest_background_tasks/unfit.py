@@ -1,13 +1,13 @@
-"""The error for a library that lacks what the file of ours that is named after it works with: it is another version."""
+"""The error for an unsupported version of a library, which lacks what the integration named after it uses."""
 
 
 class Unfit(Exception):
-    """The library is no version that we know.
+    """The installed version of a library is not supported.
 
     Args:
-        library: its name on the package index, which is its import name as well.
-        known: the versions that we know, in words.
-        lost: what is not offered with others, as a sentence.
+        library: the name on the package index, which is also the import name.
+        known: the supported versions, in words.
+        lost: the feature that is missing with other versions, as a sentence.
     """
 
     def __init__(self, library: str, known: str, lost: str) -> None:
@@ -20,17 +20,17 @@ _met: dict[str, None] = {}
 
 
 def remember(error: Unfit) -> None:
-    """Remember that a library could not be served, for the errors that may follow from it."""
+    """Remember an unsupported library, for the errors that it may cause."""
     _met[str(error)] = None
 
 
 def sentences() -> tuple[str, ...]:
-    """Return what is to be said of the libraries that could not be served in this process."""
+    """Return a sentence for each unsupported library in this process."""
     return tuple(_met)
 
 
 def _version_of(library: str) -> str:
-    import importlib.metadata  # seldom needed, and it brings fifty modules
+    import importlib.metadata  # rarely needed, and it imports fifty modules
 
     try:
         return importlib.metadata.version(library)

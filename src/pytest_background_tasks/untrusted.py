@@ -1,10 +1,10 @@
-"""Objects of the program under test, read without running any code of theirs.
+"""Access to objects of the program under test that runs none of their code.
 
-Any operation on an object that is not ours may raise, take long, warn or have a side effect: `getattr`, `hasattr`,
-``==``, ``in``, `bool`, `hash`, `repr`, and `isinstance`, which asks for ``__class__``. Flask's ``request`` raises a
-`RuntimeError` for most of them outside of a request. Installed, this plugin must not change what a suite does, so
-only this is done with such an object: its type is compared, and attributes are read as `inspect.getattr_static` reads
-them (which itself gives the descriptor of a C type where the value is wanted, and costs ten times as much).
+Any operation on a foreign object may raise, take long, warn or have a side effect: `getattr`, `hasattr`, ``==``,
+``in``, `bool`, `hash`, `repr`, and `isinstance`, which reads ``__class__``. Flask's ``request`` raises a `RuntimeError`
+for most of them outside a request. The installed plugin must not change what a suite does, so it only compares the
+types of such objects, and reads their attributes as `inspect.getattr_static` does (which itself returns the descriptor
+instead of the value for a C type, and costs ten times as much).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from types import CodeType, CoroutineType, FunctionType, GetSetDescriptorType, M
 from typing import Any
 
 _mro_of: Any = type.__dict__["__mro__"].__get__
-_members_of: Any = type.__dict__["__dict__"].__get__  # of a class; a metaclass may have put something else before it
+_members_of: Any = type.__dict__["__dict__"].__get__  # of a class, even if its metaclass overrides the attribute
 _module_of_class: Any = type.__dict__["__module__"].__get__
 _MISSING: Any = object()
 
@@ -26,7 +26,7 @@ def attribute(thing: Any, name: str, default: Any = None) -> Any:
         return default  # a property or the like
     try:
         return object.__getattribute__(thing, name)
-    except Exception:  # it is not there
+    except Exception:  # there is no such attribute
         return default
 
 
@@ -39,12 +39,12 @@ def _in_class(cls: type, name: str) -> Any:
 
 
 def owner_of(callback: Any) -> object:
-    """Return what a bound method, or a built-in one, belongs to."""
+    """Return the object that a bound or built-in method belongs to."""
     return callback.__self__ if type(callback) is MethodType else attribute(callback, "__self__")
 
 
 def text_attribute(thing: Any, name: str, default: str = "") -> str:
-    """Return the attribute if it is a string."""
+    """Return the attribute if it is a string, else `default`."""
     function = thing.__func__ if type(thing) is MethodType else thing
     found = attribute(function, name)
     return found if type(found) is str else default
@@ -52,13 +52,13 @@ def text_attribute(thing: Any, name: str, default: str = "") -> str:
 
 def qualified_name(function: Any) -> str:
     """Return the qualified name of a function or a coroutine, or that of the type of any other object."""
-    if type(function) is CoroutineType or type(function) is FunctionType:  # asked for every task: always a string
+    if type(function) is CoroutineType or type(function) is FunctionType:  # called for every task; always a string
         return function.__qualname__
     return text_attribute(function, "__qualname__") or type_name(function)
 
 
 def type_name(thing: object) -> str:
-    """Return the qualified name of the type."""
+    """Return the qualified name of the type of `thing`."""
     name: str = type.__dict__["__qualname__"].__get__(type(thing))
     return name
 
@@ -69,13 +69,13 @@ def module_name(thing: Any) -> str:
 
 
 def type_module(thing: object) -> str:
-    """Return the module of the type; empty if it is unknown."""
+    """Return the module of the type of `thing`; empty if it is unknown."""
     module = _module_of_class(type(thing))
     return module if type(module) is str else ""
 
 
 def unwrapped(function: Any) -> Any:
-    """Return the function inside all decorators that keep it as ``__wrapped__``."""
+    """Return the function inside all decorators that store it as ``__wrapped__``."""
     seen: set[int] = set()
     while id(function) not in seen:
         seen.add(id(function))
@@ -91,7 +91,7 @@ def code_of_function(function: Any) -> CodeType | None:
 
 
 def safe_repr(value: object) -> str:
-    """Return the repr of `value`, or what went wrong in it."""
+    """Return the repr of `value`, or a text that names the exception that it raised."""
     try:
         return repr(value)
     except Exception as error:
@@ -99,7 +99,7 @@ def safe_repr(value: object) -> str:
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """Add a note once, also to an error whose class refuses to have attributes set (a frozen dataclass)."""
+    """Add `note` unless it is there, even to an exception whose class forbids new attributes (a frozen dataclass)."""
     notes = attribute(error, "__notes__")
     if type(notes) is not list:
         object.__setattr__(error, "__notes__", [note])

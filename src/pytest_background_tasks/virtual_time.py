@@ -1,4 +1,4 @@
-"""Time in the test's hand: the fixture ``virtual_time``."""
+"""The object behind the fixture ``virtual_time``."""
 
 import asyncio
 import math
@@ -33,11 +33,11 @@ _ON_ASYNCIO = "run this test on asyncio's own loop (loop_factory=asyncio.new_eve
 
 
 class VirtualTime:
-    """Runs the test's event loop on virtual time: sleeps and time-outs take no real time, and keep their order.
+    """Virtual time for the test's event loop: sleeps and timeouts take no real time, and keep their order.
 
-    It holds for every loop that runs in the test's thread while the test has the fixture, whoever runs it. When nothing
-    can go on, the time jumps to the next timer; not while the program waits for something real, such as a thread or a
-    connection. ``time.time()`` and ``datetime.now()`` are not touched.
+    It applies to every loop that runs in the test's thread while the test has the fixture, whatever code runs the loop.
+    When the loop is idle, time jumps to the next timer, unless the program waits for something real, such as a thread
+    or a connection. ``time.time()`` and ``datetime.now()`` are not affected.
 
     >>> import asyncio
     >>> virtual_time = getfixture("virtual_time")
@@ -77,17 +77,18 @@ class VirtualTime:
 
     @property
     def now(self) -> float:
-        """Seconds of virtual time since the test's loop began to run, to the microsecond.
+        """The seconds of virtual time since the test's loop began to run, rounded to microseconds.
 
-        ``loop.time()`` runs at the same pace, from another beginning.
+        ``loop.time()`` advances at the same pace from a different starting point.
         """
         return 0.0 if self._clock is None else round(self._clock.time - self._origin, 6)
 
     @property
     def autojump(self) -> bool:
-        """Whether time jumps to the next timer when nothing can go on. Set it to False to move time by `advance` only.
+        """If True (the default), time jumps to the next timer whenever the loop is idle.
 
-        Then a test that waits for a timer without advancing gets an error that says so.
+        If False, only `advance` moves time, and a test that waits for a timer without advancing gets an error that says
+        so.
         """
         return self._autojump
 
@@ -100,11 +101,11 @@ class VirtualTime:
             clock.autojump = jumps
 
     def patch_monotonic(self) -> None:
-        """Let ``time.monotonic()`` and ``time.perf_counter()`` follow virtual time in the project's own code.
+        """Let ``time.monotonic()`` and ``time.perf_counter()`` follow virtual time in project code.
 
-        From now on until the test ends, and so do ``monotonic_ns()`` and ``perf_counter_ns()``. For code that measures
-        with them how long it has waited: else its clock stands still while the loop's jumps. Libraries keep the real
-        clocks, and so does a name that is imported later (``from time import monotonic`` in a function).
+        So do ``monotonic_ns()`` and ``perf_counter_ns()``, from now on until the test ends. This is for code that
+        measures with them how long it has waited; without it, its clock stands still while the loop's jumps. Libraries
+        keep the real clocks, and so does a name that is imported later (``from time import monotonic`` in a function).
 
         Raises:
             BackgroundTasksError: if the test has ended.
@@ -128,19 +129,19 @@ class VirtualTime:
             self._patches.enter_context(following(clock_time, self._is_own))
 
     async def advance(self, seconds: float) -> None:
-        """Let `seconds` of virtual time pass. All that is due until then has run, in order, when it returns.
+        """Advance virtual time by `seconds`, and run everything that is due until then, in order.
 
-        Timers that are set meanwhile count. It returns when nothing can go on without more time or the outside.
-        ``advance(0)`` runs what is ready now.
+        Timers that are set meanwhile count. It returns when the loop is idle: nothing can run before more time passes
+        or an external event arrives. ``advance(0)`` runs what is ready now.
 
         Args:
             seconds: of virtual time, 0 or more.
 
         Raises:
             ValueError: if `seconds` is negative or not finite.
-            BackgroundTasksTimeout: if that takes longer than ini ``background_tasks_timeout`` of real time, as when
-                timers fire without end at one moment.
-            BackgroundTasksError: if the running loop is none that this fixture drives.
+            BackgroundTasksTimeout: if that takes longer than ini ``background_tasks_timeout`` of real time, such as
+                when timers fire endlessly at one moment.
+            BackgroundTasksError: if the running loop is not one that this fixture drives.
 
         >>> import asyncio
         >>> virtual_time = getfixture("virtual_time")
@@ -163,7 +164,7 @@ class VirtualTime:
             with resting(under_way, deadline) as quiet:
                 is_in_time = await quiet()
                 while is_in_time and clock.time < until:
-                    if min(self._targets) < until:  # somebody else's moment comes first
+                    if min(self._targets) < until:  # another call's moment comes first
                         await self._advanced.wait()
                     else:
                         clock.move_to(min(until, clock.next_timer or until))
@@ -188,7 +189,7 @@ class VirtualTime:
         )
 
     def _check_used(self) -> None:
-        """Raise an error if no loop has run on it: the test believes in a time that nobody has seen."""
+        """Raise an error if no loop has run on virtual time, because the test relies on it."""
         __tracebackhide__ = True
         if self._clock is None:
             raise BackgroundTasksError(
@@ -200,13 +201,13 @@ class VirtualTime:
 
     @contextmanager
     def _driving(self) -> Iterator["VirtualTime"]:
-        """Inside, every loop that runs in this thread runs on virtual time; afterwards all are as they were."""
+        """Run every loop of this thread in virtual time inside the block, and restore the loops afterwards."""
         uvloop: Any = sys.modules.get("uvloop")
         with ExitStack() as stack:
             self._patches = stack
             stack.callback(setattr, self, "_patches", None)
             stack.enter_context(replaced(asyncio.BaseEventLoop, "run_forever", self._taking))
-            if hasattr(asyncio, "_nest_patched"):  # by nest_asyncio, whose loops have ways to run of their own
+            if hasattr(asyncio, "_nest_patched"):  # by nest_asyncio, whose loops have their own methods to run
                 for name in ("run_forever", "run_until_complete"):
                     stack.enter_context(replaced(asyncio.SelectorEventLoop, name, self._taking))
             if hasattr(uvloop, "Loop"):
@@ -260,7 +261,7 @@ class VirtualTime:
         self._clock = clock
 
     def _refuse_unfit(self, loop: _Loop) -> None:
-        """Raise an error for a loop that cannot have our clock; only once, so that its runner can still close it."""
+        """Raise an error for a loop that cannot have a virtual clock; once, so that its runner can still close it."""
         __tracebackhide__ = True
         if not has_lulls(loop):
             self._refused.append(loop)
@@ -284,7 +285,7 @@ class VirtualTime:
         return "Time stands still, because virtual_time.autojump is False:  await virtual_time.advance(seconds)"
 
     def _look_for_poller(self, loop: _Loop) -> None:
-        """Note a line that sleeps again and again, in a function that reads a clock which stands still meanwhile."""
+        """Note a line that sleeps repeatedly in a function that reads a clock which stands still meanwhile."""
         if self._follows or self._poller is not None or real_time.monotonic() - self._began < self._patience:
             return
         self._patience *= 2

@@ -1,4 +1,4 @@
-"""What a test looks for among the captured tasks, and what it is told when it is not there."""
+"""The captured tasks that a test expects, and the messages of its failed assertions."""
 
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,7 @@ from .untrusted import safe_repr
 
 
 class Wanted(NamedTuple):
-    """A target, and the arguments it is called with: equal to these, by the names of the function's parameters."""
+    """A target and the expected arguments of the call, by the names of the function's parameters."""
 
     target: Target | None
     match: Match
@@ -22,7 +22,7 @@ class Wanted(NamedTuple):
 
     @classmethod
     def of(cls, target: Target | None, arguments: Mapping[str, Any], call: str, callees: Iterable[object]) -> "Wanted":
-        """Made from what the user wrote; `call` and `callees` as for `matcher`."""
+        """Return what a user's call expects; `call` and `callees` as for `matcher`."""
         return cls(target, (lambda _: True) if target is None else matcher(target, call, callees), arguments)
 
     def __str__(self) -> str:
@@ -30,11 +30,11 @@ class Wanted(NamedTuple):
         return "anything" if self.target is None else f"{shown(self.target)}({given})" if given else shown(self.target)
 
     def among(self, tasks: Iterable[CapturedTask]) -> list[CapturedTask]:
-        """Those of `tasks` that match."""
+        """Return the `tasks` that match."""
         return [task for task in tasks if self.match(task) and not self._differences(task)]
 
     def one_among(self, tasks: Sequence[CapturedTask], let_through: LetThrough) -> CapturedTask:
-        """The one of `tasks` that matches; an AssertionError lists them, if none does or several do."""
+        """Return the only task that matches; raise an AssertionError that lists `tasks` if none or several match."""
         __tracebackhide__ = True
         matching = self.among(tasks)
         if len(matching) == 1:
@@ -48,7 +48,7 @@ class Wanted(NamedTuple):
         raise error
 
     def none_among(self, tasks: Iterable[CapturedTask]) -> None:
-        """An AssertionError lists those of `tasks` that match, if there are any."""
+        """Raise an AssertionError that lists the `tasks` that match, if any."""
         __tracebackhide__ = True
         matching = self.among(tasks)
         if matching:
@@ -80,7 +80,7 @@ class Wanted(NamedTuple):
 
 
 def _by_parameter(target: Target | None, task: CapturedTask) -> dict[str, Any]:
-    """The arguments; those of a decorator's ``wrapper(*args, **kwargs)`` by the parameters of what it decorates."""
+    """Return the arguments, for a decorator's ``wrapper(*args, **kwargs)`` by the decorated function's parameters."""
     arguments, function = task.arguments, coroutine_function(target)
     if function is None or arguments.keys() != {"args", "kwargs"}:
         return arguments

@@ -1,21 +1,21 @@
-"""Every warning a user can meet; each docstring says the cure.
+"""Every warning that a user can meet; each docstring names the cure.
 
-These are pytest's warnings, so that its filters and its summary treat them as its own.
+They derive from pytest's warning class, so that its filters and its summary treat them as pytest's own.
 """
 
 import pytest
 
 
 class BackgroundTaskWarning(pytest.PytestWarning):
-    """Something went wrong with a background task, and nothing else would have said so."""
+    """A problem with a background task that nothing else would have reported."""
 
     __module__ = "pytest_background_tasks"
 
 
 class UnhandledTaskWarning(BackgroundTaskWarning):
-    """A background task or a callback of the event loop failed, and nobody looked at its error.
+    """The exception of a background task, or of a callback of the event loop, was never retrieved.
 
-    Await the task, or give it a done callback that looks at ``task.exception()``. To hear no more of it: ini
+    Await the task, or give it a done callback that reads ``task.exception()``. To silence this warning: ini
     ``background_tasks_failed = ignore``.
     """
 
@@ -23,9 +23,9 @@ class UnhandledTaskWarning(BackgroundTaskWarning):
 
 
 class LeakedTaskWarning(BackgroundTaskWarning):
-    """A background task was still there when its test was over, or was held and never run.
+    """A background task was still pending when its test ended, or was held and never run.
 
-    Await it, or cancel and await it, in the code that is responsible for it; or name it in
+    Await the task, or cancel and await it, in the code that is responsible for it; or name it in
     ``@pytest.mark.background_tasks(allow=[...])``.
     """
 
@@ -33,9 +33,9 @@ class LeakedTaskWarning(BackgroundTaskWarning):
 
 
 class UnreferencedTaskWarning(BackgroundTaskWarning):
-    """A background task was destroyed before it had ended, because nothing but the event loop knew of it.
+    """A background task was garbage-collected while pending, because only the event loop referred to it.
 
-    The loop holds tasks weakly. Keep a reference until the task is done:
+    The loop keeps weak references to tasks. Keep a strong one until the task is done:
     ``tasks.add(task); task.add_done_callback(tasks.discard)``.
     """
 

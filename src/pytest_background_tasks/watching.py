@@ -1,9 +1,9 @@
-"""pytest's side of the watch: which test is under way, and how it hears of what went wrong.
+"""The pytest hooks of the monitor, which tell it which test is running, and report its findings.
 
-Registered by ``plugin.py`` at the first test for which asyncio is loaded, so that other sessions do not pay for it.
+Registered by ``plugin.py`` at the first test for which asyncio is loaded, so that other sessions do not pay for them.
 
-Reports are issued when all of a test's teardown is done, from the outermost wrapper: earlier, a fixture may still look
-at a task; later, an error would be one of pytest itself.
+Findings are reported after the whole teardown of a test, from the outermost wrapper: earlier, a fixture might still
+retrieve an exception; later, an error would count as one of pytest itself.
 """
 
 from __future__ import annotations
@@ -34,16 +34,19 @@ if TYPE_CHECKING:
 _CATEGORIES = {"failed": UnhandledTaskWarning, "leaked": LeakedTaskWarning, "unreferenced": UnreferencedTaskWarning}
 
 _STANDSTILLS = "background_tasks_standstills"
-_HOMES = {"class": "cls", "module": "module"}  # where setup_class, setUpClass and setup_module keep what they make
+_HOMES = {
+    "class": "cls",
+    "module": "module",
+}  # of a request: what setup_class, setUpClass and setup_module store objects in
 
 
 class Watching:
-    """The hooks of a session that is watched.
+    """The hooks of a monitored session.
 
     Args:
-        is_own: which code is the project's own.
-        defaults: how the session reports, where a test does not say otherwise.
-        fixture_of: finds what a test has got from the fixture ``background_tasks``.
+        is_own: project code.
+        defaults: the modes of the session, which a test may override.
+        fixture_of: returns the object of the fixture ``background_tasks`` for a test that uses it.
     """
 
     def __init__(
@@ -61,7 +64,7 @@ class Watching:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """The test begins, before its fixtures do."""
+        """Begin the test, before its fixtures are set up."""
         self._is_own[str(item.path)] = True
         self._modes = modes_of_item(item, self._defaults)
         self._watch.begin(Watched(item.nodeid, self._modes))
@@ -70,7 +73,7 @@ class Watching:
             self._look_for_standstills(item.config.pluginmanager)
 
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
-        """Setup or call is over. Lost tasks are searched for before a fixture's teardown ends their loop."""
+        """Finish setup or call. Search for unreferenced tasks before a fixture's teardown ends their loop."""
         if call.when == "call":
             self._watch.search()
         if call.excinfo is not None and call.when != "teardown":
@@ -78,17 +81,17 @@ class Watching:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
-        """What a fixture makes that outlives the test is not the test's."""
+        """Attribute the tasks of a fixture that outlives the test to the fixture."""
         if fixturedef.scope == "function":
             return
         fixture = Fixture(lambda: fixturedef.cached_result is not None)
         self._fixtures[fixturedef] = fixture, _home_of(fixturedef.scope, request)
-        request.addfinalizer(lambda: self._end(fixturedef))  # the first to be added is the last to be called
+        request.addfinalizer(lambda: self._end(fixturedef))  # added first, therefore called last
         self._watch.make(fixture)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
-        """The test is over."""
+        """Report the findings after the test."""
         __tracebackhide__ = True
         try:
             result = yield
@@ -105,15 +108,15 @@ class Watching:
         return result
 
     def pytest_unconfigure(self) -> None:
-        """Leave nothing behind."""
+        """Close the monitor."""
         self._watch.close()
 
     def begin_captured(self, tasks: BackgroundTasks) -> None:
-        """Let the fixture `tasks` name what has failed where something waits in vain."""
+        """Let the fixture `tasks` name failed background tasks in its errors about waiting."""
         tasks._capture.other_failures = self._watch.failures
 
     def finish_captured(self, tasks: BackgroundTasks) -> None:
-        """The fixture `tasks` is about to end what it still holds."""
+        """Collect the findings about `tasks`, before the fixture ends its held tasks."""
         self._watch.finish_captured(tasks._capture.tasks)
 
     def _look_for_standstills(self, plugins: pytest.PytestPluginManager) -> None:
@@ -124,11 +127,11 @@ class Watching:
             plugins.register(wanted, _STANDSTILLS)
 
     def _end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
-        """From now on the fixture keeps nothing."""
+        """Mark the fixture as torn down, so that it is no longer an owner."""
         self._fixtures.pop(fixturedef)[0].is_over = True
 
     def _issue(self, item: pytest.Item) -> list[Exception]:
-        """Tell what was found. Returns what is to be raised for it."""
+        """Report the findings, and return the errors to raise for them."""
         errors: list[Exception] = []
         properties = item.user_properties
         properties[:] = [
@@ -149,7 +152,7 @@ class Watching:
                 yield fixture, _values_in(home) if value is None and home is not None else value
 
     def _is_news(self, report: Report, item: pytest.Item) -> bool:
-        """Not what the test has failed with already, nor what it had no chance to clean up because it failed."""
+        """Return False if the test has failed with this error, or had no chance to clean up because it failed."""
         if report.error is not None:
             return not any(report.error is error for raised in self._raised for error in _leaves(raised))
         return not self._raised or report.test.id != item.nodeid
@@ -158,7 +161,7 @@ class Watching:
         category = _CATEGORIES[report.kind]
         is_first = report.kind not in self._told
         self._told.add(report.kind)
-        # As an error, pytest shows the traceback by itself.
+        # pytest itself shows the traceback of an error.
         as_error = category(report.text(item.nodeid, is_first=is_first, with_traceback=False))
         if mode != "error":
             try:
@@ -170,7 +173,7 @@ class Watching:
 
 
 def _home_of(scope: str, request: pytest.FixtureRequest) -> object:
-    """Return the module or the class of a fixture; None if it has none, as in a test that is no Python code."""
+    """Return the module or the class of a fixture; None if it has none, as in a test that is not Python code."""
     try:
         return getattr(request, _HOMES.get(scope, ""), None)
     except Exception:  # pytest asserts that there is one
@@ -182,14 +185,14 @@ def _values_in(home: object) -> list[object]:
 
 
 def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None) -> BackgroundTaskWarning:
-    """`error` with a traceback that leads to the line `at`, as if it had been raised there."""
+    """Return `error` with a traceback that leads to the line `at`, as if it had been raised there."""
     __tracebackhide__ = True
     raising = syntax_tree("raise error from cause")
     assert raising is not None, "it is Python"
     for node in ast.walk(raising):
-        if isinstance(node, (ast.stmt, ast.expr)):  # no columns: they would underline something else there
+        if isinstance(node, (ast.stmt, ast.expr)):  # columns would underline unrelated code in that line
             node.col_offset = node.end_col_offset = 0
-    # The code begins at that line: pytest shows a traceback's code from where it begins.
+    # The code object begins at that line, because pytest shows source lines from its beginning.
     code = compile(raising, at.file, "exec").replace(co_name=at.function, co_firstlineno=at.line)
     try:
         exec(code, {"error": error, "cause": cause})
@@ -199,12 +202,12 @@ def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None)
 
 
 def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
-    """What is reported of a test.
+    """Return the modes of a test.
 
     Raises:
         pytest.UsageError: if one of its marks is wrong, or stands above ``@explore``.
     """
-    if "background_tasks" not in item.keywords:  # of itself or of what it is in; asked for every test
+    if "background_tasks" not in item.keywords:  # of the test, its class or its module; called for every test
         return defaults
     if item.get_closest_marker("explore") and any(mark.name == "background_tasks" for mark in item.own_markers):
         raise pytest.UsageError(

@@ -1,1 +1,1 @@
-"""Noticing and holding background tasks, on any loop."""
+"""Capturing: background tasks are recorded and held, on any loop."""

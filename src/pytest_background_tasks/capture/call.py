@@ -1,6 +1,6 @@
-"""What a background task calls: the function, and the arguments it got.
+"""The call of a background task: the function and its arguments.
 
-It has to be read before the coroutine starts: afterwards its parameters are variables like any other.
+They have to be read before the coroutine starts; afterwards, its parameters are variables like any other.
 """
 
 import inspect
@@ -14,7 +14,7 @@ from ..untrusted import attribute, code_of_function, module_name, qualified_name
 
 
 class Call(NamedTuple):
-    """A call as a value. ``callee`` is the function or mock itself where a coroutine's code would not tell it."""
+    """A call as a value. ``callee`` is the function or mock itself if the code of the coroutine does not show it."""
 
     function: str
     module: str
@@ -24,7 +24,7 @@ class Call(NamedTuple):
 
 
 class _Function(NamedTuple):
-    """What all coroutines of one code have in common. Holds the code, so that its id stays its own."""
+    """The properties that all coroutines of one code share. It keeps the code alive, so that its id stays unique."""
 
     code: CodeType
     module: str
@@ -35,9 +35,9 @@ _functions: dict[int, _Function] = {}
 
 
 def code_of(coroutine: Any) -> CodeType | None:
-    """The code of a coroutine, or of a generator that serves as one; None if it is compiled or of a kind of its own.
+    """Return the code of a coroutine or of a generator-based one; None if it is compiled or of an unknown type.
 
-    Of ``anext()`` and the like, the code of the asynchronous generator.
+    For ``anext()`` and the like, that is the code of the asynchronous generator.
     """
     if type(coroutine) is CoroutineType:
         return coroutine.cr_code
@@ -49,34 +49,34 @@ def code_of(coroutine: Any) -> CodeType | None:
 
 
 def arguments_of(coroutine: Any) -> dict[str, Any] | None:
-    """The values of the parameters of `coroutine`, which must not have started yet; None if it has none.
+    """Return the values of the parameters of `coroutine`, which must not have started; None if it has none.
 
-    Called for every task that starts, so it looks at the coroutine's frame only where there is something to read.
+    Called for every task that starts, so it reads the frame of the coroutine only if there are parameters.
     """
     code = code_of(coroutine)
     function = _functions.get(id(code))
     if function is not None and not function.parameters:
         return None
     frame = attribute(coroutine, "gi_frame") if type(coroutine) is not CoroutineType else coroutine.cr_frame
-    if code is None or type(frame) is not FrameType:  # compiled (Cython), or an awaitable object of its own kind
+    if code is None or type(frame) is not FrameType:  # compiled (Cython), or an awaitable object of an unknown type
         return None
     if function is None:
         function = _functions[id(code)] = _Function(code, frame.f_globals.get("__name__", "?"), _parameters(code))
     variables = frame.f_locals
     arguments = {name: variables[name] for name in function.parameters}
-    if "_checksig_" in frame.f_globals:  # create_autospec, from 3.13 on: a coroutine function around its mock
+    if "_checksig_" in frame.f_globals:  # create_autospec, from 3.13 on, returns a coroutine function around the mock
         arguments["self"] = frame.f_globals[code.co_name].mock
     return arguments or None
 
 
 def module_of(code: CodeType | None) -> str:
-    """The module of the function of `code`, if it is known; ``?`` if not."""
+    """Return the module of the function of `code`; ``?`` if it is unknown."""
     function = _functions.get(id(code))
     return function.module if function else "?"
 
 
 def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
-    """The call that made `coroutine`; `arguments` as `arguments_of` gave them before it started."""
+    """Return the call that created `coroutine`; `arguments_of` returned its `arguments` before it started."""
     code = code_of(coroutine)
     if arguments is not None and _is_mocks(code, arguments):
         return _call_of_mock(**arguments)
@@ -90,11 +90,11 @@ def call_of_coroutine(coroutine: Any, arguments: dict[str, Any] | None) -> Call:
 
 
 def call_of_callable(callee: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
-    """The call ``callee(*args, **kwargs)``, not made yet."""
+    """Return the call ``callee(*args, **kwargs)``, which has not been made yet."""
     function, module, code = qualified_name(callee), module_name(callee), code_of_function(callee)
     try:
         signature = inspect.signature(callee)
-    except Exception:  # it has none, or the program's own attributes raise
+    except Exception:  # there is none, or an attribute of the program raises
         return Call(function, module, _unnamed(args, kwargs), code, callee)
     return Call(function, module, _bound(signature, args, kwargs), code, callee)
 
@@ -102,7 +102,7 @@ def call_of_callable(callee: Callable[..., Any], args: tuple[Any, ...], kwargs: 
 def bound_arguments(
     signature: inspect.Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> dict[str, Any] | None:
-    """The arguments by the names of the parameters, defaults included; None if the call will fail."""
+    """Return the arguments by the names of the parameters, including defaults; None if the call will fail."""
     try:
         bound = signature.bind(*args, **kwargs)
     except TypeError:
@@ -112,7 +112,7 @@ def bound_arguments(
 
 
 def is_mock_coroutine(coroutine: Any) -> bool:
-    """Whether `coroutine` is the answer of an ``AsyncMock``, which stands for a function of the project's own."""
+    """Return True if an ``AsyncMock``, which stands for a function of the project, has returned `coroutine`."""
     return type(coroutine) is CoroutineType and coroutine.cr_code is _mock_code()
 
 

@@ -1,4 +1,4 @@
-"""What one test captures, and what decides about the next task."""
+"""The captured tasks of one test, and the decision whether to hold the next task."""
 
 import asyncio
 import threading
@@ -18,24 +18,24 @@ from .held import HeldTask
 from .let_through import LetThrough
 
 Failures: TypeAlias = Callable[[], Iterable[tuple[str, BaseException]]]
-"""Asked for what else has failed in the test, beside captured tasks: what it is known as, and its exception."""
+"""Returns other failures in the test, besides those of captured tasks: a description and the exception of each."""
 
 _in_captured_task: ContextVar[bool] = ContextVar("pytest_background_tasks.in_captured_task", default=False)
-"""True in the context of each captured task, and so of all that it starts: tasks, callbacks, threads."""
+"""True in the context of each captured task, and therefore of all tasks, callbacks and threads that it starts."""
 
 
 class Follower(Protocol):
-    """A running call, while it lasts: takes what captured tasks start in turn."""
+    """A call of a running method, while it lasts; it also runs the tasks that captured tasks start."""
 
     def follow(self, task: HeldTask) -> bool:
-        """Whether `task`, which a captured task has just started, is to start at once as part of the call."""
+        """Return True if `task`, which a captured task has just created, is to start at once as part of the call."""
 
     def has(self, task: HeldTask) -> bool:
-        """Tell whether the call, or one around it, runs `task`."""
+        """Return True if the call, or one around it, runs `task`."""
 
 
 class Targets(NamedTuple):
-    """Which background tasks to hold: those that match one of ``only`` (all, if empty) and none of ``ignore``."""
+    """The background tasks to hold: those that match one of ``only`` (all if it is empty) and none of ``ignore``."""
 
     only: tuple[Match, ...] = ()
     ignore: tuple[Match, ...] = ()
@@ -48,11 +48,11 @@ class Targets(NamedTuple):
 
 
 class Capture:
-    """The captured tasks of one test, in creation order. All that may change is in here and in the tasks themselves.
+    """The captured tasks of one test, in creation order. All mutable state is in here and in the tasks themselves.
 
     Args:
-        is_own: which code is the project's own.
-        on_hold: told of each task that is held from now on.
+        is_own: project code.
+        on_hold: called with each task that is held from now on.
     """
 
     def __init__(self, is_own: OwnCode, on_hold: Callable[[HeldTask], None]) -> None:
@@ -71,7 +71,7 @@ class Capture:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def aim(self, targets: Targets | None) -> None:
-        """Hold what `targets` name from now on; None: hold nothing, and leave nothing patched."""
+        """Hold the tasks that `targets` match from now on; None: hold no tasks, and remove all patches."""
         self.targets = targets
         self._was_aimed = self._was_aimed or targets is not None
         if targets is not None and self._entrances is None:
@@ -82,12 +82,12 @@ class Capture:
             entrances.__exit__(None, None, None)
 
     def view(self, task: HeldTask) -> CapturedTask:
-        """`task` as the test sees it."""
+        """Return `task` as the test sees it."""
         return CapturedTask.of(task, self.is_own)
 
     @property
     def summary(self) -> str:
-        """What it does and what it has, to be read in an error."""
+        """The state of capturing and the number of tasks, for an error message."""
         capturing = "capturing" if self.targets is not None else "not capturing"
         never = "" if self._was_aimed else ": start_capturing() was never called"
         held, stopped = len(self.held), len(self.stopped)
@@ -96,27 +96,27 @@ class Capture:
 
     @property
     def held(self) -> list[HeldTask]:
-        """Those that are still held."""
+        """The tasks that are still held."""
         return [task for task in self.tasks if task.held]
 
     @property
     def stopped(self) -> list[HeldTask]:
-        """Those that go on only when the test says so: held, or stopped after a step."""
+        """The tasks that run only when the test runs them: held, or stopped after a step."""
         return [task for task in self.tasks if task.stopped]
 
     @property
     def unfinished(self) -> list[HeldTask]:
-        """Those that a running call takes up: held, stopped, or started with nothing that waits for them."""
+        """The tasks that a running method resumes: held, stopped, or started while no waiter is left."""
         return [
             task
             for task in self.tasks
-            # To ask a held task itself whether it is done is a poll.
+            # Calling done() of a held task itself would count as a poll.
             if task.is_left or (not asyncio.Task.done(task) and (task.stopped or self._is_abandoned(task)))
         ]
 
     @property
     def ending(self) -> list[HeldTask]:
-        """Return those that were cancelled while they were held, and have not ended yet."""
+        """The tasks that were cancelled while they were held, and have not ended yet."""
         return [task for task in self.tasks if task.is_ending]
 
     def _is_abandoned(self, task: HeldTask) -> bool:
@@ -127,7 +127,7 @@ class Capture:
     def take(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
     ) -> HeldTask | None:
-        """Hold the task that is about to be created for `coroutine`, if it is one to be held (rule 2)."""
+        """Hold the task that is about to be created for `coroutine`, if the targets match it (rule 2)."""
         creator = creator_of(frame, loop, self.is_own)
         targets = self.targets
         if targets is not None and not creator.runs_loop and not loop.is_closed():
@@ -147,7 +147,7 @@ class Capture:
     def take_call(
         self, coroutine: Any, creator: Creator, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
     ) -> HeldTask | None:
-        """Hold the call behind `coroutine`. A Starlette background task is one by its name, whoever made it."""
+        """Hold the call behind `coroutine`. A Starlette background task is always one, whatever code created it."""
         targets = self.targets
         if targets is None:
             return None
@@ -158,13 +158,13 @@ class Capture:
         return None
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
-        """The loop for tasks that are created where none runs, or whose own is closed; runs when the test says so."""
+        """Return the loop, run by the test, for tasks that are created outside a loop or whose loop is closed."""
         if self._loop is None or self._loop.is_closed():
             self._loop = asyncio.new_event_loop()
         return self._loop
 
     def reset(self) -> None:
-        """Forget everything captured: what is held ends cancelled without having run, what has started is cancelled."""
+        """Forget all captured tasks: held tasks end cancelled without having run, started tasks are cancelled."""
         tasks, self.tasks = self.tasks, []
         self.let_through.clear()
         for task in tasks:
@@ -186,7 +186,7 @@ class Capture:
             loop.close()
 
     def _hold(self, task: HeldTask, targets: Targets, is_background: bool) -> bool:
-        """Record `task` if it is wanted, and keep it held unless a running call takes it up."""
+        """Record `task` if it is wanted, and keep it held unless a running method starts it."""
         if (targets.only or targets.ignore) and not self._is_wanted(task, targets, is_background):
             task.discard()
             return False
@@ -199,10 +199,10 @@ class Capture:
         return True
 
     def _is_wanted(self, task: HeldTask, targets: Targets, is_background: bool) -> bool:
-        """Ask the targets; an error in a predicate must not surface in the code that happens to create a task.
+        """Return True if the targets match `task`; an error in a predicate must not be raised in the creating code.
 
-        There it might end a server's loop, or be swallowed. The test fails with it, unless the task is one that is only
-        asked about because `only` may name it, such as a library's own: then the answer is no.
+        There it might end a server's loop, or be swallowed. Instead, the test fails with it. If the task is not a
+        background task of the project, and only `only` may match it, an error counts as no match.
         """
         try:
             return self.view(task) in targets
@@ -213,14 +213,14 @@ class Capture:
             return False
 
     def _context_for(self, kwargs: dict[str, Any]) -> Context | None:
-        """What a held task runs in: None to copy the current context, where that is marked or the user gave one."""
+        """Return the context of a held task; None to copy the current one if it is marked, or if the user gave one."""
         is_given = kwargs.get("context") is not None  # an empty context is false
         return None if is_given or _in_captured_task.get() else self._marked_context()
 
     def _marked_context(self) -> Context:
-        """A copy of the current context in which `_in_captured_task` is set.
+        """Return a copy of the current context in which `_in_captured_task` is set.
 
-        Made from the last one where nothing has changed since: a context that is set anew is expensive, a copy is not.
+        It is a copy of the last one if nothing has changed since: setting a variable is expensive, copying is not.
         """
         current = copy_context()
         contexts = self._contexts
@@ -232,7 +232,7 @@ class Capture:
 
 
 def _end(loop: asyncio.AbstractEventLoop, tasks: set["asyncio.Task[Any]"]) -> None:
-    """Run `loop` until `tasks` have ended, for some time; close those that do not end."""
+    """Run `loop` until `tasks` have ended, for a limited time; close those that have not."""
     if tasks:
         ending.let_end(asyncio.wait(tasks, timeout=ending.PATIENCE), loop, tasks)
     for task in tasks:
@@ -241,10 +241,10 @@ def _end(loop: asyncio.AbstractEventLoop, tasks: set["asyncio.Task[Any]"]) -> No
 
 
 def _current_is_captured() -> bool:
-    """Whether a captured task is running: for one that the user gave a context of its own, where nothing is marked."""
+    """Return True if a captured task is running; needed for a task with a context of the user, which is not marked."""
     return asyncio._get_running_loop() is not None and isinstance(asyncio.current_task(), HeldTask)
 
 
 def _are_same(one: Context, other: Context) -> bool:
-    """Whether both hold the very same values: for ``==`` two empty lists would do."""
+    """Return True if both contexts hold identical values; ``==`` would accept two empty lists."""
     return len(one) == len(other) and all(other.get(variable, other) is value for variable, value in one.items())

@@ -1,4 +1,4 @@
-"""What a test sees of a captured task."""
+"""The test's view of a captured task."""
 
 import asyncio
 from typing import Any, Literal, TypeAlias
@@ -14,11 +14,11 @@ State: TypeAlias = Literal["held", "started", "done", "failed", "cancelled"]
 
 
 class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
-    """A background task that was captured: the tuple ``(coroutine, args, kwargs)``, which knows more.
+    """A captured background task: a tuple ``(coroutine, args, kwargs)`` with more attributes.
 
-    For ``create_task`` and its kin, ``coroutine`` is the coroutine, ``args`` is ``()``, and ``kwargs`` holds what was
-    passed beside it (``name``, ``context``). For a Starlette background task ``coroutine`` is the callable, with its
-    ``args`` and ``kwargs``. Two of them are equal if they are the same task.
+    For ``create_task`` and similar functions, ``coroutine`` is the coroutine, ``args`` is ``()``, and ``kwargs`` holds
+    the other arguments (``name``, ``context``). For a Starlette background task, ``coroutine`` is the callable, with
+    its ``args`` and ``kwargs``. Two captured tasks are equal if they are the same task.
 
     >>> async def greet(name): ...
     >>> async def test(background_tasks):
@@ -37,7 +37,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
 
     @classmethod
     def of(cls, task: HeldTask, is_own: OwnCode) -> "CapturedTask":
-        """The view of `task`; only the fixture makes these."""
+        """Return the view of `task`; only the fixture creates views."""
         self = super().__new__(cls, task.shown)
         self._held = task
         self._is_own = is_own
@@ -45,17 +45,17 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
 
     @property
     def coroutine(self) -> Any:
-        """The coroutine; for a Starlette background task the callable."""
+        """The coroutine; for a Starlette background task, the callable."""
         return self[0]
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """``()``; for a Starlette background task its positional arguments."""
+        """``()``; for a Starlette background task, its positional arguments."""
         return self[1]
 
     @property
     def kwargs(self) -> dict[str, Any]:
-        """What was passed beside the coroutine; for a Starlette background task its keyword arguments."""
+        """The arguments after the coroutine; for a Starlette background task, its keyword arguments."""
         return self[2]
 
     @property
@@ -65,7 +65,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
 
     @property
     def function(self) -> str:
-        """The qualified name of the function it calls; of a mock, the mock's name."""
+        """The qualified name of the task's function; for a mock, its name."""
         return self._held.call.function
 
     @property
@@ -75,21 +75,21 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The call's arguments by the names of the function's parameters, as they were before it started."""
+        """The arguments of the call by the names of the function's parameters, as they were before it started."""
         return dict(self._held.call.arguments)
 
     @property
     def created_at(self) -> Site:
-        """The line that created it.
+        """The line that created the task.
 
-        Where the loop or another thread did that for the code (``call_soon_threadsafe``, ``run_coroutine_threadsafe``)
-        no such line can be seen; then it is where the function is defined.
+        If the loop or another thread created it for the program (``call_soon_threadsafe``,
+        ``run_coroutine_threadsafe``), that line is unknown; then it is the definition of the function.
         """
         return self._held.creation.at
 
     @property
     def state(self) -> State:
-        """``held``, ``started``, then ``done``, ``failed`` or ``cancelled``."""
+        """The state: ``held``, ``started``, then ``done``, ``failed`` or ``cancelled``."""
         task = self._held
         if task.held:
             return "held"
@@ -106,24 +106,24 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
 
     @property
     def suspended_at(self) -> Wait | None:
-        """Where it waits now, the innermost line of the project's own code, and for what, in words.
+        """The innermost line of project code where the task waits now, and what it waits for, in words.
 
-        ``None`` unless it is suspended.
+        ``None`` unless the task is suspended.
         """
         return wait_of(self._held.runner, self._is_own)
 
     def result(self) -> Any:
-        """What it returned.
+        """Return the result of the task.
 
         Raises:
-            BaseException: what it raised, if it failed.
+            BaseException: the exception of the task, if it failed.
             asyncio.CancelledError: if it was cancelled.
             asyncio.InvalidStateError: if it has not ended.
         """
         return self._held.result()
 
     def exception(self) -> BaseException | None:
-        """What it raised, or ``None``.
+        """Return the exception of the task, or ``None``.
 
         Raises:
             asyncio.CancelledError: if it was cancelled.
@@ -144,7 +144,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
 
     @property
     def told(self) -> str:
-        """The call with its arguments, the state, the name and the line that created it, to be read in a list."""
+        """The call with its arguments, the state, the name and the line that created it, for a list."""
         arguments = ", ".join(f"{name}={safe_repr(value)}" for name, value in self.arguments.items())
         return f"{self.function}({arguments}) {self.state}: {self.name}, {self._held.creation}"
 

@@ -1,7 +1,7 @@
-"""Who creates a task: code that goes on without it, or something that waits for it.
+"""The creator of a task: code that continues without the task, or code that waits for it.
 
-Decided from the immediate caller alone. asyncio's task groups, ``gather``, its runners and servers, and everything in
-anyio wait for what they start, so their tasks are not background tasks.
+Only the immediate caller decides. asyncio's task groups, ``gather``, its runners and servers, and everything in anyio
+wait for the tasks that they start, so these are not background tasks.
 """
 
 import asyncio
@@ -21,44 +21,44 @@ _CREATE_TASK = asyncio.create_task.__code__
 _ENSURE_FUTURE = asyncio.ensure_future.__code__
 _FROM_THREAD = "run_coroutine_threadsafe.<locals>.callback"
 
-# Functions that create a task for whoever calls them. By id: a code object's own hash reads all of its code. Each code
-# is kept here, so that its id stays its own.
+# Functions that create a task for their caller. By id: the hash of a code object reads all of its code. Each code is
+# kept here, so that its id stays unique.
 _ON_BEHALF = {
     id(function.__code__): function.__code__
     for function in (getattr(asyncio.tasks, name, None) for name in ("create_task", "ensure_future", "_ensure_future"))
     if function is not None
 }
 
-# Where the loop calls a callback from. uvloop is written in C and leaves no frame: there the caller is what runs the
-# loop, in one of these modules or in other code that names one of the methods.
+# The modules from which a loop calls a callback. uvloop is written in C and leaves no frame: there the caller is the
+# code that runs the loop, in one of these modules or in other code that names one of the methods.
 _RUNNING_METHODS = frozenset({"run_forever", "run_until_complete"})
 _LOOP_MODULES = {"asyncio.base_events", "asyncio.events", "asyncio.runners", "anyio._backends._asyncio"}
 
-# Functions of asyncio that start tasks for a waiter, and do not cancel them when the waiter gives up.
+# Functions of asyncio that start tasks for a waiter, and do not cancel the tasks when the waiter gives up.
 _MAY_BE_OUTLIVED = {
     "shield": "shield",
     "gather": "gather",
     "as_completed": "as_completed",
     "_AsCompletedIterator": "as_completed",
 }
-_STARTING: dict[int, tuple[str, CodeType]] = {}  # which of them a code is of, by id, as above
+_STARTING: dict[int, tuple[str, CodeType]] = {}  # the function that a code belongs to, by id, as above
 _BEFORE_CALLER = ("asyncio.tasks", *IN_BETWEEN)
 
 _NAME_IS_SET_LATER = sys.version_info < (3, 13)
 
 
 class Creator(NamedTuple):
-    """The code that asked for a task.
+    """The code that requested a task.
 
     Attributes:
-        code: its code, or None if the loop was handed the call (``loop.call_soon(asyncio.create_task, job())``,
-            ``run_coroutine_threadsafe``), so that no line of it is left to be seen.
+        code: None if the loop makes the call (``loop.call_soon(asyncio.create_task, job())``,
+            ``run_coroutine_threadsafe``), so that the line of the creator is unknown.
         instruction: the offset in the code, ``f_lasti``.
-        caller: the project's code that called it, if it is a plain function: one that starts tasks for others.
-        call: the offset in that.
-        waits: whether it waits for what it starts, itself or by `through`.
-        runs_loop: whether it is about to run the loop for this task alone.
-        through: the function of asyncio that starts the task for it, and does not cancel the task when it gives up.
+        caller: the project code that called the creator, if that is a plain function which starts tasks for others.
+        call: the offset in the code of the caller.
+        waits: whether the creator waits for the task, itself or by `through`.
+        runs_loop: whether the creator is about to run the loop for this task alone.
+        through: the function of asyncio that starts the task for the creator, and does not cancel it afterwards.
     """
 
     code: CodeType | None
@@ -70,7 +70,7 @@ class Creator(NamedTuple):
     through: str = ""
 
     def creation(self, call: Call) -> "Creation":
-        """Where it has created the task that runs `call`: as a value, to be shown."""
+        """Return the place where it created the task that runs `call`."""
         if self.code is None:
             return Creation(definition(call.code) if call.code else Site("?", 0, call.function))
         is_comprehension = self.code.co_name.startswith("<")  # before 3.12 a function of its own
@@ -80,11 +80,11 @@ class Creator(NamedTuple):
 
 
 class Creation(NamedTuple):
-    """Where a task was created.
+    """The place where a task was created.
 
     Attributes:
-        at: the line; where the task's function is defined, if the loop itself or another thread created it.
-        called_at: the line of the project that called a function to create it.
+        at: the line; if the loop itself or another thread created the task, the definition of the task's function.
+        called_at: the line of project code that called a function to create the task.
     """
 
     at: Site
@@ -95,33 +95,33 @@ class Creation(NamedTuple):
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """As parts of a sentence about the task."""
+        """The places as parts of a sentence about the task."""
         created = f"created at {self.at}"
         return (created,) if self.called_at is None else (created, f"called at {self.called_at}")
 
 
 def on_behalf(function: _Function) -> _Function:
-    """Decorates what stands in for ``create_task``: it is passed over in the search for who called it."""
+    """Decorate a replacement of ``create_task``, which is skipped in the search for the creator."""
     _ON_BEHALF[id(function.__code__)] = function.__code__
     return function
 
 
 def is_of_project(creator: Creator, coroutine: Any, is_own: Mapping[str, bool]) -> bool:
-    """Whether the task for `coroutine` is the project's own: created by its code, or running a function of it."""
+    """Return True if the task for `coroutine` was created by project code, or runs a function of the project."""
     if creator.code is not None and is_own[creator.code.co_filename]:
         return True
     if creator.code is not None and asyncio._get_running_loop() is None:
-        return False  # somebody else's runner, about to run the loop for it
+        return False  # the runner of a library, about to run the loop for the task
     code = code_of(traced(coroutine))
     return code is not None and (is_own[code.co_filename] or is_mock_coroutine(coroutine))
 
 
 def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mapping[str, bool]) -> Creator:
-    """Who creates the task that `frame` asks `loop` for. Called for every task of a session, so it does little."""
+    """Return the creator of the task that `frame` requests from `loop`. Called for every task of a session, so fast."""
     code, asked_by, through = frame.f_code, None, ""
     while id(code) in _ON_BEHALF or (module := frame.f_globals.get("__name__", "")) in IN_BETWEEN:
         asked_by = code
-        frame = frame.f_back  # type: ignore[assignment]  # what is passed over, somebody has called
+        frame = frame.f_back  # type: ignore[assignment]  # skipped code always has a caller
         code = frame.f_code
     if type(module) is str and module.startswith(("asyncio.", "anyio.")):
         is_running = asyncio._get_running_loop() is not None
@@ -134,7 +134,7 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mappin
         through, frame, code = _STARTING[id(code)][0], caller, caller.f_code
     elif not isinstance(loop, asyncio.BaseEventLoop) and not _RUNNING_METHODS.isdisjoint(code.co_names):
         if asyncio._get_running_loop() is None:
-            if asked_by is _ENSURE_FUTURE:  # run_until_complete makes a task of its coroutine
+            if asked_by is _ENSURE_FUTURE:  # run_until_complete creates a task for its coroutine
                 return Creator(code, frame.f_lasti, waits=True, runs_loop=True)
         elif asyncio.current_task(loop) is None:
             return Creator(None, 0)
@@ -145,7 +145,7 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mappin
 
 
 def _calling(frame: FrameType, is_own: Mapping[str, bool]) -> FrameType | None:
-    """Return where the project's code has asyncio start a task in `frame` that may outlive it; else None."""
+    """Return the project's frame for which asyncio starts a task in `frame` that may outlive its waiter; else None."""
     code = frame.f_code
     if not (_STARTING.get(id(code)) or _starting(code))[0]:
         return None
@@ -156,17 +156,17 @@ def _calling(frame: FrameType, is_own: Mapping[str, bool]) -> FrameType | None:
 
 
 def _starting(code: CodeType) -> tuple[str, CodeType]:
-    """Return the function of asyncio of which `code` is if that starts tasks and does not cancel them; else empty."""
+    """Return the function of asyncio that `code` belongs to, if its tasks may outlive the waiter; else an empty one."""
     function = _MAY_BE_OUTLIVED.get(code.co_qualname.partition(".")[0], "")
     found = _STARTING[id(code)] = function, code
     return found
 
 
 def name_to_come(frame: FrameType) -> str | None:
-    """The name that ``create_task`` gives to the task that `frame` asks for only afterwards: before 3.13."""
+    """Return the name that ``create_task`` sets after it has created the task for `frame`, as before 3.13."""
     while _NAME_IS_SET_LATER and id(frame.f_code) in _ON_BEHALF:
         if frame.f_code is _CREATE_TASK:
             name: str | None = frame.f_locals["name"]
             return name
-        frame = frame.f_back  # type: ignore[assignment]  # what is passed over, somebody has called
+        frame = frame.f_back  # type: ignore[assignment]  # skipped code always has a caller
     return None

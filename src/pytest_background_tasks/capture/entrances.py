@@ -1,8 +1,8 @@
-"""The ways in: everything through which a program can create a task, while somebody captures.
+"""Patches of every way to create a task while a test is capturing.
 
-Two class attributes see every way: ``asyncio.BaseEventLoop.create_task`` and, for uvloop, its own. ``create_task`` and
-its kin all end there, however they were imported, on any loop in any thread, and the loop's task factory is left alone.
-(``asyncio.create_task`` would miss from-imports, a task factory would miss other threads.)
+Two class attributes see every way: ``asyncio.BaseEventLoop.create_task``, and that of uvloop. All functions that create
+tasks end there, however they were imported, on any loop in any thread, and the loop's task factory is not affected.
+(A patch of ``asyncio.create_task`` would miss from-imports, a task factory would miss other threads.)
 
 A private name of CPython is replaced here: ``asyncio.events.get_running_loop``, for `def` tests.
 """
@@ -27,27 +27,27 @@ from .held import HeldTask
 
 
 class Taker(Protocol):
-    """What stands behind the entrances: decides about each task, and takes it or not."""
+    """The receiver of all new tasks, which decides whether to hold each of them."""
 
     thread: int
 
     def take(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
     ) -> HeldTask | None:
-        """The held task for `coroutine`, or None if it is to run as if nobody captured."""
+        """Return the held task for `coroutine`, or None if the task is to run as if no test captured."""
 
     def take_call(
         self, coroutine: Any, creator: Creator, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
     ) -> HeldTask | None:
-        """The held task for the call that `coroutine` stands for, or None. Called on the running loop."""
+        """Return the held task for the call behind `coroutine`, or None. Called on the running loop."""
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
-        """A loop that never runs by itself, for what a `def` test creates."""
+        """Return a loop that never runs by itself, for the tasks of a `def` test."""
 
 
 @contextmanager
 def open_entrances(taker: Taker) -> Iterator[None]:
-    """Hand every task that anybody creates to `taker`, until left. Nothing stays patched."""
+    """Patch every way to create a task inside the block: `taker` receives all tasks."""
     with ExitStack() as stack:
         stack.enter_context(replaced(asyncio.BaseEventLoop, "create_task", _taking(taker)))
         stack.enter_context(replaced(asyncio.events, "get_running_loop", _running_loop_or(taker)))
@@ -67,13 +67,13 @@ def open_entrances(taker: Taker) -> Iterator[None]:
 
 
 def installed(name: str) -> ModuleType | None:
-    """The module `name` if it can be imported. Imported now, because code under test may do so only later."""
+    """Return the module `name` if it can be imported, now, because the code under test may import it later."""
     if name in sys.modules:
         return sys.modules[name]
     if importlib.util.find_spec(name) is None:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what a library warns of at its import is not this test's business
+        warnings.simplefilter("ignore")  # warnings at the import of a library do not concern this test
         try:
             return importlib.import_module(name)
         except Exception:  # a broken installation of something that the project may not even use
@@ -102,8 +102,8 @@ def _running_loop_or(taker: Taker) -> Callable[[Any], Any]:
             loop = asyncio._get_running_loop()
             if loop is not None:
                 return loop
-            # Only on the test's own thread: in a worker thread production raises, so the test has to as well;
-            # and so does trio.
+            # Only in the test's own thread: in production, a worker thread raises, so it has to raise here as well;
+            # so does trio.
             is_direct = sys._getframe(1).f_code is create_task and threading.get_ident() == taker.thread
             if is_direct and not trio.is_running():
                 return taker.loop_for_def_test()

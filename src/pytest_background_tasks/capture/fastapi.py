@@ -1,14 +1,14 @@
-"""FastAPI's exit stacks of a request: they stay open for the background tasks of the request that are held.
+"""FastAPI's exit stacks of a request, which stay open for the held background tasks of the request.
 
 FastAPI closes what a request has opened (dependencies with ``yield``, uploaded files) after the response has been sent
-and its background tasks have run, since 0.118 (and up to 0.105). From 0.106 to 0.117 they were closed before the
-response was sent, so there a background task never finds them open, held or not.
+and its background tasks have run, since 0.118 (and up to 0.105). From 0.106 to 0.117, the stacks were closed before the
+response was sent, so with these versions a background task never finds them open, held or not.
 
 When a background task is held, the request ends without it. So the content of the stacks is moved out, and the last
-held task of the request closes it; if all of them are forgotten, it is closed then.
+held task of the request closes it; if all held tasks are forgotten, the content is closed then.
 
 Private names used here: of FastAPI, the keys of ``scope`` that hold the stacks, and variables of the generators that it
-puts around those of the program (``cm``, ``cleanup_scope``); of Python, ``_exit_callbacks`` of a stack. Where they are
+wraps around those of the program (``cm``, ``cleanup_scope``); of Python, ``_exit_callbacks`` of a stack. If they are
 not found, nothing is kept open.
 """
 
@@ -36,11 +36,11 @@ _ELSEWHERE = (
 
 
 class Request:
-    """What a request has opened.
+    """The exit stacks of a request.
 
     Args:
-        scope: of the request, in whose task this is made.
-        stacks: what it has opened, not moved yet.
+        scope: the scope of the request, in whose task this object is created.
+        stacks: the exit stacks, not moved yet.
     """
 
     def __init__(self, scope: dict[str, Any], stacks: list[AsyncExitStack]) -> None:
@@ -50,12 +50,12 @@ class Request:
         self._users = 0
         self._error: BaseException | None = None
         self._closing: asyncio.Task[None] | None = None
-        # In a copy of its context a dependency could not reset its variables. CPython 3.11 does not show the context.
+        # In a copy of the context, a dependency could not reset its variables. CPython 3.11 does not show the context.
         task: Any = asyncio.current_task()
         self._context: Context | None = task.get_context() if hasattr(asyncio.Task, "get_context") else None
 
     def serve(self, task: HeldTask) -> None:
-        """Stay open for `task`, which is held."""
+        """Keep the stacks open for `task`, which is held."""
         if _REQUEST not in self._scope:
             self._scope[_REQUEST] = self
             self._stacks = [_moved(stack) for stack in self._stacks] if self._is_movable else []
@@ -63,7 +63,7 @@ class Request:
         task.on_forget = lambda: self._drop(task)
 
     async def around(self, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Make the call of a held task; the last one closes what the request has opened."""
+        """Make the call of a held task; the last one closes the stacks."""
         __tracebackhide__ = True
         try:
             await call()
@@ -79,7 +79,9 @@ class Request:
         __tracebackhide__ = True
         self._users -= 1
         if not self._users and self._stacks:
-            await asyncio.Task(self._close(), context=self._context)  # made so, it is never captured
+            await asyncio.Task(
+                self._close(), context=self._context
+            )  # a task that is created this way is never captured
 
     async def _close(self) -> None:
         __tracebackhide__ = True
@@ -91,11 +93,11 @@ class Request:
                 if error is None:
                     add_note(failure, _ELSEWHERE)
                     raise
-                if failure is not error:  # what the task raised says more, and both cannot be raised
+                if failure is not error:  # the exception of the task says more, and only one can be raised
                     add_note(error, f"the exit code of a dependency then raised {safe_repr(failure)}")
 
     def _drop(self, task: HeldTask) -> None:
-        """Close for a task that never runs."""
+        """Close the stacks for a task that never runs."""
         self._users -= 1
         loop = task.get_loop()
         if self._users or not self._stacks or loop.is_closed():
@@ -105,7 +107,7 @@ class Request:
         elif asyncio._get_running_loop() is None:
             try:
                 loop.run_until_complete(self._close())
-            except Exception as error:  # the others have to be forgotten as well
+            except Exception as error:  # the other tasks have to be forgotten as well
                 loop.call_exception_handler({"message": _ELSEWHERE, "exception": error})
 
     def _close_soon(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -113,7 +115,7 @@ class Request:
 
 
 def request_of(frame: FrameType | None) -> Request | None:
-    """Return the request in which `frame` runs a background task; None if there is none, or it has opened nothing."""
+    """Return the request in which `frame` runs a background task; None if there is none, or its stacks are empty."""
     while frame is not None:
         scope = frame.f_locals.get("scope")
         if type(scope) is dict:
@@ -127,7 +129,7 @@ def request_of(frame: FrameType | None) -> Request | None:
 
 
 def _moved(stack: Any) -> AsyncExitStack:
-    """Take out of `stack` all but FastAPI's own cancel scope, which only the task of the request can leave."""
+    """Move everything out of `stack` except FastAPI's cancel scope, which only the task of the request can leave."""
     moved: Any = stack.pop_all()
     callbacks = list(moved._exit_callbacks)
     moved._exit_callbacks.clear()
@@ -142,7 +144,7 @@ def _is_of_task(thing: object) -> bool:
 
 
 def _is_bound_to_its_task(stack: AsyncExitStack) -> bool:
-    """Tell whether a dependency in it has entered a task group or a cancel scope, as far as its variables show."""
+    """Return True if a dependency in `stack` has entered a task group or a cancel scope, judging by its variables."""
     managers = [owner_of(callback) for _, callback in attribute(stack, "_exit_callbacks")]
     while managers:
         generator = attribute(managers.pop(), "gen")
@@ -150,6 +152,6 @@ def _is_bound_to_its_task(stack: AsyncExitStack) -> bool:
             variables = generator.ag_frame.f_locals
             if any(_is_of_task(value) for name, value in variables.items() if name != "cleanup_scope"):
                 return True
-            if "cm" in variables:  # FastAPI puts one around another
+            if "cm" in variables:  # FastAPI wraps one generator in another
                 managers.append(variables["cm"])
     return False

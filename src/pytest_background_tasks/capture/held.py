@@ -1,20 +1,20 @@
-"""A task that is held: real, and not started.
+"""A held task: a real task that has not started.
 
-How it works. A task asks its loop to run its first step (``loop.call_soon``) while it is constructed. ``HeldTask``
-puts itself in front of that one call and keeps the step; releasing the task hands the step to the loop. Task,
-coroutine, context and callbacks are the real ones all the time. (Wrapping the coroutine instead needs no such trick,
-but costs half as much again per task and shows the wrapper in tracebacks.)
+How it works. While a task is constructed, it asks its loop to run its first step (``loop.call_soon``). ``HeldTask``
+intercepts that one call and keeps the step; releasing the task passes the step to the loop. Task, coroutine, context
+and callbacks are the real ones all the time. (Wrapping the coroutine instead needs no such trick, but costs half as
+much again per task, and the wrapper appears in tracebacks.)
 
-A held task is not registered with asyncio, so the ``asyncio.run`` or portal that ends does not cancel it. It learns of
-everybody who waits for it through ``add_done_callback``: that is where asyncio, on every version and on uvloop, puts
-the waiter. Waiting releases.
+A held task is not registered with asyncio, so an ``asyncio.run`` or a portal that ends does not cancel it. It notices
+every waiter in ``add_done_callback``, where asyncio registers waiters on every version and on uvloop. A waiter releases
+the task.
 
-When its loop is closed before it ran, the coroutine moves: a new task on a living loop runs it in the same context, and
-the outcome is written into the original.
+If the loop of a held task is closed, the coroutine moves: a new task on an open loop runs it in the same context, and
+the outcome is written into the original task.
 
 Private names of CPython used here: ``_register_task``, ``_unregister_task`` and ``__sleep0`` of asyncio.tasks,
 ``_log_destroy_pending``, ``_log_traceback``, ``_exception`` and ``_callbacks`` of a task, and the names of the modules
-whose callbacks wait.
+whose callbacks are waiters.
 """
 
 import asyncio
@@ -37,9 +37,9 @@ from .creator import Creation, Creator
 from .opentelemetry import traced
 from .waiters import has_waiter, is_asleep, is_waited_for, waits
 
-# A loop that asserts `not task.done()` after each of a few turns is a test; one that has slept this often between two
-# looks at the same held task, and done nothing else, is waiting for it. Where a function that was called in between
-# has looked, it may have had another reason (a throttle that is fed); then it takes much longer.
+# Code that asserts `not task.done()` after each of a few iterations is a test; code that has slept this often between
+# two checks of the same held task, and done nothing else, is waiting for it. If a function that it called made the
+# check, there may be another reason (a throttle that is fed), so the limit is much higher.
 _POLLS = 20
 _POLLS_BY_FUNCTION = 200
 
@@ -49,19 +49,19 @@ class HeldTask(asyncio.Task[Any]):
     """The task that the code under test gets for a captured coroutine.
 
     Args:
-        coroutine: not started yet.
-        loop: where it will run; must not be closed.
-        creator: what creates it.
-        kwargs: what was passed beside the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
-        context: to run in, where `kwargs` names none.
-        started_as: function, args and kwargs of the call behind `coroutine`, where that does not tell.
+        coroutine: the coroutine, which has not started yet.
+        loop: the loop that will run the task; must not be closed.
+        creator: the code that creates the task.
+        kwargs: the arguments after the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
+        context: the context to run in, unless `kwargs` has one.
+        started_as: function, args and kwargs of the call behind `coroutine`, if the coroutine does not show them.
 
     Attributes:
-        is_left: whether a call let it run until nothing could go on, or who waited for it has given up; the next
-            running call is to go on with it.
-        is_never_to_start: whether it was cancelled while it was held.
-        on_forget: called if it ends without having run.
-        let_go: what lets it go on, where its steps have to be asked for one by one.
+        is_left: whether a call let the task run until the loop was idle, or its waiter has given up; the next running
+            method is to resume it.
+        is_never_to_start: whether the task was cancelled while it was held.
+        on_forget: called if the task ends without having run.
+        let_go: lets the task run freely again, if its steps have to be requested one by one.
     """
 
     __slots__ = (
@@ -123,9 +123,9 @@ class HeldTask(asyncio.Task[Any]):
     ) -> asyncio.Handle | None:
         try:
             owner = callback.__self__  # type: ignore[attr-defined]
-        except Exception:  # somebody else's callback
+        except Exception:  # a callback of other code
             owner = None
-        if owner is not self:  # whatever else runs while the task is constructed
+        if owner is not self:  # a callback of something else that runs while the task is constructed
             loop: Any = self.get_loop()
             return type(loop).call_soon(loop, callback, *args, context=context)  # type: ignore[no-any-return]
         self._first_step = callback
@@ -134,34 +134,34 @@ class HeldTask(asyncio.Task[Any]):
 
     @property
     def held(self) -> bool:
-        """Whether it has not been started, cancelled or forgotten yet."""
+        """True until the task is started, cancelled or forgotten."""
         return self._first_step is not None
 
     @property
     def stopped(self) -> bool:
-        """Whether it goes on only when the test says so: it is held, or waits for its next step to be asked for."""
+        """True if the task runs only when the test says so: it is held, or its next step has to be requested."""
         return self._first_step is not None or self.let_go is not None
 
     @property
     def is_ending(self) -> bool:
-        """Tell whether it was cancelled while it was held, and has not ended yet."""
+        """True if the task was cancelled while it was held, and has not ended yet."""
         return self.is_never_to_start and not super().done()
 
     @property
     def is_abandoned(self) -> bool:
-        """Tell whether it goes on, and nothing waits for it any more."""
+        """True if the task is running freely, and no waiter is left."""
         return not (self.stopped or super().done() or self.is_never_to_start or has_waiter(self)) and not (
             self.runner.get_loop().is_closed()
         )
 
     @property
     def runner(self) -> asyncio.Task[Any]:
-        """The task that runs the coroutine: itself, or its successor if its loop died while it was held."""
+        """The task that runs the coroutine: this one, or its successor if the loop was closed while it was held."""
         return self._successor or self
 
     @property
     def call(self) -> Call:
-        """What it calls."""
+        """The call of the task: its function and arguments."""
         if self._started_as:
             return call_of_callable(*self._started_as)
         return call_of_coroutine(self._called, arguments_of(self._called) if self.held else self._arguments)
@@ -173,12 +173,12 @@ class HeldTask(asyncio.Task[Any]):
 
     @property
     def known_as(self) -> str:
-        """The function, the name, and the line that created it, for a message."""
+        """The function, the name, and the line that created the task, for a message."""
         return f"{self.call.function} ({self.get_name()}, {self.creation})"
 
     @property
     def shown(self) -> tuple[Any, tuple[Any, ...], dict[str, Any]]:
-        """The tuple that a `CapturedTask` is."""
+        """The items of its `CapturedTask`, which is a tuple."""
         return self._started_as or (
             self.get_coro(),
             (),
@@ -187,24 +187,24 @@ class HeldTask(asyncio.Task[Any]):
 
     @property
     def creation(self) -> Creation:
-        """Where it was created."""
+        """The place where the task was created."""
         return self._creator.creation(self.call)
 
     @property
     def is_for_thread(self) -> bool:
-        """Whether another thread has asked for it (``run_coroutine_threadsafe``) and may wait for its result."""
+        """True if another thread has requested the task (``run_coroutine_threadsafe``) and may wait for its result."""
         callbacks = self._callbacks or ()
         return any(module_name(callback) == "asyncio.futures" for callback, _ in callbacks)
 
     @property
     def failed(self) -> bool:
-        """Whether it ended with an error. To ask is not to retrieve it: asyncio still tells if nobody does."""
+        """True if the task ended with an exception. Reading this does not retrieve it: asyncio may still report it."""
         return self._exception is not None
 
     def release(self) -> None:
-        """Start it: its first step goes to the end of its loop's queue. One that is stopped at a step goes on.
+        """Start the task: its first step goes to the end of its loop's queue. A task stopped after a step resumes.
 
-        Must run in the thread of its loop, and its loop must not be closed (`move_to` is for that).
+        Must run in the thread of its loop, which must not be closed (`move_to` is for that).
         """
         let_go, self.let_go = self.let_go, None
         if let_go is not None:
@@ -219,9 +219,9 @@ class HeldTask(asyncio.Task[Any]):
             self._ending = handle, first_step
 
     def end_here(self) -> None:
-        """Hand its loop the step with which it ends once more, if it was cancelled while it was held.
+        """Schedule the step that ends the task again, if it was cancelled while it was held.
 
-        A synchronous call on uvloop cannot run what uvloop was handed before.
+        A synchronous call on uvloop cannot run a step that was scheduled before.
         """
         if self._ending is not None and self.is_ending:
             handle, step = self._ending
@@ -229,14 +229,14 @@ class HeldTask(asyncio.Task[Any]):
             self._ending = self.get_loop().call_soon(step, context=self._context), step
 
     def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Run its coroutine in a new task on `loop`, because its own loop is closed."""
+        """Run the coroutine in a new task on `loop`, because the task's loop is closed."""
         self._leave_hold()
         coroutine: Any = self.get_coro()
         self._successor = asyncio.Task(coroutine, loop=loop, name=self.get_name(), context=self._context)
         self._successor.add_done_callback(self._take_outcome)
 
     def forget(self) -> None:
-        """End it as cancelled: at once if it is held or its loop is closed, else as `cancel` does."""
+        """End the task as cancelled: at once if it is held or its loop is closed, else as `cancel` does."""
         loop = self.runner.get_loop()
         if self.held:
             self._leave_hold()
@@ -248,7 +248,7 @@ class HeldTask(asyncio.Task[Any]):
             close(self.runner)
             self._finish(asyncio.Future.cancel)
         elif runs_elsewhere(loop):
-            with suppress(RuntimeError):  # closed in the meantime, and then it ended it
+            with suppress(RuntimeError):  # raised if the loop was closed meanwhile, which ended the task
                 loop.call_soon_threadsafe(self._end)
         elif not super().done():
             self._end()
@@ -260,13 +260,13 @@ class HeldTask(asyncio.Task[Any]):
         self.release()
 
     def discard(self) -> None:
-        """Drop a task that was made only to be looked at. Its coroutine stays as it is, for another task."""
+        """Drop a task that was created only to be matched. Its coroutine stays unchanged, for another task."""
         self._first_step = None
 
     def cancel(self, msg: Any | None = None) -> bool:
-        """Cancel it as any task: one that is held starts, to end cancelled before its first line.
+        """Cancel the task as usual: a held task starts, and ends cancelled before its first line.
 
-        To cancel one that has failed is not to look at its error (see ``cancelling.py``).
+        Cancelling a failed task does not retrieve its exception (see ``cancelling.py``).
         """
         if self._log_traceback:
             self._is_cancelled_too_late = True
@@ -278,7 +278,7 @@ class HeldTask(asyncio.Task[Any]):
         if self.held and self.get_loop().is_closed():
             self.forget()
             return True
-        if self.held:  # it ends in the loop's next iteration
+        if self.held:  # the task ends in the loop's next iteration
             self.is_never_to_start = True
             self._never_run()
         cancelled = super().cancel(msg)
@@ -286,7 +286,7 @@ class HeldTask(asyncio.Task[Any]):
         return cancelled
 
     def add_done_callback(self, callback: Callable[..., object], *, context: Context | None = None) -> None:
-        """Add a callback, and start the task if the callback is somebody who waits for it."""
+        """Add a callback, and start the task if the callback is a waiter."""
         if self.stopped and waits(callback) and not self.get_loop().is_closed():
             self.release()
         elif self.is_left and waits(callback):
@@ -294,14 +294,14 @@ class HeldTask(asyncio.Task[Any]):
         super().add_done_callback(callback, context=context)
 
     def remove_done_callback(self, callback: Callable[..., object]) -> int:
-        """Remove a callback, and note when the last waiter gives up: the next running call takes the task up."""
+        """Remove a callback, and note when the last waiter gives up: the next running method resumes the task."""
         removed = super().remove_done_callback(callback)
         if removed and not self.stopped and not super().done() and waits(callback):
             self.is_left = not has_waiter(self)
         return removed
 
     def done(self) -> bool:
-        """Whether it has ended. Asking a held task again and again between sleeps ends in an error, not in a hang."""
+        """Return True if the task has ended. Polling a held task between sleeps raises an error instead of hanging."""
         __tracebackhide__ = True
         if self._first_step is not None:
             self._notice_poll(sys._getframe(1))
@@ -322,7 +322,7 @@ class HeldTask(asyncio.Task[Any]):
     def _finish(self, method: Callable[..., object], *args: object) -> None:
         try:
             method(self, *args)
-        except RuntimeError:  # it has done callbacks, and their loop is closed; the state is set all the same
+        except RuntimeError:  # raised for done callbacks whose loop is closed; the state is set nevertheless
             assert super().done()
 
     def _take_outcome(self, successor: "asyncio.Task[Any]") -> None:
@@ -354,7 +354,7 @@ class HeldTask(asyncio.Task[Any]):
         self.get_loop().call_soon(self._count_poll, poller, asker)
 
     def _count_poll(self, poller: "asyncio.Task[Any]", asker: FrameType) -> None:
-        """Runs once the poller is suspended: in a sleep it is polling, in anything else it has work of its own."""
+        """Count a poll once the poller is suspended, if it sleeps; otherwise it has other work."""
         asks_itself = any(frame is asker for frame in await_chain(coroutine_of(poller)))
         weight = _POLLS_BY_FUNCTION // _POLLS if asks_itself else 1
         self._polls = self._polls + weight if is_asleep(poller) else 0
@@ -369,5 +369,5 @@ def _as_held(kwargs: dict[str, Any], context: Context | None) -> dict[str, Any]:
 
 
 def runs_elsewhere(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether another thread runs `loop`, so that nothing of it is to be touched from here."""
+    """Return True if another thread runs `loop`, so that this thread must not touch it."""
     return loop.is_running() and loop is not asyncio._get_running_loop()

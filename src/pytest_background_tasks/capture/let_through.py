@@ -1,6 +1,6 @@
-"""Tasks that were started while a test captures, and let through: remembered for the hint that nothing was captured.
+"""Tasks that were started but not held while a test captures, for the hint that nothing was captured.
 
-Asked for every such task, so it remembers one of each kind: names and codes, no task and no coroutine.
+Called for every such task, so it remembers one of each kind: names and codes, but no task and no coroutine.
 """
 
 import asyncio
@@ -18,20 +18,20 @@ NOTHING = "nothing was captured; start_capturing() comes before what starts the 
 
 _LIMIT = 50  # kinds that are remembered
 _SHOWN = 3
-_RUNNERS = {"_pytest", "anyio", "pytest_aiohttp", "pytest_asyncio"}  # they start the test and its fixtures
+_RUNNERS = {"_pytest", "anyio", "pytest_aiohttp", "pytest_asyncio"}  # packages that start the test and its fixtures
 
 
 class _Kind(NamedTuple):
-    """Tasks of one function that one function starts.
+    """The tasks of one function that one creator starts.
 
     Attributes:
-        function: the qualified name.
-        creator: the code that starts them; None if the loop does.
-        code: the code that they run, if it is known.
-        waits: the creator waits for them.
-        through: the function of asyncio that does, if the creator is the project's.
-        is_own: they are the project's own background tasks, which the targets leave out.
-        calls_project: they have been given a function of the project.
+        function: the qualified name of the function.
+        creator: the code that starts the tasks; None if the loop does.
+        code: the code of the function, if it is known.
+        waits: whether the creator waits for the tasks.
+        through: the function of asyncio that waits, if the creator is project code.
+        is_own: whether they are background tasks of the project, which the targets exclude.
+        calls_project: whether a function of the project was passed to them.
     """
 
     function: str
@@ -58,7 +58,7 @@ class _Kind(NamedTuple):
 
     @property
     def cure(self) -> str:
-        """Return the lines that would hold it; empty if none would."""
+        """The code that would hold the tasks; empty if none would."""
         if self.waits or self.is_own:
             return ""
         pattern = f"{self.function.partition('.<locals>')[0]}*" if "<locals>" in self.function else self.function
@@ -67,7 +67,7 @@ class _Kind(NamedTuple):
 
 
 class LetThrough:
-    """Remembers what a test has let through."""
+    """The kinds of task that were started but not held in one test."""
 
     def __init__(self) -> None:
         self._kinds: dict[tuple[int, str], _Kind] = {}
@@ -87,12 +87,12 @@ class LetThrough:
             self._kinds[key] = kind
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Forget all kinds."""
         self._kinds.clear()
 
     @property
     def hint(self) -> str:
-        """Return what was let through, and how to hold it, as lines; empty if nothing was."""
+        """The tasks that were not held, and how to hold them, as lines; empty if there are none."""
         newest_first = reversed(self._kinds.values())
         kinds = sorted(newest_first, key=lambda kind: (kind.waits, not kind.is_own, not kind.calls_project))
         lines = [f"\n  {kind.told}{kind.cure}" for kind in kinds[:_SHOWN]]
@@ -101,7 +101,7 @@ class LetThrough:
 
     @property
     def why_nothing(self) -> str:
-        """Return why nothing was captured."""
+        """The reason why nothing was captured."""
         hint = self.hint
         return f"nothing that is to be held was started; {hint}" if hint else NOTHING
 

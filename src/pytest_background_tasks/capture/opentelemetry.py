@@ -1,20 +1,19 @@
-"""OpenTelemetry's instrumentation of asyncio: it wraps each coroutine, and asks for the task in the program's place.
+"""OpenTelemetry's instrumentation of asyncio, which wraps each coroutine and creates the task for the program.
 
-Names of it that are used here: the module, ``trace_coroutine`` and its ``coro``; and the module of wrapt, through which
-it is called.
+Its names that are used here: the module, ``trace_coroutine`` and its ``coro``; and the module of wrapt that calls it.
 """
 
 from types import CoroutineType
 from typing import Any
 
 IN_BETWEEN = frozenset({"opentelemetry.instrumentation.asyncio", "wrapt.wrappers"})
-"""The modules that stand between ``create_task`` and who called it."""
+"""The modules between ``create_task`` and its caller."""
 
 
 def traced(coroutine: Any) -> Any:
-    """The program's coroutine inside `coroutine`, which has not started; or `coroutine`, if there is no other."""
+    """Return the program's coroutine inside `coroutine`, which has not started; `coroutine` if it wraps none."""
     if type(coroutine) is not CoroutineType or coroutine.cr_code.co_name != "trace_coroutine":
-        return coroutine  # asked for every task of a session
+        return coroutine  # the usual case: called for every task of a session
     frame = coroutine.cr_frame
     if frame is None or frame.f_globals.get("__name__") not in IN_BETWEEN:
         return coroutine

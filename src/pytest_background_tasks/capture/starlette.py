@@ -1,7 +1,7 @@
 """Starlette's (and FastAPI's) background tasks: ``BackgroundTasks.add_task``, ``background=BackgroundTask(...)``.
 
-Both end in ``BackgroundTask.__call__``, which the response awaits after it was sent. While captured that call returns
-at once, so the response ends without it, and the call is held as a task of its own.
+Both end in ``BackgroundTask.__call__``, which the response awaits after it was sent. While a test captures, that call
+returns at once, so that the response ends without it, and the call is held as a separate task.
 """
 
 import importlib
@@ -32,7 +32,7 @@ def _background_task() -> Any:
     """Return Starlette's class.
 
     Raises:
-        Unfit: this Starlette has none that is called as we know it.
+        Unfit: if the class of this Starlette version is missing or has other parameters.
     """
     try:
         kind: Any = importlib.import_module("starlette.background").BackgroundTask
@@ -46,10 +46,10 @@ def _background_task() -> Any:
 
 @contextmanager
 def open_starlette(taker: "Taker") -> Iterator[None]:
-    """Hand every Starlette background task to `taker`, until left.
+    """Pass every Starlette background task to `taker` inside the block.
 
     Raises:
-        Unfit: Starlette is no version that is known.
+        Unfit: if this version of Starlette is not supported.
     """
     kind = _background_task()
 
@@ -61,7 +61,7 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
                 frame.f_back is not None and frame.f_code.co_name == "add_task"
             ):  # Starlette's, and FastAPI's around it
                 frame = frame.f_back
-            # On the object itself, past its class, which may be a dataclass: frozen, and not to be hashed.
+            # Set on the object itself, because its class may be a dataclass: frozen and unhashable.
             object.__setattr__(self, _CREATOR, Creator(frame.f_code, frame.f_lasti))
             init(self, *args, **kwargs)
 

@@ -1,4 +1,4 @@
-"""trio, which runs tests as well: under it there is no asyncio."""
+"""trio, which may run the test instead of asyncio."""
 
 import asyncio
 import sys
@@ -7,7 +7,7 @@ from ..errors import BackgroundTasksError
 
 
 def is_running() -> bool:
-    """Whether the caller runs on trio."""
+    """Return True if the caller runs on trio."""
     trio = sys.modules.get("trio")
     if trio is None or asyncio._get_running_loop() is not None:
         return False
@@ -19,7 +19,7 @@ def is_running() -> bool:
 
 
 def running_loop() -> asyncio.AbstractEventLoop:
-    """``asyncio.get_running_loop()``, with an error that says why there is none on trio."""
+    """Return ``asyncio.get_running_loop()``; on trio, raise an error that says why there is none."""
     __tracebackhide__ = True
     if is_running():
         raise BackgroundTasksError(

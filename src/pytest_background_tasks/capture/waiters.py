@@ -1,7 +1,7 @@
 """The waiters of a task or a future, read from its done callbacks.
 
-``wait`` takes its callback out when it gives up, and so does ``shield``. That of a `gather` stays, also when the first
-error has ended the waiting; and that of an `as_completed` stays when its loop is left.
+``wait`` removes its callback when it gives up, and so does ``shield``. That of `gather` stays even if the first
+exception has ended the waiting, and that of `as_completed` stays when its loop is left.
 
 Private names of CPython used here: ``_callbacks`` of a future, ``_getters`` of a queue, the code of ``sleep(0)``, the
 names and variables of the callbacks in the table.
@@ -30,32 +30,32 @@ _SLEEPS = (asyncio.sleep.__code__, asyncio.tasks.__sleep0.__code__)  # type: ign
 
 
 def is_asleep(task: "asyncio.Task[Any]") -> bool:
-    """Return whether `task` is suspended in ``asyncio.sleep``."""
+    """Return True if `task` is suspended in ``asyncio.sleep``."""
     frames = list(await_chain(coroutine_of(task)))
     return bool(frames) and frames[-1].f_code in _SLEEPS
 
 
 def is_waited_for(task: "asyncio.Task[Any]") -> bool:
-    """Return whether its loop's runner, another task, or what started it through anyio waits for `task`."""
+    """Return True if its loop's runner, another task, or code that started it through anyio waits for `task`."""
     outermost = next(iter(await_chain(coroutine_of(task))), None)
     by_anyio = outermost is not None and str(outermost.f_globals.get("__name__", "")).startswith("anyio.")
     return by_anyio or any(waits(callback) for callback, _ in attribute(task, "_callbacks") or ())
 
 
 def waits(callback: Any) -> bool:
-    """Return whether a done callback wakes a waiter: a task, a task group, a runner."""
-    if type(callback) is FunctionType:  # of most waiters
+    """Return True if a done callback wakes a waiter: a task, a task group, a runner."""
+    if type(callback) is FunctionType:  # the type of most waiters' callbacks
         module = callback.__module__
         return type(module) is str and module in _WAITING_MODULES
     while type(callback) is partial:
         callback = callback.func
-    if is_task(owner_of(callback)):  # of a task that awaits it; in C, so without a module
+    if is_task(owner_of(callback)):  # of an awaiting task; written in C, so without a module
         return text_attribute(callback, "__name__").endswith("wakeup")
     return module_name(callback) in _WAITING_MODULES
 
 
 def has_waiter(future: Any) -> bool:
-    """Return whether a task, or a loop's runner, waits for `future`, be it through others, and has not given up."""
+    """Return True if a task or a loop's runner waits for `future`, even through others, and has not given up."""
     return any(_is_waiter(callback) for callback, *_ in attribute(future, "_callbacks") or ())
 
 

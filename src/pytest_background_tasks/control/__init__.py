@@ -1,1 +1,1 @@
-"""Running what is held."""
+"""Running held tasks."""

@@ -1,7 +1,7 @@
-"""The call in which a thread blocks: the name of the function written in C that its innermost frame is calling.
+"""The call in which a thread blocks: the name of the C function that its innermost frame is calling.
 
-A frame knows the instruction that it executes, and each instruction knows its place in the source. The function of a
-call is what was loaded last at the place where the call begins. Frames, instructions and places are documented.
+A frame has the instruction that it executes, and each instruction has its position in the source. The function of a
+call is the object loaded last at the position where the call begins. All of this is documented.
 """
 
 import dis
@@ -10,15 +10,15 @@ from types import BuiltinFunctionType, CodeType, FrameType
 from typing import Any
 
 ENTERING = "with"
-"""Stands for the name of the function where a ``with`` statement enters its context manager."""
+"""The name of the function if a ``with`` statement enters its context manager."""
 ITERATING = "for"
-"""Stands for it where a ``for`` statement asks for the next item: ``for item in iter(queue.get, None)``."""
+"""The name of the function if a ``for`` statement requests the next item: ``for item in iter(queue.get, None)``."""
 
 
 def blocking_call(frame: FrameType) -> str:
-    """Return the name of the function that `frame` is calling now, `ENTERING`, `ITERATING`, or "" if none is known.
+    """Return the name of the function that `frame` is calling now, `ENTERING`, `ITERATING`, or "" if it is unknown.
 
-    A function that was bound to another name before (``receive = queue.get``) is known by its own.
+    A function that was bound to another name (``receive = queue.get``) is returned with its original name.
     """
     kind, name = _call_at(frame.f_code, frame.f_lasti)
     if kind == "variable":
@@ -40,7 +40,7 @@ def _value_of(frame: FrameType, name: str) -> Any:
 
 @lru_cache(1000)
 def _call_at(code: CodeType, instruction: int) -> tuple[str, str]:
-    """The kind and the name of the function that the instruction at this offset of `code` calls."""
+    """Return the kind and the name of the function that the instruction at this offset of `code` calls."""
     before: list[dis.Instruction] = []
     for each in dis.get_instructions(code):
         if each.offset >= instruction:

@@ -1,8 +1,8 @@
-"""Keeping tasks from going on by themselves: each of their steps waits until it is asked for.
+"""A gate that holds back the steps of some tasks until they are requested.
 
-A task asks its loop to run its next step with ``call_soon``: after a bare yield, and when what it waited for is there.
-While tasks of a loop are braked, that method is covered and their steps are kept here, at most one for each. (What runs
-the loop cannot tell one task's step from another's; the callback can: it is a method of the task.)
+A task schedules its next step with ``call_soon`` of its loop: after a bare yield, and when the future that it waits for
+is done. While a loop has tasks behind the gate, that method is replaced, and their steps are kept here, at most one for
+each task. (The loop cannot tell one task's step from another's, but the callback can: it is a method of the task.)
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from ..untrusted import owner_of
 
 
 class Brake:
-    """Keeps the steps of some tasks of one `loop`. What is covered of it is put back when no task is left."""
+    """The gate for some tasks of one `loop`, whose method is restored when no task is left."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -29,13 +29,13 @@ class Brake:
         return id(task) in self._tasks
 
     def hold(self, task: "asyncio.Task[Any]") -> None:
-        """Keep the steps of `task` from now on."""
+        """Hold back the steps of `task` from now on."""
         if not self._tasks:
             self._covering.enter_context(replaced(self._loop, "call_soon", self._covered))
         self._tasks[id(task)] = task
 
     def let_go(self, task: "asyncio.Task[Any]") -> None:
-        """Let `task` go on by itself; a step that was kept goes to the end of the loop's queue."""
+        """Let `task` run freely again; a step that was held back goes to the end of the loop's queue."""
         if self._tasks.pop(id(task), None) is None:
             return
         self._when_ready.pop(id(task), None)
@@ -46,15 +46,15 @@ class Brake:
             self._loop.call_soon(step._run)
 
     def is_ready(self, task: "asyncio.Task[Any]") -> bool:
-        """Whether its next step is kept here."""
+        """Return True if the next step of `task` is held back here."""
         return self._kept.get(id(task)) is not None
 
     def when_ready(self, task: "asyncio.Task[Any]", tell: Callable[[], object]) -> None:
-        """Call `tell` when its next step has come here."""
+        """Call `tell` when the next step of `task` arrives here."""
         self._when_ready[id(task)] = tell
 
     def run(self, task: "asyncio.Task[Any]") -> None:
-        """Run the step that is kept, here and now; no other task may be the current one."""
+        """Run the step that is held back, immediately; no other task may be the current one."""
         step = self._kept.pop(id(task))
         assert step is not None
         step._run()

@@ -1,17 +1,17 @@
 """A virtual clock for one event loop.
 
-The loop keeps its own class, queue and selector. Three of its methods are covered while the clock is there: ``time``;
-``call_at``, so that timers due at one moment fire in the order in which they were set, which a heap alone does not keep
-(on a real clock such timers differ by nanoseconds); and ``call_soon``, if that is asyncio's own, to be quicker. When
-the loop is about to wait, and nothing of the real world is under way, the time moves to the next timer instead.
+The loop keeps its class, queue and selector. While the clock is installed, three methods of the loop are replaced:
+``time``; ``call_at``, so that timers due at one moment fire in the order in which they were set, which a heap alone
+does not guarantee (on a real clock, such timers differ by nanoseconds); and ``call_soon``, if it is asyncio's own, for
+speed. When the loop is about to block, and there is no external activity, the time moves to the next timer instead.
 
-It moves exactly onto the timer. A program that sets a timer for the present moment again and again until the time has
-passed it (aiohttp's keep-alive does) gets the loop's resolution, a nanosecond, more each time.
+It moves exactly onto the timer. For a program that repeatedly sets a timer for the present moment until that has passed
+(aiohttp's keep-alive does), the time moves by the loop's resolution, a nanosecond, with each such timer.
 
 All moments lie on a grid (`on_grid`).
 
-The idea of a clock that jumps when nothing can run is trio's ``MockClock``; for asyncio, async-solipsism and looptime
-have it.
+The idea of a clock that jumps when nothing can run comes from trio's ``MockClock``; async-solipsism and looptime apply
+it to asyncio.
 
 Private names of CPython used here: ``_scheduled``, ``_ready``, ``_clock_resolution``, ``_closed``, ``_debug`` and the
 checks of the loop, ``_when`` and ``_scheduled`` of a timer, ``_source_traceback`` of a handle.
@@ -36,7 +36,7 @@ _MANY = 1000  # jumps
 
 @named_as(asyncio.TimerHandle)
 class _Timer(QuickTimer):
-    """A timer that knows its place among those due at the same moment."""
+    """A timer with a position among those due at the same moment."""
 
     __slots__ = ("_number",)
     _number: int
@@ -45,18 +45,18 @@ class _Timer(QuickTimer):
         mine, others = self._when, other._when
         return mine < others or (mine == others and self._number < getattr(other, "_number", 0))
 
-    def __gt__(self, other: Any) -> bool:  # asked by timers from before the clock, which come first
+    def __gt__(self, other: Any) -> bool:  # called by timers older than the clock, which come first
         mine, others = self._when, other._when
         return mine > others or (mine == others and self._number > getattr(other, "_number", 0))
 
 
 class VirtualClock:
-    """Runs `UnderWay.loop` on virtual time, from the next whole second of its own time on, until `remove`.
+    """The virtual clock of `UnderWay.loop`, from the next whole second of the loop's time on, until `remove`.
 
     Attributes:
-        time: of the loop, in seconds; never goes back.
-        under_way: what holds it still.
-        autojump: whether it jumps by itself.
+        time: the time of the loop, in seconds; never moves backwards.
+        under_way: the external activity, during which the clock stands still.
+        autojump: whether the clock jumps by itself.
         on_many_jumps: called after each thousand jumps.
     """
 
@@ -82,7 +82,7 @@ class VirtualClock:
 
     @property
     def next_timer(self) -> float | None:
-        """When the next timer is due, on the loop's time; None if there is none."""
+        """The loop time at which the next timer is due; None if there is none."""
         timers = self.loop._scheduled
         while timers and timers[0].cancelled():
             timer = heapq.heappop(timers)
@@ -91,14 +91,14 @@ class VirtualClock:
         return timers[0].when() if timers else None
 
     def move_to(self, time: float) -> None:
-        """Let it be `time`, if that has not passed, from the loop's next iteration on; then what is due fires.
+        """Set the time to `time`, unless that has passed, at the loop's next iteration; then the due timers fire.
 
-        Not here and now: to a loop in debug mode the running step would seem to have taken that long.
+        Not immediately: in debug mode, the running step would seem to have taken that long.
         """
         self._next = time
 
     def remove(self) -> None:
-        """Put the loop back on its real clock; each timer keeps the time that is left to it."""
+        """Restore the loop's real clock; each timer keeps its remaining time."""
         self._lull.remove(self)
         self._lull.is_nobody_there = None
         del self.loop.time, self.loop.call_at
@@ -109,7 +109,7 @@ class VirtualClock:
             timer._when -= ahead
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
-        """Move the time instead of waiting, if nothing of the real world is under way."""
+        """Move the time instead of waiting, unless there is external activity."""
         loop = self.loop
         if self._next > self.time:
             self.time = self._next
@@ -125,7 +125,7 @@ class VirtualClock:
             if self.under_way.anything():
                 glance = self.under_way.glance
                 return select(glance if timeout is None else min(glance, timeout))
-            if loop._ready:  # a worker has answered meanwhile, and is idle by now
+            if loop._ready:  # a worker has answered meanwhile, and is idle now
                 return select(0)
         if timeout is None or not loop._scheduled or not self.autojump:
             return select(None)
@@ -138,7 +138,7 @@ class VirtualClock:
 
     def _let_time_pass_what_fires_again(self) -> None:
         if self._last_fired == self.time:
-            # Half a year on, a nanosecond is less than the next number that there is.
+            # After half a year, a nanosecond is less than the distance to the next float.
             self.time = max(on_grid(self.time + self.loop._clock_resolution), math.nextafter(self.time, math.inf))
         self._last_fired = self.time
 

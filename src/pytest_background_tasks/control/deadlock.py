@@ -1,7 +1,7 @@
-"""The error for a test that can never go on: what it says, and how it comes to the line that waits.
+"""The error for a deadlocked test: its message, and its delivery to the line that waits.
 
-It is put into the future that the test's task waits for. (Raising it from the selector instead would end the runner,
-not the test: anyio's would hang at its next fixture.)
+The error is set on the future that the test's task waits for. (Raising it from the selector instead would end the
+runner, not the test: anyio's would hang at its next fixture.)
 
 Private names of CPython used here: ``_fut_waiter`` of a task.
 """
@@ -23,15 +23,15 @@ from ..untrusted import attribute
 from ..waits import known, wait_of
 from .failed import failed
 
-_STUBBORN = 3  # how often it ends the waiting of code that catches everything and waits again
+_STUBBORN = 3  # how often to end the waiting of code that catches every exception and waits again
 
 
 class Deadlock:
-    """Ends the waiting of a test, on whatever loop it waits, and knows whether the test has got to know of it.
+    """Delivery of the error to a test, on whatever loop it waits, and whether the error has reached the test.
 
     Args:
-        capture: knows what is held.
-        test_code: code of the test function, by which its task is known.
+        capture: the captured tasks.
+        test_code: the code of the test function, which identifies its task.
     """
 
     def __init__(self, capture: Capture, test_code: CodeType | None) -> None:
@@ -44,33 +44,33 @@ class Deadlock:
 
     @property
     def lost_error(self) -> BackgroundTasksDeadlock | None:
-        """The error that was raised, if it was caught before it had come to the test function."""
+        """The error that was raised, if it was caught before it reached the test function."""
         if self._error is None or (self._is_thrown and self._error.__traceback__ is None):  # assertRaises strips it
             return None
         codes = [frame.f_code for frame, _ in walk_tb(self._error.__traceback__)]
         return None if any(self._is_of_test(code) for code in codes) else self._error
 
     def waiting_task(self, loop: asyncio.AbstractEventLoop) -> Any:
-        """The test's task if it waits on `loop`, else the first of the project's own; what sleeps waits for nobody."""
+        """Return the test's task if it waits on `loop`, else the project's first one; sleeping tasks do not count."""
         return self._first(loop, sleeping=False)
 
     def place(self, loop: asyncio.AbstractEventLoop) -> object:
-        """Where the test waits: it stays the same as long as it has not gone on."""
+        """Return the place where the test waits, which stays equal until the test resumes."""
         task = self.waiting_task(loop)
         return None if task is None else (id(task), id(attribute(_innermost(task), "_fut_waiter")))
 
     def end(self, loop: asyncio.AbstractEventLoop, silence: str = "", advice: str = "") -> bool:
-        """Put the error into what the test waits for; False if nobody on this loop waits for the project.
+        """Deliver the error to the future that the test waits for; return False if no task of the project waits.
 
         Args:
-            loop: idle, and called this.
-            silence: what has not come for how long, where that is all that is known.
-            advice: what to do about it; without any, to run what is held.
+            loop: the loop, which is idle and called this.
+            silence: the sources without an event and for how long, if the deadlock is not proven.
+            advice: what to do about the deadlock; by default, to run the held tasks.
         """
         task = self._first(loop, sleeping=bool(advice))
         place = None if task is None else (name_of(task), waiting_site(coroutine_of(task), self._capture.is_own))
         if place is not None and place not in self._ended and self.lost_error is None:
-            # The test expected the last error, and waits somewhere else now.
+            # The test expected the last error, and now waits at another place.
             self._ended.add(place)
             self._error, self._is_thrown, self._endings = None, False, 0
         self._endings += 1
@@ -82,11 +82,11 @@ class Deadlock:
             _end_circles(loop, but=circle_from(task))
             if self._is_thrown:
                 return True
-        cancel_surely(task, str(self._error))  # it has caught the error, and waits again
+        cancel_surely(task, str(self._error))  # the task has caught the error and waits again
         return True
 
     def _throw(self, task: Any, error: BaseException) -> bool:
-        """Raise `error` where the waiting of `task` ends; False if that is a task that is ready, or held."""
+        """Raise `error` in the innermost task that `task` waits for; return False if that is ready or held."""
         innermost = _innermost(task)
         if circle_from(task):
             raised = task.get_loop().create_future()
@@ -99,7 +99,7 @@ class Deadlock:
         return True
 
     def who_waits(self, loop: asyncio.AbstractEventLoop, but: "asyncio.Task[Any] | None" = None) -> str:
-        """Which other tasks of the project wait on `loop`, and what is held; a line each."""
+        """Return a line for each other task of the project that waits on `loop`, and for each held task."""
         own = self._capture.is_own
         waits = [(task, wait_of(task, own)) for task in asyncio.all_tasks(loop) if task is not but]
         lines = sorted(f"{known(task)} waits at {wait}" for task, wait in waits if wait and own[wait.file])
@@ -119,7 +119,7 @@ class Deadlock:
         own = [task for task, codes in chains if any(self._capture.is_own[code.co_filename] for code in codes)]
         of_test = [task for task, codes in chains if any(map(self._is_of_test, codes))]
         tests = [task for task, codes in chains if self._test_code in codes]
-        answering = [task for task in own if is_waited_for(task)]  # as what a portal runs for the test
+        answering = [task for task in own if is_waited_for(task)]  # for example, a task that a portal runs for the test
         return next(iter(tests + of_test + answering + own), None)
 
     @property
@@ -128,7 +128,7 @@ class Deadlock:
         return "await background_tasks.run_all_async()" if is_async else "background_tasks.run_all_sync()"
 
     def _is_of_test(self, code: CodeType) -> bool:
-        """Whether it is the test function, or defined in it."""
+        """Return True if `code` is the test function, or is defined in it."""
         test = self._test_code
         return (
             test is not None
@@ -152,7 +152,7 @@ class Deadlock:
 
 
 def _end_circles(loop: asyncio.AbstractEventLoop, but: list[Any]) -> None:
-    """Cancel tasks that wait for each other, for the runner that ends the loop could not."""
+    """Cancel tasks that wait for each other, because the runner that ends the loop could not."""
     for task in asyncio.all_tasks(loop):
         circle = circle_from(task)
         if task in circle and task not in but:
@@ -160,7 +160,7 @@ def _end_circles(loop: asyncio.AbstractEventLoop, but: list[Any]) -> None:
 
 
 def _innermost(task: Any) -> Any:
-    """Return the last task of those that wait for each other, from `task` on; in a circle, the last that is new."""
+    """Return the last task in the chain of waiting tasks from `task` on; in a circle, the last new one."""
     seen = {id(task)}
     while is_task(following := attribute(task, "_fut_waiter")) and attribute(following, "_fut_waiter") is not None:
         if id(following) in seen:

@@ -1,7 +1,7 @@
-"""Making loops go on until a run has ended, whatever state they are in.
+"""Running loops until a call of a running method has ended, whatever state the loops are in.
 
-A captured task may live on the loop that runs the test, on one that runs in another thread (a ``TestClient``), on one
-that is not running (a `def` test's), or be moved to one of these. Each has its own way of being waited for.
+A captured task may belong to the loop that runs the test, to one that runs in another thread (a ``TestClient``), to one
+that is not running (a `def` test's), or be moved to one of these. Each case needs a different way of waiting.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from .nested import inside, no_running_loop
 from .run import Run
 from .timeout import deadline_of
 
-_GLANCE = 0.05  # seconds between two looks at a loop in another thread, which may be closed without a word
+_GLANCE = 0.05  # seconds between two checks of a loop in another thread, which may be closed without notice
 
 
 async def run_async(run: Run, timeout: float | None) -> None:
@@ -39,7 +39,7 @@ async def run_async(run: Run, timeout: float | None) -> None:
 
 
 def run_sync(run: Run, timeout: float | None) -> None:
-    """The same, from a synchronous call: in a running loop or in none."""
+    """Do the same from a synchronous call, inside or outside a running loop."""
     __tracebackhide__ = True
     home = asyncio._get_running_loop()
     deadline = deadline_of(timeout)
@@ -58,7 +58,7 @@ def run_sync(run: Run, timeout: float | None) -> None:
 
 
 def let_end(tasks: Collection[HeldTask]) -> None:
-    """Give tasks that have just been cancelled, on loops that nobody runs here, the time to end; a second at most."""
+    """Give tasks that have just been cancelled at most a second to end; this thread must not run a loop."""
     deadline = real_time.monotonic() + ending.PATIENCE
     for task in tasks:
         loop = task.runner.get_loop()
@@ -102,7 +102,7 @@ async def _ended(task: HeldTask, deadline: float | None) -> None:
 
 
 def _run_idle_loop(run: Run, task: HeldTask, home: asyncio.AbstractEventLoop | None, deadline: float | None) -> None:
-    """Run the loop of `task`, which nobody runs, until the task has ended; move the task if the loop is closed."""
+    """Run the loop of `task`, which is not running, until the task has ended; move the task if the loop is closed."""
     loop = task.runner.get_loop()
     if not loop.is_closed():
         with no_running_loop():
@@ -112,7 +112,7 @@ def _run_idle_loop(run: Run, task: HeldTask, home: asyncio.AbstractEventLoop | N
 
 
 def _watch_running_loop(task: HeldTask, deadline: float | None) -> None:
-    """Wait until `task` has ended on its loop in another thread, or until that loop ends, or until `deadline`."""
+    """Wait until `task` has ended on its loop in another thread, or that loop has ended, or `deadline`."""
     ended = threading.Event()
     loop = task.runner.get_loop()
     try:

@@ -1,4 +1,4 @@
-"""Running a coroutine on a certain loop, from wherever we are: in that loop, in another one, or in none.
+"""Running a coroutine on a given loop, from inside that loop, another one, or none.
 
 Private name of CPython used here: ``_log_destroy_pending`` of a task.
 """
@@ -12,7 +12,7 @@ from ..capture.trio import running_loop
 from ..errors import BackgroundTasksError
 from .nested import Drive, inside, no_running_loop
 
-_GLANCE = 0.05  # seconds between two looks at a loop in another thread, which may be closed without a word
+_GLANCE = 0.05  # seconds between two checks of a loop in another thread, which may be closed without notice
 
 T = TypeVar("T")
 Make: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
@@ -20,7 +20,7 @@ _Loop: TypeAlias = asyncio.AbstractEventLoop
 
 
 async def on_loop_async(loop: _Loop, make: Make[T]) -> T:
-    """What the coroutine that `make` makes returns when run on `loop`, which is not closed."""
+    """Run the coroutine that `make` returns on `loop`, which must not be closed, and return its result."""
     __tracebackhide__ = True
     home = running_loop()
     if loop is home:
@@ -31,7 +31,7 @@ async def on_loop_async(loop: _Loop, make: Make[T]) -> T:
 
 
 def on_loop_sync(loop: _Loop, make: Make[T]) -> T:
-    """The same from a synchronous call. If `loop` has called us, it must be one that can be run from inside."""
+    """Do the same from a synchronous call. If `loop` is the caller, it must be one that can be run from inside."""
     __tracebackhide__ = True
     if loop is asyncio._get_running_loop():
         with inside(loop) as drive:
@@ -40,7 +40,7 @@ def on_loop_sync(loop: _Loop, make: Make[T]) -> T:
 
 
 def driven(drive: Drive, loop: _Loop, make: Make[T]) -> T:
-    """The same inside `loop`, which `drive` makes go on."""
+    """Do the same inside `loop`, which `drive` runs."""
     __tracebackhide__ = True
     task = asyncio.Task(make(), loop=loop)
     drive(task.done, None)
@@ -59,7 +59,7 @@ def _on_running_loop(loop: _Loop, make: Make[T]) -> T:
     tasks: list[asyncio.Task[T]] = []
 
     def start() -> None:
-        tasks.append(asyncio.Task(make(), loop=loop))  # a task made so is nobody's to capture
+        tasks.append(asyncio.Task(make(), loop=loop))  # a task that is created this way is never captured
         tasks[0].add_done_callback(lambda _: ended.set())
 
     loop.call_soon_threadsafe(start)

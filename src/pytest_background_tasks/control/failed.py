@@ -1,4 +1,4 @@
-"""The background tasks that have failed: for an error about waiting, since that may be the reason.
+"""The failed background tasks, for an error about waiting, because their failure may be the reason.
 
 Private name of CPython used here: ``_exception`` of a task.
 """
@@ -17,16 +17,16 @@ _SHOWN = 3  # how many are named before "and 5 more"
 
 
 def failed(capture: Capture, but: Collection[HeldTask] = ()) -> str:
-    """Return a line for each background task of the test that has failed, be its exception retrieved or not.
+    """Return a line for each background task of the test that has failed, whether or not its exception was retrieved.
 
     Args:
-        capture: of the test.
-        but: captured tasks of which the error says it already.
+        capture: the captured tasks of the test.
+        but: captured tasks that the error already names as failed.
     """
     lines = [
         f"{who} has failed with {_first_line(error)}{_place(error, capture)}"
         for who, error in _failures(capture, but)
-        if not isinstance(error, BackgroundTasksDeadlock)  # this or an earlier error of ours
+        if not isinstance(error, BackgroundTasksDeadlock)  # this or an earlier deadlock error
     ]
     if len(lines) > _SHOWN:
         lines[_SHOWN:] = [f"{len(lines) - _SHOWN} more have failed"]

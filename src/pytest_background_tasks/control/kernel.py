@@ -1,10 +1,10 @@
-"""The kernel's word on a thread: whether it sleeps, and how often it has been given the processor.
+"""The kernel's view of a thread: whether it sleeps, and how often it has stopped running.
 
-A thread that another one wakes (by a lock it releases, an item it puts into a queue, data it writes to a socket) can be
-run from that moment on, and the kernel says so before the other one continues. The state of the lock or the queue does
-not tell: since 3.13, CPython hands both straight to the thread that waits.
+A thread that another one wakes (by a lock it releases, an item it puts into a queue, data it writes to a socket) is
+runnable from that moment on, and the kernel reports that before the other one continues. The state of the lock or the
+queue does not show it: since 3.13, CPython passes both directly to the waiting thread.
 
-On Linux; elsewhere nothing is known.
+This works on Linux; on other systems, nothing is known.
 """
 
 import os
@@ -15,11 +15,11 @@ _ENOUGH = 4096  # bytes; the file has about 1,500
 
 
 class Naps(NamedTuple):
-    """Equal ones mean that the thread has slept without interruption between the two moments.
+    """The naps of a thread up to one moment; two equal values mean that it has slept without interruption in between.
 
     Attributes:
-        is_asleep: whether it sleeps now, so that another thread, the kernel or a timeout must wake it.
-        stops: how often it has stopped running, of itself or not.
+        is_asleep: whether the thread sleeps now, so that another thread, the kernel or a timeout must wake it.
+        stops: how often the thread has stopped running, voluntarily or not.
     """
 
     is_asleep: bool
@@ -27,7 +27,7 @@ class Naps(NamedTuple):
 
 
 def naps(thread: threading.Thread) -> Naps | None:
-    """Return those of `thread`; None where the kernel does not say, or the thread has ended."""
+    """Return the naps of `thread`; None if the kernel does not report them, or the thread has ended."""
     lines = _read(thread, "status").split(b"\n")
     state = next((line for line in lines if line.startswith(b"State:")), b"")
     stops = tuple(line for line in lines if b"ctxt_switches" in line)
@@ -35,7 +35,7 @@ def naps(thread: threading.Thread) -> Naps | None:
 
 
 def is_in_lock(thread: threading.Thread) -> bool:
-    """Return whether `thread` sleeps in a lock, not in a file or for a time; False where the kernel does not say."""
+    """Return True if `thread` sleeps in a lock, not in a file or for a time; False if the kernel does not say."""
     return b"futex" in _read(thread, "wchan")
 
 

@@ -1,11 +1,10 @@
-"""The moment at which a loop has nothing to do and is about to wait: a lull.
+"""Hooks that are called when the event loop is about to block in ``select``.
 
-A running call whose time is over, a test that waits for quiet, a clock that jumps, a test that can never go on: all of
-them act at that moment, which is when the loop asks its selector for events. One chain stands in front of the
-selector's ``select``; who acts first is settled by rank, and each may wait less than it was asked to, or not at all. It
-goes when the last one has gone.
+A running method that has timed out, a test that waits until its loop is idle, a clock that jumps, a deadlock detector:
+all of them act at that moment. They form one chain in front of the selector's ``select``; their rank decides their
+order, and each may wait for a shorter time than requested, or not at all. The chain is removed with the last hook.
 
-uvloop shows no selector, so it has no lulls.
+uvloop has no Python selector, so this does not work for uvloop.
 
 Private names of CPython used here: ``_selector`` and ``_ready`` of the loop.
 """
@@ -19,29 +18,29 @@ from typing import Any, Protocol, TypeAlias
 from .. import real_time
 
 Select: TypeAlias = Callable[[float | None], list[Any]]
-"""Waits for at most so many seconds (None: without end) and answers with the events that came."""
+"""Waits for at most that many seconds (None: no limit) and returns the events that have arrived."""
 
 
 class Listener(Protocol):
-    """Stands in front of ``select``.
+    """A hook in front of ``select``.
 
     Attributes:
-        rank: who is asked first; the lowest comes first.
+        rank: the position in the chain; the lowest comes first.
     """
 
     rank: int
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
-        """Answer for ``select(timeout)``; with a time-out of 0 the loop has something to do, and it is no lull."""
+        """Return the events of ``select(timeout)``; with a timeout of 0, the loop is not idle."""
 
 
 class Lull:
-    """The listeners of one loop. `Lull.of` finds the one that is there, or makes it.
+    """The hooks of one loop. `Lull.of` returns the existing object of a loop, or creates it.
 
     Attributes:
-        turns: how often the loop had something to do; a number that has not changed means rest since then.
-        is_nobody_there: whether nobody could send anything, if somebody knows. Then a loop that has something to do is
-            spared the question whether something has come, which is a system call.
+        turns: how often the loop was busy; an unchanged number means that it has been idle since then.
+        is_nobody_there: returns True if no external event is possible; None if that is unknown. If True, a busy loop
+            does not poll for events, which would be a system call.
     """
 
     def __init__(self, loop: Any) -> None:
@@ -56,21 +55,21 @@ class Lull:
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "Lull":
-        """The lull of `loop`, which must have a selector (`has_lulls`)."""
+        """Return the hooks of `loop`, which must have a selector (`has_lulls`)."""
         there = getattr(vars(loop._selector).get("select"), "lull", None)  # type: ignore[attr-defined]
         return there if isinstance(there, cls) else cls(loop)
 
     def add(self, listener: Listener) -> None:
-        """Ask `listener` from now on."""
+        """Call `listener` from now on."""
         self._chain_up([*self._listeners, listener])
 
     def remove(self, listener: Listener) -> None:
-        """Do not ask it any more; after the last one the selector is as it was."""
+        """Stop calling `listener`; after the last one, the selector is restored."""
         self._chain_up([other for other in self._listeners if other is not listener])
 
     @contextmanager
     def listening(self, listener: Listener) -> Iterator[None]:
-        """Ask `listener` inside."""
+        """Call `listener` inside the block."""
         self.add(listener)
         try:
             yield
@@ -99,24 +98,24 @@ class Lull:
 
 
 def has_lulls(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether `loop` shows its selector: asyncio's own on POSIX, and what derives from it."""
+    """Return True if `loop` has a selector: asyncio's own loop on POSIX, and classes derived from it."""
     return hasattr(loop, "_selector")
 
 
 def watches_itself(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether `loop` notices by itself that nothing can go on, or goes on without end, as an explorer's loop does.
+    """Return True if `loop` itself detects deadlocks and livelocks, as an explorer's loop does.
 
-    Then nobody else need watch it; and nobody can in seconds, for its time is virtual.
+    Then no other detector is needed, and none could measure seconds, because its time is virtual.
     """
     return getattr(loop, "watches_itself", False)
 
 
 class Alarm:
-    """Rings at a moment of real time, whatever clock the loop runs on.
+    """A deadline in real time, whatever clock the loop runs on.
 
     Args:
-        deadline: on the clock of ``time.monotonic()``.
-        ring: what to call then, once, in the loop's thread.
+        deadline: the moment on the clock of ``time.monotonic()``.
+        ring: called then, once, in the loop's thread.
     """
 
     rank = 3
@@ -126,7 +125,7 @@ class Alarm:
         self._ring: Callable[[], object] | None = ring
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
-        """Wait no longer than until the deadline."""
+        """Wait until the deadline at most."""
         if self._ring is None:
             return select(timeout)
         left = self._deadline - real_time.monotonic()
@@ -143,13 +142,13 @@ class Alarm:
 
 @contextmanager
 def alarm(loop: asyncio.AbstractEventLoop, deadline: float | None, ring: Callable[[], object]) -> Iterator[None]:
-    """Inside, `ring` is called at `deadline` (``time.monotonic()``; None: never) unless `loop` is blocked then."""
+    """Call `ring` at `deadline` (``time.monotonic()``; None: never) inside the block, unless `loop` is blocked then."""
     if deadline is None or watches_itself(loop):
         yield
     elif has_lulls(loop):
         with Lull.of(loop).listening(Alarm(deadline, ring)):
             yield
-    else:  # on a loop without lulls time is real
+    else:  # on a loop without a selector, time is real
         timer = loop.call_later(max(deadline - real_time.monotonic(), 0), ring)
         try:
             yield

@@ -1,7 +1,7 @@
-"""The clocks of module ``time`` that a program measures durations with, on virtual time.
+"""The clocks of module ``time`` that programs use to measure durations, in virtual time.
 
-They follow it for the project's own code only: what libraries and asyncio measure with them is real. A module that has
-imported one of them by name (``from time import monotonic``) has the name replaced as well.
+They follow virtual time for project code only: libraries and asyncio measure real time. In a module that has imported a
+clock by name (``from time import monotonic``), that name is replaced as well.
 """
 
 import sys
@@ -18,13 +18,13 @@ _CLOCKS = ("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 
 
 def reads_clock(code: CodeType) -> bool:
-    """Return whether a function names one of the clocks."""
+    """Return True if the function of `code` names one of the clocks."""
     return not set(_CLOCKS).isdisjoint(code.co_names)
 
 
 @contextmanager
 def following(now: Callable[[], float | None], is_own: Mapping[str, bool]) -> Iterator[None]:
-    """Inside, the clocks follow `now`: the loop's virtual time, in seconds; None while there is none."""
+    """Let the clocks follow `now` inside the block: the loop's virtual time, in seconds; None while there is none."""
     clocks = [(getattr(time, name), _follower(name, now, is_own)) for name in _CLOCKS]
     with ExitStack() as stack:
         for module in [time, *_own_modules(is_own)]:
@@ -37,7 +37,7 @@ def following(now: Callable[[], float | None], is_own: Mapping[str, bool]) -> It
 def _follower(name: str, now: Callable[[], float | None], is_own: Mapping[str, bool]) -> Callable[[], Any]:
     real = getattr(time, name)
     unit = 10**9 if name.endswith("_ns") else 1
-    ahead = real() - type(real())(time.monotonic() * unit)  # of the clock that a loop's time is
+    ahead = real() - type(real())(time.monotonic() * unit)  # of the clock behind a loop's time
     if _clock_behind(name) == _clock_behind("monotonic"):
         ahead = 0
 

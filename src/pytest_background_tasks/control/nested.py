@@ -1,12 +1,12 @@
-"""Running an event loop from inside a step of its own, or from inside a step of another loop.
+"""Running an event loop from inside one of its own steps, or from inside a step of another loop.
 
-That is what ``run_all_sync`` needs in a running test, and asyncio does not offer it. Theory: the running task steps
-aside (``_leave_task``), the loop does whole iterations (``_run_once``), and the task steps back in. One trap: the outer
-iteration has counted its handles before it called us and will pop that many; what we ran of them has to be made up for
-with handles that do nothing.
+``run_all_sync`` needs this in a running test, and asyncio does not offer it. Theory: the running task is suspended
+(``_leave_task``), the loop runs whole iterations (``_run_once``), and the task becomes the current one again. One trap:
+the outer iteration has counted its handles before it called us, and will pop that many; those that we have run have to
+be replaced with handles that do nothing.
 
-uvloop shows neither queue nor iterations. There the steps that tasks ask for are run here, one after the other, as long
-as they need nothing else: whoever waits for a timer or for I/O cannot go on inside a synchronous call.
+uvloop exposes neither queue nor iterations. There, the steps that tasks schedule are run here, one after the other, as
+long as they need nothing else: a task that waits for a timer or I/O cannot resume inside a synchronous call.
 
 Private names of CPython used here: ``_run_once`` and ``_ready`` of the loop; ``_enter_task``, ``_leave_task`` and
 ``_set_running_loop`` of asyncio.
@@ -27,7 +27,7 @@ from .lull import alarm
 
 @contextmanager
 def stepped_aside(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
-    """Inside, the running task of `loop` is not the current one, so that others can be."""
+    """Make the running task of `loop` not the current one inside the block, so that others can be."""
     task = asyncio.current_task(loop)
     if task is None:
         yield
@@ -41,7 +41,7 @@ def stepped_aside(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
 
 @contextmanager
 def no_running_loop() -> Iterator[None]:
-    """Inside, this thread is free to run another loop."""
+    """Hide the running loop inside the block, so that this thread can run another one."""
     loop = asyncio._get_running_loop()
     if loop is None:
         yield
@@ -57,13 +57,13 @@ def no_running_loop() -> Iterator[None]:
 Drive: TypeAlias = Callable[[Callable[[], bool], float | None], bool]
 """``drive(is_done, deadline)`` runs the loop until `is_done`, or until `deadline` (``time.monotonic()``).
 
-Answers False if it had to give up before either: only uvloop, see above.
+Returns False if it had to give up before either; only with uvloop, see above.
 """
 
 
 @contextmanager
 def inside(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
-    """Make `loop`, which is running and has called us, go on from here; what is to be run is started inside."""
+    """Return a function that runs `loop`, the running loop, from here; start the tasks to run inside the block."""
     with stepped_aside(loop), _iterations(loop) if isinstance(loop, asyncio.BaseEventLoop) else _steps(loop) as drive:
         yield drive
 
@@ -112,4 +112,4 @@ def _run(handle: asyncio.Handle) -> None:
 
 
 def _nothing() -> None:
-    """A handle that only makes up the number."""
+    """Do nothing, for a handle that only completes the number."""

@@ -1,4 +1,4 @@
-"""In which order held tasks start."""
+"""The order in which held tasks start."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -9,28 +9,28 @@ from ..capture.held import HeldTask
 from ..targets import Target, matcher
 
 Order: TypeAlias = Literal["created", "reversed", "random"] | Sequence[Target]
-"""``"created"``, ``"reversed"``, ``"random"``, or targets: what matches the first starts first, what matches none last.
+"""``"created"``, ``"reversed"``, ``"random"``, or targets: tasks that match the first start first, those without last.
 
-It is the order in which the tasks of one loop start. asyncio's queue is first in, first out, so they also go on in that
-order as long as nothing but the queue decides: after a bare yield, and when one event wakes them all.
+It is the order in which the tasks of one loop start. asyncio's queue is first in, first out, so they also resume in
+that order as long as only the queue decides: after a bare yield, and when one event wakes all of them.
 """
 
 
 def ordered(
     tasks: list[HeldTask], view: Callable[[HeldTask], CapturedTask], order: Order, seed: str, call: str
 ) -> list[HeldTask]:
-    """`tasks`, which come as they were created, in `order`.
+    """Return `tasks` in `order`.
 
     Args:
-        tasks: in the order of creation.
-        view: gives what targets are matched with.
+        tasks: the tasks in creation order.
+        view: returns the object that targets are matched with.
         order: see `Order`.
-        seed: decides what ``"random"`` gives.
-        call: how the user's call is written, with ``{}`` for the order; for the error message.
+        seed: determines the result of ``"random"``.
+        call: the user's call as text, with ``{}`` for the order; for the error message.
 
     Raises:
         ValueError: if `order` is another string.
-        TypeError: if it is a sequence with something else than targets in it, or no sequence.
+        TypeError: if it is not a sequence, or one of its items is not a target.
     """
     if order == "created":
         return list(tasks)

@@ -1,9 +1,9 @@
-"""What could still wake a loop that has nothing to do: the world outside the program's own logic.
+"""The external sources that could still wake an idle loop, beyond the program's own logic.
 
-A loop without ready callbacks and timers goes on only if somebody else sees to it: a thread, a process, a peer. The
-answer is a list of reasons in words; an empty one is a proof that the loop will stand still for ever.
+A loop without ready callbacks and timers continues only after an external event: from a thread, a process, a peer. The
+possible sources are listed in words; an empty list proves a deadlock.
 
-Private names of CPython used here: ``_signal_handlers`` of the loop, and which children ``multiprocessing`` keeps.
+Private names of CPython used here: ``_signal_handlers`` of the loop, and the children that ``multiprocessing`` keeps.
 """
 
 import asyncio
@@ -23,12 +23,12 @@ _UNNAMED = "somebody"
 
 
 def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, workers: Workers) -> list[str]:
-    """What `loop`, which is idle and called this, may still hear from.
+    """Return the possible sources of an external event for `loop`, which is idle and called this.
 
     Args:
         loop: a loop with a selector.
         test_thread: the thread that runs the test.
-        workers: of the test; they know which threads are older than it.
+        workers: the workers of the test, which know the threads that are older than the test.
     """
     return [
         *_open_files(loop),
@@ -55,7 +55,7 @@ def _open_files(loop: Any) -> Iterable[str]:
 
 
 def _processes() -> Iterable[str]:
-    """Children that the loop knows nothing of: they may connect to a server of the test, or send it a signal."""
+    """Yield child processes unknown to the loop: they may connect to a server of the test, or send it a signal."""
     if not hasattr(os, "waitid"):  # pragma: no cover - Windows, and macOS before Python 3.13
         return
     try:
@@ -67,7 +67,7 @@ def _processes() -> Iterable[str]:
 
 
 def _are_all_of_multiprocessing() -> bool:
-    """Whether the only children are those that it keeps until Python ends, and that tell nobody anything."""
+    """Return True if the only children are those that it keeps until Python exits, which never send anything."""
     tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
     server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
     keepers = {str(getattr(tracker, "_pid", None)), str(getattr(server, "_forkserver_pid", None))}

@@ -1,8 +1,8 @@
-"""Waiting until a loop has nothing left to do by itself: nothing is ready, nothing is due, nothing is under way.
+"""Waiting until a loop is idle: no callback is ready, no timer is due, and there is no external activity.
 
-That is seen where the loop is about to wait, so no turns are counted. uvloop shows no such moment. There every callback
-that asyncio asks it to run soon is counted until it has run; when none is left, and no worker is at work, it is quiet,
-as far as Python can see.
+This is checked when the loop is about to block, so no iterations are counted. uvloop does not expose that moment.
+There, every callback that asyncio schedules soon is counted until it has run; when none is left, and no worker is at
+work, the loop is idle as far as Python can see.
 
 Private names of CPython used here: ``_ready`` and ``_scheduled`` of the loop.
 """
@@ -17,15 +17,15 @@ from ..patching import replaced
 from .lull import Lull, Select, alarm, has_lulls
 from .under_way import UnderWay
 
-_GLANCE = 0.002  # seconds between two looks at a uvloop's threads
+_GLANCE = 0.002  # seconds between two checks of a uvloop's threads
 
 
 class Quiet:
-    """Listens for lulls in which nothing is under way.
+    """A hook that notices when its loop is idle.
 
     Args:
-        under_way: of the loop to listen to.
-        tell: called then, in the loop's thread, until it has something for the loop to do.
+        under_way: the external activity of the loop.
+        tell: called then, in the loop's thread, until it gives the loop something to do.
     """
 
     rank = 0
@@ -36,7 +36,7 @@ class Quiet:
         self._tell = tell
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
-        """Tell instead of waiting; wait for what is under way, but for no timer."""
+        """Call `tell` instead of waiting; wait for external activity, but not for a timer."""
         if timeout == 0:
             return select(timeout)
         events = select(0)
@@ -45,18 +45,18 @@ class Quiet:
         if self._under_way.anything():
             glance = self._under_way.glance
             return select(glance if timeout is None else min(glance, timeout))
-        if not self._loop._ready:  # a thread may have answered meanwhile
+        if not self._loop._ready:  # unless a thread has answered meanwhile
             self._tell()
         return [] if self._loop._ready else select(timeout)
 
     def _is_due(self) -> bool:
-        """Whether a timer is, since a clock that was asked before has moved."""
+        """Return True if a timer is due, because a clock that was called before has moved."""
         timers = self._loop._scheduled
         return bool(timers) and timers[0].when() <= self._loop.time()
 
 
 class _Counter:
-    """Tells when all that a loop without lulls was asked to run soon has run."""
+    """A counter of the callbacks that a loop without a selector still has to run."""
 
     def __init__(self, under_way: UnderWay, tell: Callable[[], object]) -> None:
         loop: asyncio.AbstractEventLoop = under_way.loop
@@ -69,7 +69,7 @@ class _Counter:
         self._look_again: asyncio.Handle = self._call_soon(self._look)
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
-        """The loop's, and counted."""
+        """Call the loop's method, and count the callback."""
         token = object()
         handle = self._pending[token] = self._call_soon(self._run, token, callback, *args, context=context)
         return handle
@@ -84,20 +84,20 @@ class _Counter:
             self._look_again = self._call_soon(self._look)
         elif self._under_way.is_any_worker_at_work():
             self._look_again = self._loop.call_later(_GLANCE, self._look)
-        elif not was_idle:  # what a worker has answered, uncounted, runs before the next look
+        elif not was_idle:  # the uncounted callback of a worker's answer runs before the next check
             self._is_idle = True
             self._look_again = self._call_soon(self._look)
         else:
             self._tell()
 
     def close(self) -> None:
-        """Do not look again."""
+        """Cancel the next check."""
         self._look_again.cancel()
 
 
 @contextmanager
 def telling(under_way: UnderWay, tell: Callable[[], object]) -> Iterator[None]:
-    """Inside, `tell` is called as soon as the loop of `under_way` is quiet."""
+    """Call `tell` inside the block as soon as the loop of `under_way` is idle."""
     loop: Any = under_way.loop
     if has_lulls(loop):
         with Lull.of(loop).listening(Quiet(under_way, tell)):
@@ -113,9 +113,9 @@ def telling(under_way: UnderWay, tell: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def resting(under_way: UnderWay, deadline: float | None) -> Iterator[Callable[[], Awaitable[bool]]]:
-    """Gives a function to await, again and again: until the running loop is quiet.
+    """Yield a coroutine function that waits until the running loop is idle, as often as it is called.
 
-    It answers False if `deadline` (``time.monotonic()``) came first.
+    It returns False if `deadline` (``time.monotonic()``) comes first.
     """
     loop = asyncio.get_running_loop()
     woken: asyncio.Future[bool] = loop.create_future()
@@ -140,6 +140,6 @@ def resting(under_way: UnderWay, deadline: float | None) -> Iterator[Callable[[]
 
 
 async def quiet(under_way: UnderWay, deadline: float | None = None) -> bool:
-    """Wait until the running loop is quiet; False if `deadline` (``time.monotonic()``) came first."""
+    """Wait until the running loop is idle; return False if `deadline` (``time.monotonic()``) comes first."""
     with resting(under_way, deadline) as until_quiet:
         return await until_quiet()

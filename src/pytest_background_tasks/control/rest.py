@@ -1,4 +1,4 @@
-"""Letting a program come to rest: all its loops, until none can go on by itself.
+"""Running a program until it is idle: all its loops, until none has anything left to run.
 
 Private names of CPython used here: ``_fut_waiter`` of a task.
 """
@@ -25,10 +25,10 @@ Watching: TypeAlias = Callable[[asyncio.AbstractEventLoop], UnderWay]
 
 
 async def rest_async(run: Run, watching: Watching, timeout: float | None) -> list[str] | None:
-    """Start what `run` starts, and wait until all is quiet.
+    """Start the held tasks of `run`, and wait until all loops are idle.
 
     Returns:
-        None; or, if `timeout` seconds of real time came first, what is still under way outside the loops, in words.
+        None; or, if `timeout` seconds of real time have passed first, the external activity, in words.
     """
     __tracebackhide__ = True
     home = running_loop()
@@ -45,7 +45,7 @@ async def rest_async(run: Run, watching: Watching, timeout: float | None) -> lis
 
 
 def rest_sync(run: Run, watching: Watching, timeout: float | None) -> list[str] | None:
-    """The same from a synchronous call, in a running loop or in none."""
+    """Do the same from a synchronous call, inside or outside a running loop."""
     __tracebackhide__ = True
     home = asyncio._get_running_loop()
     deadline = deadline_of(timeout)
@@ -75,7 +75,7 @@ def _loops(run: Run, home: asyncio.AbstractEventLoop | None) -> list[asyncio.Abs
 
 
 def _places(run: Run) -> object:
-    """Where the tasks are: on several loops they may wake each other, and then one round is not enough."""
+    """Return the positions of the tasks: on several loops they may wake each other, so one round is not enough."""
     if len({task.runner.get_loop() for task in run.tasks}) <= 1:
         return ()
     return [

@@ -1,4 +1,4 @@
-"""One call of a running verb: the tasks it runs, and what comes of them."""
+"""One call of a running method: its tasks, results and errors."""
 
 import asyncio
 from collections import Counter
@@ -16,22 +16,22 @@ from .failed import failed
 from .lull import has_lulls
 
 STARTED_IN_TURN = 10_000
-"""How many tasks one call runs beyond those that were held when it began.
+"""The number of tasks that one call runs beyond those that were held when it began.
 
-A fan-out of that size is rare in a test; a job that starts itself again for ever gets there in a tenth of a second.
+A fan-out of that size is rare in a test; a job that restarts itself forever reaches it in a tenth of a second.
 """
 
 
-_is_done = asyncio.Task.done  # as asyncio asks it: a run does not poll
+_is_done = asyncio.Task.done  # asyncio's method, which does not count as a poll
 
 
 class Run:
-    """The held tasks that a call starts, and those that they start in turn while the test captures.
+    """The held tasks that a call starts, and those that they start while the test captures.
 
     Args:
-        capture: what the tasks come from.
-        tasks: held, in the order of creation.
-        starting: the same in the order in which they start.
+        capture: the captured tasks of the test.
+        tasks: the held tasks in creation order.
+        starting: the same tasks in the order in which they start.
     """
 
     def __init__(self, capture: Capture, tasks: Sequence[HeldTask], starting: Sequence[HeldTask]) -> None:
@@ -43,12 +43,12 @@ class Run:
         self._outer: Follower | None = None
 
     def begin(self, home: asyncio.AbstractEventLoop | None) -> None:
-        """Start what is to be started, in its order."""
+        """Start the held tasks in their order."""
         for task in self._starting:
             self.start(task, home)
 
     def start(self, task: HeldTask, home: asyncio.AbstractEventLoop | None) -> None:
-        """Start a held task: on its own loop, or if that is closed on `home` (None: on the loop of a `def` test)."""
+        """Start a held task: on its loop, or if that is closed, on `home` (None: on the loop of a `def` test)."""
         task.is_left = False
         loop = task.runner.get_loop()
         if not loop.is_closed() and (loop is home or not loop.is_running()):
@@ -61,18 +61,18 @@ class Run:
                 task.move_to(home or self._capture.loop_for_def_test())
 
     def pending(self) -> Iterator[HeldTask]:
-        """Yield what the call has to wait for: its tasks, which grow meanwhile; then those cancelled while held."""
+        """Yield the tasks to wait for: those of the call, which grow meanwhile; then those cancelled while held."""
         yield from self.tasks
         yield from self._capture.ending
 
     def end_here(self, home: asyncio.AbstractEventLoop | None) -> None:
-        """Let what was cancelled while held end inside this synchronous call, on a loop that shows no queue."""
+        """Let tasks that were cancelled while held end inside this synchronous call, on a loop without a selector."""
         for task in self._capture.ending:
             if task.get_loop() is home and not has_lulls(home):
                 task.end_here()
 
     def has(self, task: HeldTask) -> bool:
-        """Tell whether this call, or one around it, runs `task`."""
+        """Return True if this call, or one around it, runs `task`."""
         return any(each is task for each in self.tasks) or (self._outer is not None and self._outer.has(task))
 
     def __enter__(self) -> "Run":
@@ -83,7 +83,7 @@ class Run:
         self._capture.follower = self._outer
 
     def follow(self, task: HeldTask) -> bool:
-        """Take up a task that a captured task has started; False if that goes on without end."""
+        """Add a task that a captured task has started; return False if there are too many."""
         if self._beyond_limit is not None:
             return False
         if len(self.tasks) >= self._limit:
@@ -93,7 +93,7 @@ class Run:
         return True
 
     def results(self, timeout: float | None, return_exceptions: bool) -> list[Any]:
-        """What they returned, in creation order; raises what `BackgroundTasks.run_all_async` says it does."""
+        """Return the results in creation order; raise the errors documented at `BackgroundTasks.run_all_async`."""
         __tracebackhide__ = True
         ended = [task for task in self.tasks if _is_done(task)]
         outcomes = [outcome(task) for task in ended]
@@ -105,7 +105,7 @@ class Run:
         return outcomes
 
     def come_to_rest(self, under_way: list[str] | None, timeout: float | None) -> None:
-        """Raise what `BackgroundTasks.run_until_idle_async` says it does; `under_way`: as `rest_async` returns it."""
+        """Raise the errors of `BackgroundTasks.run_until_idle_async`; `under_way` is the result of `rest_async`."""
         __tracebackhide__ = True
         for task in self.tasks:
             task.is_left = not _is_done(task)
@@ -129,7 +129,7 @@ class Run:
         return failure
 
     def stuck_in_synchronous_call(self, task: HeldTask) -> BackgroundTasksError:
-        """The error for a loop that cannot be run from inside."""
+        """Return the error for a loop that cannot be run from inside."""
         return BackgroundTasksError(
             f"{story(task, self._capture.is_own)}\n"
             f"{type(task.runner.get_loop()).__module__} cannot wait for a timer, a thread or I/O inside a synchronous "
@@ -138,7 +138,7 @@ class Run:
         )
 
     def stuck_in_synchronous_rest(self, loop: asyncio.AbstractEventLoop) -> BackgroundTasksError:
-        """The same for a run that only has to come to rest."""
+        """Return the same error for a call that waits until the loop is idle."""
         return BackgroundTasksError(
             f"{type(loop).__module__} cannot wait for a thread or I/O inside a synchronous call. In an async test "
             f"write\n  await background_tasks.run_until_idle_async()"
@@ -155,7 +155,7 @@ class Run:
         )
 
     def _stories(self, unfinished: list[HeldTask], under_way: list[str] | None = None) -> str:
-        """Return a line for each of them, for what is under way, and for each other task that has failed."""
+        """Return a line for each unfinished task, each external activity, and each other task that has failed."""
         stories = [story(task, self._capture.is_own) for task in unfinished]
         return listed(stories + (under_way or [])) + failed(self._capture, but=self.tasks)
 
@@ -180,7 +180,7 @@ class Run:
 
 
 def story(task: HeldTask, is_own: OwnCode) -> str:
-    """What `task` is known as, and where it is: for an error that is about its not having ended."""
+    """Return the description of an unfinished `task` and its position, for an error."""
     if task.runner.get_loop().is_closed():
         where = "its loop was closed while it ran"
     elif wait := wait_of(task.runner, is_own):
@@ -191,7 +191,7 @@ def story(task: HeldTask, is_own: OwnCode) -> str:
 
 
 def outcome(task: HeldTask) -> Any:
-    """What an ended task returned, or its error: what it raised, or that it was cancelled."""
+    """Return the result of a task that has ended, or its exception, including `CancelledError`."""
     try:
         error = task.exception()
         return task.result() if error is None else error

@@ -1,4 +1,4 @@
-"""Sockets: those that a loop has registered, and whether a thread waits for one of them.
+"""The sockets that a loop has registered, and the threads that wait for one of them.
 
 Private names of CPython used here: ``_selector`` and ``_ssock`` of the loop, ``_sock`` of a socket's stream.
 """
@@ -20,21 +20,21 @@ _DEPTH = 4  # frames between a read of a client and its socket
 
 
 def registered(loop: Any) -> Iterator[SelectorKey]:
-    """Return what `loop` has registered with its selector, but for its own end of the pair that wakes it."""
+    """Return the files that `loop` has registered with its selector, except for the socket that wakes the loop."""
     own_end = loop._ssock.fileno()
     return (key for fd, key in loop._selector.get_map().items() if fd != own_end)
 
 
 def socket_of(fd: int) -> socket.socket | None:
-    """Another handle, to be closed, on the socket behind `fd`; None if it is something else."""
+    """Return a new handle, to be closed, on the socket behind `fd`; None if it is not a socket."""
     try:
-        return socket.socket(fileno=os.dup(fd))  # the transport's own object is not to be had
+        return socket.socket(fileno=os.dup(fd))  # the transport's own object is not accessible
     except OSError:
         return None
 
 
 def name_or(default: str, ask: Callable[[], object]) -> object:
-    """Return the name of a socket's end, `default` if it has none."""
+    """Return the name of one end of a socket; `default` if it has none."""
     try:
         return ask() or default
     except OSError:
@@ -42,7 +42,7 @@ def name_or(default: str, ask: Callable[[], object]) -> object:
 
 
 def is_listening(sock: socket.socket) -> bool:
-    """Return whether it is a server's, to which only a client outside the test could connect."""
+    """Return True if `sock` belongs to a server, to which only a client outside the test could connect."""
     try:
         return bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
     except OSError:
@@ -50,7 +50,7 @@ def is_listening(sock: socket.socket) -> bool:
 
 
 def is_connected_to_loop(frame: FrameType, loop: asyncio.AbstractEventLoop) -> bool:
-    """Return whether a thread that reads in `frame` does so from a socket whose other end is a connection of `loop`."""
+    """Return True if a thread reads in `frame` from a socket whose other end is a connection of `loop`."""
     peers = {name_or("", partial(socket.socket.getpeername, sock)) for sock in _sockets_in(frame)} - {""}
     if not peers or not hasattr(loop, "_selector"):
         return False

@@ -1,12 +1,12 @@
-"""Noticing that nothing can go on: while tasks are held (rule 4 of the design), and on virtual time always.
+"""Deadlock detection: while tasks are held (rule 4 of the design), and always in virtual time.
 
-A test may wait for a held task in a way that cannot be seen: for an event that the task would set, for a queue that it
-would empty. Then no callback is ready, no timer is near, and the loop is about to wait. That is where we stand: if
-nothing can come from outside either, the waiting test gets the error, at the line where it waits. What only may come (a
-peer, a thread, a timer far away) gets as long as a running call may take.
+A test may wait for a held task indirectly: for an event that the task would set, for a queue that it would empty. Then
+no callback is ready, no timer is near, and the loop is about to block. This is when the detector is called: if no
+external event is possible either, the waiting test gets the error, at the line where it waits. If one is merely
+possible (from a peer, a thread, a timer far away), the detector waits for it as long as a running method may take.
 
-uvloop shows neither its selector nor its timers. There a clock looks at the tasks, and the error comes when all of them
-have waited at the same places, and the test not in a sleep, for that long.
+uvloop exposes neither its selector nor its timers. There, a timer checks the tasks, and the error comes when all of
+them have waited at the same places, and the test not in a sleep, for that long.
 
 Private names of CPython used here: ``_ready`` of the loop, ``_fut_waiter`` of a task.
 """
@@ -31,21 +31,21 @@ from .outside import reasons_to_wait
 from .threads import is_at_work
 from .workers import Workers
 
-_GLANCE = 0.02  # seconds between two looks at what may come from outside
-_LONG_GLANCE = 1.0  # the same beside a timer: on a foreign virtual clock each look moves the time on
-_TICK = 0.1  # seconds between two looks at a uvloop
-_LOOKS = 10  # glances for other threads: one that was just given work may not have come to it yet
-_TIMERS = 3  # how many times as long it waits while timers fire (a heartbeat's), as long as the test stays where it is
+_GLANCE = 0.02  # seconds between two checks for external events
+_LONG_GLANCE = 1.0  # the same if there is a timer: with a foreign virtual clock, each check advances the time
+_TICK = 0.1  # seconds between two checks of a uvloop
+_LOOKS = 10  # checks of other threads: one that has just been given work may not have begun
+_TIMERS = 3  # factor of the limit while timers fire (of a heartbeat) and the test stays at the same place
 
 
 class Standstill:
-    """Watches loops, and ends the waiting of the test when nothing can go on.
+    """The deadlock detector, which ends the waiting of the test when every task is blocked.
 
     Args:
-        capture: knows what is held.
-        test_code: code of the test function, by which its task is known.
-        limit: seconds of silence after which it no longer waits for the outside; None: waits for ever.
-        workers: of the test.
+        capture: the captured tasks.
+        test_code: the code of the test function, which identifies its task.
+        limit: seconds without an event after which it stops waiting for external events; None: no limit.
+        workers: the workers of the test.
     """
 
     def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None, workers: Workers) -> None:
@@ -58,14 +58,14 @@ class Standstill:
         self._last_watched: asyncio.AbstractEventLoop | None = None
 
     def watch(self, task: HeldTask) -> None:
-        """Watch the loop of `task`, which is held from now on."""
+        """Monitor the loop of `task`, which is held from now on."""
         loop = task.get_loop()
         if loop is not self._last_watched:
             self._watch(loop)
         self._last_watched = loop
 
     def watch_always(self, loop: asyncio.AbstractEventLoop, advice: Callable[[], str]) -> None:
-        """Watch `loop` whether tasks are held or not; `advice` is asked what could be done about a standstill."""
+        """Monitor `loop` whether or not tasks are held; `advice` returns what to do about a deadlock."""
         self._advice[loop] = advice
         self._watch(loop)
 
@@ -79,11 +79,11 @@ class Standstill:
 
     @property
     def lost_error(self) -> BackgroundTasksDeadlock | None:
-        """The error that was raised, if it was caught before it had come to the test function."""
+        """The error that was raised, if it was caught before it reached the test function."""
         return self._deadlock.lost_error
 
     def close(self) -> None:
-        """Leave all loops as they were."""
+        """Stop monitoring all loops."""
         for loop in list(self._watched):
             self._unwatch(loop)
 
@@ -132,7 +132,7 @@ class Standstill:
         return loop in self._advice or bool(self._capture.stopped)
 
     def _look(self, loop: asyncio.AbstractEventLoop, silence: "_Silence") -> None:
-        """See whether the test has gone on, and whether somebody is about to close `loop`."""
+        """Check whether the test has resumed, and whether a runner is about to close `loop`."""
         silence.look(self._deadlock.place(loop))
         if is_at_work(self._capture.thread):
             silence.end(from_outside=True)
@@ -140,7 +140,7 @@ class Standstill:
             self._let_threads_go(loop)
 
     def _let_threads_go(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Forget what is held for a thread that waits for it, when the loop is about to wait for its threads."""
+        """Forget held tasks that a thread waits for, because the loop is about to wait for its threads."""
         for task in self._capture.held:
             if task.get_loop() is loop and task.is_for_thread:
                 task.forget()
@@ -151,9 +151,9 @@ class Standstill:
             now - silence.since < self._limit and now - silence.in_place_since < self._limit * _TIMERS
         ):
             return False
-        if self._capture.follower is not None:  # a running call has a time-out of its own
+        if self._capture.follower is not None:  # a running method has a timeout of its own
             return False
-        if loop in self._advice:  # on virtual time no sleep is a reason to wait
+        if loop in self._advice:  # in virtual time, a sleep is not a reason to wait
             return True
         sleeps = any(is_asleep(task) and is_waited_for(task) for task in asyncio.all_tasks(loop))
         return not sleeps and self._deadlock.waiting_task(loop) is not None
@@ -166,7 +166,7 @@ class Standstill:
 
 
 class _InLulls:
-    """Looks at one loop each time it is about to wait."""
+    """A hook that checks one loop whenever it is about to block."""
 
     rank = 2
 
@@ -191,7 +191,7 @@ class _InLulls:
             self._turns = self._lull.turns
             silence.end(from_outside=False)
         standstill._look(loop, silence)
-        is_virtual = loop in standstill._advice  # then a timeout is no timer: the clock waits for the real world
+        is_virtual = loop in standstill._advice  # then a timeout is not a timer: the clock waits for external activity
         has_timer = timeout is not None
         reasons = ["a timer" if not is_virtual else "the real world"] if has_timer else []
         reasons += reasons_to_wait(loop, standstill._capture.thread, standstill._workers)
@@ -199,7 +199,7 @@ class _InLulls:
         is_proved = silence.looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
         is_over = is_proved or standstill._is_too_long(silence, loop)
         glance = 0 if is_over else _LONG_GLANCE if has_timer else _GLANCE
-        # After the reasons: what a thread did before it became idle has arrived by now.
+        # After the reasons: the results of a thread that has become idle have arrived by now.
         events = select(glance if timeout is None else min(glance, timeout))
         if events or loop._ready or (timeout is not None and timeout <= glance and not is_virtual):
             silence.end(from_outside=bool(events))
@@ -211,12 +211,12 @@ class _InLulls:
 
 
 class _Silence:
-    """Since when a loop has been silent, and since when the test has waited at one place without news from outside.
+    """The time for which a loop has been silent, and the test has waited at one place without an external event.
 
     Attributes:
-        since: when anything happened last, ``time.monotonic()``.
-        in_place_since: when the test went on, or something came from outside.
-        looks: how often nothing was found that could still come.
+        since: the time of the last event of any kind, ``time.monotonic()``.
+        in_place_since: the time at which the test last resumed, or the last external event arrived.
+        looks: the number of checks that found no possible external event.
     """
 
     def __init__(self) -> None:
@@ -225,19 +225,19 @@ class _Silence:
         self._place: object = None
 
     def end(self, *, from_outside: bool) -> None:
-        """Something happened; a timer is not from outside."""
+        """Note an event; `from_outside` if it was external, which a timer is not."""
         self.since = real_time.monotonic()
         self.looks = 0
         if from_outside:
             self.in_place_since = self.since
 
     def look(self, place: object) -> None:
-        """The test waits at `place`."""
+        """Note that the test waits at `place`."""
         if place != self._place:
             self._place, self.in_place_since = place, real_time.monotonic()
 
 
 def _is_closing(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether a runner ends the loop, and waits for the threads of its executor."""
+    """Return True if a runner is ending the loop, and waits for the threads of its executor."""
     coroutines = [coroutine_of(task) for task in asyncio.all_tasks(loop)]
     return any(text_attribute(each, "__name__") == "shutdown_default_executor" for each in coroutines)

@@ -1,8 +1,8 @@
-"""Letting one captured task run exactly one step.
+"""Running exactly one step of a captured task.
 
-A step is one run of a task from where it continues to where it suspends next, or ends. Once a task has been stepped,
-all its steps wait to be asked for, until a running call takes it up or somebody waits for it. A step that is ready runs
-here and now, so nothing else runs in between; otherwise whatever makes it ready is waited for.
+A step is one run of a task from where it resumes to where it suspends next, or ends. After its first step on request, a
+task runs only on request, until a running method resumes it, or another task waits for it. A step that is ready runs
+immediately, so nothing else runs in between; otherwise, the call waits until the step is ready.
 
 Private names of CPython used here: ``_fut_waiter`` of a task, ``_scheduled`` of the loop.
 """
@@ -28,11 +28,11 @@ from .timeout import deadline_of
 
 
 class Stepper:
-    """Steps the tasks of one test.
+    """The steps of the tasks of one test.
 
     Args:
-        watching: tells of a loop what is under way there.
-        is_own: which code is the project's own.
+        watching: returns the external activity of a loop.
+        is_own: project code.
     """
 
     def __init__(self, watching: Watching, is_own: OwnCode) -> None:
@@ -41,7 +41,7 @@ class Stepper:
         self._brakes: dict[asyncio.AbstractEventLoop, Brake] = {}
 
     async def step_async(self, task: HeldTask, timeout: float | None) -> None:
-        """Let `task` run one step; raises what it raises, and if it cannot go on within `timeout` seconds."""
+        """Run one step of `task`; raise its exception, or an error if it cannot resume within `timeout` seconds."""
         __tracebackhide__ = True
         loop = task.runner.get_loop()
         is_on_its_way = None if runs_elsewhere(loop) else self._stop(task)
@@ -49,7 +49,7 @@ class Stepper:
         _raise_failure(task)
 
     def step_sync(self, task: HeldTask, timeout: float | None) -> None:
-        """The same from a synchronous call."""
+        """Do the same from a synchronous call."""
         __tracebackhide__ = True
         loop = task.runner.get_loop()
         is_on_its_way = None if runs_elsewhere(loop) else self._stop(task)
@@ -65,7 +65,7 @@ class Stepper:
         _raise_failure(task)
 
     def _stop(self, task: HeldTask) -> bool:
-        """From now on its steps wait to be asked for; True if the loop has been given one before."""
+        """Run `task` only on request from now on; return True if its next step has already been scheduled."""
         runner = task.runner
         brake = self._brakes.setdefault(runner.get_loop(), Brake(runner.get_loop()))
         if runner in brake:
@@ -83,7 +83,7 @@ class Stepper:
         runner = task.runner
         brake = self._brakes[runner.get_loop()]
         if is_on_its_way:
-            while not asyncio.Task.done(task) and not brake.is_ready(runner) and _is_queued(runner):  # noqa: ASYNC110  # no event tells that a step has run
+            while not asyncio.Task.done(task) and not brake.is_ready(runner) and _is_queued(runner):  # noqa: ASYNC110  # no event shows that a step has run
                 await asyncio.sleep(0)
             return
         if not brake.is_ready(runner):
@@ -136,7 +136,7 @@ class Stepper:
 
 
 def _is_queued(task: "asyncio.Task[Any]") -> bool:
-    """Whether the loop has its next step already."""
+    """Return True if the next step of `task` has already been scheduled."""
     awaited = getattr(task, "_fut_waiter", None)
     return awaited is None or asyncio.Future.done(awaited)
 

@@ -1,4 +1,4 @@
-"""Threads: where each is, and which may still do something.
+"""The positions of threads, and the threads that may still do something.
 
 Private names of CPython used here: where the worker threads of ``concurrent.futures`` and anyio wait.
 """
@@ -11,18 +11,18 @@ from types import CodeType, FrameType
 from typing import TypeAlias
 
 Place: TypeAlias = list[tuple[CodeType, int]]
-"""Where a thread is: all its frames, the innermost first."""
+"""The position of a thread: all its frames, the innermost first."""
 
-_WITHOUT_END = (None, -1)  # time-outs that are none
+_WITHOUT_END = (None, -1)  # timeouts that mean no limit
 
 
 def places_of_threads() -> dict[int, Place]:
-    """Where each thread is now, by its ident."""
+    """Return the present position of each thread, by its ident."""
     return {ident: _place(frame) for ident, frame in sys._current_frames().items()}
 
 
 def is_at_work(test_thread: int) -> bool:
-    """Whether the test itself goes on, beside a loop in another thread: what is silent there is not waited for."""
+    """Return True if the test's thread is running while a loop is silent in another thread, which it does not await."""
     frame = sys._current_frames().get(test_thread)
     if frame is None or test_thread == threading.get_ident():
         return False
@@ -33,11 +33,11 @@ def is_at_work(test_thread: int) -> bool:
 
 
 def threads_at_work(test_thread: int, old_threads: Mapping[int, Place]) -> Iterable[str]:
-    """The threads that are not where they have nothing to do: idle workers, and those that are where they were.
+    """Yield the threads that may have work: all but idle workers, and threads at the same position as before the test.
 
     Args:
         test_thread: the thread that runs the test.
-        old_threads: where the threads that were there before the test were then.
+        old_threads: the positions of the threads before the test.
     """
     names = {thread.ident: thread.name for thread in threading.enumerate()}
     for ident, frame in sys._current_frames().items():
@@ -50,7 +50,7 @@ def threads_at_work(test_thread: int, old_threads: Mapping[int, Place]) -> Itera
 
 
 def _is_idle_worker(frame: FrameType) -> bool:
-    """Whether a thread of a pool waits for work: of concurrent.futures, or of anyio."""
+    """Return True if a thread of a pool (of concurrent.futures, or of anyio) waits for work."""
     functions = [named(frame), named(frame.f_back), named(frame.f_back and frame.f_back.f_back)]
     return functions[0] == "concurrent.futures.thread._worker" or functions == [
         "threading.wait",
@@ -60,13 +60,13 @@ def _is_idle_worker(frame: FrameType) -> bool:
 
 
 def _waits_for_loop(frame: FrameType) -> bool:
-    """Whether the test's thread waits, without end, for the answer of a loop (``TestClient`` and other portals)."""
+    """Return True if the test's thread waits without a timeout for the answer of a loop (``TestClient``, portals)."""
     asking = _asking(frame)
     return asking is not None and not _is_answered(asking) and asking.f_locals["timeout"] is None
 
 
 def _asking(frame: FrameType) -> FrameType | None:
-    """The frame of ``Future.result`` whose thread waits for its answer in `frame`."""
+    """Return the frame of ``Future.result`` if its thread waits for the answer in `frame`."""
     caller = frame.f_back
     if caller is None or named(frame) != "threading.wait" or named(caller) != "concurrent.futures._base.result":
         return None
@@ -74,20 +74,20 @@ def _asking(frame: FrameType) -> FrameType | None:
 
 
 def _is_answered(asking: FrameType) -> bool:
-    """Whether the answer is there, and the thread has only not come to it yet, or has gone on while we looked."""
+    """Return True if the answer is there, but the thread has not read it yet, or has resumed during this check."""
     answer = asking.f_locals["self"]
     return answer is None or answer.done()
 
 
 def _runs_loop_for_test(frame: FrameType, test_thread: int) -> bool:
-    """Whether a thread runs a loop that may have a timer, or may be the one that the test's thread waits for."""
+    """Return True if a thread runs a loop that may have a timer, or that the test's thread may wait for."""
     if frame.f_globals.get("__name__") != "selectors":
         return False
     return test_thread != threading.get_ident() or frame.f_locals.get("timeout") not in _WITHOUT_END
 
 
 def is_at(frame: FrameType, old: Place) -> bool:
-    """Whether `frame` is at the same expressions as `old`; a ``while`` compiles its condition twice."""
+    """Return True if `frame` is at the same expressions as `old`; a ``while`` compiles its condition twice."""
     place = _place(frame)
     return len(place) == len(old) and all(
         then is now and (before == after or _position(then, before) == _position(now, after))
@@ -111,5 +111,5 @@ def frames_from(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def named(frame: FrameType | None) -> str:
-    """Return the module and the plain name of the function of `frame`; empty if there is none."""
+    """Return the module and the plain name of the function of `frame`; empty if there is no frame."""
     return f"{frame.f_globals.get('__name__')}.{frame.f_code.co_name}" if frame else ""

@@ -1,4 +1,4 @@
-"""How long a running call may take."""
+"""The timeout of a running method."""
 
 from typing import Final, TypeAlias
 
@@ -6,7 +6,7 @@ from .. import real_time
 
 
 class _Default:
-    """The ``timeout`` of a call that gives none: ini ``background_tasks_timeout``."""
+    """The default ``timeout`` of a call: ini ``background_tasks_timeout``."""
 
     def __repr__(self) -> str:
         return "..."
@@ -14,11 +14,11 @@ class _Default:
 
 DEFAULT: Final = _Default()
 Timeout: TypeAlias = float | _Default | None
-"""Seconds of real time; None: without end."""
+"""Seconds of real time; None: no limit."""
 
 
 def seconds_of(timeout: Timeout, default: float | None) -> float | None:
-    """The seconds that a call with this ``timeout=`` may take, None for ever; `default` is that of the session."""
+    """Return the seconds that a call with this ``timeout=`` may take, None for no limit; `default` is the session's."""
     __tracebackhide__ = True
     if isinstance(timeout, _Default):
         return default
@@ -32,5 +32,5 @@ def seconds_of(timeout: Timeout, default: float | None) -> float | None:
 
 
 def deadline_of(seconds: float | None) -> float | None:
-    """The moment, on the monotonic clock, at which this many seconds from now are over; None: never."""
+    """Return the moment in `seconds` seconds on the monotonic clock; None: never."""
     return None if seconds is None else real_time.monotonic() + seconds

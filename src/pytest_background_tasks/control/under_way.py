@@ -1,16 +1,16 @@
-"""What of the real world a program waits for right now.
+"""The external activity that will soon end in an external event for a loop.
 
-Virtual time must not run ahead of it, and a test that asks for quiet waits for it. It is a weaker question than that of
-`outside`: not whether anything may come, but whether it is about to. A worker that works, a child process that a task
-waits for, a connection that is being made, output that is not yet written: certainly. A connection that was in use, a
-worker that listens: for a short grace of silence. A listening socket, a connection that nobody has used for a while, a
-worker that is blocked: not at all.
+Virtual time must not run ahead of it, and a test that waits until its loop is idle waits for it. The condition is
+stronger than that of `outside`: an event must not only be possible, but be about to arrive. A working worker, a child
+process that a task waits for, a connection that is being made, output that is not yet written: certainly. A connection
+in use, a listening worker: during a short grace period without a sign of progress. A listening socket, a connection
+that has not been used for a while, a blocked worker: never.
 
-The kernel says when data last went over a TCP connection (``TCP_INFO``, on Linux). Of others it is not known, so they
-get the grace each time the loop comes to rest.
+The kernel reports when data was last transferred over a TCP connection (``TCP_INFO``, on Linux). For other connections
+that is unknown, so they get the grace period each time the loop becomes idle.
 
 Private names of CPython used here: ``_thread._count``, ``_selector`` and ``_signal_handlers`` of the loop,
-``_fd_to_key`` of a selector, and in which modules of asyncio a child is waited for.
+``_fd_to_key`` of a selector, and the modules of asyncio in which a task waits for a child.
 """
 
 import asyncio
@@ -31,24 +31,24 @@ from .lull import Lull, has_lulls
 from .sockets import is_listening, name_or, registered, socket_of
 from .workers import Workers
 
-_LAST_SENT_AND_RECEIVED = struct.Struct("=44xI4xI")  # milliseconds ago, in the tcp_info of Linux
+_LAST_SENT_AND_RECEIVED = struct.Struct("=44xI4xI")  # in milliseconds before now, in the tcp_info of Linux
 _CHILD_MODULES = {"asyncio.subprocess", "asyncio.base_subprocess"}
-_FIRST_GLANCE = 0.0005  # seconds; most workers that are found at work are about to become idle
+_FIRST_GLANCE = 0.0005  # seconds; most working workers are about to become idle
 
 
 def _files_of(selector: Any) -> Mapping[Any, Any]:
-    """Return what the selector has registered; the dictionary itself, where it is known: its length is asked often."""
+    """Return the registered files of the selector; if possible, the dictionary itself, whose length is read often."""
     files = attribute(selector, "_fd_to_key")
     return files if type(files) is dict else selector.get_map()
 
 
 class UnderWay:
-    """Tells whether something is under way that a loop will hear of soon.
+    """The external activity of a loop.
 
     Args:
-        loop: a loop with a selector, or of uvloop, which shows no files.
-        grace: seconds of real time that a connection or a worker that listens must be silent.
-        workers: of the test.
+        loop: a loop with a selector, or a uvloop, which does not expose its files.
+        grace: the grace period for a connection or a listening worker, in seconds of real time.
+        workers: the workers of the test.
     """
 
     def __init__(self, loop: Any, grace: float, workers: Workers) -> None:
@@ -56,36 +56,36 @@ class UnderWay:
         self._grace = grace
         self._workers = workers
         self._rest: tuple[int, float] = (-1, 0.0)
-        self._has_worked = False  # a worker, when looked at last
+        self._has_worked = False  # whether a worker was working at the last check
         self._worked_until = -math.inf
         self._files = _files_of(loop._selector) if has_lulls(loop) else {}
 
     def nobody(self) -> bool:
-        """Whether there is nobody it could hear from: no other thread, no file, no signal. Quick, and asked often."""
+        """Return True if there is no source: no other thread, no file, no signal. Fast, because it is called often."""
         return not (_thread_count() or len(self._files) > 1 or self.loop._signal_handlers)
 
     def anything(self) -> bool:
-        """Whether something is under way; to be asked in a lull."""
+        """Return True if there is external activity; to be called when the loop is idle."""
         return not self.nobody() and any(self._reasons())
 
     def reasons(self) -> list[str]:
-        """Return what is under way, in words; empty if all there is must only be silent a little longer."""
+        """Return the certain external activity, in words; empty if all of it is only within its grace period."""
         return [reason for reason in self._reasons() if isinstance(reason, str)]
 
     def is_any_worker_at_work(self) -> bool:
-        """Return whether a worker is at work, for a loop that shows nothing else."""
+        """Return True if a worker is working, for a loop that exposes nothing else."""
         return bool(_thread_count()) and bool(self._workers.look(self.loop).working)
 
     @property
     def glance(self) -> float:
-        """Seconds to wait for what is under way before the next look: the longer, the longer it has been so."""
+        """The seconds to wait before the next check, which increase with the silence of the loop."""
         return min(self._grace, max(self._silence(), _FIRST_GLANCE))
 
     def _reasons(self) -> Iterator[str | bool]:
-        """Yield what is under way: certain in words, uncertain as True while the grace lasts."""
+        """Yield the external activity: certain activity in words, uncertain activity as True in its grace period."""
         silence = self._silence()
         look = self._workers.look(self.loop)
-        if not look.working and self._has_worked:  # what waits for that worker has yet to take its answer
+        if not look.working and self._has_worked:  # the waiter of that worker has yet to receive the answer
             self._worked_until = real_time.monotonic()
         self._has_worked = bool(look.working)
         yield from look.working
@@ -96,7 +96,7 @@ class UnderWay:
             yield from _children_awaited(self.loop)
 
     def _silence(self) -> float:
-        """Seconds of real time since the loop last had something to do."""
+        """Return the seconds of real time since the loop was last busy."""
         now = real_time.monotonic()
         turns = Lull.of(self.loop).turns if has_lulls(self.loop) else 0
         if self._rest[0] != turns:
@@ -104,7 +104,7 @@ class UnderWay:
         return now - self._rest[1]
 
     def _of_file(self, key: SelectorKey) -> str | None:
-        """Return what is about to come, or to go, by it; empty if nothing is, None if that cannot be known."""
+        """Return the activity of a registered file, in words; empty if there is none, None if that is unknown."""
         sock = socket_of(key.fd)
         if sock is None:
             return f"output to file descriptor {key.fd}" if key.events & EVENT_WRITE else None
@@ -122,12 +122,12 @@ class UnderWay:
             info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_SENT_AND_RECEIVED.size)
             sent, received = _LAST_SENT_AND_RECEIVED.unpack(info)
             return bool(min(sent, received) < self._grace * 1000)
-        except (OSError, AttributeError, struct.error):  # no TCP, or not on Linux
+        except (OSError, AttributeError, struct.error):  # not TCP, or not on Linux
             return None
 
 
 def _children_awaited(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
-    """The child processes for whose end, or for whose output, a task waits."""
+    """Yield the child processes whose end or output a task waits for."""
     for task in asyncio.all_tasks(loop):
         for frame in await_chain(coroutine_of(task)):
             child = frame.f_locals.get("self")

@@ -1,25 +1,25 @@
-"""Workers: threads that do work outside of an event loop, and what each is doing at a moment when the loop is idle.
+"""Workers: threads that work outside an event loop, and the activity of each while the loop is idle.
 
 Virtual time must not run ahead of a worker that will answer, and a test that waits until its loop is idle waits for it.
-Who awaits the answer does not tell: it may be awaited behind a ``shield``, an event that a callback sets, or not at
-all, with ``done()`` asked again and again. So the threads themselves are looked at, all that there are.
+The waiter of the answer cannot be relied on: the answer may be awaited behind a ``shield``, or an event that a callback
+sets, or not at all if the program polls ``done()``. So all threads themselves are examined.
 
 - A worker is *working* while it runs, and while it sleeps in a call that will return by itself: ``time.sleep``, a
   query, a file, a child process.
-- It is *blocked* in a lock, a queue or the result of a future: only another thread can continue it. It waits for more
+- It is *blocked* in a lock, a queue or the result of a future: only another thread can resume it. It waits for more
   work, or for the loop itself. If it waits for another worker, that one is working.
-- It is *listening* when it waits for a peer outside (a server in ``accept``, another loop in ``select``), or sleeps
-  again and again at one line (a heartbeat). It may come to something, or never.
-- It is *idle* where it was before the test, and where a pool of processes has nothing to do.
+- It is *listening* when it waits for an external peer (a server in ``accept``, another loop in ``select``), or sleeps
+  repeatedly at one line (a heartbeat). It may produce an event, or never.
+- It is *idle* at its position before the test, and where a pool of processes has nothing to do.
 
-A worker that has just been given work stands where it stood while it was blocked. The kernel knows better, see
-``kernel.py``: a thread that has slept all the time between two looks, between which every thread had a chance to run,
-has not been woken. Where the kernel does not say, a blocked worker counts as listening: it gets a short time to answer.
+A worker that has just been given work is still at the position where it was blocked. The kernel knows better, see
+``kernel.py``: a thread that has slept all the time between two checks, between which every thread had a chance to run,
+has not been woken. If the kernel does not say, a blocked worker counts as listening: it gets a short time to answer.
 
 Nothing is patched, and a worker may be older than the test (a connection that a fixture of the session has opened).
 
-Private names of CPython used here: where the workers of ``concurrent.futures``, ``multiprocessing`` and anyio run, and
-what a pool of processes keeps of its calls.
+Private names of CPython used here: the functions in which the workers of ``concurrent.futures``, ``multiprocessing``
+and anyio run, and the calls that a pool of processes stores.
 """
 
 import asyncio
@@ -42,13 +42,13 @@ from .sockets import is_connected_to_loop
 from .threads import Place, frames_from, is_at, named, places_of_threads
 
 Activity: TypeAlias = Literal["working", "blocked", "listening", "idle"]
-_Since: TypeAlias = tuple[int, Naps | None]  # since which turn of the loop, and which nap of the thread
+_Since: TypeAlias = tuple[int, Naps | None]  # the busy count of the loop and the nap of the thread at the beginning
 
-_LOCKS = {"acquire", "get", "join", ENTERING}  # functions that return when another thread lets them
+_LOCKS = {"acquire", "get", "join", ENTERING}  # functions that return when another thread releases them
 _LISTENING = {"_accept", "accept", "select", "poll", "control", "recv", "recv_into", "recvfrom", "recvmsg", "read"}
 _LISTENING |= {"readinto", "readline", "waitpid", "waitid", "wait4", "run_forever", "run_until_complete"}
-_WAITS_FOR_ANSWER = {"queue.get", "concurrent.futures._base.result"}  # however long they wait at most
-_SHORT = 1.0  # seconds; a wait with a timeout up to this is a way to sleep, a longer one waits for another thread
+_WAITS_FOR_ANSWER = {"queue.get", "concurrent.futures._base.result"}  # whatever their timeout
+_SHORT = 1.0  # seconds; a wait with at most this timeout is a kind of sleep, a longer one waits for another thread
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class Look:
     """The activities of the workers at one moment.
 
     Attributes:
-        working: those that will answer, each in words, with the line it is at.
-        is_any_listening: whether one may answer.
+        working: the workers that will answer, each in words, with its current line.
+        is_any_listening: whether a worker may answer.
     """
 
     working: tuple[str, ...] = ()
@@ -65,13 +65,13 @@ class Look:
 
 
 class Workers:
-    """The threads beside the test's own.
+    """The threads other than the test's own.
 
     Args:
-        is_own: which files of code are the project's own; words name the innermost line there.
+        is_own: project code, whose innermost line is named in words.
 
     Attributes:
-        places: where each thread was before the test, by its ident. There it has nothing to do for the test.
+        places: the position of each thread before the test, by its ident. There it has no work for the test.
     """
 
     def __init__(self, is_own: Mapping[str, bool]) -> None:
@@ -83,7 +83,7 @@ class Workers:
         self._sleeping: dict[threading.Thread, tuple[object, int, Naps | None]] = {}
 
     def look(self, loop: asyncio.AbstractEventLoop) -> Look:
-        """Return what they are doing, as it concerns `loop`, which is idle and called this."""
+        """Return the activities of all workers that concern `loop`, which is idle and called this."""
         turn = Lull.of(loop).turns if has_lulls(loop) else 0
         with no_loop_running():
             activities = list(self._activities(loop, turn))
@@ -95,7 +95,7 @@ class Workers:
         started = [thread for thread in threading.enumerate() if thread.ident is not None]
         threads = [thread for thread in started if thread not in (here, self._home)]
         before = [naps(thread) for thread in threads]
-        # What starts a thread is blocked until that runs: so it must be seen, though it has no frame yet.
+        # Code that starts a thread is blocked until the thread runs, so a thread without a frame must count.
         for thread in threading.enumerate():
             if thread not in started:
                 yield "working", f"thread {thread.name}, about to start"
@@ -108,7 +108,9 @@ class Workers:
         for thread, nap in zip(threads, before, strict=True):
             frame = frames.get(thread.ident or 0)
             is_settled = None if nap is None else nap.is_asleep and naps(thread) == nap
-            if frame is None or (is_settled and nap == self._blocked.get(thread)):  # it has ended, or slept on
+            if frame is None or (
+                is_settled and nap == self._blocked.get(thread)
+            ):  # the thread has ended, or still sleeps
                 continue
             activity: Activity = "working"
             if is_settled is not False:
@@ -122,7 +124,7 @@ class Workers:
     def _activity(
         self, thread: threading.Thread, frame: FrameType, loop: asyncio.AbstractEventLoop, since: _Since
     ) -> Activity:
-        """Return what a thread that sleeps in `frame` is doing."""
+        """Return the activity of a thread that sleeps in `frame`."""
         if (calls := _calls_of_pool(thread, frame)) is not None:
             return "working" if calls else "idle"
         call = _handed_over(frame) or blocking_call(frame)
@@ -137,7 +139,7 @@ class Workers:
         return "listening" if self._is_heartbeat(thread, frame, call, since) else "working"
 
     def _is_heartbeat(self, thread: threading.Thread, frame: FrameType, call: str, since: _Since) -> bool:
-        """Return whether it sleeps at a line to which it has come back, while the loop had nothing to do."""
+        """Return True if the thread sleeps at the same line again, while the loop was idle."""
         if call not in ("sleep", "acquire"):
             return False
         outer = next((each for each in frames_from(frame) if each.f_globals.get("__name__") != "threading"), frame)
@@ -160,23 +162,23 @@ class Workers:
 
 
 def _handed_over(frame: FrameType) -> str:
-    """The name of the C function that a thread was started with, if `frame` is the one that calls such a function."""
+    """Return the name of the C function that a thread was started with, if `frame` is calling it."""
     name, variables = named(frame), frame.f_locals
     function: Any = None
-    if name == "concurrent.futures.thread.run":  # since 3.14 a worker has it in a variable
+    if name == "concurrent.futures.thread.run":  # since 3.14, a worker keeps the function in a variable
         function = variables["fn"] if "fn" in variables else attribute(variables.get("self"), "fn")
     elif name == "threading.run":
         function = attribute(variables.get("self"), "_target")
     elif name == "anyio._backends._asyncio.run":
         function = variables.get("func")
-    while type(function) is partial:  # as asyncio.to_thread makes it: partial(context.run, function)
+    while type(function) is partial:  # asyncio.to_thread passes partial(context.run, function)
         is_in_context = text_attribute(function.func, "__name__") == "run" and function.args
         function = function.args[0] if is_in_context else function.func
     return function.__name__ if issubclass(type(function), BuiltinFunctionType) else ""
 
 
 def _is_blocked(frame: FrameType, call: str) -> bool:
-    """Return whether `frame` can continue only when another thread lets it."""
+    """Return True if only another thread can resume `frame`."""
     if call not in _LOCKS:
         return False
     if named(frame) != "threading.wait" or named(frame.f_back) in _WAITS_FOR_ANSWER:
@@ -186,13 +188,13 @@ def _is_blocked(frame: FrameType, call: str) -> bool:
 
 
 def _is_of_pool(thread: threading.Thread) -> bool:
-    """Return whether `thread` works for ``concurrent.futures`` or anyio: what it does was handed to it in a call."""
+    """Return True if `thread` belongs to a pool of ``concurrent.futures`` or anyio, which passes calls to it."""
     is_of_futures = module_name(attribute(thread, "_target")) == "concurrent.futures.thread"
     return is_of_futures or type_module(thread).startswith("anyio.")
 
 
 def _calls_of_pool(thread: threading.Thread, frame: FrameType) -> tuple[str, ...] | None:
-    """The functions that a pool of processes has still to answer, if `thread` is the one that hears its answers."""
+    """Return the pending calls of a pool of processes, if `thread` is the one that receives its answers; else None."""
     if type_name(thread) == "_ExecutorManagerThread":
         items: Any = attribute(thread, "pending_work_items", {})
         return tuple(qualified_name(item.fn) for item in tuple(items.values()))

@@ -1,1 +1,1 @@
-"""What went wrong in silence: background tasks that failed, leaked or were lost, found for the test that made them."""
+"""The monitor, which finds background tasks that failed, leaked or were garbage-collected, in every test."""

@@ -1,4 +1,4 @@
-"""What is reported of a test, and how: from the ini options, the command line and the test's marks."""
+"""The modes in which findings are reported: from the ini options, the command line and the test's marks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -8,10 +8,10 @@ from ..targets import Match, matcher
 
 
 class Modes(NamedTuple):
-    """How each kind is reported: ``ignore``, ``warn`` or ``error``; ``search`` warns, and also looks for more.
+    """The mode of each kind: ``ignore``, ``warn`` or ``error``; ``search`` warns, and also looks for more.
 
-    ``deadlock`` is an error where a fixture of ours is used (``fixture``), or in every test. ``allow`` matches what may
-    leak.
+    ``deadlock`` is an error in tests that use a fixture of this plugin (``fixture``), or in every test (``error``).
+    ``allow`` matches the tasks that may leak.
     """
 
     failed: str
@@ -22,15 +22,15 @@ class Modes(NamedTuple):
 
 
 def modes_of(defaults: Modes, marks: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Modes:
-    """The modes of one test.
+    """Return the modes of one test.
 
     Args:
-        defaults: those of the session.
-        marks: arguments of each ``@pytest.mark.background_tasks`` on it, the nearest first. The nearest that names a
-            kind decides; what any of them allows is allowed.
+        defaults: the modes of the session.
+        marks: the arguments of each ``@pytest.mark.background_tasks`` on it, nearest first. The nearest mark that names
+            a kind decides; a task that any mark allows is allowed.
 
     Raises:
-        ValueError: if one of them is wrong; says what to write.
+        ValueError: if a mark is wrong; the message says what to write.
     """
     chosen: dict[str, str] = {}
     allow: list[Match] = []

@@ -1,6 +1,6 @@
-"""Whether an object keeps a task: as an attribute, in a list, in the variables of a suspended coroutine.
+"""Owners: objects that refer to a task, in an attribute, a list, or the variables of a suspended coroutine.
 
-What a test starts on a server that a wider fixture made is the server's, if the server holds it.
+A task that a test starts on the server of a wider fixture belongs to the server if the server refers to it.
 """
 
 import asyncio
@@ -10,13 +10,13 @@ from typing import Any
 
 from ..untrusted import type_module
 
-_FAR = 20_000  # objects; what keeps more than that keeps everything, and is believed to keep the task too
+_FAR = 20_000  # objects; an owner of more than that refers to everything, presumably to the task as well
 
 
 def keeps(holder: object, task: object) -> bool:
-    """Whether `task` can be reached from `holder` through strong references.
+    """Return True if `task` can be reached from `holder` through strong references.
 
-    Not through an event loop, a module, a class or pytest: those lead everywhere.
+    Event loops, modules, classes and objects of pytest are skipped, because they lead everywhere.
     """
     seen: set[int] = set()
     frontier = [holder]

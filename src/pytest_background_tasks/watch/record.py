@@ -1,7 +1,7 @@
-"""What is remembered of a watched task: one small record, which dies with it.
+"""The record of a monitored task: a small object that dies with the task.
 
-The record hangs on the task as an attribute, so that it is still there when the task is destroyed and asyncio tells
-what became of it; by then a weak dictionary has forgotten it already.
+The record is an attribute of the task, so that it still exists when the task is destroyed and asyncio reports that; a
+weak dictionary has already dropped it by then.
 
 Private names of CPython used here: ``_log_traceback`` and ``_exception`` of a task.
 """
@@ -22,21 +22,21 @@ from ..untrusted import attribute
 from .modes import Modes
 
 ATTRIBUTE = "_pytest_background_tasks_record"
-"""Where the record of a task is, in the task."""
+"""The attribute of a task that has its record."""
 
 
 class Watched(NamedTuple):
-    """A test that is watched. Its records point to it, so that each report knows whose it is."""
+    """A monitored test. Records refer to it, so that each finding can be attributed."""
 
     id: str
     modes: Modes
 
 
 class Fixture:
-    """A fixture that outlives the test, while it lives. What it made, or keeps, is not the test's to clean up.
+    """A fixture that outlives the test. The test does not have to clean up what the fixture created or owns.
 
     Args:
-        is_set_up: tells whether it is set up by now.
+        is_set_up: returns True once the fixture is set up.
     """
 
     __slots__ = ("is_over", "is_set_up")
@@ -47,19 +47,19 @@ class Fixture:
 
 
 class Record(weakref.ref[Any]):
-    """Whose a task is, and what created it.
+    """The origin of a task, and what was reported about it.
 
     Attributes:
-        number: by which records are in the order of their creation.
-        watch: what keeps the record, if several sessions run in one process.
-        test: the one that was under way.
-        creator: what created it.
-        name: the qualified name of the coroutine that was handed over.
-        code: of that.
-        fixture: that made it while it was set up, or by a task of its own.
-        keeper: the fixture that holds it, though the test made it.
-        has_failed: it was reported as failed.
-        loss: the report that it has leaked, or is lost.
+        number: the position in the order of creation.
+        watch: the monitor of the record, since several sessions may run in one process.
+        test: the test that was running.
+        creator: the code that created the task.
+        name: the qualified name of the coroutine.
+        code: the code of the coroutine.
+        fixture: the fixture that created the task, in its setup or by a task of its own.
+        keeper: the fixture that owns the task, although the test created it.
+        has_failed: whether the task was reported as failed.
+        loss: the finding that the task has leaked or was unreferenced.
     """
 
     __slots__ = ("code", "creator", "fixture", "has_failed", "keeper", "loss", "name", "number", "test", "watch")
@@ -75,42 +75,42 @@ class Record(weakref.ref[Any]):
     has_failed: bool
     loss: Any
 
-    __eq__: Any = object.__eq__  # a weak reference asks its object, which may be of a class of the program's own
+    __eq__: Any = object.__eq__  # that of a weak reference calls its object, which may be of the program's class
     __hash__: Any = object.__hash__
 
     @property
     def is_kept(self) -> bool:
-        """Whether a fixture may still see to it."""
+        """True if a fixture may still end the task, or retrieve its exception."""
         fixture = self.fixture or self.keeper
         return fixture is not None and not fixture.is_over
 
     @property
     def may_leak(self) -> bool:
-        """Whether it would be told if its task leaks: once, and not of what a fixture started for itself."""
+        """True if a leak would be reported: only once, and not for a task that a fixture created for itself."""
         return self.loss is None and self.fixture is None and self.test.modes.leaked != "ignore"
 
     @property
     def is_over(self) -> bool:
-        """Whether its task has ended, or is gone."""
+        """True if the task has ended, or no longer exists."""
         task = self()
         return task is None or is_done(task)
 
     def seen(self, task: "asyncio.Task[Any]", is_own: Mapping[str, bool]) -> "Seen":
-        """The task as it is now, as a value."""
+        """Return the present state of the task as a value."""
         coroutine = coroutine_of(task)
         if coroutine is not None and code_of(coroutine) is self.code:
             arguments = None
-            with suppress(KeyError):  # it has deleted one of them
+            with suppress(KeyError):  # the coroutine has deleted one of them
                 arguments = arguments_of(coroutine)
             call = call_of_coroutine(coroutine, arguments)
-        else:  # it has ended in its eager first step, or a task factory has wrapped it
+        else:  # the task has ended in its eager first step, or a task factory has wrapped the coroutine
             call = Call(self.name, module_of(self.code), {}, self.code)
         through = self.creator.through
         return Seen(name_of(task), call, self.creator.creation(call), waiting_site(coroutine, is_own), through)
 
 
 class Seen(NamedTuple):
-    """A task as it was at one moment; targets can be matched against it as against a captured task."""
+    """The state of a task at one moment; a target can match it like a captured task."""
 
     name: str
     call: Call
@@ -120,7 +120,7 @@ class Seen(NamedTuple):
 
     @property
     def function(self) -> str:
-        """The qualified name of the function it runs."""
+        """The qualified name of the task's function."""
         return self.call.function
 
     @property
@@ -130,41 +130,41 @@ class Seen(NamedTuple):
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """The call's arguments, as far as they can still be seen."""
+        """The arguments of the call that are still known."""
         return self.call.arguments
 
     @property
     def known_as(self) -> str:
-        """Its name and its function."""
+        """The name and the function of the task."""
         function = self.function.rpartition(".")[2]
         return f"{self.name} ({function})" if self.name else function
 
     @property
     def task(self) -> "Seen":
-        """Itself: where a target looks for the call."""
+        """The object itself, where a target looks for the call."""
         return self
 
 
 def record_of(task: object) -> Record | None:
-    """The record of a task, if it has one."""
-    if type(task) is asyncio.Task:  # as here and below: of most tasks no code runs for it, and it is asked of all
+    """Return the record of a task, if it has one."""
+    if type(task) is asyncio.Task:  # here and below: called for every task, and most run no code of the program
         return getattr(task, ATTRIBUTE, None)
     found = attribute(task, ATTRIBUTE)
     return found if type(found) is Record else None
 
 
 def unretrieved(task: Any) -> BaseException | None:
-    """What `task` raised, if nobody has looked yet. To ask is not to look."""
+    """Return the exception of `task` if it was never retrieved. This call does not retrieve it."""
     if type(task) is asyncio.Task:
         return task._exception if task._log_traceback else None
     return attribute(task, "_exception") if attribute(task, "_log_traceback") else None
 
 
 def failure_of(task: Any) -> BaseException | None:
-    """Return what `task` raised, whether or not it was retrieved."""
+    """Return the exception of `task`, whether or not it was retrieved."""
     return attribute(task, "_exception") if is_done(task) else None
 
 
 def is_abandoned(task: Any, record: Record | None = None) -> bool:
-    """Return whether `task` is pending, was never cancelled, and has lost the waiter that it was started for."""
+    """Return True if `task` is pending, was never cancelled, and has lost the waiter that it was started for."""
     return is_left_alone(task) and (record is None or not record.creator.through or not has_waiter(task))

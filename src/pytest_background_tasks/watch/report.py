@@ -1,4 +1,4 @@
-"""A report: what became of one background task, and how it is told."""
+"""A finding about one background task, and its text."""
 
 import traceback
 from typing import Literal, NamedTuple, TypeAlias
@@ -11,16 +11,16 @@ Kind: TypeAlias = Literal["failed", "leaked", "unreferenced"]
 
 
 class Report(NamedTuple):
-    """What became of a task, or of a callback of the loop.
+    """A finding about a task, or about a callback of the loop.
 
     Attributes:
-        kind: which of the reports it is.
-        test: whose it is.
-        what: happened, as a sentence.
-        where: the lines below it: created at, called at, waits at.
-        at: the line to show it at.
-        seen: the task, for what is allowed to leak.
-        error: that it raised.
+        kind: the kind of finding.
+        test: the test that it is attributed to.
+        what: what happened, as a sentence.
+        where: the lines of text below it: created at, called at, waits at.
+        at: the line of code at which to show it.
+        seen: the task, to match it against those that may leak.
+        error: the exception, if any.
     """
 
     kind: Kind
@@ -33,7 +33,7 @@ class Report(NamedTuple):
 
     @property
     def mode(self) -> str:
-        """How the test wants to hear of it."""
+        """The mode that the test has chosen for it."""
         if self.kind == "leaked" and self.seen is not None:
             seen: object = self.seen
             if any(match(seen) for match in self.test.modes.allow):  # type: ignore[arg-type]
@@ -42,12 +42,12 @@ class Report(NamedTuple):
         return "warn" if mode == "search" else mode
 
     def text(self, during: str, *, is_first: bool, with_traceback: bool) -> str:
-        """All of it.
+        """Return the whole text.
 
         Args:
-            during: id of the test that it is told in.
-            is_first: whether it is the first of its kind, and so has to say how to hear no more of them.
-            with_traceback: whether to append that of the error.
+            during: the id of the test during which it is reported.
+            is_first: whether it is the first of its kind, which says how to silence that kind.
+            with_traceback: whether to append the traceback of the exception.
         """
         lines = [self.what, *(f"  {line}" for line in self.where)]
         if self.test.id != during:
@@ -63,7 +63,7 @@ class Report(NamedTuple):
 
     @property
     def summary(self) -> str:
-        """What all that leaks from one line has in common."""
+        """The text that all tasks which leak from one line have in common."""
         assert self.seen is not None
         return f"{self.seen.creation.at}: {self.seen.function}"
 
@@ -76,7 +76,7 @@ def _traceback_of(error: BaseException) -> str:
 
 
 def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseException | None = None) -> Report:
-    """The report on a task. `what` became of it completes the sentence that its name begins."""
+    """Return the finding about a task; `what` is a sentence with ``{}`` for the task."""
     where = list(seen.creation.lines)
     if seen.waits_at is not None:
         where.append(f"waits at {seen.waits_at}")

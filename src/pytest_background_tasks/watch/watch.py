@@ -1,12 +1,12 @@
-"""Watching the background tasks of a session: what each test leaves, and what became of it.
+"""The monitor, which records the background tasks of a session and collects the findings about them.
 
-How it works. Every task is created through ``create_task`` of its loop's class (see ``capture/entrances.py``), and all
-that asyncio has to say of a lost task goes to ``call_exception_handler`` of that class, at whatever moment the garbage
-collector chooses. Both are wrapped while the watch is open, and so is the function with which a runner cancels what is
-left. What may change is in here.
+How it works. Every task is created through ``create_task`` of its loop's class (see ``capture/entrances.py``), and
+asyncio reports a lost task to ``call_exception_handler`` of that class, at whatever moment the garbage collector
+chooses. Both are wrapped while the monitor is open, and so is the function that a runner calls to cancel the remaining
+tasks. All mutable state is in here.
 
-Only background tasks of the project's own code are watched (rule 2 of the design): for a task that something waits for
-in the place that starts it, that is responsible, as long as it waits; what a library does is its own business.
+Only background tasks of project code are monitored (rule 2 of the design): code that awaits the task it starts is
+responsible for that task, as long as it waits; the tasks of a library are the library's business.
 
 Private names of CPython used here: ``asyncio.runners._cancel_all_tasks``, which is replaced, ``_log_traceback`` of a
 task, and ``_source_traceback``, which is changed.
@@ -41,15 +41,18 @@ from .report import Report, of_task
 
 Keepers: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
 
-_TOLD_BY_LOOP = {"handle", "protocol"}  # keys of what the loop tells; others' calls are their way to be heard
-_RUNNERS = {"anyio", "pytest_asyncio", "pytest_aiohttp"}  # an exception handler of theirs is not the code's own
+_TOLD_BY_LOOP = {
+    "handle",
+    "protocol",
+}  # keys of the loop's own reports; other code that calls the handler has reported its error itself
+_RUNNERS = {"anyio", "pytest_asyncio", "pytest_aiohttp"}  # their exception handlers are not the program's
 
 
 class Watch:
-    """Keeps a record of each background task, and tells what became of them.
+    """The records of all background tasks, and the findings about them.
 
     Args:
-        is_own: which code is the project's own.
+        is_own: project code.
     """
 
     def __init__(self, is_own: OwnCode) -> None:
@@ -57,7 +60,7 @@ class Watch:
         self._test: Watched | None = None
         self._tell_loop: Callable[[asyncio.AbstractEventLoop], None] | None = None
         self._making: list[Fixture] = []
-        self._has_fixtures_tasks = False  # a fixture has started some, ever
+        self._has_fixtures_tasks = False  # whether a fixture has ever started a task
         self._records: set[Record] = set()
         self._numbers = count()
         self._forget = self._records.discard
@@ -68,32 +71,32 @@ class Watch:
         self._patched: set[type] = set()
 
     def open(self) -> None:
-        """Begin to watch every loop of the process."""
+        """Start to monitor every loop of the process."""
         self._patches.enter_context(replaced(asyncio.runners, "_cancel_all_tasks", _judging(self)))
         self._patches.enter_context(cancelling_too_late(self._keeps_failure))
         self._patch(asyncio.BaseEventLoop)
 
     def close(self) -> None:
-        """Leave nothing patched."""
+        """Remove all patches."""
         self._test = None
         self._patches.close()
         for record in self._cancelled_too_late.copy():
             self._let_go(record, record())
 
     def begin(self, test: Watched) -> None:
-        """`test` begins: what is created from now on is created by it."""
+        """Begin `test`: tasks that are created from now on are attributed to it."""
         self._test = test
         uvloop: Any = sys.modules.get("uvloop")
         if hasattr(uvloop, "Loop"):
             self._patch(uvloop.Loop)
 
     def make(self, fixture: Fixture) -> None:
-        """`fixture` is about to be set up: what is created until it is is its own."""
+        """Begin the setup of `fixture`: tasks that are created until it is set up belong to it."""
         self._making.append(fixture)
 
     @contextmanager
     def telling_loops(self, tell: Callable[[asyncio.AbstractEventLoop], None]) -> Iterator[None]:
-        """Inside, `tell` is called with the loop of each task that is created, whosever it is."""
+        """Call `tell` with the loop of each task that any code creates inside the block."""
         self._tell_loop = tell
         try:
             yield
@@ -101,7 +104,7 @@ class Watch:
             self._tell_loop = None
 
     def search(self) -> None:
-        """Let the garbage collector look now for tasks that nobody can ever wake: it takes these and no others."""
+        """Run the garbage collector, which collects only tasks that nothing can ever wake."""
         test = self._test
         if test is None or test.modes.unreferenced != "search" or all(record.is_over for record in self._in_order()):
             return
@@ -112,24 +115,24 @@ class Watch:
             self._is_searching = False
 
     def finish(self, keepers: Keepers) -> list[Report]:
-        """The test is over. Returns what is to be told now, of it and of what earlier tests have left behind.
+        """Finish the test. Return the findings about its tasks, and about those that earlier tests have left behind.
 
         Args:
-            keepers: asked for the fixtures that live on, and their values, in the order in which they were made.
+            keepers: returns the fixtures that outlive the test and their values, in the order of their setup.
         """
         for record in self._in_order():
             task = record()
             if task is not None:
                 self._judge(record, task, keepers)
         for record in self._cancelled_too_late.copy():
-            if record() is None:  # its exception was retrieved, or asyncio would have said so at its end
+            if record() is None:  # its exception was retrieved, or asyncio would have reported it
                 self._cancelled_too_late.discard(record)
         reports, self._reports = self._reports, []
         self._test = None
         return reports
 
     def failures(self) -> list[tuple[str, BaseException]]:
-        """Return what has failed in the test that is under way, retrieved or not, and what a wider fixture keeps."""
+        """Return what has failed in the running test or is owned by a wider fixture, retrieved or not."""
         failures = [
             (f"background task {report.seen.known_as}" if report.seen else "a callback", report.error)
             for report in self._reports
@@ -144,7 +147,7 @@ class Watch:
         return failures
 
     def finish_captured(self, tasks: Sequence[HeldTask]) -> None:
-        """The fixture that has captured `tasks` is about to forget them."""
+        """Collect the findings about captured `tasks` that the fixture is about to forget."""
         test = self._test
         if test is None:
             return
@@ -161,7 +164,7 @@ class Watch:
         return Seen(task.get_name(), task.call, task.creation, waiting_site(task.get_coro(), self._is_own))
 
     def note(self, loop: asyncio.AbstractEventLoop, task: Any, coroutine: Any, frame: FrameType) -> None:
-        """`task` has been created in `frame`."""
+        """Record `task`, which has just been created in `frame`."""
         test, tell_loop = self._test, self._tell_loop
         if tell_loop is not None:
             tell_loop(loop)
@@ -176,7 +179,7 @@ class Watch:
         record.test = test
         record.creator = creator
         called = traced(coroutine)
-        if type(called) is CoroutineType:  # as mostly
+        if type(called) is CoroutineType:  # the usual case
             record.name, record.code = called.__qualname__, called.cr_code
         else:
             record.name, record.code = qualified_name(called), code_of(called)
@@ -188,10 +191,10 @@ class Watch:
         self._records.add(record)
 
     def hear(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> bool:
-        """Take note of what the loop's exception handler is called with.
+        """Collect findings from a call of the loop's exception handler.
 
         Returns:
-            Whether it would have been called without the watch.
+            True if the handler would have been called without the monitor.
         """
         if type(context) is not dict:
             return True
@@ -227,7 +230,7 @@ class Watch:
             self._fail_callback(self._test, error, context.get("message", ""))
 
     def hear_of_cancelling(self, loop: asyncio.AbstractEventLoop) -> None:
-        """A runner is about to cancel what is left on `loop`."""
+        """Collect the leaks on `loop`, before a runner cancels the remaining tasks."""
         self.search()
         for record in self._in_order():
             task = record()
@@ -235,7 +238,7 @@ class Watch:
                 self._leak(record, task, "was still pending when its event loop was ended, and was cancelled")
 
     def _in_order(self) -> list[Record]:
-        # Copied in one go: another thread may add to it, and the garbage collector may take from it.
+        # Copied at once: another thread may add records, and the garbage collector may remove some.
         return sorted(self._records.copy(), key=attrgetter("number")) if self._records else []
 
     def _record_of(self, task: object) -> Record | None:
@@ -243,7 +246,7 @@ class Watch:
         return record if record is not None and record.watch is self else None
 
     def _fixture_at_work(self, loop: asyncio.AbstractEventLoop) -> Fixture | None:
-        """The fixture that is being made, or whose task is running: a server's tasks start tasks of the server."""
+        """Return the fixture that is being set up, or whose task is running: a server's task starts its own tasks."""
         making = self._making
         while making and making[-1].is_set_up():
             making.pop()
@@ -254,7 +257,7 @@ class Watch:
         return creating.fixture if creating is not None else None
 
     def _keeps_failure(self, task: Any) -> bool:
-        """Return whether a record says whose task it is; `task` has failed unseen, and is cancelled now."""
+        """Return True if `task`, which failed and is cancelled before its exception was retrieved, has a record."""
         record = self._record_of(task)
         if record is None:
             return False
@@ -262,7 +265,7 @@ class Watch:
         return True
 
     def _unseen_error(self, record: Record, task: Any) -> BaseException | None:
-        """Return the error to report. No exception handler hears of a task that was cancelled."""
+        """Return the exception to report. No exception handler is called for a task that was cancelled."""
         is_too_late = record in self._cancelled_too_late
         is_heard = not is_too_late and _somebody_listens(loop_of(task))
         return None if record.has_failed or is_heard else unretrieved(task)
@@ -294,7 +297,7 @@ class Watch:
         if record.has_failed:
             return
         record.has_failed = True
-        # The error that it ends with says more. By identity: equal reports would compare objects of the program.
+        # The exception says more than the leak. By identity: equality would compare objects of the program.
         self._reports = [report for report in self._reports if report is not record.loss]
         self._reports.append(_failure(record.test, record.seen(task, self._is_own), error))
 
@@ -303,7 +306,7 @@ class Watch:
         self._reports.append(record.loss)
 
     def _lose(self, record: Record, task: Any, loop: asyncio.AbstractEventLoop) -> None:
-        """It was destroyed: while its loop lives, by the garbage collector; else with its loop."""
+        """Collect a destroyed task: unreferenced if its loop still runs, else leaked by its loop."""
         if not loop.is_closed() and (loop.is_running() or self._is_searching):
             what = "was destroyed before it had ended: nothing but the event loop, which holds tasks weakly, knew of it"
             record.loss = of_task("unreferenced", record.test, record.seen(task, self._is_own), what)
@@ -330,7 +333,7 @@ def _failure(test: Watched, seen: Seen, error: BaseException) -> Report:
 
 
 def _somebody_listens(loop: asyncio.AbstractEventLoop) -> bool:
-    """Whether the code under test has an exception handler of its own on `loop`."""
+    """Return True if the program has set an exception handler on `loop`."""
     handler = loop.get_exception_handler()
     return handler is not None and module_name(handler).partition(".")[0] not in _RUNNERS
 
@@ -352,7 +355,7 @@ def _noting(watch: Watch) -> Callable[[Any], Any]:
 
 
 def _leave_out_this_file(frames: Any) -> None:
-    if frames[-1].filename == __file__:  # with a task factory of the program's own, that comes last
+    if frames[-1].filename == __file__:  # comes last if the program has a task factory
         del frames[-1]
 
 
@@ -376,7 +379,7 @@ def _judging(watch: Watch) -> Callable[[Any], Any]:
             watch.hear_of_cancelling(loop)
             tasks = asyncio.all_tasks(loop)
             if not tasks and is_asyncios_own:
-                return None  # it would look once more, and end
+                return None  # it would only look for tasks again, and return
             _end_captured_circles(tasks, loop)
             return cancel_all_tasks(loop)
 
@@ -386,7 +389,7 @@ def _judging(watch: Watch) -> Callable[[Any], Any]:
 
 
 def _end_captured_circles(tasks: Iterable[Any], loop: asyncio.AbstractEventLoop) -> None:
-    """Cancel captured tasks that wait for each other, which would end the runner with a `RecursionError`."""
+    """Cancel captured tasks that wait for each other, since the runner would fail with a `RecursionError`."""
     captured = [task for task in tasks if isinstance(task, HeldTask) and task in circle_from(task)]
     for task in captured:
         cancel_surely(task)
