@@ -78,7 +78,7 @@ def test_the_failure_is_told_whatever_made_the_task(run, setting: str, keeping: 
     )
     result.assert_outcomes(passed=1, errors=1)
     # A task may lose its name to a task factory on CPython 3.13.0.
-    result.stdout.fnmatch_lines(["E  *UnhandledTaskWarning: background task *fail, failed, and nobody looked*"])
+    result.stdout.fnmatch_lines(["E  *UnhandledTaskWarning: exception of background task *fail* was never retrieved*"])
 
 
 def test_what_is_ended_with_the_fixture_is_told_of_the_test(run) -> None:

@@ -395,7 +395,7 @@ def test_a_circle_ends_a_test_as_any_deadlock(run, waits: str, fixtures: str) ->
         plugins=PLUGINS,
     )
     result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["E  *BackgroundTasksDeadlock: nothing can go on:", "E  *waits at *"])
+    result.stdout.fnmatch_lines(["E  *BackgroundTasksDeadlock: deadlock: every task is blocked:", "E  *waits at *"])
     result.stdout.no_fnmatch_line("*RecursionError*")
 
 

@@ -93,7 +93,7 @@ async def test_a_starlette_that_is_not_known_is_named_where_its_task_is_looked_f
         background_tasks.assert_captured("send_mail")
     [note] = caught.value.__notes__
     assert note.startswith("starlette ")
-    assert note.endswith("this plugin knows starlette 0.49 and later: its background tasks are not captured")
+    assert note.endswith("this plugin supports starlette 0.49 and later: its background tasks are not captured")
     background_tasks.reset()
 
 

@@ -43,7 +43,9 @@ def test_a_deadlock_names_the_consumer_that_has_failed(run, start: str, fixtures
         plugins=PLUGINS,
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E  *Deadlock: nothing can go on:", "E  *the test waits at *unfinished item*", LINE])
+    result.stdout.fnmatch_lines(
+        ["E  *Deadlock: deadlock: every task is blocked:", "E  *the test waits at *unfinished item*", LINE]
+    )
     assert result.stdout.str().count("has failed with") == 1
 
 
@@ -66,7 +68,7 @@ def test_of_many_that_have_failed_three_are_named(run) -> None:
         plugins=PLUGINS,
     )
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines([LINE, LINE, LINE, "E  *2 more have failed", "E  *Nobody is left*"])
+    result.stdout.fnmatch_lines([LINE, LINE, LINE, "E  *2 more have failed", "E  *No other task is left*"])
     result.stdout.no_fnmatch_line("*earlier (work)*")
 
 
@@ -112,7 +114,7 @@ def test_no_task_that_was_waited_for_or_cancelled_is_named(run) -> None:
         plugins=PLUGINS,
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E  *the test waits at *unfinished item*", "E  *Nobody is left*"])
+    result.stdout.fnmatch_lines(["E  *the test waits at *unfinished item*", "E  *No other task is left*"])
     result.stdout.no_fnmatch_line("*has failed*")
 
 

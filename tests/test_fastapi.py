@@ -206,7 +206,7 @@ def test_a_client_that_is_not_entered_ends_the_loop_and_with_it_what_is_open(
     TestClient(app_with(get_session)).post("/rows/tea")
     with pytest.raises(AssertionError, match="session is closed") as raised:
         background_tasks.run_all_sync()
-    assert "its loop was closed before the test ran it" in raised.value.__notes__[-1]
+    assert "its loop was closed before the test ran the task" in raised.value.__notes__[-1]
     assert log == ["session closed"]
 
 
@@ -305,7 +305,7 @@ async def test_a_dependency_inside_of_a_task_group_is_closed_and_the_error_says_
     await post(app_with(get_session), "/rows/tea")
     with pytest.raises(AssertionError, match="session is closed") as raised:
         await background_tasks.run_all_async()
-    assert "the dependencies of its request were closed, which are open in production" in raised.value.__notes__[0]
+    assert "the dependencies of its request, which are open in production, were closed" in raised.value.__notes__[0]
 
 
 async def test_exit_code_that_fails_says_where_it_ran(background_tasks: BackgroundTasks, log: list[str]) -> None:
@@ -317,7 +317,7 @@ async def test_exit_code_that_fails_says_where_it_ran(background_tasks: Backgrou
     await post(app_with(get_session), "/rows/tea")
     with pytest.raises(ValueError, match="of the exit code") as raised:
         await background_tasks.run_all_async()
-    assert raised.value.__notes__[0].startswith("in the exit code of a dependency of a request")
+    assert raised.value.__notes__[0].startswith("in the exit code of a request's dependency")
 
 
 async def test_exit_code_that_fails_after_the_task_does_not_replace_its_error(

@@ -275,7 +275,7 @@ def test_it_outlives_its_loop(background_tasks: BackgroundTasks) -> None:
     result, error = background_tasks.run_all_sync(return_exceptions=True)
     assert result == good.result() == "ada"
     assert error is bad.exception()
-    assert "its loop was closed before the test ran it" in "".join(error.__notes__)
+    assert "its loop was closed before the test ran the task" in "".join(error.__notes__)
     assert [task.state for task in background_tasks.captured_tasks] == ["done", "failed"]
 
 

@@ -343,7 +343,7 @@ async def test_an_error_that_is_false_and_frozen_is_raised_with_its_note(backgro
     asyncio.create_task(refuse(Refusing()), name="job")
     with pytest.raises(FrozenError) as raised:
         await background_tasks.run_all_async()
-    assert raised.value.__notes__[0].startswith("in background task job, refuse, created at ")
+    assert raised.value.__notes__[0].startswith("in background task job (refuse), created at ")
 
 
 @pytest.mark.asyncio

@@ -407,7 +407,7 @@ def test_what_quart_starts_is_let_through_and_the_error_says_so(background_tasks
         with pytest.raises(AssertionError) as raised:
             background_tasks.assert_captured("*")
         assert str(raised.value).splitlines()[1:4] == [
-            "  nothing that is to be held was started; let through:",
+            "  no task that would be held was started; not held:",
             "  Quart.add_background_task.<locals>._wrapper, which quart started",
             "    to hold it:  background_tasks.start_capturing('Quart.add_background_task*')"
             "  or, in the ini file,  background_tasks_packages = quart",
@@ -415,7 +415,7 @@ def test_what_quart_starts_is_let_through_and_the_error_says_so(background_tasks
         with pytest.raises(NoSuchBackgroundTask, match=r"_wrapper, which quart started"):
             await background_tasks.run_async(send)
         assert await background_tasks.run_all_async() == []
-        assert "had nothing to run: nothing that is to be held" in background_tasks._told()
+        assert "had nothing to run: no task that would be held" in background_tasks._told()
 
     run(test())
 
@@ -482,9 +482,9 @@ def test_what_is_waited_for_and_what_targets_leave_out_is_told_as_that(
         with pytest.raises(NoSuchBackgroundTask) as raised:
             await background_tasks.run_async("*")
         assert str(raised.value).splitlines()[1:] == [
-            "let through:",
-            "  audit, which the targets of start_capturing() leave out",
-            "  send, which TaskGroup.create_task waits for where it starts it",
+            "not held:",
+            "  audit, which the targets of start_capturing() exclude",
+            "  send, which TaskGroup.create_task starts and waits for",
         ]
 
     run(test())

@@ -116,13 +116,13 @@ def test_a_poll_of_a_real_clock_is_told(pytester: pytest.Pytester) -> None:
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(
         [
-            "*test_it.py:6: BackgroundTaskWarning: poll sleeps again and again and reads time.monotonic() or "
+            "*test_it.py:6: BackgroundTaskWarning: poll sleeps repeatedly and reads time.monotonic() or "
             "time.perf_counter(), which do not follow virtual time*virtual_time.patch_monotonic()"
         ]
     )
     result = run(pytester, POLLING.format("assert virtual_time.now < 2"))
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*Captured background_tasks call*", "poll sleeps again and again*"])
+    result.stdout.fnmatch_lines(["*Captured background_tasks call*", "poll sleeps repeatedly*"])
 
 
 def test_a_poll_that_follows_virtual_time_takes_no_time(pytester: pytest.Pytester) -> None:

@@ -99,9 +99,9 @@ def test_random_is_the_same_in_each_run_and_told_on_failure(pytester: pytest.Pyt
 @pytest.mark.parametrize(
     ("order", "error", "message"),
     [
-        ("radnom", ValueError, r"none of 'created', 'reversed', 'random'(?s:.*)run_all_async\(order=\['radnom'\]\)"),
-        (42, TypeError, r"order=42 is no order\n  write: .*run_all_async\(order=\[first, second\]\)"),
-        ([42], TypeError, r"not 'int' object(?s:.*)run_all_async\(order=\[42\]\)"),
+        ("radnom", ValueError, r"not 'created', 'reversed', 'random'(?s:.*)run_all_async\(order=\['radnom'\]\)"),
+        (42, TypeError, r"order=42 is not an order\n  write: .*run_all_async\(order=\[first, second\]\)"),
+        ([42], TypeError, r"not an object of type 'int'(?s:.*)run_all_async\(order=\[42\]\)"),
     ],
 )
 async def test_what_is_no_order(held: BackgroundTasks, order: Any, error: type[Exception], message: str) -> None:

@@ -91,7 +91,7 @@ def test_what_outlives_its_waiter_and_its_test_leaks(run, way: str) -> None:
     """Told once, by the line of the project that had it started."""
     result = run(project(way, "60"), *REPORTS, plugins=PLUGINS)
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["E  *LeakedTaskWarning: background task Task-*, save, * still pending*"])
+    result.stdout.fnmatch_lines(["E  *LeakedTaskWarning: background task Task-* (save) * still pending*"])
     result.stdout.no_fnmatch_line("*sub-exception*")
 
 
@@ -99,7 +99,9 @@ def test_what_outlives_its_waiter_and_its_test_leaks(run, way: str) -> None:
 def test_what_outlives_its_waiter_and_fails_is_told(run, way: str) -> None:
     result = run(project(way, "0.02, OSError('disk full')", "\nawait asyncio.sleep(0.05)"), *REPORTS, plugins=PLUGINS)
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["E  *UnhandledTaskWarning: background task Task-*, save, failed, *"])
+    result.stdout.fnmatch_lines(
+        ["E  *UnhandledTaskWarning: exception of background task Task-* (save) was never retrieved"]
+    )
     result.stdout.no_fnmatch_line("*sub-exception*")
 
 
@@ -129,7 +131,7 @@ def test_what_a_waiter_waits_for_is_not_told_beside_it(run) -> None:
         plugins=PLUGINS,
     )
     result.assert_outcomes(passed=2, errors=2)
-    result.stdout.fnmatch_lines(["E  *LeakedTaskWarning: background task Task-*, wait, * still pending*"])
+    result.stdout.fnmatch_lines(["E  *LeakedTaskWarning: background task Task-* (wait) * still pending*"])
     result.stdout.no_fnmatch_line("*, save, *")
     result.stdout.no_fnmatch_line("*sub-exception*")
 

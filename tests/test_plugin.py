@@ -374,7 +374,7 @@ def test_a_failure_shows_the_users_lines_and_none_of_ours(run) -> None:
                 "*: in job",
                 '    raise ValueError("broken job")',
                 "E   ValueError: broken job",
-                f"E   in background task Task-*, job, created at *.py:* in test_{test}",
+                f"E   in background task Task-* (job), created at *.py:* in test_{test}",
             ],
         )
     assert "pytest_background_tasks" not in result.stdout.str().partition("FAILURES")[2]
@@ -414,7 +414,10 @@ def test_a_failing_test_tells_that_there_was_nothing_to_run(run, call: str) -> N
     )
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
-        [f"{call} had nothing to run: nothing was captured; start_capturing() comes before what starts the task"]
+        [
+            f"{call} had nothing to run: "
+            "nothing was captured; call start_capturing() before the code that starts the task"
+        ]
     )
     assert result.stdout.str().count("nothing was captured") == 1
 

@@ -252,9 +252,9 @@ async def test_a_program_that_never_comes_to_rest(background_tasks: BackgroundTa
 
     background_tasks.start_capturing()
     asyncio.create_task(spin())
-    with pytest.raises(BackgroundTasksTimeout, match=r"(?s)did not come to rest within 0.05 s:.*spin.*its next turn"):
+    with pytest.raises(BackgroundTasksTimeout, match=r"(?s)did not become idle within 0.05 s:.*spin.*its next turn"):
         await background_tasks.run_until_idle_async(timeout=0.05)
-    with pytest.raises(BackgroundTasksTimeout, match="did not come to rest"):
+    with pytest.raises(BackgroundTasksTimeout, match="did not become idle"):
         background_tasks.run_until_idle_sync(timeout=0.05)
 
 

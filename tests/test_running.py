@@ -157,7 +157,7 @@ async def test_run_async_with_nothing_that_matches(background_tasks: BackgroundT
     assert "answer(value=7)" in str(caught.value)
     with pytest.raises(NoSuchBackgroundTask, match="run_sync"):
         background_tasks.run_sync(fail)
-    with pytest.raises(TypeError, match="needs a target; to run everything that is held:  .*run_all_sync()"):
+    with pytest.raises(TypeError, match="needs a target; to run all held tasks:  .*run_all_sync()"):
         background_tasks.run_sync()
     await background_tasks.run_all_async()
     with pytest.raises(NoSuchBackgroundTask, match="held: nothing"):
@@ -173,7 +173,7 @@ async def test_one_failure_is_raised_itself_after_the_rest_has_run(background_ta
         await background_tasks.run_all_async()
     assert survivor.result() == 42
     [note] = caught.value.__notes__
-    assert note.startswith("in background task failing, fail, created at tests/test_running.py:")
+    assert note.startswith("in background task failing (fail), created at tests/test_running.py:")
     assert "test_one_failure_is_raised" in note
     assert [task.state for task in background_tasks.captured_tasks] == ["failed", "done"]
 

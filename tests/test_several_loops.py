@@ -141,7 +141,7 @@ async def test_a_loop_in_another_thread_that_ends_while_a_step_is_waited_for(
     thread.start()
     started.wait()
     await background_tasks.step_async(job)
-    with pytest.raises(BackgroundTasksError, match="the event loop in another thread ended while this call waited"):
+    with pytest.raises(BackgroundTasksError, match="the event loop of another thread ended while this call waited"):
         if synchronous:
             background_tasks.step_sync(job)
         else:

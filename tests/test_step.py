@@ -275,7 +275,7 @@ async def test_a_task_that_nothing_can_make_ready(background_tasks: BackgroundTa
     asyncio.create_task(enter())
     await background_tasks.step_async(hold)
     await background_tasks.step_async(enter)
-    message = r"(?s)there is no next step: .*enter.*for a lock held by holder \(hold\), and nothing can go on"
+    message = r"(?s)no next step: .*enter.*for a lock held by holder \(hold\), and nothing else can run"
     with pytest.raises(BackgroundTasksDeadlock, match=message):
         await background_tasks.step_async(enter)
     with pytest.raises(BackgroundTasksDeadlock, match=message):
@@ -309,12 +309,12 @@ async def test_what_cannot_be_stepped(background_tasks: BackgroundTasks) -> None
     first, second = asyncio.create_task(job()), asyncio.create_task(job())
     with pytest.raises(NoSuchBackgroundTask, match=r"(?s)step_async\(.*other\) matches nothing; captured:.*job"):
         await background_tasks.step_async(other)
-    with pytest.raises(BackgroundTasksError, match=r"(?s)2 tasks match, and one has to be meant:.*job.*job.*\[0\]"):
+    with pytest.raises(BackgroundTasksError, match=r"(?s)2 tasks match instead of one:.*job.*job.*\[0\]"):
         background_tasks.step_sync(job)
     await background_tasks.step_async(first)
     await background_tasks.step_async(job)
     assert second.done()
-    with pytest.raises(BackgroundTasksError, match=r"(?s)it has ended, and has no next step:.*job\(\) done"):
+    with pytest.raises(BackgroundTasksError, match=r"(?s)the task has ended and has no next step:.*job\(\) done"):
         await background_tasks.step_async(first)
 
 
@@ -359,7 +359,7 @@ async def test_a_task_that_has_started_is_named_where_only_held_ones_can_be_run(
     background_tasks.start_capturing()
     task = asyncio.create_task(asyncio.sleep(0), name="napper")
     await task
-    with pytest.raises(NoSuchBackgroundTask, match=r"(?s)held: nothing.*Not held any more:.*sleep.*done: napper"):
+    with pytest.raises(NoSuchBackgroundTask, match=r"(?s)held: nothing.*No longer held:.*sleep.*done: napper"):
         await background_tasks.run_async("napper")
 
 

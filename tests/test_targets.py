@@ -281,7 +281,7 @@ async def test_what_answers_neither_yes_nor_no(background_tasks: BackgroundTasks
 
     background_tasks.start_capturing()
     asyncio.create_task(other())
-    with pytest.raises(TypeError, match=r"answered None .*(?s:.*)you wrote:  .*run_async\(nothing\)(?s:.*)'nothing'"):
+    with pytest.raises(TypeError, match=r"returned None .*(?s:.*)you wrote:  .*run_async\(nothing\)(?s:.*)'nothing'"):
         await background_tasks.run_async(nothing)
     background_tasks.reset()
 
@@ -310,7 +310,9 @@ def test_a_predicate_that_fails_fails_the_test(pytester: pytest.Pytester) -> Non
     )
     result = pytester.runpytest_inprocess("-W", "error", "-o", "asyncio_default_fixture_loop_scope=function")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*KeyError: 'to'*", "*when asked whether to hold send_mail(recipient='ada')*"])
+    result.stdout.fnmatch_lines(
+        ["*KeyError: 'to'*", "*in the predicate that decides whether to hold send_mail(recipient='ada')*"]
+    )
 
 
 async def test_a_plain_function_that_starlette_was_given_is_never_called_to_ask(
@@ -334,7 +336,7 @@ async def test_the_task_itself_names_itself(background_tasks: BackgroundTasks) -
     assert await background_tasks.run_async(task) == ["bob"]
 
 
-NO_PREDICATE = "a function that cannot take the captured task"
+NO_PREDICATE = "a function that does not accept the captured task"
 PREDICATE = "lambda task: task.name == 'name'"
 
 
@@ -345,10 +347,10 @@ def no_argument() -> bool:
 @pytest.mark.parametrize(
     ("target", "what", "wrong", "right"),
     [
-        (lambda: send_mail("ada"), "a coroutine, an unused call", "send_mail()", "send_mail"),
-        (lambda: 42, "'int' object", "42", "'name'"),
-        (lambda: None, "'NoneType' object", "None", "'name'"),
-        (lambda: Service, "'type' object", f"{Service!r}", "'name'"),
+        (lambda: send_mail("ada"), "a coroutine (an unused call)", "send_mail()", "send_mail"),
+        (lambda: 42, "an object of type 'int'", "42", "'name'"),
+        (lambda: None, "an object of type 'NoneType'", "None", "'name'"),
+        (lambda: Service, "an object of type 'type'", f"{Service!r}", "'name'"),
         (lambda: (send_mail, other), "a tuple of them", "[first, second]", "*[first, second]"),
         (lambda: lambda: True, NO_PREDICATE, "lambda: ...", PREDICATE),
         (lambda: no_argument, NO_PREDICATE, "no_argument", PREDICATE),

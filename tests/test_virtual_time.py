@@ -241,9 +241,7 @@ class TestAdvance:
 
         spinning = asyncio.create_task(spin())
         monkeypatch.setattr(virtual_time, "_timeout", 0.05)
-        with pytest.raises(
-            BackgroundTasksTimeout, match=r"(?s)advance\(5\) did not come to its end.*it is 0 now.*spin"
-        ):
+        with pytest.raises(BackgroundTasksTimeout, match=r"(?s)advance\(5\) did not finish.*the time is 0 s now.*spin"):
             await virtual_time.advance(5)
         spinning.cancel()
 
@@ -251,7 +249,7 @@ class TestAdvance:
 @pytest.mark.parametrize(
     ("seconds", "error", "message"),
     [
-        (-5, ValueError, r"advance\(-5\): time does not go back; write e.g. advance\(5\)"),
+        (-5, ValueError, r"advance\(-5\): time does not go backwards; write e.g. advance\(5\)"),
         (float("inf"), ValueError, "finite number of seconds"),
         (float("nan"), ValueError, "finite number of seconds"),
         ("5", TypeError, r"advance\('5'\): write a number of seconds"),
@@ -633,7 +631,9 @@ def test_under_every_runner(pytester: pytest.Pytester, monkeypatch: pytest.Monke
         "-W", "error", "-p", "pytest_background_tasks.plugin", "-p", plugin, "--tb=short", *options
     )
     result.assert_outcomes(passed=4, failed=1)
-    result.stdout.fnmatch_lines(["E*BackgroundTasksDeadlock: nothing can go on:", "E*the test waits at*for an event"])
+    result.stdout.fnmatch_lines(
+        ["E*BackgroundTasksDeadlock: deadlock: every task is blocked:", "E*the test waits at*for an event"]
+    )
 
 
 def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -675,7 +675,7 @@ def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch:
     result.assert_outcomes(passed=3, failed=2)
     result.stdout.fnmatch_lines(
         [
-            "E*test_no_loop asked for virtual_time, but no event loop of asyncio has run in the test's own thread*",
+            "E*test_no_loop requested virtual_time, but no asyncio event loop has run in the test's own thread*",
             "E*ValueError: mine",
         ]
     )

@@ -174,5 +174,6 @@ def test_watched(
     for told in recorder.told:
         name, sin = next((name, sin) for name, sin in SINS.items() if sin.line == told.line)
         assert told.category != UNHANDLED or sin.error in told.text
-        assert told.test in {f"sin {name}", FIRST} or re.search(rf"by .*test_sin\[{name}.*, which has ended", told.text)
+        attributed = rf"attributed to .*test_sin\[{name}.*, which has ended"
+        assert told.test in {f"sin {name}", FIRST} or re.search(attributed, told.text)
     assert sorted(recorder.failed) == sorted(runner.fails)

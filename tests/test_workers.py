@@ -428,9 +428,9 @@ class TestMessages:
         )
         result.stdout.fnmatch_lines(
             [
-                "E*BackgroundTasksTimeout: virtual_time.advance(5) did not come to its end within 0.5 s of real time; "
-                "time stands still at 0 s, because of:",
-                "E *the child process *, for which waiting (wait) waits",
+                "E*BackgroundTasksTimeout: virtual_time.advance(5) did not finish within 0.5 s of real time; "
+                "time stands still at 0 s because of:",
+                "E *the child process *, which waiting (wait) waits for",
             ]
         )
 

@@ -318,7 +318,7 @@ class BackgroundTasks:
         if not self._is_open:
             raise BackgroundTasksError(
                 f"background_tasks of {self._test} was used after that test had ended; "
-                f"ask for the fixture in the test that uses it:  def test_…(background_tasks):"
+                f"request the fixture in the test that uses it:  def test_…(background_tasks):"
             )
         return self.__capture
 

@@ -26,18 +26,18 @@ class Kind:
 _MORE = ("warn", "error")
 
 KINDS = {
-    "failed": Kind("warn", "ignore", _MORE, "report background tasks whose error nobody has looked at"),
+    "failed": Kind("warn", "ignore", _MORE, "report background tasks whose exception was never retrieved"),
     "leaked": Kind("ignore", "ignore", _MORE, "report background tasks that outlive their test"),
     "unreferenced": Kind(
         "warn",
         "ignore",
         (*_MORE, "search"),
-        "report background tasks that were destroyed before they ended; search: warn, and look for more",
+        "report background tasks that were garbage-collected while pending; search: warn, and look for more",
     ),
     "deadlock": Kind(
         "fixture",
         "fixture",
         ("error",),
-        "end a test that can never go on; fixture: if it uses background_tasks or virtual_time",
+        "fail a test that is deadlocked; fixture: only if it uses background_tasks or virtual_time",
     ),
 }

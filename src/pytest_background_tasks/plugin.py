@@ -35,17 +35,17 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     """Add the options, all with the prefix ``background_tasks``; then those of `@explore`."""
     parser.addini(
         "background_tasks_timeout",
-        "seconds of real time that run_all_async() and its kin wait before they fail (0: for ever)",
+        "timeout of run_all_async() and the other running methods, in seconds of real time (0 disables it)",
         default="10",
     )
     parser.addini(
         "background_tasks_grace",
-        "seconds of real time that a connection in use must be silent before virtual time goes on",
+        "seconds of real time that a connection in use must be silent before virtual time advances",
         default="0.02",
     )
     parser.addini(
         "background_tasks_packages",
-        "import names of packages whose background tasks are captured as if they lay under the rootdir",
+        "import names of packages whose background tasks are captured as if they were under the rootdir",
         type="args",
         default=[],
     )
@@ -59,8 +59,8 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Read the ini options now, so that a wrong one ends the session before it has begun."""
-    config.stash[_timeout] = _seconds(config, "background_tasks_timeout", "10 (0: wait for ever)") or None
+    """Read the ini options early, so that a wrong one ends the session before it begins."""
+    config.stash[_timeout] = _seconds(config, "background_tasks_timeout", "10 (0 disables it)") or None
     config.stash[_grace] = _seconds(config, "background_tasks_grace", "0.02")
     for package in config.getini("background_tasks_packages"):
         if not all(part.isidentifier() for part in package.split(".")):
@@ -71,8 +71,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_modes] = {name: _mode(config, name) for name in KINDS}
     config.addinivalue_line(
         "markers",
-        f"background_tasks({', '.join(KINDS)}, allow): what is reported of the background tasks of "
-        'this test, e.g. leaked="error", allow=["heartbeat*"]',
+        f"background_tasks({', '.join(KINDS)}, allow): how findings about the background tasks of "
+        'this test are reported, e.g. leaked="error", allow=["heartbeat*"]',
     )
 
 

@@ -26,14 +26,14 @@ def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[He
     __tracebackhide__ = True
     if not targets:
         all_held = call.replace("run_", "run_all_").format("")
-        raise TypeError(f"{call.format('')} needs a target; to run everything that is held:  {all_held}")
+        raise TypeError(f"{call.format('')} needs a target; to run all held tasks:  {all_held}")
     matches = [matcher(target, call, callees(capture)) for target in targets]
     unfinished = capture.unfinished
     picked = [task for task in unfinished if any(match(capture.view(task)) for match in matches)]
     if not picked:
         written = call.format(", ".join(map(shown, targets)))
         started = [task for task in capture.tasks if any(match(capture.view(task)) for match in matches)]
-        beside = f"\nNot held any more:{_listing(capture, started)}" if started else ""
+        beside = f"\nNo longer held:{_listing(capture, started)}" if started else ""
         raise NoSuchBackgroundTask(
             f"{written} matches nothing; held:{_listing(capture, unfinished)}{beside}{_let_through(capture)}"
         )
@@ -56,11 +56,11 @@ def one(capture: Capture, call: str, target: Target) -> HeldTask:
         listing = _listing(capture, capture.tasks)
         raise NoSuchBackgroundTask(f"{written} matches nothing; captured:{listing}{_let_through(capture)}")
     if not going_on:
-        raise BackgroundTasksError(f"{written}: it has ended, and has no next step:{_listing(capture, matching)}")
+        raise BackgroundTasksError(f"{written}: the task has ended and has no next step:{_listing(capture, matching)}")
     if len(going_on) > 1:
         raise BackgroundTasksError(
-            f"{written}: {len(going_on)} tasks match, and one has to be meant:{_listing(capture, going_on)}\n"
-            f"Name it by its name, or pick it:  background_tasks.captured({shown(target)})[0]"
+            f"{written}: {len(going_on)} tasks match instead of one:{_listing(capture, going_on)}\n"
+            f"Use the name of the task, or select one:  background_tasks.captured({shown(target)})[0]"
         )
     [task] = going_on
     if task.held and task.get_loop().is_closed():

@@ -60,14 +60,14 @@ def _predicate(target: Any, call: str) -> Match:
     __tracebackhide__ = True
     if inspect.iscoroutine(target):
         target.close()
-        raise TypeError(_wrong(call, f"{target.__name__}()", target.__name__, "a coroutine, an unused call"))
+        raise TypeError(_wrong(call, f"{target.__name__}()", target.__name__, "a coroutine (an unused call)"))
     if isinstance(target, (list, tuple)):
         raise TypeError(_wrong(call, "[first, second]", "*[first, second]", f"a {type(target).__name__} of them"))
     if not callable(target) or inspect.isclass(target):
-        raise TypeError(_wrong(call, repr(target), "'name'", f"{type(target).__name__!r} object"))
+        raise TypeError(_wrong(call, repr(target), "'name'", f"an object of type {type(target).__name__!r}"))
     if not _takes_one_argument(target):
         right = "lambda task: task.name == 'name'"
-        raise TypeError(_wrong(call, _source(target), right, "a function that cannot take the captured task"))
+        raise TypeError(_wrong(call, _source(target), right, "a function that does not accept the captured task"))
     return partial(_answers_yes, target, call)
 
 
@@ -145,8 +145,8 @@ def _answers_yes(predicate: Callable[..., Any], call: str, captured: "CapturedTa
     if not isinstance(answer, bool):
         name = _source(predicate)
         raise TypeError(
-            f"{name} was taken for a predicate and answered {answer!r} for {captured!r}; a predicate answers True or "
-            f"False\n  you wrote:  {call.format(name)}\n  a plain function given to add_task is better named by a "
+            f"{name} was called as a predicate and returned {answer!r} for {captured!r}; a predicate returns True or "
+            f"False\n  you wrote:  {call.format(name)}\n  to match a plain function passed to add_task, use a "
             f"string:  {call.format(repr(name))}"
         )
     return answer

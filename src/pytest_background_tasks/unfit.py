@@ -12,7 +12,7 @@ class Unfit(Exception):
 
     def __init__(self, library: str, known: str, lost: str) -> None:
         super().__init__(
-            f"{library} {_version_of(library)} is installed, and this plugin knows {library} {known}: {lost}"
+            f"{library} {_version_of(library)} is installed, but this plugin supports {library} {known}: {lost}"
         )
 
 

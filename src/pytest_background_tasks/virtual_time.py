@@ -27,8 +27,8 @@ from .sites import Site, await_chain, site_in
 
 _Loop: TypeAlias = asyncio.AbstractEventLoop
 
-_END_IT = "End it before, give it what it waits for, or raise background_tasks_timeout if it is only slow."
-_LONG = 1.0  # seconds of real time after which a poller is looked for; then after twice as long, and so on
+_END_IT = "End it first, give it what it waits for, or raise background_tasks_timeout if it is merely slow."
+_LONG = 1.0  # seconds of real time before the first search for a poller; each later one takes twice as long
 _ON_ASYNCIO = "run this test on asyncio's own loop (loop_factory=asyncio.new_event_loop)"
 
 
@@ -177,15 +177,15 @@ class VirtualTime:
             self._advanced = asyncio.Event()
 
     def _late(self, under_way: UnderWay, seconds: float) -> BackgroundTasksTimeout:
-        began = f"virtual_time.advance({seconds:g}) did not come to its end within {self._timeout:g} s of real time; "
+        began = f"virtual_time.advance({seconds:g}) did not finish within {self._timeout:g} s of real time; "
         if reasons := under_way.reasons():
             return BackgroundTasksTimeout(
-                f"{began}time stands still at {self.now:g} s, because of:{listed(reasons)}\n{_END_IT}"
+                f"{began}time stands still at {self.now:g} s because of:{listed(reasons)}\n{_END_IT}"
             )
         return BackgroundTasksTimeout(
-            f"{began}it is {self.now:g} now, and:{self._standstill.who_waits(under_way.loop)}\n"
-            f"It may be a lot to run; or something goes on without end. Advance in smaller steps, end it first, or "
-            f"raise background_tasks_timeout."
+            f"{began}the time is {self.now:g} s now, and:{self._standstill.who_waits(under_way.loop)}\n"
+            f"There may be a lot to run, or a task never stops running. Advance in smaller steps, end that task first, "
+            f"or raise background_tasks_timeout."
         )
 
     def _check_used(self) -> None:
@@ -193,10 +193,10 @@ class VirtualTime:
         __tracebackhide__ = True
         if self._clock is None:
             raise BackgroundTasksError(
-                f"{self._test} asked for virtual_time, but no event loop of asyncio has run in the test's own thread "
-                f"(that of a TestClient runs in another, on real time). Make it an async test (async def, with "
-                f"pytest-asyncio or anyio's asyncio backend), let it run something (background_tasks.run_all_sync(), "
-                f"asyncio.run(main())), or drop the fixture."
+                f"{self._test} requested virtual_time, but no asyncio event loop has run in the test's own thread "
+                f"(a TestClient's loop runs in another thread, in real time). Make it an async test (async def, with "
+                f"pytest-asyncio or anyio's asyncio backend), run something in it (background_tasks.run_all_sync(), "
+                f"asyncio.run(main())), or remove the fixture."
             )
 
     @contextmanager
@@ -270,7 +270,7 @@ class VirtualTime:
             self._refused.append(loop)
             raise BackgroundTasksError(
                 f"{type(loop).__module__}.{type(loop).__name__} has a clock of its own, and a loop cannot have two. "
-                f"Drop the fixture virtual_time, or {_ON_ASYNCIO}."
+                f"Remove the fixture virtual_time, or {_ON_ASYNCIO}."
             )
 
     def _let_go(self, loop: _Loop) -> None:
@@ -282,7 +282,7 @@ class VirtualTime:
             return f"Virtual time stands still because of:{listed(reasons)}\n{_END_IT}"
         if self._autojump or clock.next_timer is None:
             return ""
-        return "Time stands still, because virtual_time.autojump is False:  await virtual_time.advance(seconds)"
+        return "Time stands still because virtual_time.autojump is False:  await virtual_time.advance(seconds)"
 
     def _look_for_poller(self, loop: _Loop) -> None:
         """Note a line that sleeps repeatedly in a function that reads a clock which stands still meanwhile."""
@@ -293,8 +293,8 @@ class VirtualTime:
         for frame in frames:
             if self._is_own[frame.f_code.co_filename] and reads_clock(frame.f_code):
                 text = (
-                    f"{frame.f_code.co_qualname} sleeps again and again and reads time.monotonic() or "
-                    f"time.perf_counter(), which do not follow virtual time, {self.now:g} s by now. Read  "
+                    f"{frame.f_code.co_qualname} sleeps repeatedly and reads time.monotonic() or "
+                    f"time.perf_counter(), which do not follow virtual time ({self.now:g} s by now). Read  "
                     f"asyncio.get_running_loop().time()  instead, or write in the test  virtual_time.patch_monotonic()"
                 )
                 self._poller = text, site_in(frame.f_code, frame.f_lineno)
@@ -332,6 +332,6 @@ def _seconds(seconds: object) -> float:
         raise ValueError(f"virtual_time.advance({seconds!r}): write a finite number of seconds, e.g. advance(3600)")
     if seconds < 0:
         raise ValueError(
-            f"virtual_time.advance({seconds!r}): time does not go back; write e.g. advance({-seconds!r}) to go on"
+            f"virtual_time.advance({seconds!r}): time does not go backwards; write e.g. advance({-seconds!r})"
         )
     return seconds

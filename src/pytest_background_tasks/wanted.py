@@ -53,7 +53,7 @@ class Wanted(NamedTuple):
         matching = self.among(tasks)
         if matching:
             listing = "".join(f"\n  {task.told}" for task in matching)
-            raise AssertionError(f"captured, where {self} should not be:{listing}")
+            raise AssertionError(f"expected no captured task that matches {self}; captured:{listing}")
 
     def _nearest_first(self, tasks: Sequence[CapturedTask]) -> str:
         return "\n".join(f"  {task.told}\n      {self._why_not(task)}" for task in sorted(tasks, key=self._distance))

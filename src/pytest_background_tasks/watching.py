@@ -211,8 +211,8 @@ def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
         return defaults
     if item.get_closest_marker("explore") and any(mark.name == "background_tasks" for mark in item.own_markers):
         raise pytest.UsageError(
-            f"{item.nodeid}: @pytest.mark.background_tasks(...) does not count above @explore: a background task that "
-            f"fails unseen always fails such a test; to look for leaks write  @explore(leaks=True)"
+            f"{item.nodeid}: @pytest.mark.background_tasks(...) has no effect above @explore: a background task whose "
+            f"exception is never retrieved always fails such a test; to find leaks, write  @explore(leaks=True)"
         )
     marks = [(mark.args, mark.kwargs) for mark in item.iter_markers("background_tasks")]
     try:

@@ -18,7 +18,7 @@ import pytest
 
 from pytest_background_tasks import Deadlock, Explorer, NotPlayable
 
-KNOWS = "is installed, and this plugin knows anyio 3.7 and 4: "
+KNOWS = "is installed, but this plugin supports anyio 3.7 and 4: "
 
 
 async def sleepers() -> None:

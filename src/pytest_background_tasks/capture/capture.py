@@ -208,7 +208,7 @@ class Capture:
             return self.view(task) in targets
         except Exception as error:
             if is_background and self.error is None:
-                error.add_note(f"when asked whether to hold {self.view(task).told}")
+                error.add_note(f"in the predicate that decides whether to hold {self.view(task).told}")
                 self.error = error
             return False
 

@@ -26,11 +26,11 @@ _STACKS = ("fastapi_inner_astack", "fastapi_middleware_astack", "fastapi_astack"
 _REQUEST = "pytest_background_tasks.request"
 
 _CLOSED = (
-    "when it was held, the dependencies of its request were closed, which are open in production: one of them is "
-    "inside of a task group, which only the task of the request can leave"
+    "the dependencies of its request, which are open in production, were closed when the task was held: one of them is "
+    "inside a task group, which only the task of the request can leave"
 )
 _ELSEWHERE = (
-    "in the exit code of a dependency of a request: it ran when the last held background task of the request had "
+    "in the exit code of a request's dependency, which ran after the last held background task of the request had "
     "ended, and not in the task of the request"
 )
 

@@ -344,7 +344,7 @@ class HeldTask(asyncio.Task[Any]):
         if self._polls >= _POLLS_BY_FUNCTION:
             self._polls = 0
             raise BackgroundTasksDeadlock(
-                f"{poller.get_name()} asks again and again whether {self.call.function} is done, but it is held: "
+                f"deadlock: {poller.get_name()} polls done() of {self.call.function}, which is held: "
                 f"it has not started, and nothing starts it.\n"
                 f"  {self.creation}\n"
                 f"Run it first:  await background_tasks.run_all_async()\n"

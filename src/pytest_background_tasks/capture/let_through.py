@@ -14,7 +14,7 @@ from .call import code_of
 from .creator import Creator
 from .opentelemetry import traced
 
-NOTHING = "nothing was captured; start_capturing() comes before what starts the task"
+NOTHING = "nothing was captured; call start_capturing() before the code that starts the task"
 
 _LIMIT = 50  # kinds that are remembered
 _SHOWN = 3
@@ -51,9 +51,9 @@ class _Kind(NamedTuple):
     def told(self) -> str:
         if self.waits and self.creator is not None:
             waiting = self.through or self.creator.co_qualname
-            return f"{self.function}, which {waiting} waits for where it starts it"
+            return f"{self.function}, which {waiting} starts and waits for"
         if self.is_own:
-            return f"{self.function}, which the targets of start_capturing() leave out"
+            return f"{self.function}, which the targets of start_capturing() exclude"
         return f"{self.function}, which {self.package or 'other code'} started"
 
     @property
@@ -97,13 +97,13 @@ class LetThrough:
         kinds = sorted(newest_first, key=lambda kind: (kind.waits, not kind.is_own, not kind.calls_project))
         lines = [f"\n  {kind.told}{kind.cure}" for kind in kinds[:_SHOWN]]
         more = f"\n  and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
-        return f"let through:{''.join(lines)}{more}" if lines else ""
+        return f"not held:{''.join(lines)}{more}" if lines else ""
 
     @property
     def why_nothing(self) -> str:
         """The reason why nothing was captured."""
         hint = self.hint
-        return f"nothing that is to be held was started; {hint}" if hint else NOTHING
+        return f"no task that would be held was started; {hint}" if hint else NOTHING
 
 
 def _calls_project(coroutine: Any, is_own: Mapping[str, bool]) -> bool:

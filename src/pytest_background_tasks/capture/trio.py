@@ -23,7 +23,7 @@ def running_loop() -> asyncio.AbstractEventLoop:
     __tracebackhide__ = True
     if is_running():
         raise BackgroundTasksError(
-            "this test runs on trio, where there is no loop of asyncio to run anything on; run it on asyncio "
-            "(under the anyio plugin that is what the fixture anyio_backend names), or skip it on trio"
+            "this test runs on trio, which has no asyncio event loop; run it on asyncio "
+            "(with the anyio plugin, the fixture anyio_backend names the backend), or skip it on trio"
         )
     return asyncio.get_running_loop()

@@ -147,8 +147,8 @@ class Deadlock:
                 f"Run them before waiting for what they do:  {self._call_to_run}\n"
                 f"or do not hold them:  background_tasks.start_capturing(ignore={held[0].call.function!r})"
             )
-        what = "nothing can go on, and background tasks are held" if held else "nothing can go on"
-        return f"{what}:{listing}\n{advice or 'Nobody is left to do what they wait for.'}"
+        what = "deadlock: every task is blocked" + (" while background tasks are held" if held else "")
+        return f"{what}:{listing}\n{advice or 'No other task is left that could unblock them.'}"
 
 
 def _end_circles(loop: asyncio.AbstractEventLoop, but: list[Any]) -> None:

@@ -70,7 +70,7 @@ def _on_running_loop(loop: _Loop, make: Make[T]) -> T:
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # a private name
             task.get_coro().close()  # it may not have begun
         raise BackgroundTasksError(
-            "the event loop in another thread ended while this call waited for something there; "
-            "let that thread go on until the call has returned"
+            "the event loop of another thread ended while this call waited for a task on it; "
+            "keep that thread running until the call has returned"
         )
     return tasks[0].result()

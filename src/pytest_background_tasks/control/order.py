@@ -39,12 +39,14 @@ def ordered(
     if order == "random":
         return random.Random(seed).sample(tasks, len(tasks))
     if isinstance(order, str):
-        raise ValueError(  # noqa: TRY004  # of the right type, and still wrong
-            f"order={order!r} is none of 'created', 'reversed', 'random', nor a list of targets\n"
-            f"  to start what matches {order!r} first, write:  {call.format(f'order=[{order!r}]')}"
+        raise ValueError(  # noqa: TRY004  # the type is right, the value is not
+            f"order={order!r} is not 'created', 'reversed', 'random' or a list of targets\n"
+            f"  to start tasks that match {order!r} first, write:  {call.format(f'order=[{order!r}]')}"
         )
     if isinstance(order, CapturedTask) or not isinstance(order, Sequence):
-        raise TypeError(f"order={order!r} is no order\n  write:  {call.format('order=[first, second]')}, with targets")
+        raise TypeError(
+            f"order={order!r} is not an order\n  write:  {call.format('order=[first, second]')}, with targets"
+        )
     matches = [matcher(target, call.format("order=[{}]")) for target in order]
 
     def place(task: HeldTask) -> int:

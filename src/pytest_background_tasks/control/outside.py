@@ -19,7 +19,7 @@ from .sockets import is_listening, name_or, registered, socket_of
 from .threads import threads_at_work
 from .workers import Workers
 
-_UNNAMED = "somebody"
+_UNNAMED = "an unnamed peer"
 
 
 def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, workers: Workers) -> list[str]:

@@ -147,9 +147,9 @@ class Run:
     def _too_many(self, next_one: HeldTask) -> TooManyBackgroundTasks:
         [(function, count)] = Counter(task.call.function for task in self.tasks).most_common(1)
         return TooManyBackgroundTasks(
-            f"background tasks go on starting background tasks: {function} {count} times, "
+            f"background tasks keep starting background tasks: {function} {count} times, "
             f"next at {next_one.creation.at}\n"
-            f"A job that starts itself again for ever cannot be run to its end. Let it start them unobserved\n"
+            f"A job that restarts itself forever never ends. To let it start them unobserved, call\n"
             f"  background_tasks.stop_capturing()\n"
             f"before this call, or replace in the test what it starts"
         )
@@ -166,15 +166,15 @@ class Run:
         after = "" if timeout is None else f" within {timeout:g} s"
         return BackgroundTasksTimeout(
             f"{amount(len(unfinished), 'background task')} did not end{after}:{stories}\n"
-            f"Give it what it waits for, cancel it, or allow more time, timeout=… (seconds).\n"
-            f"One that never ends need not be held:  background_tasks.start_capturing(ignore={ignored})"
+            f"Give the task what it waits for, cancel it, or allow more time, timeout=… (seconds).\n"
+            f"A task that never ends need not be held:  background_tasks.start_capturing(ignore={ignored})"
         )
 
     def _restless(self, under_way: list[str], timeout: float | None) -> BackgroundTasksTimeout:
         stories = self._stories([task for task in self.tasks if not _is_done(task)], under_way)
         return BackgroundTasksTimeout(
-            f"the program did not come to rest within {timeout or 0:g} s:{stories}\n"
-            f"Something goes on without waiting for time or the outside, or a thread or a connection is slow. End it, "
+            f"the program did not become idle within {timeout or 0:g} s:{stories}\n"
+            f"A task keeps running without waiting for a timer or I/O, or a thread or connection is slow. End it, "
             f"run only what you need (run_async(target)), or allow more time, timeout=… (seconds)."
         )
 
@@ -186,7 +186,7 @@ def story(task: HeldTask, is_own: OwnCode) -> str:
     elif wait := wait_of(task.runner, is_own):
         where = f"waits at {wait}"
     else:
-        where = "is held" if task.held else "is about to go on"
+        where = "is held" if task.held else "is ready to run"
     return f"{task.known_as} {where}"
 
 
@@ -200,11 +200,11 @@ def outcome(task: HeldTask) -> Any:
 
 
 def noted(error: BaseException, task: HeldTask) -> BaseException:
-    """`error`, which `task` raised, with notes that say whose it is."""
-    notes = [f"in background task {task.get_name()}, {task.call.function}, {task.creation}"]
+    """Return `error`, which `task` raised, with notes that name the task."""
+    notes = [f"in background task {task.get_name()} ({task.call.function}), {task.creation}"]
     if task.runner is not task:
         notes.append(
-            "its loop was closed before the test ran it, so it ran on another one: "
+            "its loop was closed before the test ran the task, so it ran on another loop: "
             "locks, connections and futures that belong to the closed loop do not work there"
         )
     for note in notes:

@@ -161,7 +161,7 @@ class Standstill:
     def _end_waiting(self, loop: asyncio.AbstractEventLoop, reasons: list[str]) -> bool:
         advice = self._advice.get(loop, str)()
         silent = [reason for reason in reasons if reason not in advice]
-        silence = f"nothing has come for {self._limit:g} s from {', '.join(silent)}" if silent else ""
+        silence = f"no event for {self._limit:g} s from {', '.join(silent)}" if silent else ""
         return self._deadlock.end(loop, silence, advice)
 
 

@@ -123,15 +123,15 @@ class Stepper:
 
     def _never(self, task: HeldTask) -> BackgroundTasksDeadlock:
         return BackgroundTasksDeadlock(
-            f"there is no next step: {story(task, self._is_own)}, and nothing can go on by itself.\n"
-            f"Run or step first what it waits for, or give it that in the test."
+            f"no next step: {story(task, self._is_own)}, and nothing else can run.\n"
+            f"First run or step whatever it is waiting for, or provide it in the test."
         )
 
     def _too_late(self, task: HeldTask, timeout: float | None) -> BackgroundTasksTimeout:
         return BackgroundTasksTimeout(
             f"no next step within {timeout or 0:g} s: {story(task, self._is_own)}\n"
-            f"Run or step first what it waits for, let virtual time pass (the fixture virtual_time), or allow more "
-            f"time, timeout=… (seconds)."
+            f"First run or step whatever it is waiting for, let virtual time pass (the fixture virtual_time), or allow "
+            f"more time, timeout=… (seconds)."
         )
 
 

@@ -26,8 +26,7 @@ def seconds_of(timeout: Timeout, default: float | None) -> float | None:
     if timeout is None or (isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0):
         return timeout
     raise ValueError(
-        f"timeout={timeout!r}: a time-out is a positive number of seconds, or None to wait for ever; "
-        f"write e.g. timeout=5"
+        f"timeout={timeout!r}: a timeout is a positive number of seconds, or None to wait forever; write e.g. timeout=5"
     )
 
 

@@ -132,8 +132,8 @@ def _children_awaited(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
         for frame in await_chain(coroutine_of(task)):
             child = frame.f_locals.get("self")
             if frame.f_globals.get("__name__") in _CHILD_MODULES:
-                yield f"the child process {attribute(child, 'pid', '')}, for which {known(task)} waits"
+                yield f"the child process {attribute(child, 'pid', '')}, which {known(task)} waits for"
                 break
             if "Pipe" in type_name(attribute(child, "_transport")):
-                yield f"a child process, for whose output {known(task)} waits"
+                yield f"a child process, whose output {known(task)} waits for"
                 break

@@ -59,9 +59,9 @@ def _matches(targets: Any) -> list[Match]:
 def _wrong(value: object, name: str = "") -> str:
     written = f"{name}={value!r}" if name else repr(value)
     if name in KINDS:
-        right = f"{name} is one of {', '.join(map(repr, KINDS[name].modes))}"
+        right = f"{name} must be one of {', '.join(map(repr, KINDS[name].modes))}"
     else:
-        right = f"it takes {', '.join(KINDS)} and allow by name"
+        right = f"the arguments are {', '.join(KINDS)} and allow, by keyword"
     return (
         f"@pytest.mark.background_tasks({written}): {right}; write e.g. "
         f'@pytest.mark.background_tasks(leaked="error", allow=["heartbeat*"])'

@@ -51,11 +51,11 @@ class Report(NamedTuple):
         """
         lines = [self.what, *(f"  {line}" for line in self.where)]
         if self.test.id != during:
-            lines.append(f"  by {self.test.id}, which has ended")
+            lines.append(f"  attributed to {self.test.id}, which has ended")
         if is_first:
             mark = f'@pytest.mark.background_tasks({self.kind}="ignore")'
             lines.append(
-                f"  to hear no more of this:  background_tasks_{self.kind} = ignore  in the ini file, or {mark}"
+                f"  to silence this warning:  background_tasks_{self.kind} = ignore  in the ini file, or {mark}"
             )
         if with_traceback and self.error is not None:
             lines += ["", _traceback_of(self.error)]
@@ -82,6 +82,6 @@ def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseExcepti
         where.append(f"waits at {seen.waits_at}")
     if seen.started_through:
         where.append(f"started by asyncio.{seen.started_through}(), and has outlived its waiter")
-    who = f"{seen.name}, {seen.function}" if seen.name else seen.function
-    sentence = f"background task {who}, {what}"
+    task = f"{seen.name} ({seen.function})" if seen.name else seen.function
+    sentence = what.format(f"background task {task}")
     return Report(kind, test, sentence, tuple(where), seen.creation.at, seen, error)

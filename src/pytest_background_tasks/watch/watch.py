@@ -156,9 +156,9 @@ class Watch:
             if error is not None:
                 self._reports.append(_failure(test, self._seen(task), error))
             elif task.held:
-                self._reports.append(of_task("leaked", test, self._seen(task), "was held, and never run"))
+                self._reports.append(of_task("leaked", test, self._seen(task), "{} was held and never run"))
             elif is_abandoned(task.runner):
-                self._reports.append(of_task("leaked", test, self._seen(task), "was started, and has not ended"))
+                self._reports.append(of_task("leaked", test, self._seen(task), "{} was started and has not ended"))
 
     def _seen(self, task: HeldTask) -> Seen:
         return Seen(task.get_name(), task.call, task.creation, waiting_site(task.get_coro(), self._is_own))
@@ -235,7 +235,7 @@ class Watch:
         for record in self._in_order():
             task = record()
             if task is not None and loop_of(task) is loop and record.may_leak and is_abandoned(task, record):
-                self._leak(record, task, "was still pending when its event loop was ended, and was cancelled")
+                self._leak(record, task, "{} was still pending when its event loop shut down, and was cancelled")
 
     def _in_order(self) -> list[Record]:
         # Copied at once: another thread may add records, and the garbage collector may remove some.
@@ -284,7 +284,7 @@ class Watch:
         if error is not None:
             self._fail(record, task, error)
         else:
-            self._leak(record, task, "is still pending, and its test is over")
+            self._leak(record, task, "{} is still pending, and its test has ended")
 
     def _let_go(self, record: Record, task: Any) -> None:
         self._forget(record)
@@ -308,16 +308,19 @@ class Watch:
     def _lose(self, record: Record, task: Any, loop: asyncio.AbstractEventLoop) -> None:
         """Collect a destroyed task: unreferenced if its loop still runs, else leaked by its loop."""
         if not loop.is_closed() and (loop.is_running() or self._is_searching):
-            what = "was destroyed before it had ended: nothing but the event loop, which holds tasks weakly, knew of it"
+            what = (
+                "{} was garbage-collected while pending: only the event loop, which keeps weak references, "
+                "referred to it"
+            )
             record.loss = of_task("unreferenced", record.test, record.seen(task, self._is_own), what)
             self._reports.append(record.loss)
         elif record.may_leak:
-            self._leak(record, task, "was still pending when its event loop was gone")
+            self._leak(record, task, "{} was still pending after its event loop had ended")
 
     def _fail_callback(self, test: Watched, error: BaseException, message: str) -> None:
         own = raising_sites(error, self._is_own)
         if own:
-            what = f"the event loop called something that failed, and nobody looked at its error: {message}"
+            what = f"exception of a callback of the event loop was never retrieved: {message}"
             where = (f"failed at {own[-1]}",)
             self._reports.append(Report("failed", test, what, where, own[-1], error=error))
 
@@ -329,7 +332,7 @@ class Watch:
 
 
 def _failure(test: Watched, seen: Seen, error: BaseException) -> Report:
-    return of_task("failed", test, seen, "failed, and nobody looked at its error", error)
+    return of_task("failed", test, seen, "exception of {} was never retrieved", error)
 
 
 def _somebody_listens(loop: asyncio.AbstractEventLoop) -> bool:
