@@ -1,4 +1,4 @@
-"""What several test modules share."""
+"""Helpers that several test modules share."""
 
 import asyncio
 import gc
@@ -18,10 +18,10 @@ settings.load_profile("unhurried")
 
 
 class Tidy:
-    """A plugin for a generated project that keeps tasks in a set ``kept``: lets go of them when its session ends.
+    """A plugin for a generated project that keeps tasks in a set ``kept``, which it clears when the session ends.
 
-    Else they come to light whenever the garbage collector comes by, and what they hold with them: in another project,
-    whose warnings are errors.
+    Otherwise the garbage collector reports the tasks, and the objects that they refer to, at some later moment: in
+    another project, whose warnings are errors.
     """
 
     def pytest_sessionfinish(self) -> None:
@@ -41,7 +41,7 @@ def tidy() -> Tidy:
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def loop(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The kind of loops that every runner makes, by asyncio's policy."""
+    """The kind of event loop that every runner creates, by asyncio's policy."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # policies, since 3.14
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy() if request.param == "uvloop" else None)

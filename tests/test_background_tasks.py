@@ -1,7 +1,7 @@
-"""How to use the fixture `background_tasks`, from the first steps on: read from top to bottom, copy what you need.
+"""Examples of the fixture `background_tasks`, from the first steps on: read from top to bottom, copy what you need.
 
-The code under test here is a small shop. Everything it does in the background it starts as most programs do, with
-`asyncio.create_task`, and nothing of it knows that it is being tested.
+The code under test is a small shop. Like most programs, it starts background work with `asyncio.create_task`, and it
+does not know that it is being tested.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ async def update_stock(item: str) -> str:
 
 
 async def order(item: str, customer: str) -> str:
-    """Take an order; the mail and the stock are nobody's business who waits for the answer."""
+    """Take an order; the answer does not wait for the mail and the stock."""
     asyncio.create_task(send_mail(customer, subject=f"your {item}"), name=f"mail-{item}")
     asyncio.create_task(update_stock(item))
     return "thank you"
@@ -108,7 +108,7 @@ async def test_the_parts_of_that_tuple_have_names(background_tasks: BackgroundTa
 
 
 async def test_it_is_the_tuple_of_the_guide(background_tasks: BackgroundTasks) -> None:
-    """`(coroutine, args, kwargs)`, where kwargs is what was passed beside the coroutine."""
+    """A captured task is a tuple `(coroutine, args, kwargs)`, and kwargs has the arguments after the coroutine."""
     background_tasks.start_capturing()
     coroutine = send_mail("ada")
     asyncio.create_task(coroutine, name="mail")
@@ -146,7 +146,7 @@ async def test_a_started_task_tells_where_it_waits(background_tasks: BackgroundT
 
 
 async def test_running_does_not_remove(background_tasks: BackgroundTasks) -> None:
-    """What has run is still listed, and not run again."""
+    """A task that has run is still listed, and does not run again."""
     background_tasks.start_capturing()
     await order("tea", "ada")
     await background_tasks.run_all_async()
@@ -172,7 +172,7 @@ async def test_it_reads_well_in_a_failing_assertion(background_tasks: Background
 
 
 async def test_the_fixture_tells_how_it_stands(background_tasks: BackgroundTasks) -> None:
-    """Which a failing `assert background_tasks.task_count == 1` then shows."""
+    """A failing `assert background_tasks.task_count == 1` shows the state of the fixture."""
     assert repr(background_tasks).startswith("<background_tasks not capturing: start_capturing() was never called; 0")
     background_tasks.start_capturing()
     await order("tea", "ada")
@@ -183,7 +183,7 @@ async def test_the_fixture_tells_how_it_stands(background_tasks: BackgroundTasks
 
 
 async def test_reset_between_phases(background_tasks: BackgroundTasks) -> None:
-    """Forget the tasks of the preparation; capturing goes on."""
+    """`reset` forgets the tasks of the preparation; capturing stays on."""
     background_tasks.start_capturing()
     await order("tea", "ada")
     background_tasks.reset()
@@ -238,7 +238,7 @@ async def test_stop_before_start_is_harmless(background_tasks: BackgroundTasks) 
 
 
 async def test_capture_only_some(background_tasks: BackgroundTasks) -> None:
-    """By function, by a pattern for the task's or the function's name, or by a predicate."""
+    """Targets are a function, a pattern for the name of the task or the function, or a predicate."""
     for only in (send_mail, "mail-*", "send_*", lambda task: task.arguments.get("to") == "ada"):
         background_tasks.start_capturing(only)
         await order("tea", "ada")
@@ -253,7 +253,7 @@ async def test_let_some_run_as_usual(background_tasks: BackgroundTasks) -> None:
 
 
 async def test_run_only_some(background_tasks: BackgroundTasks) -> None:
-    """The rest stays held; a task can be named by itself, too."""
+    """The other tasks stay held; a target may also be the task itself."""
     background_tasks.start_capturing()
     await order("tea", "ada")
     await order("coffee", "bob")
@@ -276,7 +276,7 @@ async def test_a_mock_stands_for_a_function(background_tasks: BackgroundTasks) -
 
 
 async def test_code_that_waits_for_its_task_goes_on(background_tasks: BackgroundTasks) -> None:
-    """A held task starts when somebody waits for it: `await`, `gather`, `wait`, `wait_for`, `shield` …"""
+    """A held task starts when another task waits for it: `await`, `gather`, `wait`, `wait_for`, `shield` …"""
     background_tasks.start_capturing()
     task = asyncio.create_task(send_mail("ada"))
     assert await task == "sent to ada"
@@ -293,7 +293,7 @@ async def test_a_held_task_can_be_cancelled(background_tasks: BackgroundTasks) -
 
 
 async def test_waiting_in_another_way_fails_at_once(background_tasks: BackgroundTasks) -> None:
-    """For an event that a held task would set the test would wait for ever; it is told so instead."""
+    """A test that waits for an event which only a held task would set gets an error instead of hanging."""
     opened = asyncio.Event()
 
     async def open_shop() -> None:
@@ -329,14 +329,14 @@ async def test_failures_as_results(background_tasks: BackgroundTasks) -> None:
 
 
 def test_in_a_def_test(background_tasks: BackgroundTasks) -> None:
-    """There is no running loop; create_task is captured all the same."""
+    """Outside a running loop, create_task is captured as well."""
     background_tasks.start_capturing()
     asyncio.create_task(send_mail("ada"))
     assert background_tasks.run_all_sync() == ["sent to ada"]
 
 
 def test_after_asyncio_run(background_tasks: BackgroundTasks) -> None:
-    """What was held outlives its loop."""
+    """A held task outlives its loop."""
     background_tasks.start_capturing()
     assert asyncio.run(order("tea", "ada")) == "thank you"
     assert background_tasks.run_all_sync() == ["sent to ada", "tea counted"]
@@ -349,7 +349,7 @@ async def test_synchronously_inside_an_async_test(background_tasks: BackgroundTa
 
 
 class TestInAClassOfUnittest(unittest.IsolatedAsyncioTestCase):
-    """Fixtures reach a TestCase through an autouse fixture of its own."""
+    """A TestCase gets the fixture through its autouse fixture."""
 
     @pytest.fixture(autouse=True)
     def take_fixture(self, background_tasks: BackgroundTasks) -> None:
@@ -363,7 +363,7 @@ class TestInAClassOfUnittest(unittest.IsolatedAsyncioTestCase):
 
 @pytest.mark.parametrize("with_lifespan", [False, True])
 def test_behind_a_test_client(background_tasks: BackgroundTasks, with_lifespan: bool) -> None:
-    """The app runs on a loop of its own in a thread of its own, and without `with` that ends after each request."""
+    """The app runs on another loop in another thread; without `with`, that loop ends after each request."""
     app = FastAPI()
 
     @app.post("/orders/{item}")
@@ -384,7 +384,7 @@ def test_behind_a_test_client(background_tasks: BackgroundTasks, with_lifespan: 
 
 
 def test_background_tasks_of_fastapi(background_tasks: BackgroundTasks) -> None:
-    """They no longer run inside the response; the callable and its arguments are the captured tuple."""
+    """The tasks no longer run inside the response; the callable and its arguments are the captured tuple."""
     app = FastAPI()
 
     @app.post("/mail")

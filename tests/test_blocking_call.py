@@ -1,4 +1,4 @@
-"""The call in which a thread blocks is read from its frame, however it is written."""
+"""The call in which a thread blocks is read from its frame, in whatever way the call is written."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from pytest_background_tasks.control.blocking_call import ENTERING, ITERATING, b
 
 
 class Holder:
-    """Has what a thread can block in."""
+    """The objects in which a thread can block."""
 
     def __init__(self) -> None:
         self.items: SimpleQueue[int | None] = SimpleQueue()
@@ -100,7 +100,7 @@ CASES = {
 
 
 def blocked_in(function: Callable[[Any], None], thread: threading.Thread) -> FrameType:
-    """The frame of `function` when its thread has come to rest there."""
+    """Return the frame of `function` after its thread has blocked in it."""
     before: object = None
     while True:
         frame = sys._current_frames()[thread.ident or 0]

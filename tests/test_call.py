@@ -1,4 +1,4 @@
-"""What a task calls is read before it starts, of whatever kind its coroutine is."""
+"""The call of a task is read before it starts, whatever the type of its coroutine."""
 
 import asyncio
 from collections.abc import Coroutine, Generator
@@ -14,7 +14,7 @@ async def every_kind(a: int, /, b: int, *args: int, c: int = 3, **kwargs: int) -
 
 
 async def test_parameters_of_every_kind(background_tasks: BackgroundTasks) -> None:
-    """Also once it has run, and changed them."""
+    """The arguments stay the same after the task has run and changed its variables."""
 
     async def forgetful(name: str) -> str:
         name += "!"
@@ -31,7 +31,7 @@ async def test_parameters_of_every_kind(background_tasks: BackgroundTasks) -> No
 
 
 async def test_a_coroutine_of_a_kind_of_its_own(background_tasks: BackgroundTasks) -> None:
-    """As compiled code makes them: without a frame there are no arguments to be read."""
+    """A coroutine of compiled code has no frame, so its arguments are unknown."""
 
     class Compiled(Coroutine[Any, Any, str]):
         def send(self, value: object) -> Any:
@@ -54,7 +54,7 @@ async def test_a_coroutine_of_a_kind_of_its_own(background_tasks: BackgroundTask
 
 
 async def test_where_a_generator_waits(background_tasks: BackgroundTasks) -> None:
-    """The chain of what waits for what goes through the generators of awaitable objects."""
+    """The await chain passes through the generators of awaitable objects."""
     event = asyncio.Event()
 
     class Awaitable:
@@ -90,7 +90,7 @@ async def test_where_a_generator_waits(background_tasks: BackgroundTasks) -> Non
 async def test_the_arguments_of_a_starlette_task(
     background_tasks: BackgroundTasks, task: BackgroundTask, arguments: dict[str, Any]
 ) -> None:
-    """A call that cannot be bound shows what it was given; it fails when it is made, as in life."""
+    """A call that cannot be bound shows its arguments unnamed; it fails when it is made, as in production."""
     background_tasks.start_capturing()
     await task()
     [captured] = background_tasks.captured_tasks
@@ -101,7 +101,7 @@ async def test_the_arguments_of_a_starlette_task(
 async def test_a_starlette_task_that_is_called_while_the_test_captures_and_awaited_afterwards(
     background_tasks: BackgroundTasks,
 ) -> None:
-    """It runs at once, as what is awaited does."""
+    """The task runs immediately, because it is awaited."""
     calls: list[int] = []
     background_tasks.start_capturing()
     call = BackgroundTask(calls.append, 1)()

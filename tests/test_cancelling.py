@@ -1,4 +1,4 @@
-"""To cancel a task that has failed already is not to look at its error, and changes nothing else."""
+"""Cancelling a task that has already failed does not retrieve its exception, and changes nothing else."""
 
 import asyncio
 import sys
@@ -60,7 +60,7 @@ async def failed(**kwargs: Any) -> asyncio.Task[None]:
 )
 @pytest.mark.parametrize("keeping", ["kept = task", "del task; gc.collect()"])
 def test_the_failure_is_told_whatever_made_the_task(run, setting: str, keeping: str) -> None:
-    """Once, by the watch alone: the loop's exception handler hears no more of it than without the plugin."""
+    """Only the monitor reports it, once: the loop's exception handler is called as often as without the plugin."""
     result = run(
         f"""{FAIL}
     async def test_it(caplog):
@@ -82,7 +82,7 @@ def test_the_failure_is_told_whatever_made_the_task(run, setting: str, keeping: 
 
 
 def test_what_is_ended_with_the_fixture_is_told_of_the_test(run) -> None:
-    """Also where a helper cancels it that closes everything: an exit stack, a timer, a done callback."""
+    """It is reported even if a helper that closes everything cancels it: an exit stack, a timer, a done callback."""
     result = run(
         f"""{FAIL}
     import contextlib
@@ -113,7 +113,7 @@ def test_what_is_ended_with_the_fixture_is_told_of_the_test(run) -> None:
 
 
 def test_nothing_of_it_is_left_after_the_session(run) -> None:
-    """Neither the method nor a task that would tell of itself."""
+    """Neither the patched method nor an unreported exception is left."""
     cancel = vars(asyncio.Task)["cancel"]
     run(
         f"""{FAIL}
@@ -131,7 +131,7 @@ def test_nothing_of_it_is_left_after_the_session(run) -> None:
 
 @pytest.mark.background_tasks(failed="ignore")
 def test_a_program_sees_asyncios_own_method() -> None:
-    """By its name, its signature and what it answers, whether it was called before or not."""
+    """The method has asyncio's name, signature and return values, whether or not it was called before."""
 
     async def cancel_some(end: Callable[[asyncio.Task[None]], bool]) -> list[bool]:
         tasks = [asyncio.create_task(asyncio.sleep(1)) for _ in range(3)]
@@ -150,7 +150,7 @@ def test_a_program_sees_asyncios_own_method() -> None:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("is_forgotten", [True, False])
 async def test_what_was_captured_and_failed(background_tasks: BackgroundTasks, is_forgotten: bool) -> None:
-    """It keeps its failure when it is cancelled, until the test forgets it."""
+    """Cancelling does not clear the failure; it lasts until the test forgets the task."""
     background_tasks.start_capturing()
     task = asyncio.create_task(fail())
     with pytest.raises(KeyError):
@@ -211,7 +211,7 @@ async def cancelled_with_a_fixture() -> None:
     [cancelled_too_late, cancelled_too_late_of_own_make, cancelled_by_who_waits, cancelled_with_a_fixture],
 )
 def test_no_exploration_proves_what_failed(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """A cancelled task that had failed unseen fails the exploration, and so does its failure played again."""
+    """A cancelled task with an exception that was never retrieved fails the exploration, and its replay."""
     failure = Explorer().explore(scenario).failure
     assert failure is not None
     assert "was never retrieved" in failure.error.__notes__[0]

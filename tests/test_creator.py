@@ -1,4 +1,4 @@
-"""Who creates a task (rule 2), where nothing but the loop has called it."""
+"""The creator of a task (rule 2) when the loop made the call."""
 
 import asyncio
 import gc
@@ -31,7 +31,7 @@ async def turn() -> None:
 def test_a_call_handed_to_a_loop_that_the_test_runs(
     background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
-    """What runs the loop is not taken for what created the task."""
+    """The code that runs the loop does not count as the creator of the task."""
     loop = new_loop()
     background_tasks.start_capturing()
     loop.call_soon(asyncio.create_task, answer())
@@ -46,7 +46,7 @@ def test_a_call_handed_to_a_loop_that_the_test_runs(
 def test_a_librarys_call_handed_to_a_loop_that_the_test_runs(
     background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
 ) -> None:
-    """It stays the library's own."""
+    """The task remains one of the library."""
     library: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
     exec(compile("async def keep_alive(): ...", str(tmp_path / "site-packages" / "library.py"), "exec"), library)
     loop = new_loop()
@@ -79,7 +79,7 @@ async def test_who_has_called_a_function_that_starts_tasks_for_others(background
 
     background_tasks.start_capturing()
     spawn(answer())
-    [_ for _ in "a" if asyncio.create_task(answer())]  # before 3.12 that is a function
+    [_ for _ in "a" if asyncio.create_task(answer())]  # before 3.12, a comprehension is a function
     asyncio.create_task(answer())
     test = test_who_has_called_a_function_that_starts_tasks_for_others.__qualname__
     assert [functions_told(each) for each in background_tasks.captured_tasks] == [
@@ -90,12 +90,12 @@ async def test_who_has_called_a_function_that_starts_tasks_for_others(background
 
 
 def functions_told(captured: CapturedTask) -> list[str]:
-    """Where it was created, from its line in a list."""
+    """Return the places of creation, from a line in a list."""
     return [line.rpartition(" in ")[2] for line in captured.told.partition("created")[2].split(", ")]
 
 
 def test_a_code_that_is_passed_over_stays_the_only_one_with_its_id() -> None:
-    """Else a function of the user's that came to lie where it was would be passed over as well."""
+    """Otherwise a user's function that is allocated at the same address would be skipped as well."""
     namespace: dict[str, Callable[[], None]] = {}
     exec("def create_task(): ...", namespace)
     code = weakref.ref(on_behalf(namespace.pop("create_task")).__code__)
@@ -107,7 +107,7 @@ def test_a_code_that_is_passed_over_stays_the_only_one_with_its_id() -> None:
 def test_a_task_made_where_its_loop_is_run_afterwards(
     background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
-    """Only what is run is the runner's."""
+    """Only the task that the runner runs belongs to the runner."""
     loop = new_loop()
     background_tasks.start_capturing()
     loop.create_task(answer())

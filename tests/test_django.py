@@ -1,7 +1,7 @@
-"""Django's asynchronous ORM and Channels on virtual time: a hundred runs of each test, and all pass.
+"""Django's asynchronous ORM and Channels in virtual time: each test runs a hundred times and passes.
 
-asgiref awaits ``shield(run_in_executor(...))``, so nobody awaits a thread's answer directly. The project runs in a
-process of its own, because a process has one configuration of Django.
+asgiref awaits ``shield(run_in_executor(...))``, so no task awaits a thread's answer directly. The project runs in a
+separate process, because a process has one configuration of Django.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""What the pages say of tests is so."""
+"""The claims about tests on the pages of the documentation are true."""
 
 import re
 from pathlib import Path
@@ -13,13 +13,13 @@ LINK = re.compile(r'\[[^\]]+\]\((\.\./[^) ]+\.py) "(\w+)"\)')
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.rglob("*.md") if LINK.search(path.read_text())))
 def test_the_tests_that_a_page_links_are_there(page: str) -> None:
-    """A link to a test names its file, and in its title the test."""
+    """A link to a test names its file, and the title of the link names the test."""
     for file, test in LINK.findall((DOCS / page).read_text()):
         assert re.search(rf"^ *(async )?def {test}\(", (DOCS / file).read_text(), re.MULTILINE), (file, test)
 
 
 def test_each_of_our_cells_beside_our_peers_is_a_test() -> None:
-    """We may say of ourselves only what a test shows."""
+    """The comparison with other projects claims only what a test shows."""
     rows = re.findall(r"^\| (?!-)([^|\n]*) \| ([^|\n]+) \|", (DOCS / "comparison.md").read_text(), re.MULTILINE)
     assert len(rows) > 20
     rows = [(feature, ours) for feature, ours in rows if not ours.startswith("this plugin")]

@@ -1,4 +1,4 @@
-"""What tasks do when they are ended neither hides what was found before, nor hangs: they wait in circles, or refuse."""
+"""Tasks that wait in circles or refuse to end neither hide earlier findings when they are ended, nor hang."""
 
 import asyncio
 import gc
@@ -26,7 +26,7 @@ LINKS: dict[str, Waiting] = {
 
 
 def circle(links: list[Waiting], names: str, ends: bool = True) -> Scenario:
-    """A scenario in which each of the tasks waits for the next."""
+    """Return a scenario in which each task waits for the next one."""
 
     async def scenario() -> None:
         tasks: dict[str, asyncio.Task[None]] = {}
@@ -46,7 +46,7 @@ def circle(links: list[Waiting], names: str, ends: bool = True) -> Scenario:
 @pytest.mark.parametrize("names", ["a", "ab", "abc"])
 @pytest.mark.parametrize("link", LINKS)
 def test_a_circle_is_a_deadlock(link: str, names: str, ends: bool) -> None:
-    """Told with who waits for whom, whether the scenario fails because of it or not: no runner could end it."""
+    """The error names the tasks that wait for each other, even if the scenario passes: no runner could end them."""
     if link == "await" and names == "a":
         pytest.skip("a task that awaits itself gets a RuntimeError from asyncio")
     failure = Explorer().explore(circle([LINKS[link]] * len(names), names, ends)).failure
@@ -79,7 +79,7 @@ def test_a_circle_that_holds_up_the_scenario_is_a_deadlock() -> None:
 
 
 def test_a_shield_in_a_circle_lets_it_be_cancelled() -> None:
-    """It is no failure of a scenario that does not wait for it."""
+    """A circle that the scenario does not wait for does not fail the scenario."""
 
     async def scenario() -> None:
         tasks: dict[str, asyncio.Task[None]] = {}
@@ -94,7 +94,7 @@ def test_a_shield_in_a_circle_lets_it_be_cancelled() -> None:
 
 
 def test_a_cancellation_from_outside_that_goes_round_in_a_circle() -> None:
-    """It has no effect but asyncio's RecursionError, which whoever cancels would get."""
+    """It has no effect except asyncio's RecursionError, which the canceller would get in production as well."""
 
     async def scenario() -> None:
         tasks: dict[str, asyncio.Task[None]] = {}
@@ -129,7 +129,7 @@ def test_a_skip_stays_one_beside_a_circle() -> None:
 
 
 def test_who_waits_for_many_is_in_a_circle_with_one() -> None:
-    """Also behind what has been looked at already, and beside what ends."""
+    """The circle is found behind tasks that were already visited, and among tasks that end."""
 
     async def main() -> None:
         tasks: dict[str, asyncio.Task[None]] = {}
@@ -269,7 +269,7 @@ KINDS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = NAMES["KINDS"]
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("is_broken", [True, False])
 def test_the_end_of_a_run_hides_nothing(kind: str, is_broken: bool) -> None:
-    """Whatever a task that is left over does, the run is what it was; and nothing of it comes to light later."""
+    """The result of the run stays the same whatever a remaining task does, and nothing is reported later."""
     unraisable = []
 
     async def scenario() -> None:
@@ -308,7 +308,7 @@ NODE = st.tuples(st.sampled_from(["sleep", "stubborn", *LINKS, "shield", "wait",
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(nodes=st.lists(st.tuples(NODE, st.sampled_from(list(KINDS))), min_size=1, max_size=5), is_broken=st.booleans())
 def test_no_small_program_of_such_tasks_hides_what_was_found(nodes: Any, is_broken: bool) -> None:
-    """A circle it has is the only other thing that may be found."""
+    """Only the circle of the program may be found in addition."""
 
     async def scenario() -> None:
         tasks: list[asyncio.Task[Any]] = []
@@ -342,7 +342,7 @@ def test_no_small_program_of_such_tasks_hides_what_was_found(nodes: Any, is_brok
         assert str(failure and failure.error).startswith("it is broken" if is_broken else "None")
 
 
-# The same in ordinary tests.
+# The same in tests without @explore.
 
 IGNORING = ("-W", "ignore::pytest_background_tasks.BackgroundTaskWarning")
 
@@ -381,7 +381,7 @@ WAITS = {
 @pytest.mark.parametrize("waits", WAITS)
 @pytest.mark.parametrize("fixtures", ["", "virtual_time"])
 def test_a_circle_ends_a_test_as_any_deadlock(run, waits: str, fixtures: str) -> None:
-    """Neither the look for deadlocks nor the runner goes round in it."""
+    """Neither the deadlock detector nor the runner follows the circle endlessly."""
     body = indent(WAITS[waits].strip("\n"), "" if "\n" in WAITS[waits] else " " * 8)
     result = run(
         f"""{CIRCLE}
@@ -420,7 +420,7 @@ async def test_a_reset_ends_captured_tasks_that_wait_in_a_circle(background_task
 
 
 def test_the_end_of_a_test_ends_captured_tasks_that_wait_in_a_circle(run) -> None:
-    """In an async test and in a `def` test."""
+    """This holds in an async test and in a `def` test."""
     result = run(
         f"""{CIRCLE}
     pytestmark = []
@@ -445,7 +445,7 @@ def test_the_end_of_a_test_ends_captured_tasks_that_wait_in_a_circle(run) -> Non
 def test_the_end_of_a_test_ends_captured_tasks_whatever_they_do(
     run, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes a second or two at most, and the next test runs."""
+    """This takes two seconds at most, and the next test runs."""
     monkeypatch.setattr(ending, "PATIENCE", 0.02)
     result = run(
         f"""{indent(STUBBORN, "    ")}

@@ -1,4 +1,4 @@
-"""The libraries whose ways in are watched are found if they are installed, and never required."""
+"""Patched libraries are found if they are installed, and are never required."""
 
 import asyncio
 import sys
@@ -19,21 +19,21 @@ def test_a_library_that_is_not_there() -> None:
 
 @pytest.mark.parametrize("source", ["raise RuntimeError('broken')", "import no_such_library_anywhere"])
 def test_a_library_that_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    """What the project may not even use must not break its tests."""
+    """A broken library that the project may not even use must not break the tests."""
     (tmp_path / "broken_library.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     assert installed("broken_library") is None
 
 
 def test_a_library_that_warns_when_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not this test's business, even where warnings are errors."""
+    """The warning does not concern the test, even if warnings are errors."""
     (tmp_path / "warning_library.py").write_text("import warnings; warnings.warn('old', DeprecationWarning)")
     monkeypatch.syspath_prepend(tmp_path)
     assert installed("warning_library") is sys.modules.pop("warning_library")
 
 
 async def test_a_task_that_is_made_by_its_class_is_not_seen(background_tasks: BackgroundTasks) -> None:
-    """What asyncio is not asked to create, runs as usual."""
+    """A task that is not created through asyncio's functions runs as usual."""
 
     async def job() -> int:
         return 42
@@ -47,7 +47,7 @@ async def test_a_task_that_is_made_by_its_class_is_not_seen(background_tasks: Ba
 
 @pytest.mark.parametrize("absent", ["uvloop", "starlette"])
 def test_without_it_everything_else_works(pytester: pytest.Pytester, absent: str) -> None:
-    """In a process of its own, where the library cannot be found."""
+    """This runs in a separate process, where the library cannot be found."""
     pytester.makepyfile(
         f"""
         import asyncio, importlib.util, sys
@@ -79,7 +79,7 @@ class OtherBackgroundTask:
 async def test_a_starlette_that_is_not_known_is_named_where_its_task_is_looked_for(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, found: object
 ) -> None:
-    """All else is captured, and nothing is said of it."""
+    """All other tasks are captured, and no error is reported about them."""
 
     async def job() -> int:
         return 42
@@ -99,7 +99,7 @@ async def test_a_starlette_that_is_not_known_is_named_where_its_task_is_looked_f
 
 @pytest.mark.parametrize("library", ["uvloop", "trio", "numpy.random"])
 def test_a_library_that_has_not_what_is_used_of_it_stands_in_no_way(pytester: pytest.Pytester, library: str) -> None:
-    """A stub of it, or a version that is not known."""
+    """The module may be a stub, or of an unsupported version."""
     pytester.makepyfile(
         f"""
         import asyncio, sys
@@ -165,7 +165,7 @@ async def test_what_is_no_coroutine_fails_as_in_life(background_tasks: Backgroun
 
 
 def test_on_trio_there_is_no_asyncio(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A test that runs there is no `def` test: what raises in life raises in it."""
+    """A test on trio does not count as a `def` test: a call that raises in production raises there as well."""
 
     async def job() -> None: ...
 

@@ -1,4 +1,4 @@
-"""An error about waiting in vain names the background tasks of the test that have failed: a usual reason."""
+"""An error about waiting names the failed background tasks of the test, a common reason."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_a_deadlock_names_the_consumer_that_has_failed(run, start: str, fixtures
 
 
 def test_of_many_that_have_failed_three_are_named(run) -> None:
-    """Those of this test: what earlier tests have left behind was reported of them."""
+    """Only tasks of this test are named: the failures of earlier tests were reported for those."""
     result = run(
         f"""{CODE}
     kept = []
@@ -98,7 +98,7 @@ def test_what_a_fixture_of_the_module_has_started_is_named(run) -> None:
 
 
 def test_no_task_that_was_waited_for_or_cancelled_is_named(run) -> None:
-    """Nor an error of ours that was raised in a task."""
+    """Nor is a deadlock error that was raised in a task."""
     result = run(
         f"""{CODE}
     async def test_it(virtual_time):

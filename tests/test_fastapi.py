@@ -1,4 +1,4 @@
-"""Held background tasks of a FastAPI request find open what they find open in production."""
+"""For held background tasks of a FastAPI request, the same resources are open as in production."""
 
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator

@@ -1,4 +1,4 @@
-"""The user's guide holds to the letter."""
+"""The user's guide is true to the letter."""
 
 import re
 from pathlib import Path
@@ -19,7 +19,7 @@ def examples() -> list[str]:
 
 @pytest.mark.parametrize("example", examples(), ids=["basic", "chat"] if GUIDE.exists() else [])
 def test_its_examples_run_verbatim(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
-    """Also where every warning is an error."""
+    """The examples also pass if every warning is an error."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "chat"))
     pytester.makepyfile(example)
@@ -29,7 +29,7 @@ def test_its_examples_run_verbatim(pytester: pytest.Pytester, monkeypatch: pytes
 
 
 def test_every_method_it_names_is_there_and_documented(background_tasks) -> None:
-    """And in the project's own documentation as well."""
+    """The project's documentation describes them as well."""
     names = re.findall(r"^#### `(\w+)", GUIDE.read_text(), re.MULTILINE)
     assert len(names) == 7
     own_guide = (ROOT / "docs" / "fixture.md").read_text()

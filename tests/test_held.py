@@ -1,4 +1,4 @@
-"""A held task is real, starts when somebody waits for it, and outlives its loop (rules 3 to 5)."""
+"""A held task is real, starts when another task waits for it, and outlives its loop (rules 3 to 5)."""
 
 import asyncio
 import contextvars
@@ -21,7 +21,7 @@ async def answer(value: int = 42) -> int:
 
 
 async def test_the_code_under_test_gets_a_real_task(background_tasks: BackgroundTasks) -> None:
-    """It is an asyncio.Task with the true coroutine, its name, its loop and its callbacks."""
+    """It is an asyncio.Task with the real coroutine, name, loop and callbacks."""
     background_tasks.start_capturing()
     coroutine = answer()
     task = asyncio.create_task(coroutine, name="asked")
@@ -41,7 +41,7 @@ async def test_the_code_under_test_gets_a_real_task(background_tasks: Background
 
 
 async def test_it_runs_in_the_context_it_was_created_in(background_tasks: BackgroundTasks) -> None:
-    """A copy of the creator's context, or the very context that was passed."""
+    """It is a copy of the creator's context, or the context that was passed."""
     user = contextvars.ContextVar("user", default="nobody")
 
     async def whoami() -> str:
@@ -62,7 +62,7 @@ async def test_it_runs_in_the_context_it_was_created_in(background_tasks: Backgr
 
 
 async def test_values_that_are_equal_or_cannot_be_compared(background_tasks: BackgroundTasks) -> None:
-    """Each task gets the very object that was there when it was created: one of two empty baskets, say."""
+    """Each task gets the identical object that was set when it was created: the right one of two empty baskets, say."""
 
     class Basket(list[int]):
         def __eq__(self, other: object) -> bool:
@@ -146,7 +146,7 @@ async def await_it(task: asyncio.Task[int]) -> int:
 async def test_waiting_releases(
     background_tasks: BackgroundTasks, wait: Callable[[asyncio.Task[int]], Awaitable[int]]
 ) -> None:
-    """Whoever waits for a held task in a way that asyncio knows starts it."""
+    """Every way of waiting that asyncio knows starts a held task."""
     background_tasks.start_capturing()
     task = asyncio.create_task(answer())
     assert background_tasks.captured_tasks[0].state == "held"
@@ -157,7 +157,7 @@ async def test_waiting_releases(
 
 
 def test_running_the_loop_for_it_releases(background_tasks: BackgroundTasks) -> None:
-    """``run_until_complete(task)`` is waiting, too."""
+    """``run_until_complete(task)`` counts as waiting."""
     loop = asyncio.new_event_loop()
     background_tasks.start_capturing()
     assert loop.run_until_complete(loop.create_task(answer())) == 42
@@ -165,7 +165,7 @@ def test_running_the_loop_for_it_releases(background_tasks: BackgroundTasks) -> 
 
 
 async def test_a_mere_callback_is_not_waiting(background_tasks: BackgroundTasks) -> None:
-    """The usual set that keeps a reference, or a callback that cancels another task, releases nothing."""
+    """A set that keeps a reference, or a callback that cancels another task, does not start it."""
     background_tasks.start_capturing()
     references: set[asyncio.Task[int]] = set()
     task = asyncio.create_task(answer())
@@ -183,7 +183,7 @@ async def test_a_mere_callback_is_not_waiting(background_tasks: BackgroundTasks)
 
 
 async def test_a_released_task_takes_its_place_at_the_end_of_the_queue(background_tasks: BackgroundTasks) -> None:
-    """It starts as if it had been created when somebody began to wait for it."""
+    """It starts as if it had been created when the other task began to wait for it."""
     order: list[str] = []
 
     async def note(name: str) -> None:
@@ -237,7 +237,7 @@ async def test_whoever_waits_for_a_task_that_is_cancelled_learns_of_it(backgroun
 
 
 async def test_a_task_without_any_reference_is_kept(background_tasks: BackgroundTasks) -> None:
-    """A held task is not lost when its creator forgets it and the garbage collector comes by."""
+    """A held task is kept when its creator drops it and the garbage collector runs."""
     background_tasks.start_capturing()
     asyncio.create_task(answer())
     gc.collect()
@@ -245,7 +245,7 @@ async def test_a_task_without_any_reference_is_kept(background_tasks: Background
 
 
 async def test_a_held_task_is_not_among_all_tasks(background_tasks: BackgroundTasks) -> None:
-    """Nobody who cancels all tasks reaches it; once started it is one of them."""
+    """Code that cancels all tasks does not reach it until it has started."""
     background_tasks.start_capturing()
     task = asyncio.create_task(asyncio.sleep(3600))
     assert task not in asyncio.all_tasks()
@@ -256,7 +256,7 @@ async def test_a_held_task_is_not_among_all_tasks(background_tasks: BackgroundTa
 
 
 def test_it_outlives_its_loop(background_tasks: BackgroundTasks) -> None:
-    """What ``asyncio.run`` left held runs afterwards, in its context; the original task gets the outcome."""
+    """A task that ``asyncio.run`` left held runs afterwards, in its context; the original task gets the outcome."""
     user = contextvars.ContextVar("user", default="nobody")
 
     async def job(fail: bool) -> str:
@@ -292,7 +292,7 @@ def test_callbacks_on_a_dead_loop_are_not_called(background_tasks: BackgroundTas
 
 
 def test_what_is_bound_to_the_dead_loop_fails_as_in_life(background_tasks: BackgroundTasks) -> None:
-    """A future of the closed loop cannot be awaited on another; a note says why the task is on another."""
+    """A future of the closed loop cannot be awaited on another loop; a note says why the task runs there."""
 
     async def wait_for(future: asyncio.Future[None]) -> None:
         await future
@@ -308,7 +308,7 @@ def test_what_is_bound_to_the_dead_loop_fails_as_in_life(background_tasks: Backg
 
 
 def test_a_task_of_a_dead_loop_can_be_cancelled(background_tasks: BackgroundTasks) -> None:
-    """Held, it ends at once; moved to another loop, the cancellation follows it there."""
+    """A held task ends at once; after it has moved to another loop, the cancellation follows it there."""
 
     async def cancel(task: asyncio.Task[Any]) -> None:
         task.cancel()
@@ -343,7 +343,7 @@ async def test_in_an_async_test_a_task_of_a_dead_loop_runs_on_the_tests_loop(bac
 
 
 def test_threads_that_create_tasks_at_once(background_tasks: BackgroundTasks) -> None:
-    """Each thread's tasks are captured, each one once."""
+    """The tasks of all threads are captured, each exactly once."""
     background_tasks.start_capturing()
     barrier = threading.Barrier(4)
 
@@ -361,7 +361,7 @@ def test_threads_that_create_tasks_at_once(background_tasks: BackgroundTasks) ->
 
 
 def test_the_task_of_a_runner_that_is_not_asyncios_own(background_tasks: BackgroundTasks, tmp_path: Path) -> None:
-    """Somebody else's code that makes a task where no loop runs is about to run the loop for it."""
+    """Library code that creates a task outside a running loop is about to run the loop for it."""
     runner: dict[str, Any] = {}
     source = "def run(loop, coroutine):\n    loop.run_until_complete(ensure_future(coroutine, loop=loop))"
     exec(compile(source, str(tmp_path / "site-packages" / "runner.py"), "exec"), runner)
@@ -380,7 +380,7 @@ def test_the_task_of_a_runner_that_is_not_asyncios_own(background_tasks: Backgro
 
 
 def test_in_a_def_test_create_task_is_captured(background_tasks: BackgroundTasks) -> None:
-    """There is no loop, and that is fine; a later asyncio.run in the same test works."""
+    """No loop is needed; a later asyncio.run in the same test works."""
     background_tasks.start_capturing()
     task = asyncio.create_task(answer(1))
     assert background_tasks.task_count == 1
@@ -395,7 +395,7 @@ def test_in_a_def_test_create_task_is_captured(background_tasks: BackgroundTasks
 
 
 def test_in_a_def_test_everything_else_raises_as_in_life(background_tasks: BackgroundTasks) -> None:
-    """No loop appears where production would have none: in other threads, for other calls, after stop_capturing."""
+    """No loop exists where production has none: in other threads, for other calls, after stop_capturing."""
     background_tasks.start_capturing()
     with pytest.raises(RuntimeError, match="no running event loop"):
         asyncio.get_running_loop()
@@ -457,7 +457,7 @@ async def test_eager_start_waits_for_the_test(background_tasks: BackgroundTasks)
 
 
 async def test_debug_mode(background_tasks: BackgroundTasks) -> None:
-    """asyncio's debug mode sees nothing wrong."""
+    """asyncio's debug mode reports nothing."""
     asyncio.get_running_loop().set_debug(True)
     background_tasks.start_capturing()
     asyncio.create_task(answer())
@@ -469,7 +469,7 @@ async def test_debug_mode(background_tasks: BackgroundTasks) -> None:
 def test_a_task_that_was_started_on_a_loop_that_is_closed_ends_without_a_word(
     background_tasks: BackgroundTasks,
 ) -> None:
-    """Where a runner does not cancel what is pending, its end comes when no callback can be scheduled any more."""
+    """If a runner does not cancel pending tasks, the task ends after callbacks can no longer be scheduled."""
     loop = asyncio.new_event_loop()
     queue: asyncio.Queue[int] = asyncio.Queue()
 
@@ -486,7 +486,7 @@ def test_a_task_that_was_started_on_a_loop_that_is_closed_ends_without_a_word(
 
 
 async def test_what_else_is_called_soon_while_a_task_is_made_is_called(background_tasks: BackgroundTasks) -> None:
-    """Here by what makes its name."""
+    """Here, creating the name of the task schedules a callback."""
     calls: list[str] = []
 
     class Name:

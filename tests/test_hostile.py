@@ -1,7 +1,7 @@
-"""Installed, the plugin touches no object of the program in a way that the program could notice.
+"""The installed plugin does not access objects of the program in any way that the program could notice.
 
-Each project here runs twice, with the plugin and without; what pytest prints must be the same, but for times and the
-lines that are told of the plugin itself.
+Each project runs twice, with the plugin and without; the output of pytest must be the same, except for times and the
+plugin's own lines.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ HOSTILE = """
 
 @pytest.fixture
 def outcome_of(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Run a project, and return all that pytest prints but for times."""
+    """Run a project, and return the output of pytest without times."""
 
     def outcome_of(source: str, *args: str) -> list[str]:
         monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -283,7 +283,7 @@ def test_the_run_with_the_plugin_equals_the_run_without(name: str, outcome_of: C
 
 @pytest.mark.parametrize("name", PROJECTS)
 def test_with_all_reports_on_the_tests_end_as_without(name: str, outcome_of: Callable[..., list[str]]) -> None:
-    """What leaks is told; nothing else is different."""
+    """Leaks are reported; nothing else differs."""
     without = outcome_of(PROJECTS[name])
     reported = outcome_of(PROJECTS[name], *PLUGIN, *ALL_ON)
     assert [line for line in reported if line.startswith(("PASSED", "FAILED", "ERROR"))] == [
@@ -293,7 +293,7 @@ def test_with_all_reports_on_the_tests_end_as_without(name: str, outcome_of: Cal
 
 
 class Refusing:
-    """Nothing may be asked of it."""
+    """An object that refuses every operation."""
 
     def _refuse(self, *_: object) -> Any:
         raise RuntimeError("outside of a request")
@@ -302,7 +302,7 @@ class Refusing:
 
 
 class FrozenError(Exception):
-    """It counts as false, and takes no notes."""
+    """An exception that is false, and forbids new attributes."""
 
     def __len__(self) -> int:
         return 0
@@ -364,7 +364,7 @@ async def test_a_callback_that_refuses_every_question_does_not_wait(background_t
 
 @pytest.mark.asyncio
 async def test_an_empty_context_is_respected(background_tasks: BackgroundTasks) -> None:
-    """It is false."""
+    """An empty context is false."""
     variable = ContextVar("variable", default="unset")
     variable.set("set")
 

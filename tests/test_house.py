@@ -1,4 +1,4 @@
-"""Who may know whom (section 8 of the design)."""
+"""The imports that the architecture allows (section 8 of the design)."""
 
 import ast
 import importlib
@@ -18,7 +18,7 @@ MODULES = {
 
 
 def imports(path: Path) -> set[str]:
-    """The names of all modules that `path` imports, absolute; ours without the package's name."""
+    """Return the names of all modules that `path` imports, absolute; those of this package without its name."""
     package = ["pytest_background_tasks", *path.relative_to(ROOT).parent.parts]
     found = set()
     tree = syntax_tree(path.read_text())
@@ -38,7 +38,7 @@ def test_nobody_imports_the_plugin() -> None:
 
 @pytest.mark.parametrize("room", ["capture", "control", "explorer", "watch"])
 def test_the_engine_knows_nothing_of_pytest(room: str) -> None:
-    """Only its own side does: hooks, what belongs to a session, and the warnings, so that filters know them."""
+    """Only these modules import pytest: hooks, objects of a session, and the warnings, so that filters find them."""
     knowing = [name for name, path in MODULES.items() if {"pytest", "_pytest", "_pytest.tmpdir"} & imports(path)]
     assert {name.partition(".")[0] for name in knowing} == {
         "plugin",
@@ -59,7 +59,7 @@ def test_capture_knows_nothing_of_control() -> None:
 
 
 def test_exploring_stands_alone() -> None:
-    """It neither holds tasks nor runs what is held."""
+    """It neither holds tasks nor runs held tasks."""
     for name, path in MODULES.items():
         if name.startswith("explorer"):
             assert not [other for other in imports(path) if other.startswith(("capture", "control", "fixture"))], name
@@ -67,7 +67,7 @@ def test_exploring_stands_alone() -> None:
 
 @pytest.mark.parametrize("noun", ["schedule", "trace", "options", "actors", "search", "minimise", "exploration"])
 def test_searching_knows_nothing_of_asyncio(noun: str) -> None:
-    """Schedules, traces and what is decided from them are values, and could be of any event loop."""
+    """Schedules, traces and the decisions about them are values, independent of the event loop."""
     seen, todo = set(), [f"explorer.{noun}"]
     while todo:
         path = MODULES[todo.pop()]
@@ -77,7 +77,7 @@ def test_searching_knows_nothing_of_asyncio(noun: str) -> None:
 
 
 def test_integrations_are_imported_only_when_installed() -> None:
-    """Nothing that users may not have is imported at the top of a module, but in the file of its own name."""
+    """Only the file named after an optional library imports it at the top of the module."""
     for name, path in MODULES.items():
         foreign = {other.partition(".")[0] for other in imports(path)} & {"starlette", "fastapi", "uvloop", "anyio"}
         assert foreign <= {name.rpartition(".")[2]}, name

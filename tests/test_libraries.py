@@ -1,4 +1,4 @@
-"""Libraries go on working while a test captures, and what is the project's own is captured wherever it is installed."""
+"""Libraries keep working while a test captures, and project code is captured wherever it is installed."""
 
 import asyncio
 import gc
@@ -30,24 +30,24 @@ Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
-    """Runs a coroutine on a new loop of either kind."""
+    """Return a function that runs a coroutine on a new loop of either kind."""
     with asyncio.Runner(loop_factory=request.param) as runner:
         yield runner.run
 
 
 async def audit(text: str) -> str:
-    """The background task of the project's own that each of the servers starts."""
+    """The project's background task that each of the servers starts."""
     return f"audited {text}"
 
 
 async def assert_audited(background_tasks: BackgroundTasks, *texts: str) -> None:
-    """The audits are all that was captured; now they run."""
+    """Assert that only the audits were captured, and run them."""
     assert [task.function for task in background_tasks.captured_tasks] == ["audit"] * len(texts)
     assert await background_tasks.run_all_async() == [f"audited {text}" for text in texts]
 
 
 def test_start_server_and_open_connection(background_tasks: BackgroundTasks, run: Run) -> None:
-    """The handler is the project's own, and runs; what it starts is held."""
+    """The handler is project code, and runs; the task that it starts is held."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         text = (await reader.readline()).decode()
@@ -70,7 +70,7 @@ def test_start_server_and_open_connection(background_tasks: BackgroundTasks, run
 
 
 class TwoAddresses(AbstractResolver):
-    """Knows two addresses for every host; at the first of them nobody listens."""
+    """A resolver that returns two addresses for every host; no server listens at the first one."""
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
@@ -84,7 +84,7 @@ class TwoAddresses(AbstractResolver):
 
 
 def test_aiohttp_server_and_client(background_tasks: BackgroundTasks, run: Run) -> None:
-    """The client races two addresses through aiohappyeyeballs, keeps its connection and uses it again."""
+    """The client races two addresses through aiohappyeyeballs, keeps its connection and reuses it."""
 
     async def answer(request: web.Request) -> web.Response:
         asyncio.create_task(audit(request.path))
@@ -110,7 +110,7 @@ def test_aiohttp_server_and_client(background_tasks: BackgroundTasks, run: Run) 
 
 @pytest.fixture
 def server() -> uvicorn.Server:
-    """A uvicorn server, not started; each of its requests starts one audit and then another."""
+    """A uvicorn server that is not started; each of its requests starts one audit and then another."""
     app = FastAPI()
 
     @app.get("/{path}")
@@ -158,7 +158,7 @@ async def serve_before_capturing(background_tasks: BackgroundTasks, server: uvic
 def test_uvicorn(
     background_tasks: BackgroundTasks, run: Run, server: uvicorn.Server, serve: Callable[..., Coroutine[Any, Any, None]]
 ) -> None:
-    """A server in the test's own loop answers and ends; both kinds of background tasks are held."""
+    """A server in the test's loop answers and ends; both kinds of background tasks are held."""
 
     async def main() -> None:
         await serve(background_tasks, server)
@@ -206,7 +206,7 @@ def test_httpcore(background_tasks: BackgroundTasks, run: Run, server: uvicorn.S
 
 
 def test_aiojobs(background_tasks: BackgroundTasks, run: Run) -> None:
-    """Its jobs are the project's own and held; the scheduler takes more, waits for them, and ends."""
+    """Jobs of the project are held; the scheduler accepts more, waits for them, and ends."""
 
     async def main() -> None:
         background_tasks.start_capturing()
@@ -256,7 +256,7 @@ def installed(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A site-packages folder, below the project or elsewhere, with the project's own wheel and somebody's library."""
+    """A site-packages folder, below the project or elsewhere, with the project's wheel and a third-party library."""
     environment = pytester.path if request.param == "below" else tmp_path_factory.mktemp("elsewhere")
     site_packages = environment / "lib" / "site-packages"
     for folder, package, source in (
@@ -277,7 +277,7 @@ def run_tests(pytester: pytest.Pytester, tests: str, *options: str) -> pytest.Ru
 
 
 def test_the_projects_own_wheel(pytester: pytest.Pytester, installed: Path) -> None:
-    """What runs is the installed copy, and it is captured, because its source lies under the rootdir."""
+    """The installed copy runs, and is captured, because its source is under the rootdir."""
     result = run_tests(
         pytester,
         f"""
@@ -300,7 +300,7 @@ def test_the_projects_own_wheel(pytester: pytest.Pytester, installed: Path) -> N
 
 
 def test_somebodys_library(pytester: pytest.Pytester, installed: Path) -> None:
-    """Its own tasks run; what it starts for the project is held, and so is what the project starts of it."""
+    """The library's tasks run; tasks that it starts for the project, or the project starts of it, are held."""
     result = run_tests(
         pytester,
         """
@@ -341,13 +341,13 @@ NAMED = """
 
 
 def test_a_library_that_the_ini_names(pytester: pytest.Pytester, installed: Path) -> None:
-    """background_tasks_packages makes it as good as the project's own."""
+    """A package in background_tasks_packages counts as project code."""
     result = run_tests(pytester, NAMED.format(only=""), "-o", "background_tasks_packages=aiolib")
     result.assert_outcomes(passed=1)
 
 
 def test_a_library_whose_function_the_test_names(pytester: pytest.Pytester, installed: Path) -> None:
-    """start_capturing(function) holds what it names, wherever it comes from."""
+    """start_capturing(function) holds the tasks of that function, whatever code starts them."""
     result = run_tests(pytester, NAMED.format(only="aiolib.keep_alive"))
     result.assert_outcomes(passed=1)
 
@@ -367,7 +367,7 @@ def traced(create_task):
 def test_opentelemetry_may_stand_in_between(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
-    """Its instrumentation of asyncio wraps each coroutine, and asks for the task itself."""
+    """Its instrumentation of asyncio wraps each coroutine, and creates the task itself."""
     tracer = ModuleType("opentelemetry.instrumentation.asyncio")
     exec(compile(TRACER, f"site-packages/{tracer.__name__}.py", "exec"), vars(tracer))
     monkeypatch.setattr(asyncio, "create_task", tracer.traced(asyncio.create_task))
@@ -379,7 +379,7 @@ def test_opentelemetry_may_stand_in_between(
         assert task.created_at.function.endswith("main")
         await assert_audited(background_tasks, "one")
         asyncio.create_task(audit("two"))
-        background_tasks.reset()  # and nobody warns of a coroutine that was never awaited
+        background_tasks.reset()  # without a warning that a coroutine was never awaited
 
     run(main())
     gc.collect()

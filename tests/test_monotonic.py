@@ -1,4 +1,4 @@
-"""The clocks of module time follow virtual time in the project's own code, where a test asks for it, and only there."""
+"""The clocks of module time follow virtual time in project code if a test requests it, and only there."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ CLOCKS = [
 
 @pytest.mark.parametrize(("clock", "second"), CLOCKS)
 async def test_a_clock_follows_virtual_time(virtual_time: VirtualTime, clock: Callable[[], float], second: int) -> None:
-    """However it was imported; it does not go back, and begins where the real one is."""
+    """However the clock was imported, it does not go backwards, and begins at the time of the real one."""
     real = clock()
     virtual_time.patch_monotonic()
     before = clock()
@@ -40,7 +40,7 @@ async def test_monotonic_is_the_time_of_the_loop(virtual_time: VirtualTime) -> N
 
 
 async def test_libraries_keep_the_real_clocks(virtual_time: VirtualTime) -> None:
-    """What another package measures is real time."""
+    """Another package measures real time."""
     namespace = {"time": time, "__name__": "other"}
     library = compile("def measure(): return time.monotonic()", anyio.__file__, "exec")
     exec(library, namespace)
@@ -71,7 +71,7 @@ def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunRe
 
 
 def test_nothing_stays_patched(pytester: pytest.Pytester) -> None:
-    """After the test the clocks are the interpreter's own under every name; the fixture says that it is too late."""
+    """After the test, every name has the interpreter's clock again; the fixture says that the test has ended."""
     result = run(
         pytester,
         """
@@ -111,7 +111,7 @@ POLLING = """
 
 
 def test_a_poll_of_a_real_clock_is_told(pytester: pytest.Pytester) -> None:
-    """As a warning at the line that sleeps; as a part of the report if the test fails."""
+    """The report is a warning at the line that sleeps, and a section of the report if the test fails."""
     result = run(pytester, POLLING.format("pass"), "-W", "default")
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(

@@ -1,4 +1,4 @@
-"""In which order held tasks start."""
+"""The order in which held tasks start."""
 
 import asyncio
 from typing import Any
@@ -25,7 +25,7 @@ async def other(name: str) -> str:
 
 @pytest.fixture
 async def held(background_tasks: BackgroundTasks) -> BackgroundTasks:
-    """Four held tasks, a to d."""
+    """Hold four tasks, a to d."""
     started.clear()
     background_tasks.start_capturing()
     for function, name in ((note, "a"), (other, "b"), (note, "c"), (other, "d")):
@@ -48,7 +48,7 @@ async def held(background_tasks: BackgroundTasks) -> BackgroundTasks:
 async def test_they_start_and_go_on_in_the_order_asked_for(
     held: BackgroundTasks, order: Any, expected: str, synchronous: bool
 ) -> None:
-    """And the results stay in the order of creation."""
+    """The results stay in creation order."""
     results = held.run_all_sync(order=order) if synchronous else await held.run_all_async(order=order)
     assert "".join(started) == expected * 2
     assert results == ["a", "b", "c", "d"]
@@ -66,7 +66,7 @@ async def test_a_captured_task_can_be_put_first(held: BackgroundTasks) -> None:
 
 
 def test_random_is_the_same_in_each_run_and_told_on_failure(pytester: pytest.Pytester) -> None:
-    """It depends on the test's node id alone."""
+    """The order depends only on the test's node id."""
     pytester.makepyfile(
         """
         import asyncio, pytest
@@ -105,7 +105,7 @@ def test_random_is_the_same_in_each_run_and_told_on_failure(pytester: pytest.Pyt
     ],
 )
 async def test_what_is_no_order(held: BackgroundTasks, order: Any, error: type[Exception], message: str) -> None:
-    """It is refused before anything starts."""
+    """The order is rejected before any task starts."""
     with pytest.raises(error, match=message):
         await held.run_all_async(order=order)
     assert len(held.held_tasks) == 4

@@ -1,4 +1,4 @@
-"""A suite that asks for another loop is told that an explored test does not get it, where that may be why it fails."""
+"""If a suite requests another loop, and that may be why an explored test fails, the failure says that it gets none."""
 
 import asyncio
 import warnings
@@ -72,7 +72,7 @@ ASKING = {
 
 @pytest.fixture
 def asking(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> tuple[str, str]:
-    """A project whose conftest.py asks for another loop; what is said of it, and the plugin that would heed it."""
+    """A project whose conftest.py requests another loop; the message, and the plugin that would use that loop."""
     told, plugin, source = ASKING[request.param]
     pytester.makeconftest(dedent(source))
     return told, plugin
@@ -166,5 +166,5 @@ def test_a_fixture_called_loop_may_be_anything(run: Run) -> None:
 
 
 def ignore() -> tuple[str, ...]:
-    """Their own warnings, of what they would no longer have one write."""
+    """Filters for the plugins' own deprecation warnings."""
     return "-W", "ignore::DeprecationWarning", "-W", "ignore::pytest.PytestWarning"

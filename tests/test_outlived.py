@@ -1,4 +1,4 @@
-"""A task that asyncio starts for a waiter is the project's own once the waiter has given up, and not before."""
+"""A task that asyncio starts for a waiter belongs to the project once the waiter has given up, and not before."""
 
 from textwrap import dedent
 
@@ -77,7 +77,7 @@ WAYS = {
         await asyncio.wait_for(later(), 0.01)
     """,
 }
-# A gather retrieves what its children raise, also when it is done; a shield that is not awaited takes it over.
+# A gather retrieves its children's exceptions, even when it is done; a shield that is not awaited takes them over.
 RETRIEVED = ("nested", "nobody")
 
 
@@ -88,7 +88,7 @@ def project(way: str, seconds: str, after: str = "") -> str:
 
 @pytest.mark.parametrize("way", WAYS)
 def test_what_outlives_its_waiter_and_its_test_leaks(run, way: str) -> None:
-    """Told once, by the line of the project that had it started."""
+    """It is reported once, at the line of the project that had it started."""
     result = run(project(way, "60"), *REPORTS, plugins=PLUGINS)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(["E  *LeakedTaskWarning: background task Task-* (save) * still pending*"])
@@ -112,7 +112,7 @@ def test_what_outlives_its_waiter_and_ends_is_right(run, way: str) -> None:
 
 
 def test_what_a_waiter_waits_for_is_not_told_beside_it(run) -> None:
-    """A waiter that leaks is one leak, whatever it waits behind."""
+    """A leaked waiter is one leak, whatever it waits behind."""
     result = run(
         f"""{CODE}
     async def wait():
@@ -137,7 +137,7 @@ def test_what_a_waiter_waits_for_is_not_told_beside_it(run) -> None:
 
 
 def test_what_a_library_shields_is_its_own(run, pytester: pytest.Pytester) -> None:
-    """As aiohttp, anyio and asgiref do; also where it runs a function of the project."""
+    """aiohttp, anyio and asgiref do this, and may run a function of the project."""
     library = pytester.mkdir("site-packages")
     (library / "lib.py").write_text(
         "import asyncio\n"
@@ -163,7 +163,7 @@ def test_what_a_library_shields_is_its_own(run, pytester: pytest.Pytester) -> No
 
 
 def test_what_a_wider_fixture_shields_is_judged_with_it(run) -> None:
-    """A server of the session may go on behind its shields."""
+    """A server of the session may keep running behind its shields."""
     result = run(
         f"""{CODE}
     import pytest_asyncio

@@ -1,4 +1,4 @@
-"""Which code is the project's own (rule 2)."""
+"""Project code, as opposed to libraries (rule 2)."""
 
 import asyncio
 import sys
@@ -13,7 +13,7 @@ from pytest_background_tasks.sites import Site
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project with its environment inside, and another project in a folder of it."""
+    """A project that contains its environment, and another project in a subfolder."""
     for file in (
         "src/shop/orders.py",
         "tests/test_orders.py",
@@ -38,13 +38,13 @@ def test_what_lies_under_the_rootdir_is_own(root: Path, file: str) -> None:
 
 
 def test_other_peoples_packages_are_not(root: Path) -> None:
-    """Also if the environment lies under the rootdir."""
+    """This holds even if the environment is under the rootdir."""
     assert not OwnCode(root)[str(root / SITE / "aiolib/client.py")]
 
 
 @pytest.mark.parametrize("file", ["shop/orders.py", "stock/count.py"])
 def test_an_installed_copy_of_own_source_is_own(root: Path, file: str) -> None:
-    """Of the project, and of a project in a folder of it."""
+    """This holds for the project, and for a project in a subfolder."""
     assert OwnCode(root)[str(root / SITE / file)]
 
 
@@ -59,7 +59,7 @@ def test_code_without_a_file_is_the_tests(root: Path) -> None:
 
 
 def test_a_package_can_be_named(root: Path) -> None:
-    """Whole or in part, in site-packages or on sys.path."""
+    """The option may name a package or a part of it, in site-packages or on sys.path."""
     file = str(root / SITE / "aiolib/client.py")
     assert OwnCode(root, ["aiolib"])[file]
     assert OwnCode(root, ["aiolib.client"])[file]
@@ -74,7 +74,7 @@ def test_a_named_package_elsewhere_on_the_path(root: Path, monkeypatch: pytest.M
 
 
 def test_a_package_that_is_named_is_not_imported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names in an ini file are compared, no more."""
+    """Names in an ini file are only compared."""
     package = root / "src" / "explosive"
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit")
@@ -84,7 +84,7 @@ def test_a_package_that_is_named_is_not_imported(root: Path, monkeypatch: pytest
 
 
 def test_to_ask_is_no_blocking_call_in_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is asked where tasks are created. Tools like blockbuster raise where a running loop is kept from its work."""
+    """It is called when tasks are created. Tools like blockbuster raise if a running loop is blocked."""
     look = Path.glob
 
     def glob(self: Path, pattern: str) -> object:
@@ -106,7 +106,7 @@ def test_to_ask_is_no_blocking_call_in_the_loop(tmp_path: Path, monkeypatch: pyt
 
 
 def test_to_show_a_file_is_no_blocking_call_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that is raised inside of the loop names lines."""
+    """An error that is raised inside the loop names lines."""
     look = Path.cwd
 
     def cwd() -> Path:

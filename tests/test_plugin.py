@@ -1,4 +1,4 @@
-"""What a session sees of the plugin: options, errors, and nothing left behind (rules 9 and 10)."""
+"""The plugin in a session: options, errors, and the complete removal of patches (rules 9 and 10)."""
 
 import subprocess
 import sys
@@ -64,7 +64,7 @@ UNPATCHED = """
             BackgroundTask.__call__, BackgroundTask.__init__,
         )
 
-    as_imported = entrances()  # the session that runs this one may be watching
+    as_imported = entrances()  # the session that runs this one may have a monitor
 
     def assert_unpatched():
         assert entrances() == as_imported
@@ -94,7 +94,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
 
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_nothing_is_left_behind(run, runner: str) -> None:
-    """Held, started, failed in the middle, awaited by others: the next test finds everything as it was."""
+    """After tasks that were held, started, failed or awaited by others, the next test finds everything restored."""
     plugin, mark = RUNNERS[runner]
     result = run(LEFTOVERS.replace("{mark}", mark), *REPORTS_OFF, plugins=(plugin,))
     result.assert_outcomes(passed=5, failed=1)
@@ -104,7 +104,7 @@ def test_nothing_is_left_behind(run, runner: str) -> None:
 
 
 def test_nothing_of_a_test_lives_on(run) -> None:
-    """What its context variables held is gone, though pytest keeps the item."""
+    """The values of its context variables are freed, although pytest keeps the item."""
     run(
         """
         import contextvars, gc, weakref
@@ -134,13 +134,13 @@ def test_nothing_of_a_test_lives_on(run) -> None:
 
 
 def test_what_is_left_on_the_loop_of_a_def_test_is_cancelled_at_its_end(run) -> None:
-    """As a runner does it, before it closes the loop: what cleans up has the time to."""
+    """As with a runner, tasks have time to clean up before the loop is closed."""
     result = run(
         """
         import asyncio
 
         cleaned_up = []
-        never = asyncio.Event()  # kept, or the garbage collector may end the heartbeat
+        never = asyncio.Event()  # kept, or the garbage collector may destroy the heartbeat
 
         async def heartbeat():
             try:
@@ -168,7 +168,7 @@ def test_what_is_left_on_the_loop_of_a_def_test_is_cancelled_at_its_end(run) -> 
 
 
 def test_what_has_started_on_a_loop_in_another_thread_has_ended_when_the_test_has(run) -> None:
-    """Cleaned up, too: the fixture waits for it, though its loop goes on."""
+    """The tasks have also cleaned up: the fixture waits for them, although their loop keeps running."""
     result = run(
         """
         import asyncio, pytest
@@ -206,7 +206,7 @@ def test_what_has_started_on_a_loop_in_another_thread_has_ended_when_the_test_ha
 
 
 def test_unpatched_between_stop_and_start(run) -> None:
-    """Only while a test captures is anything replaced."""
+    """Patches are installed only while a test captures."""
     run(
         """
         def test_it(background_tasks):
@@ -267,7 +267,7 @@ def test_after_its_test_the_fixture_says_so(run) -> None:
 
 
 def test_a_capturing_block_that_outlives_its_test(run) -> None:
-    """Leaving it later patches nothing."""
+    """Leaving the block after the test patches nothing."""
     run(
         """
         blocks = []
@@ -286,7 +286,7 @@ def test_a_capturing_block_that_outlives_its_test(run) -> None:
 
 
 def test_without_pytest_asyncio(run) -> None:
-    """``-p no:asyncio``: a def test needs no runner plugin."""
+    """With ``-p no:asyncio``, a def test needs no runner plugin."""
     run(
         """
         def test_it(background_tasks):
@@ -322,7 +322,7 @@ def test_two_tests_in_a_row_under_xdist_and_in_random_order(run) -> None:
     ],
 )
 def test_a_wrong_ini_value_is_a_usage_error(run, pytester: pytest.Pytester, line: str, message: str) -> None:
-    """Before anything runs, with what to write instead."""
+    """The error comes before any test runs, and says what to write instead."""
     pytester.makeini(f"[pytest]\n{line}")
     result = run("def test_it(): ...")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -343,7 +343,7 @@ def test_the_default_time_out_comes_from_the_ini(run, pytester: pytest.Pytester)
 
 
 def test_a_failure_shows_the_users_lines_and_none_of_ours(run) -> None:
-    """From the line of the test to the line that failed."""
+    """The traceback goes from the line of the test to the line that failed."""
     result = run(
         """
         async def job():
@@ -381,7 +381,7 @@ def test_a_failure_shows_the_users_lines_and_none_of_ours(run) -> None:
 
 
 def test_a_failing_test_tells_what_is_held(run) -> None:
-    """Often that is why it failed."""
+    """A held task is often the reason for the failure."""
     result = run(
         """
         async def send_mail(to): ...
@@ -397,7 +397,7 @@ def test_a_failing_test_tells_what_is_held(run) -> None:
 
 @pytest.mark.parametrize("call", ["await background_tasks.run_all_async()", "background_tasks.run_all_sync()"])
 def test_a_failing_test_tells_that_there_was_nothing_to_run(run, call: str) -> None:
-    """Capturing that begins too late, or never, is the likeliest reason; it is no error to have nothing to run."""
+    """Capturing that begins too late, or never, is the likeliest reason; running nothing is not an error."""
     result = run(
         f"""
         pytestmark = pytest.mark.asyncio
@@ -423,7 +423,7 @@ def test_a_failing_test_tells_that_there_was_nothing_to_run(run, call: str) -> N
 
 
 def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
-    """``-p no:background_tasks``, with the plugin installed as users have it."""
+    """``-p no:background_tasks`` works with the plugin installed as users have it."""
     pytester.makepyfile("def test_it(background_tasks): ...")
     result = pytester.runpytest_subprocess("-p", "no:background_tasks")
     result.stdout.fnmatch_lines(["*fixture 'background_tasks' not found*"])
@@ -431,7 +431,7 @@ def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
 
 
 def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) -> None:
-    """Neither asyncio (which pytest itself imports from Python 3.14 on) nor the engine."""
+    """It imports neither asyncio (which pytest itself imports from Python 3.14 on) nor the engine."""
     pytester.makepyfile("def test_it(): pass")
     pytester.makeconftest(
         """
@@ -451,7 +451,7 @@ def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) 
 
     plain = modules()
     added = modules("-p", "pytest_background_tasks.plugin") - plain
-    if "asyncio" in plain:  # from Python 3.14 on, so that the session is watched
+    if "asyncio" in plain:  # from Python 3.14 on, so that the session is monitored
         assert not {name for name in added if name.startswith("pytest_background_tasks.control")}
         added = modules("-p", "pytest_background_tasks.plugin", *REPORTS_OFF) - plain
     ours = ("plugin", "kinds", "properties", "real_time", "untrusted")
@@ -460,7 +460,7 @@ def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) 
 
 
 def test_virtual_time_where_nothing_else_is(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No other thread, no other plugin, no library: what it does to save time changes nothing."""
+    """Without other threads, plugins and libraries, shortcuts that save time change nothing."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
         """
@@ -484,7 +484,7 @@ def test_virtual_time_where_nothing_else_is(pytester: pytest.Pytester, monkeypat
 def test_time_outs_are_of_real_time_though_a_test_freezes_it(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As freezegun does: in the module time, and in all that have taken it from there."""
+    """freezegun does this, in the module time and in all modules that have imported its names."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
         """

@@ -1,4 +1,4 @@
-"""What holds for every program: held tasks that are run behave as if nobody had held them."""
+"""Properties of all programs: held tasks, when they are run, behave as if they had not been held."""
 
 import asyncio
 import gc
@@ -17,14 +17,14 @@ from pytest_background_tasks.own import OwnCode
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """The failed tasks of these programs are found here and now, not while another test parses (see `syntax`)."""
+    """Retrieve the failed tasks of these programs now, not while another test parses (see `syntax`)."""
     yield
     gc.collect()
 
 
 @dataclass(frozen=True)
 class Job:
-    """What one task does: yields, and starts others; then it returns, raises, or cancels itself."""
+    """The script of one task: it yields, and starts others; then it returns, raises, or cancels itself."""
 
     steps: "tuple[Job | None, ...]"
     end: str
@@ -40,7 +40,7 @@ jobs = st.recursive(
 
 
 class Program:
-    """Plays jobs, and keeps a log of what happened in which order."""
+    """A program that runs jobs and logs the order of their steps."""
 
     def __init__(self) -> None:
         self.log: list[str] = []
@@ -83,7 +83,7 @@ def fixture() -> BackgroundTasks:
 
 
 def captured(program: list[Job], run: Callable[[BackgroundTasks], Any]) -> tuple[list[str], list[str]]:
-    """The log and the outcomes of `program`, its tasks held first and then started by `run`."""
+    """Return the log and the outcomes of `program`, whose tasks are held first and then started by `run`."""
     background_tasks, played = fixture(), Program()
 
     async def main() -> None:
@@ -111,7 +111,7 @@ programs = st.lists(jobs, max_size=4)
 @settings(max_examples=60)
 @given(programs)
 def test_running_what_is_held_is_what_asyncio_would_have_done(program: list[Job]) -> None:
-    """The same steps in the same order, and the same outcomes, by run_all_async."""
+    """run_all_async leads to the same steps in the same order, and to the same outcomes, as asyncio."""
     plain = Program()
     outcomes = asyncio.run(plain.plainly(program))
     assert captured(program, lambda tasks: tasks.run_all_async(return_exceptions=True)) == (plain.log, outcomes)
@@ -125,11 +125,11 @@ def test_run_all_sync_does_what_run_all_async_does(program: list[Job]) -> None:
     )
 
 
-@pytest.mark.background_tasks(failed="ignore")  # its jobs fail, and it forgets some of them on purpose
+@pytest.mark.background_tasks(failed="ignore")  # its jobs fail, and it drops some of them on purpose
 @settings(max_examples=60)
 @given(programs, st.lists(st.sampled_from(["run_all_sync", "reset", "stop", "start", "first", "cancel"]), max_size=8))
 def test_whatever_the_test_does_each_task_runs_at_most_once(program: list[Job], actions: list[str]) -> None:
-    """And the fixture never loses count: what was captured is held, running or over."""
+    """The fixture never loses count: each captured task is held, running or finished."""
     background_tasks, played = fixture(), Program()
 
     async def main() -> None:

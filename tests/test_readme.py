@@ -1,4 +1,4 @@
-"""What the README shows is what happens."""
+"""The README shows real output."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,7 @@ README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
 def test_the_failure_it_shows_is_the_real_one(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its example with a mail server that does not answer prints what stands below it."""
+    """Its example with a mail server that does not answer prints the output below it."""
     example, shown = re.findall(r"```(?:python|text)\n(.*?)```", README, re.DOTALL)[:2]
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(test_mail=example.replace("sent.append(to)", 'raise ConnectionError("no server")'))

@@ -1,4 +1,4 @@
-"""The reference is complete: everything that a user can name stands in it, in the words of the code.
+"""The reference is complete: it has every name that a user can use, with the text of the code.
 
 After a change of these words: ``WRITE_REFERENCE=1 pytest tests/test_reference.py`` writes the tables of the page anew.
 """
@@ -22,7 +22,7 @@ PUBLIC = {name: getattr(pytest_background_tasks, name) for name in pytest_backgr
 
 
 class Options:
-    """Stands for pytest's parser and plugins: keeps what it is told of options, by their names in the ini file."""
+    """A stand-in for pytest's parser and plugins, which stores the texts of options by their ini names."""
 
     def __init__(self) -> None:
         self.ini: dict[str, str] = {}
@@ -84,7 +84,7 @@ def table_of_names() -> str:
 
 
 def table_of_errors(kind: type[Exception], but: type[Exception] | None = None) -> str:
-    """Each with the first sentence of its docstring; below it, in the docstring, is the cure."""
+    """Return a table of errors, each with the first sentence of its docstring; the docstring also names the cure."""
     rows = [
         (f"`{name}`", first_sentence(thing))
         for name, thing in PUBLIC.items()
@@ -94,7 +94,7 @@ def table_of_errors(kind: type[Exception], but: type[Exception] | None = None) -
 
 
 def test_page(request: pytest.FixtureRequest) -> None:
-    """docs/reference.md has all options, marks, names, errors and warnings, in the code's own words."""
+    """docs/reference.md has all options, marks, names, errors and warnings, in the words of the code."""
     tables = [
         table_of_options(),
         table_of_marks(request.config),
@@ -111,7 +111,7 @@ def test_page(request: pytest.FixtureRequest) -> None:
 
 
 def test_every_fixture_is_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the reference, which says where it is described."""
+    """The reference names each fixture, and links its description."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     shown = pytester.runpytest_inprocess("-p", "pytest_background_tasks.plugin", "--fixtures").stdout.str()
     fixtures = re.findall(r"^(\w+) -- .*pytest_background_tasks", shown, re.MULTILINE)
@@ -128,7 +128,7 @@ def test_every_fixture_is_named(pytester: pytest.Pytester, monkeypatch: pytest.M
     ],
 )
 def test_every_member_is_described(page: str, names: tuple[str, ...]) -> None:
-    """What a test holds in its hand has no member that its page does not name."""
+    """The page of a class names all its public members."""
     text = (DOCS / page).read_text()
     for name in names:
         members = {member for member in dir(PUBLIC[name]) if not member.startswith("_")} - set(dir(tuple))
@@ -137,12 +137,12 @@ def test_every_member_is_described(page: str, names: tuple[str, ...]) -> None:
 
 
 def test_every_keyword_of_explore_is_described() -> None:
-    """In the table of options of its page."""
+    """The table of options on its page names every keyword."""
     text = (DOCS / "explore.md").read_text()
     assert [name for name in ExploreArguments.__annotations__ if f"| `{name}` |" not in text] == []
 
 
 def test_every_public_name_has_its_docstring_in_the_documentation() -> None:
-    """By autodoc, on the page that is made of docstrings; an alias has none."""
+    """autodoc renders it on the page that is made of docstrings; an alias has no docstring."""
     shown = re.findall(r"^\.\. auto\w+:: (\w+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
     assert sorted(shown) == sorted({*PUBLIC} - {"Target"})

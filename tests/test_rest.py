@@ -1,4 +1,4 @@
-"""run_until_idle: until nothing can go on by itself, however many turns that takes."""
+"""run_until_idle runs until the program is idle, however many iterations that takes."""
 
 import asyncio
 import threading
@@ -88,7 +88,7 @@ CHAINS = pytest.mark.parametrize(
 @LENGTHS
 @LOOPS
 def test_chains_of_hand_overs_settle(background_tasks: BackgroundTasks, chain: Any, length: int, new_loop: Any) -> None:
-    """Of 1, 10 and 1,000 links, in the loop and through threads; a sleeper beside them is no obstacle."""
+    """Chains of 1, 10 and 1,000 links settle, in the loop and through threads, even if another task sleeps."""
     arrived: list[int] = []
 
     async def main() -> None:
@@ -106,7 +106,7 @@ def test_chains_of_hand_overs_settle(background_tasks: BackgroundTasks, chain: A
 
 @CHAINS
 def test_chains_settle_in_a_synchronous_call(background_tasks: BackgroundTasks, chain: Any) -> None:
-    """In a `def` test, and inside a running test."""
+    """They settle in a `def` test, and inside a running test."""
     arrived: list[int] = []
 
     async def main() -> None:
@@ -158,7 +158,7 @@ async def test_held_tasks_start_and_what_they_start_runs_too(background_tasks: B
 
 
 async def test_no_time_passes(background_tasks: BackgroundTasks, virtual_time: VirtualTime) -> None:
-    """On virtual time it does not jump, so a periodic job runs round by round."""
+    """Virtual time does not jump, so a periodic job runs one round per call."""
     rounds: list[float] = []
 
     async def job() -> None:
@@ -191,7 +191,7 @@ async def test_it_starts_them_in_the_order_that_is_asked_for(background_tasks: B
 
 
 async def test_failures_are_raised_when_all_is_quiet(background_tasks: BackgroundTasks) -> None:
-    """With the note that names the task; of several, all; and once."""
+    """Each exception has a note that names the task; several are grouped; each is raised once."""
     ended: list[str] = []
 
     async def fail(message: str) -> None:
@@ -221,7 +221,7 @@ async def test_failures_are_raised_when_all_is_quiet(background_tasks: Backgroun
 async def test_a_running_call_goes_on_with_what_was_left(
     background_tasks: BackgroundTasks, virtual_time: VirtualTime
 ) -> None:
-    """And gives the results, or raises the errors, also of what has ended since; once."""
+    """It returns the results, or raises the errors, once, even of tasks that have ended in the meantime."""
 
     async def job(seconds: float, message: str = "") -> float:
         await asyncio.sleep(seconds)
@@ -244,7 +244,7 @@ async def test_a_running_call_goes_on_with_what_was_left(
 
 
 async def test_a_program_that_never_comes_to_rest(background_tasks: BackgroundTasks) -> None:
-    """It ends after the time-out and names what goes on."""
+    """It ends after the timeout, and names the tasks that keep running."""
 
     async def spin() -> None:
         while True:
@@ -259,7 +259,7 @@ async def test_a_program_that_never_comes_to_rest(background_tasks: BackgroundTa
 
 
 async def test_a_connection_in_use_is_waited_for(background_tasks: BackgroundTasks) -> None:
-    """With a server in another thread that takes its time to answer."""
+    """The server is in another thread, and takes its time to answer."""
     import socket
 
     answers: list[bytes] = []
@@ -292,7 +292,7 @@ async def test_a_connection_in_use_is_waited_for(background_tasks: BackgroundTas
 
 
 def test_on_the_loop_of_a_client(background_tasks: BackgroundTasks) -> None:
-    """Tasks that live on a loop in another thread come to rest there."""
+    """Tasks that belong to a loop in another thread become idle there."""
     log: list[str] = []
 
     async def job() -> None:
@@ -329,7 +329,7 @@ def test_in_a_def_test_with_nothing_held(background_tasks: BackgroundTasks) -> N
 
 
 async def test_it_does_not_wait_for_time(background_tasks: BackgroundTasks) -> None:
-    """On a real clock it returns while others sleep."""
+    """On a real clock, it returns while other tasks sleep."""
     start = time.monotonic()
     task = asyncio.create_task(asyncio.sleep(60))
     await background_tasks.run_until_idle_async()

@@ -1,4 +1,4 @@
-"""Running what is held: results, failures, limits, and the synchronous call in every place (rules 7 and 8)."""
+"""Running held tasks: results, failures, limits, and the synchronous call in every place (rules 7 and 8)."""
 
 import asyncio
 import contextvars
@@ -31,7 +31,7 @@ async def fail(message: str) -> None:
 
 
 async def test_results_come_in_creation_order(background_tasks: BackgroundTasks) -> None:
-    """Whatever order the tasks end in."""
+    """Results are in creation order, whatever order the tasks end in."""
 
     async def last_first(position: int) -> int:
         for _ in range(10 - position):
@@ -67,7 +67,7 @@ async def test_nothing_runs_twice(background_tasks: BackgroundTasks) -> None:
 
 
 async def test_what_a_task_starts_in_turn_runs_too(background_tasks: BackgroundTasks) -> None:
-    """Directly, in a group, from a callback and from a thread; the results follow."""
+    """A task may be started directly, in a group, from a callback or from a thread; its result follows."""
     loop = asyncio.get_running_loop()
 
     async def parent() -> str:
@@ -116,7 +116,7 @@ async def test_after_stop_capturing_what_a_task_starts_is_its_own_business(backg
 
 
 async def test_what_others_start_meanwhile_stays_held(background_tasks: BackgroundTasks) -> None:
-    """A task that the test itself runs beside the call is no child of what is run."""
+    """A task that the test itself runs during the call is not a child of the tasks that are run."""
 
     async def bystander() -> None:
         asyncio.create_task(answer(2))
@@ -130,7 +130,7 @@ async def test_what_others_start_meanwhile_stays_held(background_tasks: Backgrou
 
 
 async def test_run_async_runs_only_what_matches(background_tasks: BackgroundTasks) -> None:
-    """And what that starts in turn; the rest stays held."""
+    """Tasks that the matching ones start run as well; the others stay held."""
 
     async def parent() -> str:
         asyncio.create_task(answer(2))
@@ -147,7 +147,7 @@ async def test_run_async_runs_only_what_matches(background_tasks: BackgroundTask
 
 
 async def test_run_async_with_nothing_that_matches(background_tasks: BackgroundTasks) -> None:
-    """The error lists what is held."""
+    """The error lists the held tasks."""
     background_tasks.start_capturing()
     asyncio.create_task(answer(7), name="the-answer")
     with pytest.raises(
@@ -165,7 +165,7 @@ async def test_run_async_with_nothing_that_matches(background_tasks: BackgroundT
 
 
 async def test_one_failure_is_raised_itself_after_the_rest_has_run(background_tasks: BackgroundTasks) -> None:
-    """With a note that names the task and the line that created it."""
+    """A note names the task and the line that created it."""
     background_tasks.start_capturing()
     asyncio.create_task(fail("no"), name="failing")
     survivor = asyncio.create_task(answer())
@@ -198,7 +198,7 @@ async def test_return_exceptions_puts_them_into_the_results(background_tasks: Ba
 
 
 async def test_a_failed_assertion_of_the_test_itself_comes_through(background_tasks: BackgroundTasks) -> None:
-    """``pytest.fail`` is no Exception, and still a failure like any other."""
+    """``pytest.fail`` does not raise an Exception, but counts as a failure."""
 
     async def check() -> None:
         pytest.fail("not good")
@@ -210,7 +210,7 @@ async def test_a_failed_assertion_of_the_test_itself_comes_through(background_ta
 
 
 async def test_cancellation_is_a_result(background_tasks: BackgroundTasks) -> None:
-    """Of a task that cancels itself, or that the code under test cancels: no failure."""
+    """A task that cancels itself, or that the code under test cancels, has not failed."""
 
     async def give_up() -> None:
         task = asyncio.current_task()
@@ -238,7 +238,7 @@ async def never() -> None:
 
 @pytest.mark.parametrize("synchronous", [False, True], ids=["async", "sync"])
 async def test_a_task_that_never_ends(background_tasks: BackgroundTasks, synchronous: bool) -> None:
-    """The time-out names each unfinished task and the line it waits at."""
+    """The timeout error names each unfinished task and the line where it waits."""
     background_tasks.start_capturing()
     asyncio.create_task(answer())
     asyncio.create_task(never(), name="endless")
@@ -278,7 +278,7 @@ async def test_without_time_out(background_tasks: BackgroundTasks) -> None:
 
 @pytest.mark.parametrize("timeout", [-1, 0, "soon", True])
 async def test_a_time_out_that_is_none(background_tasks: BackgroundTasks, timeout: Any) -> None:
-    """A wrong timeout is refused before anything runs."""
+    """A wrong timeout is rejected before any task runs."""
     background_tasks.start_capturing()
     asyncio.create_task(answer())
     with pytest.raises(ValueError, match=r"timeout=.* a positive number of seconds, or None"):
@@ -309,7 +309,7 @@ async def test_the_time_out_is_of_real_time(background_tasks: BackgroundTasks, m
 
 
 async def test_a_task_that_starts_itself_again_for_ever(background_tasks: BackgroundTasks) -> None:
-    """A limit on the number of tasks that one call runs catches it, and names it."""
+    """A limit on the number of tasks that one call runs stops it, and the error names it."""
     rounds = 0
 
     async def again() -> None:
@@ -328,7 +328,7 @@ async def test_a_task_that_starts_itself_again_for_ever(background_tasks: Backgr
 async def test_what_a_call_does_not_follow_any_more_stays_held(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All of it, from the first task beyond the limit on."""
+    """All tasks from the first one beyond the limit on stay held."""
     monkeypatch.setattr(run_module, "STARTED_IN_TURN", 10)
 
     async def two_more() -> None:
@@ -351,7 +351,7 @@ async def test_many_held_tasks_are_no_chain(background_tasks: BackgroundTasks, m
 
 
 async def test_sync_inside_a_running_test_with_others_ready(background_tasks: BackgroundTasks) -> None:
-    """Ten other tasks that are ready in the same pass of the loop run, too, and each of them once."""
+    """Ten other tasks that are ready in the same iteration of the loop run as well, each exactly once."""
     order: list[int] = []
 
     async def other(number: int) -> None:
@@ -374,7 +374,7 @@ async def test_sync_inside_a_running_test_with_others_ready(background_tasks: Ba
 
 
 async def test_sync_inside_a_callback(background_tasks: BackgroundTasks) -> None:
-    """Where no task is current."""
+    """In a callback, no task is current."""
     results: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
 
     def callback() -> None:
@@ -410,7 +410,7 @@ async def test_sync_inside_a_running_test_waits_for_timers_threads_and_sockets(
 
 
 def test_sync_for_tasks_on_several_loops(background_tasks: BackgroundTasks) -> None:
-    """A def test's own, a closed one's, an idle one's and a TestClient's, in one call."""
+    """One call runs tasks of a def test's loop, a closed loop, an idle loop and a TestClient's loop."""
     app = FastAPI()
 
     @app.get("/")
@@ -432,7 +432,7 @@ def test_sync_for_tasks_on_several_loops(background_tasks: BackgroundTasks) -> N
 
 
 async def test_async_for_tasks_on_several_loops(background_tasks: BackgroundTasks) -> None:
-    """The same from an async test, whose own loop cannot run the others."""
+    """An async test, whose loop cannot run the other loops, can do the same."""
     app = FastAPI()
 
     @app.get("/")
@@ -487,7 +487,7 @@ def on_uvloop(test: Callable[[], Any]) -> Any:
 
 
 def test_sync_inside_a_running_uvloop(background_tasks: BackgroundTasks) -> None:
-    """There it runs what needs neither timers nor I/O, as far as queues, events and yields go."""
+    """Tasks run if they need neither timers nor I/O, but only queues, events and yields."""
 
     async def test() -> list[Any]:
         queue: asyncio.Queue[int] = asyncio.Queue(1)
@@ -512,7 +512,7 @@ def test_sync_inside_a_running_uvloop(background_tasks: BackgroundTasks) -> None
 
 
 def test_what_cannot_be_run_inside_a_running_uvloop(background_tasks: BackgroundTasks) -> None:
-    """A timer: the error says so, and names the call that can."""
+    """A timer cannot be waited for: the error says so, and names the call that can."""
 
     async def sleep() -> str:
         await asyncio.sleep(0.001)
@@ -531,7 +531,7 @@ def test_what_cannot_be_run_inside_a_running_uvloop(background_tasks: Background
 
 
 def test_sync_on_an_idle_uvloop(background_tasks: BackgroundTasks) -> None:
-    """A uvloop that nobody runs is run like any other."""
+    """A uvloop that is not running is run like any other loop."""
     background_tasks.start_capturing()
     loop = uvloop.new_event_loop()
 
@@ -545,7 +545,7 @@ def test_sync_on_an_idle_uvloop(background_tasks: BackgroundTasks) -> None:
 
 
 async def test_reset_forgets_what_is_held(background_tasks: BackgroundTasks) -> None:
-    """Nothing of it runs, and its tasks end cancelled."""
+    """Held tasks never run, and end cancelled."""
     ran: list[int] = []
 
     async def job() -> None:
@@ -573,7 +573,7 @@ async def test_reset_cancels_what_runs(background_tasks: BackgroundTasks) -> Non
 
 
 async def test_reset_while_tasks_run(background_tasks: BackgroundTasks) -> None:
-    """A task that resets from inside a run ends the run; nothing hangs."""
+    """A task that calls reset during a run ends the run; nothing hangs."""
 
     async def reset() -> None:
         background_tasks.reset()
@@ -599,7 +599,7 @@ def test_any_other_name_is_missing_as_usual(background_tasks) -> None:
 
 
 def test_a_task_that_was_left_waiting_and_whose_loop_is_closed_now(background_tasks: BackgroundTasks) -> None:
-    """It can never end; the call says so at once."""
+    """The task can never end; the call says so at once."""
     background_tasks.start_capturing()
     loop = asyncio.new_event_loop()
     loop.create_task(never())

@@ -1,4 +1,4 @@
-"""Captured tasks on several loops: on that of the test, on one that nobody runs, on one in another thread."""
+"""Captured tasks on several loops: the test's loop, one that is not running, one in another thread."""
 
 import asyncio
 import threading
@@ -56,7 +56,7 @@ async def test_an_async_test_steps_a_task_of_another_thread(background_tasks: Ba
 
 
 def test_a_task_of_another_thread_that_is_stepped_is_known_to_its_loop(background_tasks: BackgroundTasks) -> None:
-    """Which cancels it when it ends. From Python 3.14 on, each thread has a list of the tasks that begin in it."""
+    """The loop cancels it when it ends. From Python 3.14 on, each thread has a list of the tasks that begin in it."""
     background_tasks.start_capturing()
     with loop_in_thread() as loop:
 
@@ -84,7 +84,7 @@ async def test_an_async_test_steps_a_task_of_a_loop_that_nobody_runs(background_
 
 
 async def test_a_step_in_another_thread_that_does_not_come_in_time(background_tasks: BackgroundTasks) -> None:
-    """The test gets the error that says so, as from its own loop."""
+    """The test gets the error that says so, as on its own loop."""
 
     async def nap() -> None:
         await asyncio.sleep(60)
@@ -154,7 +154,7 @@ async def test_a_loop_in_another_thread_that_ends_while_a_step_is_waited_for(
 async def test_tasks_that_wake_each_other_across_loops_all_come_to_rest(
     background_tasks: BackgroundTasks, synchronous: bool
 ) -> None:
-    """However often one wakes another on a loop that was quiet already."""
+    """This holds however often one task wakes another on a loop that was already idle."""
     here, there = asyncio.get_running_loop(), asyncio.new_event_loop()
     arrived: list[int] = []
     gates = [asyncio.Event() for _ in range(4)]
@@ -178,7 +178,7 @@ async def test_tasks_that_wake_each_other_across_loops_all_come_to_rest(
 
 
 def test_a_loop_that_is_blocked_in_another_thread(background_tasks: BackgroundTasks) -> None:
-    """There a task is not even started in time; the time-out says so."""
+    """A task cannot even start in time there; the timeout error says so."""
     gate = threading.Event()
     with loop_in_thread() as loop:
         background_tasks.start_capturing()

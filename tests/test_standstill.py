@@ -1,4 +1,4 @@
-"""Waiting for a held task in a way that cannot be seen ends in an error at once (rule 4)."""
+"""Waiting for a held task indirectly raises an error at once (rule 4)."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ async def set_event(event: asyncio.Event) -> None:
 
 
 async def test_waiting_for_an_event_that_a_held_task_would_set(background_tasks: BackgroundTasks) -> None:
-    """The error comes at the line that waits, and names the held task and where it was created."""
+    """The error is raised at the line that waits, and names the held task and the line that created it."""
     background_tasks.start_capturing()
     done = asyncio.Event()
     task = asyncio.create_task(set_event(done))
@@ -61,7 +61,7 @@ async def test_joining_a_queue_that_a_held_task_would_empty(background_tasks: Ba
 
 @pytest.mark.parametrize("pause", [0, 0.001], ids=["yielding", "sleeping"])
 async def test_polling_done_of_a_held_task(background_tasks: BackgroundTasks, pause: float) -> None:
-    """A loop that sleeps until a held task is done gets an error where it asks."""
+    """A loop that sleeps until a held task is done gets an error in its call of done()."""
 
     async def job() -> None: ...
 
@@ -73,7 +73,7 @@ async def test_polling_done_of_a_held_task(background_tasks: BackgroundTasks, pa
 
 
 async def test_asking_a_held_task_for_every_message_is_not_polling(background_tasks: BackgroundTasks) -> None:
-    """A debounce that looks at its task for each of a hundred messages is left alone."""
+    """A debounce that checks its task for each of a hundred messages gets no error."""
     queue: asyncio.Queue[int] = asyncio.Queue()
     flush: asyncio.Task[None] | None = None
     seen = 0
@@ -126,7 +126,7 @@ async def test_a_throttle_that_is_fed_is_not_polling(background_tasks: Backgroun
 
 
 async def test_a_scheduler_that_nobody_waits_for_is_not_polling(background_tasks: BackgroundTasks) -> None:
-    """It starts its job again when the last one is done, and looks at every tick."""
+    """The scheduler restarts its job when the last one is done, and checks at every tick."""
     job: asyncio.Task[None] | None = None
 
     async def schedule() -> None:
@@ -153,7 +153,7 @@ async def test_asserting_that_a_held_task_is_not_done_is_not_polling(background_
 
 
 async def test_a_timer_can_still_go_on(background_tasks: BackgroundTasks) -> None:
-    """A time-out of the test's own is no standstill."""
+    """A timeout of the test itself is not a deadlock."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     with pytest.raises(TimeoutError):
@@ -161,7 +161,7 @@ async def test_a_timer_can_still_go_on(background_tasks: BackgroundTasks) -> Non
 
 
 async def test_a_thread_can_still_go_on(background_tasks: BackgroundTasks) -> None:
-    """What runs in a thread is waited for: through asyncio, through anyio, or started by hand."""
+    """The detector waits for a thread that was started through asyncio, through anyio, or directly."""
     anyio_to_thread = pytest.importorskip("anyio.to_thread")
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
@@ -177,7 +177,7 @@ async def test_a_thread_can_still_go_on(background_tasks: BackgroundTasks) -> No
 
 
 class Database:
-    """Works in a thread of its own and answers through the loop, as aiosqlite does."""
+    """A database that works in its own thread and answers through the loop, like aiosqlite."""
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[tuple[asyncio.Future[None], float] | None] = queue.SimpleQueue()
@@ -211,19 +211,19 @@ def database() -> Iterator[Database]:
 async def test_a_thread_from_before_the_test_can_still_go_on(
     database: Database, background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is waited for while it is at work, and no longer when it has nothing to do."""
+    """The detector waits while the thread is at work, and no longer when it has nothing to do."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     await database.execute(0)
     await database.execute(0.3)
-    # At once where the thread is back at the place where the test found it, else after the limit.
+    # At once if the thread is back at its position before the test, else after the limit.
     monkeypatch.setattr(background_tasks._standstill, "_limit", 1)
     with pytest.raises(BackgroundTasksDeadlock):
         await asyncio.Event().wait()
 
 
 async def test_a_worker_that_was_just_given_work_can_still_go_on(background_tasks: BackgroundTasks) -> None:
-    """Idle to look at: it has not come to its work yet."""
+    """The worker looks idle, because it has not begun its work yet."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     loop = asyncio.get_running_loop()
@@ -241,7 +241,7 @@ async def test_a_process_can_still_go_on(background_tasks: BackgroundTasks) -> N
 
 
 async def test_a_peer_can_still_go_on(background_tasks: BackgroundTasks) -> None:
-    """A connection to somebody outside the loop is waited for."""
+    """The detector waits for a connection to a peer outside the loop."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -267,7 +267,7 @@ def python(code: str, *files: int) -> "subprocess.Popen[bytes]":
 
 
 async def test_a_process_that_will_connect_can_still_go_on(background_tasks: BackgroundTasks) -> None:
-    """One that the loop knows nothing of, started with ``subprocess`` or ``multiprocessing``."""
+    """The loop does not know the process, which was started with ``subprocess`` or ``multiprocessing``."""
     connected = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -283,7 +283,7 @@ async def test_a_process_that_will_connect_can_still_go_on(background_tasks: Bac
 
 
 async def test_a_datagram_can_still_come(background_tasks: BackgroundTasks) -> None:
-    """From anybody: its socket has no peer."""
+    """Any peer may send it, because the socket has none."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     loop = asyncio.get_running_loop()
@@ -306,7 +306,7 @@ async def test_a_signal_can_still_come(background_tasks: BackgroundTasks) -> Non
 
 
 async def test_the_other_end_of_a_pair_can_still_go_on(background_tasks: BackgroundTasks) -> None:
-    """Neither end of a pair has a name; both in this loop cannot go on."""
+    """Neither end of a pair has a name; if both are in this loop, no event is possible."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     loop = asyncio.get_running_loop()
@@ -325,7 +325,7 @@ async def test_the_other_end_of_a_pair_can_still_go_on(background_tasks: Backgro
 
 
 async def test_both_ends_of_a_connection_in_one_loop_cannot_go_on(background_tasks: BackgroundTasks) -> None:
-    """A handler that waits for a held task, and a client that waits for the handler, are a standstill."""
+    """A handler that waits for a held task, and a client that waits for the handler, are a deadlock."""
     ready = asyncio.Event()
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -347,7 +347,7 @@ async def test_both_ends_of_a_connection_in_one_loop_cannot_go_on(background_tas
 
 
 async def test_an_aiohttp_client_and_server(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its client sets a timer of five minutes; the error still comes, after the time that a running call may take."""
+    """The client sets a timer of five minutes; the error still comes, after the timeout of a running method."""
     ready = asyncio.Event()
 
     async def answer(request: web.Request) -> web.Response:
@@ -374,7 +374,7 @@ async def test_an_aiohttp_client_and_server(background_tasks: BackgroundTasks, m
 
 
 async def test_a_run_that_waits_for_another_held_task(background_tasks: BackgroundTasks) -> None:
-    """Running one of two tasks that need each other fails at once, and says where the one waits."""
+    """Running one of two tasks that need each other fails at once, and the error says where that task waits."""
     event = asyncio.Event()
 
     async def wait_for_it() -> None:
@@ -391,7 +391,7 @@ async def test_a_run_that_waits_for_another_held_task(background_tasks: Backgrou
 
 
 async def test_a_run_keeps_its_own_time_out(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Which may be longer than the silence after which a test stands still."""
+    """This timeout may be longer than the silence after which a test counts as deadlocked."""
     monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
@@ -402,7 +402,7 @@ async def test_a_run_keeps_its_own_time_out(background_tasks: BackgroundTasks, m
 async def test_a_test_may_sleep_through_others(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In a group or a gather: longer than the silence after which it stands still, as if it slept itself."""
+    """In a group or a gather, a test may sleep longer than that silence, as if it slept itself."""
     monkeypatch.setattr("pytest_background_tasks.control.standstill._LONG_GLANCE", 0.05)
     monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
     background_tasks.start_capturing()
@@ -426,7 +426,7 @@ def test_asyncio_run_in_a_def_test(background_tasks: BackgroundTasks) -> None:
 def test_asyncio_run_in_a_thread_that_the_test_joins(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread gets the error, after the time-out; the test does not wait for ever."""
+    """The thread gets the error after the timeout; the test does not wait forever."""
     monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
     background_tasks.start_capturing()
 
@@ -468,7 +468,7 @@ def make_app() -> FastAPI:
 
 @pytest.mark.parametrize("portal", [False, True], ids=["request", "with"])
 def test_an_endpoint_behind_a_test_client(background_tasks: BackgroundTasks, portal: bool) -> None:
-    """The endpoint gets the error, and through the client the test."""
+    """The endpoint gets the error, and through the client, so does the test."""
     background_tasks.start_capturing()
     client = TestClient(make_app())
     with pytest.raises(BackgroundTasksDeadlock, match="held: set_event"):
@@ -487,7 +487,7 @@ def test_a_websocket_that_waits_for_a_held_answer(background_tasks: BackgroundTa
 
 
 def test_a_portal_that_waits_for_the_test_is_left_alone(background_tasks: BackgroundTasks) -> None:
-    """While the test's own thread has something to do, its client's idle loop is no standstill."""
+    """While the test's thread has something to do, the idle loop of its client is not a deadlock."""
     background_tasks.start_capturing()
     with TestClient(make_app()).websocket_connect("/ws") as websocket:
         threading.Event().wait(0.2)
@@ -499,7 +499,7 @@ def test_a_portal_that_waits_for_the_test_is_left_alone(background_tasks: Backgr
 def test_a_slow_test_does_not_end_what_its_client_waits_for(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long the test's own thread is at work (in a debugger, say)."""
+    """This holds however long the test's thread is at work (in a debugger, say)."""
     monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
     background_tasks.start_capturing()
     with TestClient(make_app()).websocket_connect("/ws") as websocket:
@@ -517,7 +517,7 @@ def client() -> Iterator[TestClient]:
 
 
 def test_a_client_that_waits_for_another_is_left_alone(client: TestClient, background_tasks: BackgroundTasks) -> None:
-    """The test waits for the loop of a client from before; the loop beside it is silent meanwhile."""
+    """The test waits for the loop of an older client; the other loop is silent meanwhile."""
     background_tasks.start_capturing()
     with TestClient(make_app()).websocket_connect("/ws") as websocket:
         client.get("/slow")
@@ -525,7 +525,7 @@ def test_a_client_that_waits_for_another_is_left_alone(client: TestClient, backg
 
 
 async def test_without_held_tasks_nothing_is_watched(background_tasks: BackgroundTasks) -> None:
-    """After the held tasks have run, waiting is the test's own business again."""
+    """After the held tasks have run, the detector does not concern itself with waiting."""
     background_tasks.start_capturing()
 
     async def never() -> None:
@@ -537,7 +537,7 @@ async def test_without_held_tasks_nothing_is_watched(background_tasks: Backgroun
 
 
 def test_the_error_is_not_lost(pytester: pytest.Pytester) -> None:
-    """A test whose code under test swallows the error fails all the same."""
+    """A test fails even if the code under test swallows the error."""
     pytester.makepyfile(
         """
         import asyncio, pytest
@@ -601,7 +601,7 @@ class TestUnittest(unittest.IsolatedAsyncioTestCase):
 
 
 def test_the_error_comes_in_every_loop(background_tasks: BackgroundTasks) -> None:
-    """As in a Hypothesis test, whose examples each run in one."""
+    """In a Hypothesis test, each example runs in a new loop."""
 
     async def main() -> None:
         asyncio.create_task(set_event(asyncio.Event()))
@@ -614,7 +614,7 @@ def test_the_error_comes_in_every_loop(background_tasks: BackgroundTasks) -> Non
 
 
 def test_code_that_catches_everything_does_not_spin(background_tasks: BackgroundTasks) -> None:
-    """A worker that swallows the error and waits again is cancelled, and then left alone."""
+    """A worker that swallows the error and waits again is cancelled, and then not cancelled again."""
     caught: list[type[BaseException]] = []
 
     async def worker() -> None:
@@ -639,7 +639,7 @@ def test_code_that_catches_everything_does_not_spin(background_tasks: Background
 def test_a_uvloop_gets_the_error_after_a_silence(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It shows neither its queue nor its timers; a test that sleeps is left alone."""
+    """uvloop exposes neither its queue nor its timers; a test that sleeps gets no error."""
 
     async def main() -> None:
         event = asyncio.Event()
@@ -659,7 +659,7 @@ def test_a_uvloop_gets_the_error_after_a_silence(
 def test_a_heartbeat_beside_it_does_not_hide_a_standstill(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Timers that wake somebody else make the error wait longer, not for ever."""
+    """Timers that wake other tasks delay the error, but do not prevent it."""
     app = make_app()
 
     async def beat() -> None:

@@ -1,4 +1,4 @@
-"""step: exactly one step of one task, and the next only when it is asked for."""
+"""step runs exactly one step of one task, and each further step only on request."""
 
 import asyncio
 import threading
@@ -35,7 +35,7 @@ def counting(log: list[int], name: str = "") -> Callable[[], Any]:
 @LOOPS
 @pytest.mark.parametrize("way", ["async", "sync"])
 def test_one_step_at_a_time(background_tasks: BackgroundTasks, new_loop: Any, way: str) -> None:
-    """In between the task stays where it is, whatever else the test awaits; at its end it has its result."""
+    """Between steps, the task stays suspended, whatever else the test awaits; at its end, it has its result."""
     log: list[int] = []
     count = counting(log)
 
@@ -71,7 +71,7 @@ def test_in_a_def_test(background_tasks: BackgroundTasks) -> None:
 
 
 async def test_two_tasks_in_the_order_of_the_test(background_tasks: BackgroundTasks) -> None:
-    """A lost update, written down step by step."""
+    """The test runs a lost update step by step."""
     account = {"balance": 0}
 
     async def deposit(amount: int) -> None:
@@ -104,7 +104,7 @@ async def test_nothing_else_runs_during_a_step_that_is_ready(background_tasks: B
 
 
 async def test_what_makes_it_ready_is_waited_for(background_tasks: BackgroundTasks, virtual_time: VirtualTime) -> None:
-    """A timer, a thread, another task."""
+    """step waits for a timer, a thread or another task."""
 
     async def job() -> str:
         await asyncio.sleep(60)
@@ -160,7 +160,7 @@ def test_a_uvloop_cannot_wait_in_a_synchronous_step(background_tasks: Background
 
 
 async def test_a_task_that_was_started_before_is_stopped_at_its_next_step(background_tasks: BackgroundTasks) -> None:
-    """Whether its next step is queued already, or it waits."""
+    """This holds whether its next step is already scheduled, or it waits."""
     log: list[int] = []
     gate = asyncio.Event()
 
@@ -178,7 +178,7 @@ async def test_a_task_that_was_started_before_is_stopped_at_its_next_step(backgr
     log.clear()
     with background_tasks.capturing():
         asyncio.create_task(count(), name="queued").add_done_callback(list)
-    background_tasks.captured("queued")[0].task.release()  # as a running call does
+    background_tasks.captured("queued")[0].task.release()  # as a running method does
     await background_tasks.step_async("queued")
     assert log == [0]
     await background_tasks.run_until_idle_async()
@@ -214,7 +214,7 @@ async def test_waiting_for_a_stopped_task_lets_it_go_on(background_tasks: Backgr
 
 
 async def test_cancelling_a_stopped_task_ends_it(background_tasks: BackgroundTasks) -> None:
-    """Where it was ready, and where it waits."""
+    """This holds whether it was ready, or waits."""
     log: list[int] = []
 
     async def wait() -> None:
@@ -259,7 +259,7 @@ async def test_what_a_step_starts_stays_held(background_tasks: BackgroundTasks) 
 
 
 async def test_a_task_that_nothing_can_make_ready(background_tasks: BackgroundTasks) -> None:
-    """The error comes at once, and says what it waits for."""
+    """The error comes at once, and says what the task waits for."""
     lock = asyncio.Lock()
 
     async def hold() -> None:
@@ -297,7 +297,7 @@ async def test_a_task_that_is_not_ready_in_time(background_tasks: BackgroundTask
 
 
 async def test_what_cannot_be_stepped(background_tasks: BackgroundTasks) -> None:
-    """A target that matches nothing, several, or one that has ended: the message lists what there is."""
+    """The target matches no task, several, or one that has ended: the message lists the tasks."""
 
     async def job() -> None: ...
 
@@ -319,7 +319,7 @@ async def test_what_cannot_be_stepped(background_tasks: BackgroundTasks) -> None
 
 
 def test_on_the_loop_of_a_client(background_tasks: BackgroundTasks) -> None:
-    """A task on a loop in another thread is stepped there; one whose loop has ended, on another."""
+    """A task on a loop in another thread is stepped there; a task whose loop has ended, on another loop."""
     log: list[int] = []
     count = counting(log)
     app = FastAPI()
@@ -364,7 +364,7 @@ async def test_a_task_that_has_started_is_named_where_only_held_ones_can_be_run(
 
 
 async def test_nothing_is_left_of_the_loop(background_tasks: BackgroundTasks) -> None:
-    """Once no task is stopped any more."""
+    """The loop is restored once no task is stopped."""
     loop = asyncio.get_running_loop()
     background_tasks.start_capturing()
     task = asyncio.create_task(counting([])())

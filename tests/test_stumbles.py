@@ -1,4 +1,4 @@
-"""What users stumble over first with ``@explore``, as pytest shows it."""
+"""The usual first mistakes with ``@explore``, as pytest shows them."""
 
 import re
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def test_runs_that_a_cancellation_ends_are_counted_not_failures(run) -> None:
-    """gather() hands the cancellation of a client on to the test; there is nothing wrong with that."""
+    """gather() forwards the cancellation of a client to the test, which is correct."""
     result = run(
         """
         @explore(cancel="client*")
@@ -24,7 +24,7 @@ def test_runs_that_a_cancellation_ends_are_counted_not_failures(run) -> None:
 
 
 def test_a_task_that_has_not_started_yet_says_that_its_start_was_late(run) -> None:
-    """And the test passes without the kind of arrival that the text names."""
+    """The test passes without the kind of arrival that the text names."""
     source = """
         @explore(arrivals=[ARRIVALS])
         async def test_it():
@@ -45,7 +45,7 @@ def test_a_task_that_has_not_started_yet_says_that_its_start_was_late(run) -> No
 
 
 def test_two_waiters_of_one_event_see_the_same(run) -> None:
-    """What one set() wakes comes in asyncio's order: nothing from outside can come between."""
+    """One set() wakes tasks in asyncio's order: no external event can come between."""
     run(
         """
         @explore(max_deviations=3)
@@ -90,7 +90,7 @@ def test_a_cache_that_is_filled_in_the_first_run_is_named_as_such(run) -> None:
 
 @pytest.mark.parametrize("args", [(), ("-n1",)])
 def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...]) -> None:
-    """On standard output, standard error and in the log: that of the failing run, whichever it was."""
+    """Standard output, standard error and the log are those of the failing run, whichever it was."""
     result = run(
         """
         import logging, sys
@@ -125,9 +125,9 @@ def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...])
 def test_aiosqlites_thread_is_named_and_neither_deadlock_nor_time_out(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, waiting: str
 ) -> None:
-    """The connection is closed, so that nothing dies later, in another test.
+    """The connection is closed, so that nothing fails later, in another test.
 
-    Who gives up while aiosqlite connects leaves the database open (0.22 does), and Python 3.13 and later warns of that.
+    A caller that gives up while aiosqlite 0.22 connects leaves the database open; Python 3.13 and later warns about it.
     """
     pytest.importorskip("aiosqlite")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

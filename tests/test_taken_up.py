@@ -1,4 +1,4 @@
-"""What a running call takes up: when it returns, that has ended."""
+"""The tasks that a running method resumes have ended when it returns."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -15,7 +15,7 @@ Test: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
 @pytest.fixture(params=["asyncio", "uvloop"])
 def on_loop(request: pytest.FixtureRequest) -> Iterator[Callable[[Test], None]]:
-    """Run an async function on this kind of loop."""
+    """Return a function that runs an async function on this kind of loop."""
 
     def on_loop(test: Test) -> None:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop if request.param == "uvloop" else None) as runner:
@@ -176,7 +176,7 @@ def done() -> list[str]:
 
 @pytest.mark.parametrize("give_up_on", WAITERS, ids=[waiter.__name__ for waiter in WAITERS])
 class TestAWaiterThatGivesUp:
-    """The task goes on without it, and is the test's."""
+    """The task continues without the waiter, and belongs to the test."""
 
     @pytest.fixture(autouse=True)
     async def abandoned(

@@ -1,4 +1,4 @@
-"""What a target is, when it matches, and what happens to one that is none."""
+"""Targets: how they match, and how an object that is not a target is rejected."""
 
 import asyncio
 import functools
@@ -112,7 +112,7 @@ with_an_attribute.mock = "no mock"  # type: ignore[attr-defined]
 async def test_a_target_matches(
     background_tasks: BackgroundTasks, target: Any, matching: Any, not_matching: Any
 ) -> None:
-    """As ``only`` it holds what it names and lets the rest run; as ``ignore`` the other way round."""
+    """In ``only``, a target holds the matching tasks and lets the others run; in ``ignore``, the reverse."""
     with background_tasks.capturing(target):
         await asyncio.gather(asyncio.create_task(not_matching()))
         asyncio.create_task(matching())
@@ -134,7 +134,7 @@ async def test_the_tasks_name_is_matched_too(background_tasks: BackgroundTasks) 
 
 
 async def test_a_captured_task_names_itself(background_tasks: BackgroundTasks) -> None:
-    """Also where two are alike."""
+    """It matches only itself, even if another task is alike."""
     background_tasks.start_capturing()
     asyncio.create_task(send_mail("ada"))
     asyncio.create_task(send_mail("ada"))
@@ -153,7 +153,7 @@ async def test_several_targets_to_ignore(background_tasks: BackgroundTasks) -> N
 
 
 async def test_only_captures_what_it_names_wherever_it_comes_from(background_tasks: BackgroundTasks) -> None:
-    """Also what a group starts; that is waited for, and so it starts at once."""
+    """A task of a group is captured too; the group waits for it, so it starts at once."""
     background_tasks.start_capturing(send_mail)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(send_mail("ada"))
@@ -179,7 +179,7 @@ async def test_a_star_does_not_stop_the_runner(background_tasks: BackgroundTasks
     ],
 )
 async def test_a_mock_is_a_target(background_tasks: BackgroundTasks, make: Callable[[], Any]) -> None:
-    """What its answer runs in is known by the mock, by its name, and by its arguments."""
+    """A task that runs a call of the mock is known by the mock, its name, and its arguments."""
     mock = make()
     background_tasks.start_capturing(mock)
     asyncio.create_task(mock(to="ada"))
@@ -191,7 +191,7 @@ async def test_a_mock_is_a_target(background_tasks: BackgroundTasks, make: Calla
 
 
 async def test_a_patched_function_is_a_target_by_name(background_tasks: BackgroundTasks) -> None:
-    """``patch`` names its mock after what it replaces, and the spec names the arguments."""
+    """``patch`` names the mock after the function that it replaces, and the spec names the arguments."""
     with patch(f"{__name__}.send_mail", autospec=True) as mock:
         background_tasks.start_capturing("send_mail")
         asyncio.create_task(mock("ada", urgent=True))
@@ -223,7 +223,7 @@ async def test_a_mock_without_a_spec_shows_what_it_was_given(background_tasks: B
 def test_an_error_names_a_target_as_the_reader_knows_it(
     background_tasks: BackgroundTasks, make: Callable[[], Any], said: str
 ) -> None:
-    """A function by its name, a mock by what it stands for, anything else as it is written."""
+    """A function is shown by its name, a mock by the object that it replaces, anything else by its repr."""
     with pytest.raises(AssertionError) as caught:
         background_tasks.assert_captured(make())
     assert fnmatchcase(str(caught.value).splitlines()[0], f"no captured task matches {said}, *")
@@ -234,7 +234,7 @@ def write_log(message: str) -> None:
 
 
 async def test_a_function_given_to_starlette_matches_itself(background_tasks: BackgroundTasks) -> None:
-    """Also a plain def."""
+    """This includes a plain def."""
     background_tasks.start_capturing()
     await BackgroundTask(write_log, "hello")()
     assert [task.arguments for task in background_tasks.captured_tasks] == [{"message": "hello"}]
@@ -245,7 +245,7 @@ async def test_a_function_given_to_starlette_matches_itself(background_tasks: Ba
 async def test_one_of_starlettes_tasks_that_fails_keeps_no_other_from_running(
     background_tasks: BackgroundTasks,
 ) -> None:
-    """They are held one by one; in life the first failure would end the rest."""
+    """The tasks are held separately; in production, the first failure would prevent the others."""
     ran = []
 
     async def count() -> None:
@@ -261,7 +261,7 @@ async def test_one_of_starlettes_tasks_that_fails_keeps_no_other_from_running(
 
 
 async def test_a_method_given_to_starlette_matches_itself(background_tasks: BackgroundTasks) -> None:
-    """Though each look at a method makes another object; that of another object is another."""
+    """Each access creates a new method object; the method of another object does not match."""
     background_tasks.start_capturing()
     await BackgroundTask(service.refresh)()
     assert background_tasks.captured(second.refresh) == []
@@ -269,7 +269,7 @@ async def test_a_method_given_to_starlette_matches_itself(background_tasks: Back
 
 
 async def test_a_function_to_capture_may_be_given_to_starlette_later(background_tasks: BackgroundTasks) -> None:
-    """It is not called to ask, though it could be taken for a predicate."""
+    """It is not called as a predicate, although it could be one."""
     background_tasks.start_capturing(write_log)
     await BackgroundTask(write_log, "hello")()
     assert background_tasks.task_count == 1
@@ -287,7 +287,7 @@ async def test_what_answers_neither_yes_nor_no(background_tasks: BackgroundTasks
 
 
 def test_a_predicate_that_fails_fails_the_test(pytester: pytest.Pytester) -> None:
-    """Not the code under test, which might swallow the error, or a server's loop, which would end of it."""
+    """It does not fail the code under test, which might swallow the error, or a server's loop, which it would end."""
     pytester.makepyfile(
         """
         import asyncio
@@ -318,7 +318,7 @@ def test_a_predicate_that_fails_fails_the_test(pytester: pytest.Pytester) -> Non
 async def test_a_plain_function_that_starlette_was_given_is_never_called_to_ask(
     background_tasks: BackgroundTasks,
 ) -> None:
-    """Also when another task is asked about first."""
+    """This holds even if another task is compared first."""
     background_tasks.start_capturing()
     asyncio.create_task(other())
     await BackgroundTask(write_log, "hello")()
@@ -329,7 +329,7 @@ async def test_a_plain_function_that_starlette_was_given_is_never_called_to_ask(
 
 
 async def test_the_task_itself_names_itself(background_tasks: BackgroundTasks) -> None:
-    """The one that the code under test got."""
+    """The task that the code under test got matches itself."""
     background_tasks.start_capturing()
     asyncio.create_task(send_mail("ada"))
     task = asyncio.create_task(send_mail("bob"))

@@ -1,4 +1,4 @@
-"""What may still come from outside, where only luck would show it in a whole test."""
+"""Possible external events that a whole test would show only by luck."""
 
 import sys
 import threading
@@ -12,7 +12,7 @@ from pytest_background_tasks.control.threads import _waits_for_loop, is_at_work
 
 @pytest.mark.parametrize(("answer", "waits"), [(Future(), True), (None, False)], ids=["waits", "has gone on"])
 def test_a_thread_that_goes_on_while_we_look(answer: Future[int] | None, waits: bool) -> None:
-    """`Future.result` forgets its `self` before it returns; its thread does not wait any more."""
+    """`Future.result` deletes its `self` before it returns; its thread no longer waits."""
     inner: dict[str, Any] = {"__name__": "threading", "look": lambda: _waits_for_loop(sys._getframe(1))}
     exec("def wait(): return look()", inner)
     futures: dict[str, Any] = {"__name__": "concurrent.futures._base", "wait": inner["wait"]}
@@ -21,13 +21,13 @@ def test_a_thread_that_goes_on_while_we_look(answer: Future[int] | None, waits: 
 
 
 def test_a_thread_that_has_not_come_to_its_answer_yet_is_at_work() -> None:
-    """On a busy machine that may take longer than a silence is allowed to."""
+    """On a busy machine, that may take longer than the allowed silence."""
     answer: Future[int] = Future()
     thread = threading.Thread(target=answer.result)
     thread.start()
     while not answer._condition._waiters:
         pass
-    with answer._condition:  # the thread waits, and cannot go on before this is left
+    with answer._condition:  # the thread waits, and cannot resume inside this block
         before = is_at_work(thread.ident)
         answer.set_result(1)
         after = is_at_work(thread.ident)

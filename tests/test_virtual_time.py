@@ -1,4 +1,4 @@
-"""Virtual time: no real time passes, the order is exact, and the real world is waited for."""
+"""Virtual time takes no real time, keeps the exact order, and waits for the real world."""
 
 import asyncio
 import inspect
@@ -30,7 +30,7 @@ from pytest_background_tasks import (
 
 @pytest.fixture
 def no_real_time() -> Iterator[None]:
-    """What the test does takes less than half a minute, on the busiest machine, though it sleeps for hours."""
+    """Assert that the test takes less than half a minute, even on the busiest machine, although it sleeps for hours."""
     start = time.monotonic()
     yield
     assert time.monotonic() - start < 30
@@ -59,7 +59,7 @@ class TestTime:
         assert virtual_time.now == 70
 
     async def test_timers_due_at_one_moment_fire_in_the_order_they_were_set(self, virtual_time: VirtualTime) -> None:
-        """However they came to be due then."""
+        """This holds in whatever way they were set for that moment."""
         order: list[int] = []
         loop = asyncio.get_running_loop()
         for number in range(20):
@@ -71,7 +71,7 @@ class TestTime:
         assert order == list(range(40))
 
     async def test_a_year_later_it_still_fires(self, virtual_time: VirtualTime) -> None:
-        """When the loop's resolution is less than the next number that there is."""
+        """By then, the loop's resolution is less than the distance to the next float."""
         for _ in range(3):
             await asyncio.sleep(365 * 86400)
             await asyncio.sleep(0.5)
@@ -87,7 +87,7 @@ class TestTime:
         assert virtual_time.now == 10
 
     async def test_a_timer_that_is_set_for_now_again_and_again_makes_time_pass(self, virtual_time: VirtualTime) -> None:
-        """As aiohttp's keep-alive does, until its moment has passed."""
+        """aiohttp's keep-alive does this until its moment has passed."""
         loop = asyncio.get_running_loop()
         close_at = loop.time() + 15
         closed = asyncio.Event()
@@ -111,7 +111,7 @@ class TestTime:
     def test_what_is_reckoned_with_it_does_not_depend_on_when_the_machine_was_started(
         self, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch, uptime: float
     ) -> None:
-        """Which a loop's time goes on from. Floats lose their last digit where they pass a power of two."""
+        """A loop's time begins at the uptime. Floats lose their last digit when they pass a power of two."""
 
         async def ages() -> list[float]:
             loop = asyncio.get_running_loop()
@@ -147,7 +147,7 @@ class TestTime:
 @pytest.mark.usefixtures("no_real_time")
 class TestAdvance:
     async def test_all_that_is_due_has_run_when_it_returns(self, virtual_time: VirtualTime) -> None:
-        """In order; timers that are set meanwhile too; and what those wake, to where it waits again."""
+        """It has run in order, including timers that are set meanwhile, and tasks have run to where they wait again."""
         virtual_time.autojump = False
         log: list[tuple[str, float]] = []
 
@@ -233,7 +233,7 @@ class TestAdvance:
     async def test_timers_without_end_at_one_moment(
         self, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """It gives up after the time that a running call may take, and says what goes on."""
+        """It gives up after the timeout of a running method, and names the tasks that keep running."""
 
         async def spin() -> None:
             while True:
@@ -271,7 +271,7 @@ async def test_autojump_is_a_bool(virtual_time: VirtualTime) -> None:
 @settings(max_examples=50)
 @given(st.lists(st.lists(st.sampled_from([0, 0.25, 0.5, 1, 3600]), max_size=4), max_size=6))
 def test_the_order_is_that_of_the_moments_and_then_of_setting(sleeps: list[list[float]]) -> None:
-    """For any tasks that sleep: by the time at which they wake, then by when they fell asleep."""
+    """Tasks that sleep resume in the order of their wake-up times, then in the order in which they fell asleep."""
     woken: list[tuple[float, int]] = []
     asleep: dict[tuple[float, int], int] = {}
 
@@ -304,10 +304,10 @@ def a_virtual_time():
 
 
 class TestTheRealWorld:
-    """Time does not run ahead of what really takes time."""
+    """Time does not run ahead of real work."""
 
     async def test_a_thread_is_waited_for(self, virtual_time: VirtualTime) -> None:
-        """asyncio's, an executor's own, anyio's; alone, gathered, and beside a time-out."""
+        """The thread may be asyncio's, an executor's or anyio's; awaited alone, gathered, or with a timeout."""
         loop = asyncio.get_running_loop()
 
         def work() -> str:
@@ -339,7 +339,7 @@ class TestTheRealWorld:
         "code", ["time.sleep(0.1); print('done')", "print('done', flush=True); os.close(1); time.sleep(0.3)"]
     )
     async def test_a_child_process_is_waited_for(self, virtual_time: VirtualTime, code: str) -> None:
-        """Also when it has nothing more to say."""
+        """This holds even if the process has no more output."""
         async with asyncio.timeout(0.001):
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", f"import os, time; {code}", stdout=subprocess.PIPE
@@ -348,7 +348,7 @@ class TestTheRealWorld:
         assert virtual_time.now == 0
 
     async def test_a_peer_gets_a_grace_to_answer(self, virtual_time: VirtualTime) -> None:
-        """And an open connection that nobody uses holds no time."""
+        """An open connection that is not in use does not hold back time."""
         with socket.create_server(("127.0.0.1", 0)) as server:
 
             def serve() -> None:
@@ -374,7 +374,7 @@ class TestTheRealWorld:
             thread.join()
 
     async def test_an_aiohttp_server_and_client(self, virtual_time: VirtualTime) -> None:
-        """No false time-out; a sleep of an hour beside them, and in a handler, returns at once."""
+        """No timeout fires wrongly; a sleep of an hour in another task, or in a handler, returns at once."""
 
         async def answer(request: web.Request) -> web.Response:
             await asyncio.sleep(float(request.query["after"]))
@@ -434,7 +434,7 @@ class TestStandstill:
     async def test_a_running_call_ends_at_once(
         self, virtual_time: VirtualTime, background_tasks: BackgroundTasks, no_real_time: None
     ) -> None:
-        """It need not wait for its time-out, which is of real time."""
+        """It does not wait for its timeout, which is in real time."""
         background_tasks.start_capturing()
         asyncio.create_task(asyncio.Event().wait())
         with pytest.raises(BackgroundTasksDeadlock, match=r"for the task Task-\d+ \(wait\)"):
@@ -497,7 +497,7 @@ class TestWithHeldTasks:
         gate.set()
 
     async def test_a_step_without_autojump(self, virtual_time: VirtualTime, background_tasks: BackgroundTasks) -> None:
-        """It names the task that is to be stepped, and what makes time pass; nothing else is of use."""
+        """The error names the task to step, and the call that makes time pass, because nothing else helps."""
         virtual_time.autojump = False
         background_tasks.start_capturing()
         asyncio.create_task(asyncio.sleep(5), name="napper")
@@ -521,7 +521,7 @@ class TestWhereItCannot:
         asyncio.run(main())
 
     def test_a_coroutine_that_a_uvloop_may_not_run_is_closed(self, virtual_time: VirtualTime) -> None:
-        """Nobody is told that it was never awaited."""
+        """There is no warning that the coroutine was never awaited."""
 
         async def main() -> None: ...
 
@@ -618,7 +618,7 @@ PROJECT = """
 
 @pytest.mark.parametrize("runner", RUNNERS)
 def test_under_every_runner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: str) -> None:
-    """The test's loop runs on virtual time and is put back; a standstill is an error of its own test."""
+    """The test's loop runs in virtual time and is restored; a deadlock is an error of its own test."""
     plugin, mark = RUNNERS[runner]
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(dedent(PROJECT).format(mark=mark, scope="wider" if "loop" in runner else "function"))
@@ -637,7 +637,7 @@ def test_under_every_runner(pytester: pytest.Pytester, monkeypatch: pytest.Monke
 
 
 def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a `def` test without a loop it says that nobody has seen the time."""
+    """In a `def` test without a loop, the error says that virtual time was not used."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
         """
@@ -682,7 +682,7 @@ def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch:
 
 
 def test_under_pytest_aiohttp(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a client and a server on loopback in the test's loop."""
+    """A client and a server communicate over loopback in the test's loop."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
         """
@@ -720,10 +720,10 @@ def test_a_grace_that_is_no_number_of_seconds(pytester: pytest.Pytester, value: 
 
 @pytest.mark.usefixtures("no_real_time")
 class TestOnTheWay:
-    """Where the clock comes to a loop that was there before."""
+    """The clock is installed on a loop that existed before."""
 
     async def test_asked_for_in_the_middle_of_a_test(self, request: pytest.FixtureRequest) -> None:
-        """It drives the loop that is running, from now on."""
+        """It drives the running loop from now on."""
         virtual_time: VirtualTime = request.getfixturevalue("virtual_time")
         assert virtual_time.autojump
         await asyncio.sleep(3600)
@@ -745,7 +745,7 @@ class TestOnTheWay:
         assert fired == ["before"] * 4 + [4, 5, 6, 7]
 
     async def test_in_debug_mode_a_callback_knows_who_asked_for_it(self, virtual_time: VirtualTime) -> None:
-        """The innermost frame is the program's, as on asyncio's own clock."""
+        """The innermost frame belongs to the program, as with asyncio's own clock."""
         loop = asyncio.get_running_loop()
         loop.set_debug(True)
         handle: Any = loop.call_soon(list)
@@ -792,7 +792,7 @@ def test_under_nest_asyncio(pytester: pytest.Pytester, monkeypatch: pytest.Monke
 
 
 def test_what_the_program_has_put_on_its_loop_stays() -> None:
-    """Only what the clock itself has covered is taken off."""
+    """Only the replacements of the clock itself are removed."""
     loop, asked = asyncio.new_event_loop(), []
 
     def call_soon(callback: Any, *args: Any, **kwargs: Any) -> asyncio.Handle:

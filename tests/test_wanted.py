@@ -1,4 +1,4 @@
-"""Picking among what was captured, and what a test is told when it is not there."""
+"""Selecting captured tasks, and the messages if the expected one is missing."""
 
 import asyncio
 import functools
@@ -33,7 +33,7 @@ async def logged_job(first: int, second: int = 2) -> None: ...
 
 @pytest.fixture
 async def shop(background_tasks: BackgroundTasks) -> BackgroundTasks:
-    """Two mails and a stock-taking, held."""
+    """Hold two mails and a stock-taking."""
     background_tasks.start_capturing()
     asyncio.create_task(send_mail("ada", subject="your tea"), name="mail-1")
     asyncio.create_task(update_stock("tea"), name="stock")
@@ -42,14 +42,14 @@ async def shop(background_tasks: BackgroundTasks) -> BackgroundTasks:
 
 
 def told(error: pytest.ExceptionInfo[AssertionError]) -> str:
-    """The message, with lines of this file as N."""
+    """Return the message, with lines of this file as N."""
     import re
 
     return re.sub(r"test_wanted.py:\d+", "test_wanted.py:N", str(error.value))
 
 
 async def test_captured_lists_what_matches(shop: BackgroundTasks) -> None:
-    """By target and by the names of the parameters, defaults included, whatever became of the tasks."""
+    """A task matches by target and by the names of the parameters, including defaults, whatever its state."""
     assert [task.name for task in shop.captured(send_mail)] == ["mail-1", "mail-2"]
     assert [task.name for task in shop.captured(send_mail, subject="hello")] == ["mail-2"]
     assert [task.name for task in shop.captured("*", to="ada")] == ["mail-1"]
@@ -71,7 +71,7 @@ async def test_assert_captured_returns_the_one(shop: BackgroundTasks) -> None:
 
 
 async def test_none_matches(shop: BackgroundTasks) -> None:
-    """The list is nearest first, and says in which argument the nearest differ."""
+    """The list is nearest first, and says in which argument the nearest tasks differ."""
     with pytest.raises(AssertionError) as error:
         shop.assert_captured(send_mail, to="bob", subject="your tea")
     assert told(error) == snapshot("""\
@@ -118,7 +118,7 @@ async def test_assert_nothing_captured(shop: BackgroundTasks) -> None:
 
 
 async def test_a_decorated_function_is_known_by_its_own_parameters(background_tasks: BackgroundTasks) -> None:
-    """Although what runs is ``wrapper(*args, **kwargs)``."""
+    """This holds although ``wrapper(*args, **kwargs)`` runs."""
     background_tasks.start_capturing()
     asyncio.create_task(logged_job(1))
     background_tasks.assert_captured(logged_job, first=1, second=2)
@@ -143,14 +143,14 @@ def test_what_is_no_target(background_tasks: BackgroundTasks, verb: str) -> None
 
 
 async def test_a_predicate_says_nothing_of_parameters(background_tasks: BackgroundTasks) -> None:
-    """Its own are not those of what it picks."""
+    """Its parameters are not those of the function that it selects."""
     background_tasks.start_capturing()
     asyncio.create_task(logged_job(1))
     background_tasks.assert_captured(lambda task: task.kwargs == {}, args=(1,), kwargs={})
 
 
 async def test_a_predicate_may_be_written_in_c(background_tasks: BackgroundTasks) -> None:
-    """Also one of which nobody knows the parameters."""
+    """The parameters of such a predicate may be unknown."""
     is_without_arguments = operator.methodcaller("__contains__", ())
     background_tasks.start_capturing()
     asyncio.create_task(logged_job(1))

@@ -1,4 +1,4 @@
-"""What goes wrong in silence is told for the right test, by the right line; of correct programs nothing is told.
+"""Silent failures are reported for the right test, at the right line; for correct programs, nothing is reported.
 
 One small project per runner and loop is put together from `watched/` and run in this process without plugin autoload.
 """
@@ -19,7 +19,7 @@ import starlette.testclient
 from pytest_background_tasks import BackgroundTaskWarning
 
 PARTS = Path(__file__).with_name("watched")
-PRELOADED = [aiohttp.test_utils, starlette.testclient]  # else each project imports them anew
+PRELOADED = [aiohttp.test_utils, starlette.testclient]  # otherwise each project imports them again
 
 SINS: dict[str, Any] = runpy.run_path(str(PARTS / "sins.py"))["SINS"]
 
@@ -33,16 +33,16 @@ FAILS_MODULE = {"failed_in_module": "the anyio plugin lets the fixture fail, and
 
 
 class Runner(NamedTuple):
-    """What runs the tests of a project.
+    """A runner of a project's tests.
 
     Attributes:
-        options: of pytest.
+        options: the options of pytest.
         tests: the part of `watched/` that is its test module.
-        above: what is written above it.
-        settings: what it asks for beside.
+        above: the text above it.
+        settings: the values of the module's other parameters.
         lacks: the sins that cannot be committed under it, and why.
-        fails: the tests that the runner lets fail by itself, with the error; then nothing is told of it.
-        is_wide: whether its loop goes on when the test is over.
+        fails: the tests that the runner itself fails with the exception; then the plugin reports nothing.
+        is_wide: whether its loop keeps running after the test.
     """
 
     options: tuple[str, ...]
@@ -55,23 +55,23 @@ class Runner(NamedTuple):
 
     @property
     def cancels(self) -> bool:
-        """Whether it cancels what is left on its loop. pytest-asyncio does since 1.1."""
+        """True if the runner cancels the remaining tasks of its loop. pytest-asyncio does since 1.1."""
         return "pytest_asyncio.plugin" not in self.options or version("pytest-asyncio").split(".")[:2] > ["1", "0"]
 
     @property
     def expected(self) -> list[tuple[str, str, str, int]]:
-        """What is told: in which test, of what kind, by which line."""
+        """Return the expected reports: the test, the kind and the line of each."""
         told = []
         for name, sin in SINS.items():
             if name in self.lacks:
                 continue
             kinds = [(f"sin {name}", sin.report)]
-            if sin.place == "module":  # it is told of the test for which it is set up
+            if sin.place == "module":  # it is reported for the test for which it is set up
                 kinds = [(FIRST, sin.report)]
             elif name == "failed_in_later_test":
                 kinds += [(LAST, UNHANDLED)]
             elif name == "failed_while_cancelled" and (self.is_wide or not self.cancels):
-                # It outlives its test, and fails when the last one is over, if ever.
+                # The task outlives its test, and fails after the last one, if ever.
                 kinds = [(f"sin {name}", LEAKED), *([(LAST, UNHANDLED)] if self.cancels else [])]
             told += [(test, kind, "sins.py", sin.line) for test, kind in kinds if not self._is_seen(test, kind, name)]
         return sorted(told)
@@ -131,7 +131,7 @@ class Told(NamedTuple):
 
 
 class Recorder:
-    """Takes our warnings of a session, and which of its tests did not pass."""
+    """A plugin that records the warnings of a session, and the tests that did not pass."""
 
     def __init__(self) -> None:
         self.told: list[Told] = []
@@ -150,7 +150,7 @@ class Recorder:
 
 
 def name_in(nodeid: str) -> str:
-    """``test_x.py::test_sin[failed]`` and ``test_x.py::TestWatched::test_sin_failed`` are ``sin failed``."""
+    """Return ``sin failed`` for ``test_x.py::test_sin[failed]`` and ``test_x.py::TestWatched::test_sin_failed``."""
     kind, name = re.split(r"[\[_]", nodeid.rpartition("::test_")[2].rstrip("]").replace("asyncio-", ""), maxsplit=1)
     return f"{kind} {name}"
 
@@ -160,7 +160,7 @@ def name_in(nodeid: str) -> str:
 def test_watched(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: Runner, loop: str, tidy: object
 ) -> None:
-    """Each sin is told once, of its test, by its line, with its error; nothing else is told."""
+    """Each sin is reported once, for its test, at its line, with its exception; nothing else is reported."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     parts = {name: (PARTS / f"{name}.py").read_text() for name in ("sins", "virtues", runner.tests)}
     tests = parts.pop(runner.tests)

@@ -1,4 +1,4 @@
-"""What a test hears of its background tasks, and how: modes, marks, fixtures that outlive it, pytest's own places."""
+"""The reports of a test's background tasks: modes, marks, fixtures that outlive the test, pytest's own reports."""
 
 import sys
 from pathlib import Path
@@ -38,7 +38,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tidy: object
         pytester.makepyfile(test_it=dedent(CODE) + dedent(source))
         scope = "asyncio_default_fixture_loop_scope = function\n" if "pytest_asyncio.plugin" in plugins else ""
         pytester.makeini(f"[pytest]\n{scope}{ini}")
-        # pytest-asyncio 1.0, the oldest that we support, leaves a loop unclosed.
+        # pytest-asyncio 1.0, the oldest supported version, leaves a loop unclosed.
         options = (
             "-W",
             "always",
@@ -67,7 +67,7 @@ LEAKING = """
 
 
 def test_a_failure_is_told_by_default(run) -> None:
-    """With the line that made the task, the traceback, and the line of the ini file that ends it."""
+    """The report has the line that created the task, the traceback, and the ini line that silences it."""
     result = run(FAILING)
     result.assert_outcomes(passed=1, warnings=1)
     result.stdout.fnmatch_lines(
@@ -83,7 +83,7 @@ def test_a_failure_is_told_by_default(run) -> None:
 
 
 def test_a_task_without_a_name_is_told_by_its_function(run) -> None:
-    """On CPython 3.13.0 that is every task of a program's own task factory."""
+    """On CPython 3.13.0, every task of a program's task factory has no name."""
     result = run(
         """
         def factory(loop, coroutine, **kwargs):
@@ -142,7 +142,7 @@ def test_an_error_is_one_of_the_teardown(run, how: str) -> None:
 @pytest.mark.parametrize("style", ["auto", "long", "short"])
 @pytest.mark.parametrize("what", ["send_mail", "poll"])
 def test_an_error_shows_the_line_and_not_its_whole_module(run, what: str, style: str) -> None:
-    """However long the module is; a call over several lines is shown to its end."""
+    """This holds however long the module is; a call over several lines is shown to its end."""
     long = "".join(f"NUMBER_{number} = {number}\n" for number in range(300))
     test = f"""
         async def test_it():
@@ -209,7 +209,7 @@ def test_the_nearest_mark_decides(run) -> None:
     ],
 )
 def test_what_is_allowed_may_leak(run, allow: str) -> None:
-    """Named by any target; what it does not name is told."""
+    """Any kind of target can be used; other tasks are reported."""
     result = run(
         f"""
         @pytest.mark.background_tasks(leaked="error", allow={allow})
@@ -245,7 +245,7 @@ def test_a_wrong_mark_is_a_usage_error(run, arguments: str, message: str) -> Non
 
 @pytest.mark.parametrize("arguments", ['leaked="error"', 'failed="ignore"', 'allow="poll"'])
 def test_a_mark_above_explore_is_a_usage_error(run, arguments: str) -> None:
-    """It would count for nothing, and the test would pass or fail in silence of that."""
+    """It would have no effect, and the test would pass or fail without notice."""
     result = run(
         f"""
         from pytest_background_tasks import explore
@@ -331,7 +331,7 @@ def test_the_summary_counts_by_line_worst_first(run) -> None:
 
 
 def test_a_test_that_is_run_again_leaks_once(run, pytester: pytest.Pytester) -> None:
-    """As pytest-rerunfailures runs it: the same item, several times. Its worst run counts."""
+    """pytest-rerunfailures runs the same item several times. Its worst run counts."""
     pytester.makeconftest(
         """
         from _pytest.runner import runtestprotocol
@@ -349,7 +349,7 @@ def test_a_test_that_is_run_again_leaks_once(run, pytester: pytest.Pytester) -> 
 
 
 def test_a_plugin_that_runs_tests_by_itself_does_not_come_first(run, pytester: pytest.Pytester) -> None:
-    """Such as pytest-forked."""
+    """pytest-forked is such a plugin."""
     pytester.makeconftest(
         """
         import pytest
@@ -423,7 +423,7 @@ MODULE_LOOP = ("-o", "asyncio_default_fixture_loop_scope=module")
 
 
 def test_what_a_wider_fixture_keeps_is_not_the_tests(run) -> None:
-    """Neither what the server started, nor what the test handed it: it sees to both."""
+    """The server owns the tasks that it started, and those that the test passed to it."""
     result = run(
         dedent(SERVER.replace("{end}", "await server.stop()") + HANDED_OVER)
         + dedent("""
@@ -437,7 +437,7 @@ def test_what_a_wider_fixture_keeps_is_not_the_tests(run) -> None:
 
 
 def test_what_a_wider_fixture_does_not_clean_up_is_told_when_it_ends(run) -> None:
-    """Under the name of the test that made it. What the fixture started for itself is nobody's leak."""
+    """It is reported under the name of its test. A task that the fixture created for itself is not a leak."""
     result = run(
         dedent(SERVER.replace("{end}", "") + HANDED_OVER)
         + dedent("""
@@ -518,7 +518,7 @@ def test_a_fixtures_task_that_fails_is_told(run) -> None:
 
 
 def test_a_fixture_may_clean_up_after_the_test(run) -> None:
-    """A check at the end of the test's call would report what its teardown awaits."""
+    """A check at the end of the test's call would report tasks that its teardown awaits."""
     result = run(
         """
         @pytest.fixture
@@ -539,7 +539,7 @@ def test_a_fixture_may_clean_up_after_the_test(run) -> None:
 
 
 def test_failed_after_its_test(run) -> None:
-    """Told as soon as it is known, by the name of the test that made the task."""
+    """It is reported as soon as it is known, under the name of the test that created the task."""
     result = run(
         """
         pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -596,7 +596,7 @@ def test_held_and_never_run_is_a_leak(run) -> None:
 
 
 def test_a_forgotten_await_is_told_at_its_line(run) -> None:
-    """By Python, and what it left held by us, if asked."""
+    """Python reports the coroutine, and the plugin the task that it left held, if requested."""
     result = run(
         """
         async def test_it(background_tasks):
@@ -617,7 +617,7 @@ def test_a_forgotten_await_is_told_at_its_line(run) -> None:
 
 
 def test_a_captured_task_that_somebody_started(run) -> None:
-    """It is watched like any other."""
+    """It is monitored like any other task."""
     result = run(
         """
         async def test_it(background_tasks):
@@ -631,7 +631,7 @@ def test_a_captured_task_that_somebody_started(run) -> None:
 
 
 def test_search_finds_what_the_garbage_collector_has_not_come_by(run) -> None:
-    """A task that nobody can wake any more; not one that something still knows."""
+    """It is a task that nothing can ever wake; tasks with a living reference are not collected."""
     source = """
         @pytest.fixture(autouse=True)
         def no_collector():
@@ -666,7 +666,7 @@ def test_search_finds_what_the_garbage_collector_has_not_come_by(run) -> None:
 
 @pytest.mark.parametrize(("count", "raised"), [(1, "*ConnectionError*"), (2, "*ExceptionGroup*(2 sub-exceptions)*")])
 def test_what_a_test_has_failed_with_is_not_told_again(run, count: int, raised: str) -> None:
-    """The anyio plugin lets it fail with what its loop's exception handler was told; several errors in a group."""
+    """The anyio plugin raises the exceptions that its loop's handler was called with, several of them in a group."""
     source = f"""
         @pytest.mark.anyio
         @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -681,7 +681,7 @@ def test_what_a_test_has_failed_with_is_not_told_again(run, count: int, raised: 
 
 
 def test_a_failed_test_is_not_told_of_what_it_could_not_clean_up(run) -> None:
-    """But of tasks that failed it is: they may be why."""
+    """Failed tasks are reported even then, because they may be the reason."""
     result = run(
         """
         async def test_it():
@@ -717,7 +717,7 @@ def test_an_error_in_the_teardown_comes_first(run) -> None:
 
 
 def test_the_sins_of_libraries_change_nothing(run, pytester: pytest.Pytester) -> None:
-    """With every warning an error: what is not the project's own code is not watched."""
+    """Every warning is an error here: code that is not project code is not monitored."""
     library = pytester.mkpydir("site-packages")
     (library / "library.py").write_text(
         dedent("""
@@ -758,7 +758,7 @@ def test_the_sins_of_libraries_change_nothing(run, pytester: pytest.Pytester) ->
 
 
 def test_nothing_is_remembered_of_a_test(run) -> None:
-    """On one loop for many tests: their records go with their tasks."""
+    """The tests share one loop; the records die with their tasks."""
     result = run(
         """
         pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -779,7 +779,7 @@ def test_nothing_is_remembered_of_a_test(run) -> None:
 
 
 def test_off_means_off(run) -> None:
-    """With no report wanted nothing is loaded and nothing replaced; one mark turns it on."""
+    """If no report is enabled, nothing is loaded or patched; one mark turns the monitor on."""
     off = ("--background-tasks-failed=ignore", "--background-tasks-unreferenced=ignore")
     source = """
         before = asyncio.BaseEventLoop.create_task
@@ -830,7 +830,7 @@ HANGING = {
 
 @pytest.mark.parametrize("runner", HANGING)
 def test_a_test_that_can_never_go_on_fails_at_once(run, runner: str) -> None:
-    """It says who waits for what, and who holds it, at the line that waits."""
+    """At the line that waits, the error says what each task waits for, and which task holds it."""
     plugins, test = HANGING[runner]
     result = run(dedent(DEADLOCK) + f"\n{test}\n", "--background-tasks-deadlock=error", "--tb=short", plugins=plugins)
     assert result.parseoutcomes()["failed"] == 1
@@ -848,7 +848,7 @@ def test_a_test_that_can_never_go_on_fails_at_once(run, runner: str) -> None:
 def test_what_multiprocessing_keeps_is_nobody_to_wait_for(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its resource tracker is a child process that stays until Python ends; another child may still do something."""
+    """Its resource tracker is a child process that lasts until Python exits; others may still send something."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
         """
@@ -898,7 +898,7 @@ def test_a_deadlock_that_was_caught_has_failed_the_test_too(run) -> None:
 
 
 def test_what_may_still_come_is_waited_for(run) -> None:
-    """A timer, a thread, a process, a peer."""
+    """It may be a timer, a thread, a process or a peer."""
     result = run(
         """
         import sys, threading
@@ -936,7 +936,7 @@ def test_what_may_still_come_is_waited_for(run) -> None:
 
 
 def test_a_call_of_the_exception_handler_by_the_code_itself_is_heard(run) -> None:
-    """A job scheduler has told of it in its own way; only what the loop tells is told again."""
+    """A job scheduler has reported the error in its own way; only reports of the loop are repeated."""
     result = run(
         """
         async def test_it():
@@ -950,7 +950,7 @@ def test_a_call_of_the_exception_handler_by_the_code_itself_is_heard(run) -> Non
 
 
 def test_a_failed_unittest_is_not_told_of_what_it_could_not_clean_up(run) -> None:
-    """pytest learns of its failure only when the call is over."""
+    """pytest learns of the failure only after the call."""
     result = run(
         """
         import unittest
@@ -1041,7 +1041,7 @@ def test_a_task_factory_may_make_what_takes_no_attributes(run) -> None:
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
 def test_an_eager_task_that_is_over_at_once_is_told(run) -> None:
-    """It has no coroutine any more; to ask CPython 3.12.1 for it ends the process."""
+    """It no longer has a coroutine; asking for it crashes CPython 3.12.1."""
     result = run(
         """
         async def test_it():
@@ -1054,7 +1054,7 @@ def test_an_eager_task_that_is_over_at_once_is_told(run) -> None:
 
 
 def test_a_task_is_known_by_its_own_function_though_a_task_factory_wraps_it(run) -> None:
-    """As tools that trace do (Sentry's)."""
+    """Tracing tools do this, such as Sentry."""
     result = run(
         """
         def wrapping(loop, coro, **kwargs):

@@ -1,7 +1,7 @@
-"""Every way to start a background task is captured, on both loops, under every runner; docs/ways-in.md says the same.
+"""Every way to start a background task is captured, on both loops, under every runner; docs/ways-in.md agrees.
 
 One small project per runner and loop is put together from `ways_in/` and run in this process without plugin autoload:
-`ways.py` is the code under test, `checks.py` what is asserted of it, and the files that `RUNNERS` names are its tests.
+`ways.py` is the code under test, `checks.py` has the assertions, and the files that `RUNNERS` names are the tests.
 """
 
 import runpy
@@ -18,7 +18,7 @@ import starlette.testclient
 
 PARTS = Path(__file__).with_name("ways_in")
 PAGE = Path(__file__).parents[1] / "docs" / "ways-in.md"
-PRELOADED = [aiohttp.test_utils, fastapi.routing, httpx, starlette.testclient]  # else each project imports them anew
+PRELOADED = [aiohttp.test_utils, fastapi.routing, httpx, starlette.testclient]  # else each project imports them again
 
 code_under_test = runpy.run_path(str(PARTS / "ways.py"))
 WAYS: dict[str, Any] = code_under_test["WAYS"]
@@ -26,15 +26,15 @@ NOT_BACKGROUND: dict[str, Any] = code_under_test["NOT_BACKGROUND"]
 
 
 class Runner(NamedTuple):
-    """What runs the tests of a project.
+    """A runner of a project's tests.
 
     Attributes:
-        title: its name in the docs.
-        options: of pytest.
+        title: the name in the docs.
+        options: the options of pytest.
         tests: the parts of `ways_in/` that are its test module.
-        mark: on each of its tests.
-        has_loop: whether one is running where the tests start tasks.
-        has_endpoint: whether they start them in an endpoint of FastAPI.
+        mark: the mark on each of its tests.
+        has_loop: whether a loop is running when the tests start tasks.
+        has_endpoint: whether the tests start tasks in an endpoint of FastAPI.
 
     """
 
@@ -46,7 +46,7 @@ class Runner(NamedTuple):
     has_endpoint: bool = False
 
     def cell(self, name: str) -> str:
-        """What the project asserts of a way: that it is held, that it raises; or nothing, and why."""
+        """Return the table cell of a way: held, raises, or empty with the reason."""
         if WAYS[name].needs_endpoint and not self.has_endpoint:
             return "no endpoint"
         if WAYS[name].is_response and not self.has_loop:
@@ -72,7 +72,7 @@ RUNNERS = {
 
 
 def write_project(pytester: pytest.Pytester, runner: Runner, loop: str) -> int:
-    """Put the project together. Returns the number of its tests."""
+    """Write the files of the project, and return the number of its tests."""
     ways = [name for name, way in WAYS.items() if way.since <= sys.version_info]
     matrix = {
         "LOOP": loop,
@@ -100,7 +100,7 @@ def part(name: str) -> str:
 
 @pytest.mark.parametrize("runner", RUNNERS.values(), ids=RUNNERS)
 def test_ways_in(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: Runner, loop: str) -> None:
-    """Each way in is captured, held and run, or raises as in life; what is no background task is left alone."""
+    """Each way is captured, held and run, or raises as in production; other tasks run as usual."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     number = write_project(pytester, runner, loop)
     result = pytester.runpytest_inprocess("-Werror", "-p", "pytest_background_tasks.plugin", *runner.options)
@@ -111,14 +111,14 @@ def test_ways_in(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, run
     not entry_points(group="pytest11", name="background_tasks"), reason="the plugin is on the path, but not installed"
 )
 def test_installed_plugin(pytester: pytest.Pytester) -> None:
-    """The fixture is there without being asked for: pytest finds the entry point."""
+    """The fixture needs no configuration: pytest finds the entry point."""
     number = write_project(pytester, RUNNERS["auto"], "asyncio")
     result = pytester.runpytest_subprocess("-Werror", "-p", "no:randomly", *AUTO[2:])
     result.assert_outcomes(passed=number)
 
 
 def test_page() -> None:
-    """The table and the list of docs/ways-in.md say what the projects assert."""
+    """The table and the list of docs/ways-in.md agree with the assertions of the projects."""
     page = PAGE.read_text()
     for part_of_page in (table_of_ways(), list_of_what_is_left_alone()):
         assert part_of_page in page, f"write into {PAGE.name}:\n{part_of_page}"

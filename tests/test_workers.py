@@ -1,4 +1,4 @@
-"""Work outside of the loop is waited for in whatever way its answer is; a worker that cannot answer is not."""
+"""Work outside the loop is waited for, however its answer is awaited; a worker that cannot answer is not."""
 
 import asyncio
 import multiprocessing
@@ -27,7 +27,7 @@ _linux = pytest.mark.skipif(sys.platform != "linux", reason="there the kernel sa
 
 
 def read(seconds: float = 0.02) -> str:
-    """Stand for a call that takes real time."""
+    """Stand in for a call that takes real time."""
     time.sleep(seconds)
     return "data"
 
@@ -72,7 +72,7 @@ async def wrapped() -> str:
 
 
 async def queued() -> str:
-    """Through a queue that the thread's answer is put into."""
+    """The thread puts its answer into a queue."""
     loop, answers = asyncio.get_running_loop(), asyncio.Queue[str]()
     threading.Thread(target=lambda: loop.call_soon_threadsafe(answers.put_nowait, read())).start()
     return await answers.get()
@@ -90,7 +90,7 @@ async def through_anyio() -> str:
 
 
 async def thread_behind_thread() -> str:
-    """A thread that waits for another one's answer."""
+    """The thread waits for the answer of another one."""
     with ThreadPoolExecutor(1) as pool:
         return await asyncio.to_thread(lambda: pool.submit(read).result(timeout=10))
 
@@ -135,7 +135,7 @@ async def test_polling_a_call_does_not_run_ahead_of_it(virtual_time: VirtualTime
 
 
 class Worker(threading.Thread):
-    """Answers through the loop, one call after the other, as aiosqlite's does."""
+    """A worker that answers calls through the loop, one after the other, like aiosqlite's."""
 
     def __init__(self, calls: Any) -> None:
         super().__init__(daemon=True)
@@ -154,7 +154,7 @@ class Worker(threading.Thread):
 
 
 class ForWorker(Worker):
-    """The same, with a ``for`` statement."""
+    """The same worker with a ``for`` statement."""
 
     def run(self) -> None:
         for function, future in iter(self.calls.get, None):
@@ -164,7 +164,7 @@ class ForWorker(Worker):
 
 @pytest.fixture(scope="module", params=["Queue", "SimpleQueue", "for Queue", "for SimpleQueue"])
 def old_worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
-    """A thread that is older than the test, and has already answered somebody."""
+    """A thread that is older than the test, and has already answered a call."""
     kind, _, name = request.param.rpartition(" ")
     worker = (ForWorker if kind else Worker)(getattr(queue, name)())
     worker.start()
@@ -179,7 +179,7 @@ def old_worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
 
 
 async def test_a_worker_from_before_the_test_is_waited_for(old_worker: Worker, virtual_time: VirtualTime) -> None:
-    """Whether it takes long or no time at all; between its calls, time goes on."""
+    """This holds whether it takes long or no time at all; between its calls, time advances."""
     for number in range(40):
         async with asyncio.timeout(0.001):
             assert await old_worker.ask(lambda number=number: number) == number
@@ -326,7 +326,7 @@ async def test_time_goes_on_for_a_blocking_client_of_the_tests_own_server(virtua
 async def test_time_goes_on_beside_a_thread_that_listens(
     virtual_time: VirtualTime, kind: Any, timeout: float | None
 ) -> None:
-    """Of the loop's executor, or of its own."""
+    """The thread may belong to the loop's executor, or be a separate one."""
     items = kind()
     call = asyncio.ensure_future(asyncio.to_thread(items.get, timeout=timeout))
     thread = threading.Thread(target=items.get)
@@ -358,7 +358,7 @@ async def test_time_goes_on_beside_a_heartbeat_in_a_thread(
 
 
 class TestMessages:
-    """A message that says that time stands still names what holds it."""
+    """A message about time that stands still names the reason."""
 
     @pytest.fixture
     def gate(self) -> Iterator[threading.Event]:
@@ -367,7 +367,7 @@ class TestMessages:
         gate.set()
 
     def run(self, pytester: pytest.Pytester, source: str, seconds: float = 0.5) -> pytest.RunResult:
-        """In a process of its own: `multiprocessing`, imported anew in this one, leaves a child that it forgets."""
+        """Run it in a separate process: `multiprocessing`, if imported again here, leaves a child that it forgets."""
         pytester.makepyfile(source)
         return pytester.runpytest_subprocess(
             "-p",
@@ -481,13 +481,13 @@ class TestMessages:
 
 @pytest.fixture
 def no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that says nothing of threads, as on macOS and Windows."""
+    """Simulate a kernel that reports nothing about threads, as on macOS and Windows."""
     monkeypatch.setattr(kernel, "_read", lambda *_: b"")
 
 
 @pytest.mark.usefixtures("no_kernel")
 class TestWithoutTheKernel:
-    """Where the kernel says nothing, a blocked worker gets a short time to answer."""
+    """If the kernel reports nothing, a blocked worker gets a short time to answer."""
 
     @pytest.mark.parametrize("way", WAYS)
     async def test_a_worker_is_waited_for(self, virtual_time: VirtualTime, way: Callable[[], Awaitable[str]]) -> None:
@@ -503,7 +503,7 @@ class TestWithoutTheKernel:
 
 
 def test_the_grace_begins_when_the_last_worker_has_ended_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread that waits for the worker has yet to wake up, however long the loop has had nothing to do."""
+    """A thread that waits for the worker has yet to wake up, however long the loop has been idle."""
     looks = [Look(("a worker",), is_any_listening=False), *[Look((), is_any_listening=True)] * 2]
     moments = [0.0]
 

@@ -1,4 +1,4 @@
-"""Tests that are coroutines; the runner makes their loop."""
+"""Tests that are coroutines; the runner creates their loop."""
 
 from collections.abc import AsyncIterator
 
@@ -13,7 +13,7 @@ if IS_WIDE:
     async def module() -> AsyncIterator[None]:
         if "failed_in_module" not in LACKS:
             await SINS["failed_in_module"].commit()
-        yield  # noqa: PT022  # the anyio plugin keeps its loop for as long as somebody has something to come back to
+        yield  # noqa: PT022  # the anyio plugin keeps its loop as long as an async fixture has a teardown
 
 
 @pytest.fixture(autouse=True)

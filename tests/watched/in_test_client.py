@@ -1,4 +1,4 @@
-"""Requests of Starlette's `TestClient`; each has a loop of its own unless the client is entered."""
+"""Requests of Starlette's `TestClient`; each has its own loop unless the client is entered."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack

@@ -1,4 +1,4 @@
-"""The code under test: what goes wrong in silence. `# here` marks the line that the report has to name.
+"""The code under test: silent failures. `# here` marks the line that the report has to name.
 
 Copied into each project that `test_watched.py` generates.
 """
@@ -12,11 +12,11 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 kept: set[asyncio.Task[None]] = set()
-"""Tasks that somebody holds for longer than a test."""
+"""Tasks that are referred to for longer than a test."""
 
 
 class Bells:
-    """Wake what waits for a moment after its test: those of the loop that runs now."""
+    """Events that wake tasks after their test, as far as these belong to the running loop."""
 
     def __init__(self) -> None:
         self._hung: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -186,7 +186,7 @@ async def unreferenced() -> None:
 
 
 class Sin(NamedTuple):
-    """What goes wrong, and what is to be told of it."""
+    """A silent failure, and the expected report."""
 
     commit: Callable[[], Coroutine[Any, Any, None]]
     report: str
@@ -195,7 +195,7 @@ class Sin(NamedTuple):
 
     @property
     def line(self) -> int:
-        """The line that it is told of."""
+        """The line that the report has to name."""
         lines, first = inspect.getsourcelines(self.commit)
         return next(number for number, line in enumerate(lines, first) if line.endswith("# here\n"))
 
@@ -210,7 +210,7 @@ SINS = {
     "failed_and_cancelled_and_kept": Sin(failed_and_cancelled_and_kept, UNHANDLED, "no server"),
     "failed_behind_shield": Sin(failed_behind_shield, UNHANDLED, "no server"),
     "failed_in_teardown": Sin(failed_in_teardown, UNHANDLED, "no server"),
-    "failed_in_later_test": Sin(failed_in_later_test, LEAKED, "no server"),  # pending when its test is over
+    "failed_in_later_test": Sin(failed_in_later_test, LEAKED, "no server"),  # pending when its test has ended
     "failed_in_fixture": Sin(failed_in_fixture, UNHANDLED, "no server", "fixture"),
     "failed_in_module": Sin(failed_in_module, UNHANDLED, "no server", "module"),
     "failed_in_callback": Sin(failed_in_callback, UNHANDLED, "no server"),
@@ -227,11 +227,11 @@ SINS = {
 
 
 def sins_but(lacking: dict[str, str]) -> list[str]:
-    """The sins that a test is made of, but those that cannot be committed under its runner."""
+    """Return the names of the sins of a test, without those that are impossible under its runner."""
     return [name for name, sin in SINS.items() if sin.place != "module" and name not in lacking]
 
 
 async def commit(name: str, place: str) -> None:
-    """Commit the sin, if this is its place."""
+    """Commit the sin if `place` is its place."""
     if name in SINS and SINS[name].place == place:
         await SINS[name].commit()

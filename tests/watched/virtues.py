@@ -1,4 +1,4 @@
-"""The code under test: correct programs, of which nothing may be told."""
+"""The code under test: correct programs, about which nothing may be reported."""
 
 import asyncio
 import gc
@@ -63,7 +63,7 @@ async def cancelled_and_awaited() -> None:
 
 
 async def cancelled_at_the_end() -> None:
-    """Its runner gives it the time to end."""
+    """The runner gives the task time to end."""
     task = asyncio.create_task(wait_for_ever())
     await turns()
     task.cancel()
@@ -99,7 +99,7 @@ async def looked_at_and_cancelled() -> None:
 
 
 async def cancelled_and_looked_at() -> None:
-    """What a fixture's teardown does: it cancels all of them, and then waits for them."""
+    """The teardown of a fixture cancels all tasks, and then waits for them."""
     for look in LOOKS:
         task = asyncio.create_task(fail())
         await turns()
@@ -148,7 +148,7 @@ async def shielded() -> None:
 
 
 async def waited_to_the_end() -> None:
-    """For what asyncio starts for a waiter that does not give up."""
+    """asyncio starts tasks for a waiter that does not give up."""
     await asyncio.shield(turns())
     await asyncio.wait_for(asyncio.shield(turns()), 1)
     await asyncio.gather(turns(), asyncio.gather(turns(), asyncio.shield(turns())))
@@ -180,7 +180,7 @@ async def outlived_its_waiter_and_ended() -> None:
 
 
 async def gave_up_with_its_waiter() -> None:
-    """What is not shielded is cancelled with its waiter."""
+    """Tasks that are not shielded are cancelled with their waiter."""
     for wait in (asyncio.gather, lambda coroutine: asyncio.gather(asyncio.gather(coroutine))):
         waiter = asyncio.create_task(asyncio.wait_for(wait(wait_for_ever()), 60))
         await turns()
@@ -189,7 +189,7 @@ async def gave_up_with_its_waiter() -> None:
 
 
 async def heard_by_own_handler() -> None:
-    """A test of the code's own error handling."""
+    """The program tests its own error handling."""
     loop = asyncio.get_running_loop()
     before = loop.get_exception_handler()
     heard: list[BaseException] = []
@@ -233,7 +233,7 @@ async def queue_of_workers() -> None:
 
 
 async def served() -> None:
-    """A server of asyncio's, whose handler tasks are its own."""
+    """The handler tasks of a server belong to asyncio."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.readline())
@@ -249,14 +249,14 @@ async def served() -> None:
 
 
 async def run_beside() -> None:
-    """Another loop, in another thread."""
+    """Another loop runs in another thread."""
     thread = threading.Thread(target=asyncio.run, args=(awaited_later(),))
     thread.start()
     await asyncio.to_thread(thread.join)
 
 
 async def rung() -> None:
-    """The last of all: what earlier tests have left behind fails now."""
+    """Let the tasks of earlier tests fail now, at the very end."""
     await later_test.ring()
 
 

@@ -1,4 +1,4 @@
-"""What each of the generated projects asserts. Its own `matrix` says on which loop, and of which ways."""
+"""The assertions of each generated project. Its own `matrix` names the loop and the ways."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,13 +15,13 @@ from pytest_background_tasks import BackgroundTasks, BackgroundTasksError
 
 @pytest.fixture(autouse=True)
 def capturing(background_tasks: BackgroundTasks) -> None:
-    """Before the runner starts anything: its own tasks are not to be captured either."""
+    """Start capturing before the runner starts anything: its own tasks must not be captured either."""
     ran.clear()
     background_tasks.start_capturing()
 
 
 async def start_here(name: str) -> None:
-    """Start it in the test's own task; a response is sent to nobody."""
+    """Start the way in the test's own task; a response is sent without a client."""
     assert_loop()
     response = await begin(name)
     if response is not None:
@@ -39,7 +39,7 @@ def assert_loop() -> None:
 
 
 def assert_held(way: Way, background_tasks: BackgroundTasks) -> None:
-    """Its task is the one that was captured, all that is known of it is right, and nothing of it has run."""
+    """Assert that its task was captured with the right attributes, and has not run."""
     [task] = background_tasks.captured_tasks
     assert (task.state, ran) == ("held", [])
     assert (task.function, task.arguments) == (way.function, way.arguments)

@@ -1,4 +1,4 @@
-"""On asyncio alone. `start` is an async fixture, which is no background task."""
+"""On asyncio only. `start` is an async fixture, which is not a background task."""
 
 from collections.abc import Callable
 from typing import Any

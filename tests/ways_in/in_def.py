@@ -1,4 +1,4 @@
-"""`start` in a `def` test, where no loop runs. What needs one raises as it does without the plugin."""
+"""`start` in a `def` test, without a running loop. A way that needs one raises as it does without the plugin."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,7 +21,7 @@ def start() -> Callable[[str], None]:
 @pytest.mark.filterwarnings("ignore:coroutine 'greet' was never awaited")
 @pytest.mark.parametrize("name", RAISES)
 def test_raises(name: str, start: Callable[[str], None], background_tasks: BackgroundTasks) -> None:
-    asyncio.set_event_loop(None)  # as after an asyncio.run: before 3.14 ensure_future would take what is set here
+    asyncio.set_event_loop(None)  # as after asyncio.run: before 3.14, ensure_future would use a loop set here
     with pytest.raises(RuntimeError, match=r"no (running|current) event loop"):
         start(name)
     assert (background_tasks.captured_tasks, ran) == ([], [])

@@ -1,4 +1,4 @@
-"""`start` is a request of Starlette's `TestClient`; its loop has ended when the request has."""
+"""`start` is a request of Starlette's `TestClient`; its loop ends with the request."""
 
 from collections.abc import Callable
 

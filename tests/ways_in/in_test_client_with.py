@@ -1,4 +1,4 @@
-"""`start` is a request inside `with TestClient(app)`; its loop runs on in another thread."""
+"""`start` is a request inside `with TestClient(app)`; its loop keeps running in another thread."""
 
 from collections.abc import Callable, Iterator
 

@@ -1,4 +1,4 @@
-"""The tests are `def`; `start` stands below. What it starts is run when it has returned."""
+"""The tests are `def`; `start` is below. The tasks that it starts are run after it has returned."""
 
 import asyncio
 from collections.abc import Callable

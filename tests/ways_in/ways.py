@@ -1,7 +1,7 @@
-"""The code under test: every way to start a background task, and what starts tasks that are none.
+"""The code under test: every way to start a background task, and code that starts tasks which are none.
 
 Copied into each project that `test_ways_in.py` generates. `# here` marks the line that creates the task; a way without
-it hands the call to the loop.
+it passes the call to the loop.
 """
 
 import asyncio
@@ -66,14 +66,14 @@ greet_mock = AsyncMock(greet, name="greet_mock", side_effect=greet)
 
 
 class Way(NamedTuple):
-    """A way to start a background task, and what is known of the task.
+    """A way to start a background task, and the expected task.
 
     Attributes:
-        start: starts it. What it returns is a response to send.
-        title: how it is written.
-        since: the Python that has it.
-        needs_loop: whether it fails where no loop runs.
-        is_response: whether it needs somebody to send a response.
+        start: starts the task, and may return a response to send.
+        title: the code of the way.
+        since: the first Python version that has it.
+        needs_loop: whether it fails without a running loop.
+        is_response: whether it needs a client that receives a response.
         needs_endpoint: whether only an endpoint of FastAPI has it.
         needs_thread: whether the task waits for a thread.
 
@@ -93,7 +93,7 @@ class Way(NamedTuple):
 
     @property
     def line(self) -> int | None:
-        """The line that creates the task, if it can be seen."""
+        """The line that creates the task, if it is visible."""
         lines, first = inspect.getsourcelines(self.start)
         return next((number for number, line in enumerate(lines, first) if line.endswith("# here\n")), None)
 
@@ -294,7 +294,7 @@ async def handler_of_start_server() -> None:
 
 
 async def begin(name: str, tasks: fastapi.BackgroundTasks | None = None) -> Response | None:
-    """Start what is called `name` in the running loop, and let the loop turn once, for calls that were handed to it."""
+    """Start the way `name` in the running loop, and run one iteration of the loop, which may make the call."""
     if name in NOT_BACKGROUND:
         function, _ = NOT_BACKGROUND[name]
         await function()
