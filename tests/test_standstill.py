@@ -614,7 +614,7 @@ def test_the_error_comes_in_every_loop(background_tasks: BackgroundTasks) -> Non
 
 
 def test_code_that_catches_everything_does_not_spin(background_tasks: BackgroundTasks) -> None:
-    """A worker that swallows the error and waits again is cancelled, and then not cancelled again."""
+    """A worker that swallows the error and waits again is cancelled a few times, and then left waiting."""
     caught: list[type[BaseException]] = []
 
     async def worker() -> None:

@@ -32,7 +32,7 @@ KINDS = {
         "warn",
         "ignore",
         (*_MORE, "search"),
-        "report background tasks that were garbage-collected while pending; search: warn, and look for more",
+        "report background tasks that were garbage-collected while pending; search: warn, and force garbage collection",
     ),
     "deadlock": Kind(
         "fixture",

@@ -34,10 +34,7 @@ if TYPE_CHECKING:
 _CATEGORIES = {"failed": UnhandledTaskWarning, "leaked": LeakedTaskWarning, "unreferenced": UnreferencedTaskWarning}
 
 _STANDSTILLS = "background_tasks_standstills"
-_HOMES = {
-    "class": "cls",
-    "module": "module",
-}  # of a request: what setup_class, setUpClass and setup_module store objects in
+_HOMES = {"class": "cls", "module": "module"}  # setup_class, setUpClass and setup_module set attributes of these
 
 
 class Watching:

@@ -117,7 +117,7 @@ def is_of_project(creator: Creator, coroutine: Any, is_own: Mapping[str, bool]) 
 
 
 def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mapping[str, bool]) -> Creator:
-    """Return the creator of the task that `frame` requests from `loop`. Called for every task of a session, so fast."""
+    """Return the creator of the task that `frame` requests from `loop`. Called for every task of a session: be fast."""
     code, asked_by, through = frame.f_code, None, ""
     while id(code) in _ON_BEHALF or (module := frame.f_globals.get("__name__", "")) in IN_BETWEEN:
         asked_by = code

@@ -79,9 +79,7 @@ class Request:
         __tracebackhide__ = True
         self._users -= 1
         if not self._users and self._stacks:
-            await asyncio.Task(
-                self._close(), context=self._context
-            )  # a task that is created this way is never captured
+            await asyncio.Task(self._close(), context=self._context)  # created this way, it is never captured
 
     async def _close(self) -> None:
         __tracebackhide__ = True

@@ -1,6 +1,6 @@
 """The positions of threads, and the threads that may still do something.
 
-Private names of CPython used here: where the worker threads of ``concurrent.futures`` and anyio wait.
+Private names of CPython used here: the functions in which the threads of ``concurrent.futures`` and anyio wait.
 """
 
 import sys
@@ -22,7 +22,7 @@ def places_of_threads() -> dict[int, Place]:
 
 
 def is_at_work(test_thread: int) -> bool:
-    """Return True if the test's thread is running while a loop is silent in another thread, which it does not await."""
+    """Return True if the test's thread is running: then the silence of a loop in another thread does not count."""
     frame = sys._current_frames().get(test_thread)
     if frame is None or test_thread == threading.get_ident():
         return False

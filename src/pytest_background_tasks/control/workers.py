@@ -108,9 +108,7 @@ class Workers:
         for thread, nap in zip(threads, before, strict=True):
             frame = frames.get(thread.ident or 0)
             is_settled = None if nap is None else nap.is_asleep and naps(thread) == nap
-            if frame is None or (
-                is_settled and nap == self._blocked.get(thread)
-            ):  # the thread has ended, or still sleeps
+            if frame is None or (is_settled and nap == self._blocked.get(thread)):  # it has ended, or still sleeps
                 continue
             activity: Activity = "working"
             if is_settled is not False:

@@ -8,7 +8,7 @@ from ..targets import Match, matcher
 
 
 class Modes(NamedTuple):
-    """The mode of each kind: ``ignore``, ``warn`` or ``error``; ``search`` warns, and also looks for more.
+    """The mode of each kind: ``ignore``, ``warn`` or ``error``; ``search`` warns, and forces garbage collection.
 
     ``deadlock`` is an error in tests that use a fixture of this plugin (``fixture``), or in every test (``error``).
     ``allow`` matches the tasks that may leak.

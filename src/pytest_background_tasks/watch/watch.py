@@ -41,10 +41,7 @@ from .report import Report, of_task
 
 Keepers: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
 
-_TOLD_BY_LOOP = {
-    "handle",
-    "protocol",
-}  # keys of the loop's own reports; other code that calls the handler has reported its error itself
+_TOLD_BY_LOOP = {"handle", "protocol"}  # keys of the loop's own reports; other callers report errors themselves
 _RUNNERS = {"anyio", "pytest_asyncio", "pytest_aiohttp"}  # their exception handlers are not the program's
 
 
