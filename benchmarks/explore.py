@@ -194,7 +194,7 @@ def over_seeds(explore: Callable[[int], int | None]) -> Found:
 def by_us(main: Main, options: dict[str, Any]) -> Found:
     def explore(seed: int) -> int | None:
         exploration = Explorer(max_schedules=LIMIT, seed=seed, **options).explore(main)
-        return exploration.failure.run if exploration.failure else None
+        return exploration.failure.run_number if exploration.failure else None
 
     return over_seeds(explore)
 

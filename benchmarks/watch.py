@@ -51,7 +51,7 @@ WITH_TASKS = """
         for task in tasks:
             await task
 """
-REPORTS = ["--background-tasks-failed=warn", "--background-tasks-leaked=warn", "--background-tasks-unreferenced=warn"]
+REPORTS = ["--background-tasks-unhandled=warn", "--background-tasks-leaked=warn", "--background-tasks-destroyed=warn"]
 ASYNCIO = ["-p", "pytest_asyncio.plugin", "--asyncio-mode=auto", "-o", "asyncio_default_fixture_loop_scope=function"]
 SIDES = {
     "without": ["-p", NOTHING],
@@ -73,7 +73,7 @@ MEMORY = """
     async def test():
         await asyncio.gather(*[asyncio.create_task(job()) for _ in range(3)])
 
-    modes = Modes(failed="warn", leaked="warn", unreferenced="warn", deadlock="fixture", allow=())
+    modes = Modes(failed="warn", leaked="warn", destroyed="warn", deadlock="fixture", allow=())
     watch = Watch(OwnCode(Path.cwd()))
     watch.open()
     runner = asyncio.Runner()

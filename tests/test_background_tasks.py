@@ -15,7 +15,7 @@ from fastapi import BackgroundTasks as FastAPIBackgroundTasks
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from pytest_background_tasks import BackgroundTasks, BackgroundTasksDeadlock, BackgroundTasksTimeout
+from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, DeadlockError
 
 # --- the code under test -------------------------------------------------------------------------------------------
 
@@ -301,7 +301,7 @@ async def test_waiting_in_another_way_fails_at_once(background_tasks: Background
 
     background_tasks.start_capturing()
     asyncio.create_task(open_shop())
-    with pytest.raises(BackgroundTasksDeadlock, match="held: .*open_shop"):
+    with pytest.raises(DeadlockError, match="held: .*open_shop"):
         await opened.wait()
 
 

@@ -73,12 +73,14 @@ def test_the_failure_is_told_whatever_made_the_task(run, setting: str, keeping: 
         {keeping}
         assert not told and not [record for record in caplog.records if repr(name) in record.getMessage()]
     """,
-        "--background-tasks-failed=error",
+        "--background-tasks-unhandled=error",
         plugins=PLUGINS,
     )
     result.assert_outcomes(passed=1, errors=1)
     # A task may lose its name to a task factory on CPython 3.13.0.
-    result.stdout.fnmatch_lines(["E  *UnhandledTaskWarning: exception of background task *fail* was never retrieved*"])
+    result.stdout.fnmatch_lines(
+        ["E  *UnhandledTaskExceptionWarning: exception of background task *fail* was never retrieved*"]
+    )
 
 
 def test_what_is_ended_with_the_fixture_is_told_of_the_test(run) -> None:
@@ -106,7 +108,7 @@ def test_what_is_ended_with_the_fixture_is_told_of_the_test(run) -> None:
             task = await failed()
             group.create_task(asyncio.sleep(0)).add_done_callback(lambda _: task.cancel())
     """,
-        "--background-tasks-failed=error",
+        "--background-tasks-unhandled=error",
         plugins=PLUGINS,
     )
     result.assert_outcomes(passed=4, errors=4)
@@ -129,7 +131,7 @@ def test_nothing_of_it_is_left_after_the_session(run) -> None:
     assert not vars(asyncio).pop("kept")._log_traceback
 
 
-@pytest.mark.background_tasks(failed="ignore")
+@pytest.mark.background_tasks(unhandled="ignore")
 def test_a_program_sees_asyncios_own_method() -> None:
     """The method has asyncio's name, signature and return values, whether or not it was called before."""
 
@@ -176,7 +178,7 @@ def test_what_was_captured_is_told(run) -> None:
         await asyncio.wait([task])
         task.cancel()
     """,
-        "--background-tasks-failed=error",
+        "--background-tasks-unhandled=error",
         plugins=PLUGINS,
     )
     result.assert_outcomes(passed=1, errors=1)
@@ -241,4 +243,4 @@ async def looked_at_in_a_callback() -> None:
 
 @pytest.mark.parametrize("scenario", [looked_at_first, looked_at_later, looked_at_in_a_callback])
 def test_what_somebody_has_looked_at_is_no_failure(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    assert Explorer().explore(scenario).verdict == "exhausted"
+    assert Explorer().explore(scenario).verdict == "exhaustive"

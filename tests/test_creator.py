@@ -91,7 +91,7 @@ async def test_who_has_called_a_function_that_starts_tasks_for_others(background
 
 def functions_told(captured: CapturedTask) -> list[str]:
     """Return the places of creation, from a line in a list."""
-    return [line.rpartition(" in ")[2] for line in captured.told.partition("created")[2].split(", ")]
+    return [line.rpartition(" in ")[2] for line in captured._summary.partition("created")[2].split(", ")]
 
 
 def test_a_code_that_is_passed_over_stays_the_only_one_with_its_id() -> None:

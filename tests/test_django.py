@@ -1,6 +1,6 @@
 """Django's asynchronous ORM and Channels in virtual time: each test runs a hundred times and passes.
 
-asgiref awaits ``shield(run_in_executor(...))``, so no task awaits a thread's answer directly. The project runs in a
+asgiref awaits ``shield(run_in_executor(...))``, so no task awaits a thread's result directly. The project runs in a
 separate process, because a process has one configuration of Django.
 """
 

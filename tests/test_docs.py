@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_background_tasks.explorer.schedule import Cancel, Late, Raise, Schedule, Slow
+from pytest_background_tasks.explorer.schedule import Cancel, Delay, Outlast, Raise, Schedule
 
 DOCS = Path(__file__).parents[1] / "docs"
 LINK = re.compile(r'\[[^\]]+\]\((\.\./[^) ]+\.py) "(\w+)"\)')
@@ -31,13 +31,13 @@ def test_each_form_of_the_replay_text_is_read_as_the_page_says() -> None:
     forms = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
     assert forms[0] == "buy@0"
     assert {form: set(Schedule.parse(form)) for form in forms if re.search("[+!]", form)} == {
-        "buy@1+2": {Late("buy", 1, by=2)},
+        "buy@1+2": {Delay("buy", 1, by=2)},
         "buy@1!cancel": {Cancel("buy", 1)},
         "buy@1!cancel+0": {Cancel("buy", 1, after=0)},
-        "buy@1!slow": {Slow("buy", 1)},
+        "buy@1!outlast": {Outlast("buy", 1)},
         "buy@1!ConnectionError": {Raise("buy", 1, "ConnectionError")},
-        "pool-<n>-worker@1+1": {Late("pool-<n>-worker", 1, by=1)},
-        "client:timer#2+1": {Late("client:timer#2", 0, by=1)},
+        "pool-<n>-worker@1+1": {Delay("pool-<n>-worker", 1, by=1)},
+        "client:timer#2+1": {Delay("client:timer#2", 0, by=1)},
     }
     assert Schedule.parse("") == Schedule()
-    assert Schedule.parse("client#2/buy@1+1") == Schedule([Late("client#2/buy", 1)])
+    assert Schedule.parse("client#2/buy@1+1") == Schedule([Delay("client#2/buy", 1)])

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import BackgroundTasks, Deadlock, Explorer, ending
+from pytest_background_tasks import BackgroundTasks, DeadlockError, Explorer, ending
 from pytest_background_tasks.ending import circle_from
 
 PLUGINS = ("pytest_asyncio.plugin",)
@@ -51,13 +51,13 @@ def test_a_circle_is_a_deadlock(link: str, names: str, ends: bool) -> None:
         pytest.skip("a task that awaits itself gets a RuntimeError from asyncio")
     failure = Explorer().explore(circle([LINKS[link]] * len(names), names, ends)).failure
     assert failure is not None
-    assert isinstance(failure.error, Deadlock)
+    assert isinstance(failure.error, DeadlockError)
     assert isinstance(failure.error.__cause__, AssertionError) is ends
     for name, following in zip(names, names[1:] + names[0], strict=True):
         assert f"\n  {name} waits at tests/test_ending.py:" in str(failure.error)
         assert f"for the task {following}" in str(failure.error) or link != "await"
     assert "main" not in str(failure.error)
-    with pytest.raises(Deadlock):
+    with pytest.raises(DeadlockError):
         failure.reproduce()
 
 
@@ -73,7 +73,7 @@ def test_a_circle_that_holds_up_the_scenario_is_a_deadlock() -> None:
 
     failure = Explorer(cancel=True).explore(scenario).failure
     assert failure is not None
-    assert str(failure.error).startswith("deadlock: every task is blocked:")
+    assert str(failure.error).startswith("every task is blocked:")
     assert "for the task b" in str(failure.error)
     assert failure.schedule == set()
 
@@ -125,7 +125,7 @@ def test_a_skip_stays_one_beside_a_circle() -> None:
             pytest.skip("no")
 
     with pytest.raises(pytest.skip.Exception):
-        Explorer(passes_through=(pytest.skip.Exception,)).explore(skipping)
+        Explorer(propagate=(pytest.skip.Exception,)).explore(skipping)
 
 
 def test_who_waits_for_many_is_in_a_circle_with_one() -> None:
@@ -336,7 +336,7 @@ def test_no_small_program_of_such_tasks_hides_what_was_found(nodes: Any, is_brok
         assert not is_broken, "it is broken"
 
     failure = Explorer(max_schedules=1).explore(scenario).failure
-    if failure is not None and isinstance(failure.error, Deadlock):
+    if failure is not None and isinstance(failure.error, DeadlockError):
         assert str(failure.error.__cause__).startswith("it is broken" if is_broken else "None")
     else:
         assert str(failure and failure.error).startswith("it is broken" if is_broken else "None")
@@ -395,7 +395,7 @@ def test_a_circle_ends_a_test_as_any_deadlock(run, waits: str, fixtures: str) ->
         plugins=PLUGINS,
     )
     result.assert_outcomes(failed=1, passed=1)
-    result.stdout.fnmatch_lines(["E  *BackgroundTasksDeadlock: deadlock: every task is blocked:", "E  *waits at *"])
+    result.stdout.fnmatch_lines(["E  *DeadlockError: every task is blocked:", "E  *waits at *"])
     result.stdout.no_fnmatch_line("*RecursionError*")
 
 

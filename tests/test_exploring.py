@@ -199,18 +199,18 @@ def test_an_async_fixture_is_named(run) -> None:
         [
             "E*its fixture clean_db is async (*test_it.py:* in clean_db)",
             "*async with clean_db_of_the_test() as clean_db:",
-            "*or exclude it:  @explore(without=[[]'clean_db'])",
+            "*or exclude it:  @explore(exclude_fixtures=[[]'clean_db'])",
         ]
     )
-    run(source.replace("{options}", "(without=['clean_db'])")).assert_outcomes(passed=1)
-    run(source.replace("{options}", ""), "--explore-without=clean_db").assert_outcomes(passed=1)
+    run(source.replace("{options}", "(exclude_fixtures=['clean_db'])")).assert_outcomes(passed=1)
+    run(source.replace("{options}", ""), "--explore-exclude-fixtures=clean_db").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
     ("options", "arguments", "message"),
     [
-        ("without=['nothing']", "", "*without='nothing': test_it has no such fixture*"),
-        ("without='tmp_path'", "tmp_path", "*test_it requests tmp_path, and without= excludes it*"),
+        ("exclude_fixtures=['nothing']", "", "*exclude_fixtures='nothing': test_it has no such fixture*"),
+        ("exclude_fixtures='tmp_path'", "tmp_path", "*test_it requests tmp_path, and exclude_fixtures= excludes it*"),
         ("", "virtual_time", "*provides virtual time already*"),
         pytest.param(
             "",
@@ -288,7 +288,7 @@ def test_background_tasks_work_inside(run) -> None:
         """
     )
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["E*Deadlock: deadlock: every task is blocked:", "never run: job() held: *"])
+    result.stdout.fnmatch_lines(["E*DeadlockError: every task is blocked:", "never run: job() held: *"])
 
 
 # Bad input.
@@ -303,14 +303,20 @@ def test_background_tasks_work_inside(run) -> None:
             "*TypeError: explore(2, ...): write  @explore  or  @explore(max_*",
         ),
         ("@explore(max_deviations=-1)\nasync def test_it(): ...", "*ValueError: max_deviations=-1 is less than 0*"),
-        ("@explore(raises=1)\nasync def test_it(): ...", "*1 is not an exception*"),
+        ("@explore(inject_errors=1)\nasync def test_it(): ...", "*1 is not an exception*"),
         ("@explore(depth=1)\nasync def test_it(): ...", "*unknown option depth=*"),
         ("@explore(replay='client@')\nasync def test_it(): ...", "*invalid schedule*"),
-        ("@explore(leak=True)\nasync def test_it(): ...", "*did you mean leaks=[?]"),
-        ("@explore(first=[])\nasync def test_it(): ...", "*valid options: max_schedules, *, leaks, without"),
+        ("@explore(fail_on_leak=True)\nasync def test_it(): ...", "*did you mean fail_on_leaks=[?]"),
+        (
+            "@explore(first=[])\nasync def test_it(): ...",
+            "*valid options: max_schedules, *, fail_on_leaks, exclude_fixtures",
+        ),
         ("@explore(replay='client@1!cancl')\nasync def test_it(): ...", "*did you mean !cancel[?]"),
-        ("@explore(without=5)\nasync def test_it(): ...", "*without=5: 5 is not the name of a fixture; write e.g. *"),
-        ("@explore(without=[1])\nasync def test_it(): ...", "*1 is not the name of a fixture*"),
+        (
+            "@explore(exclude_fixtures=5)\nasync def test_it(): ...",
+            "*exclude_fixtures=5: 5 is not the name of a fixture; write e.g. *",
+        ),
+        ("@explore(exclude_fixtures=[1])\nasync def test_it(): ...", "*1 is not the name of a fixture*"),
         ("@explore\n@explore\nasync def test_it(): ...", "*test_it has @explore twice*"),
         ("class TestIt:\n    @explore\n    @staticmethod\n    async def test_it(): ...", "*above @staticmethod*"),
         (
@@ -376,9 +382,9 @@ def test_a_cancel_for_all_tests_need_not_find_a_task_in_each_but_a_tests_own_mus
             await asyncio.sleep(0)
     """
     result = run(source.replace("{own}", ""), "--explore-cancel=true")
-    result.stdout.fnmatch_lines(["*exhausted: * (excluding cancellations, injected errors and slow answers); *"])
+    result.stdout.fnmatch_lines(["*exhaustive: * (excluding cancellations, injected errors and slow results); *"])
     result = run(source.replace("{own}", "(cancel=True)"), "--explore-cancel=true")
-    result.stdout.fnmatch_lines(["E*ExploreError: cancel=True found no task to cancel: *"])
+    result.stdout.fnmatch_lines(["E*ExplorationError: cancel=True found no task to cancel: *"])
 
 
 @pytest.mark.parametrize(
@@ -386,7 +392,7 @@ def test_a_cancel_for_all_tests_need_not_find_a_task_in_each_but_a_tests_own_mus
     [
         ("explore_max_schedules = many", "explore_max_schedules = many: invalid value"),
         ("explore_max_schedules = 0", "explore_max_schedules = 0: max_schedules=0 is less than 1*"),
-        ("explore_slow = perhaps", "explore_slow = perhaps: invalid value"),
+        ("explore_slow_results = perhaps", "explore_slow_results = perhaps: invalid value"),
         ("explore_arrivals = post", "explore_arrivals = post: arrivals=('post',): unknown kind 'post'*"),
     ],
 )
@@ -539,13 +545,13 @@ def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None
     result = run(source, "-v", *args, plugins=plugins)
     result.stdout.fnmatch_lines(
         [
-            "*PASSED (exhausted, * runs, * distinct)*",
-            "*PASSED (truncated, 2 runs, * distinct)*",
-            "*PASSED (exhausted, 1 run, 1 distinct)*",
+            "*PASSED (exhaustive, * runs, * distinct)*",
+            "*PASSED (incomplete, 2 runs, * distinct)*",
+            "*PASSED (exhaustive, 1 run, 1 distinct)*",
             "*- explored -*",
             "test_it.py::test_it",
-            "    exhausted: no failure in any order of the explored events (*",
-            "    truncated: no failure before the budget ran out; *",
+            "    exhaustive: no failure in any order of the explored events (*",
+            "    incomplete: no failure before the budget ran out; *",
         ]
     )
 
@@ -572,7 +578,7 @@ def test_of_many_explored_tests_the_summary_counts_verdicts(run) -> None:
             await twice()
         """
     )
-    result.stdout.fnmatch_lines(["*- explored -*", "12 exhausted"])
+    result.stdout.fnmatch_lines(["*- explored -*", "12 exhaustive"])
 
 
 def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) -> None:
@@ -667,7 +673,7 @@ def test_a_search_that_was_cut_short_has_a_line_among_many(run) -> None:
             await twice()
         """
     )
-    result.stdout.fnmatch_lines(["test_it.py::test_short", "    truncated: *", "12 exhausted"])
+    result.stdout.fnmatch_lines(["test_it.py::test_short", "    incomplete: *", "12 exhaustive"])
 
 
 def test_a_fixture_that_extends_an_async_one_is_named_by_that(run, pytester: pytest.Pytester) -> None:
@@ -725,7 +731,7 @@ def test_pytest_timeout_ends_the_exploration(run) -> None:
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E * Failed: Timeout (>1.0s) from pytest-timeout."])
-    result.stdout.no_fnmatch_line("*NotDeterministic*")
+    result.stdout.no_fnmatch_line("*NonDeterministicTest*")
 
 
 def test_a_chain_of_async_fixtures_is_named_at_once(run) -> None:
@@ -759,7 +765,7 @@ def test_a_chain_of_async_fixtures_is_named_at_once(run) -> None:
             "*async with session_of_the_test(engine) as session:",
         ]
     )
-    result.stdout.no_fnmatch_line("*without=*")
+    result.stdout.no_fnmatch_line("*exclude_fixtures=*")
 
 
 def test_a_fixture_that_another_needs_is_not_to_be_left_out(run) -> None:
@@ -779,11 +785,11 @@ def test_a_fixture_that_another_needs_is_not_to_be_left_out(run) -> None:
     result = run(source.format(""))
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*its fixture stock is async*"])
-    result.stdout.no_fnmatch_line("*without=*")
-    result = run(source.format("(without=['stock'])"))
+    result.stdout.no_fnmatch_line("*exclude_fixtures=*")
+    result = run(source.format("(exclude_fixtures=['stock'])"))
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
-        ["*without='stock': the fixture shop of test_it requests it; exclude that too, or remove stock from without="]
+        ["*exclude_fixtures='stock': the fixture shop of test_it requests it; exclude that too, or *="]
     )
 
 
@@ -798,13 +804,15 @@ def test_an_autouse_fixture_with_what_needs_it_can_be_left_out(run) -> None:
         def shop(stock):
             return stock
 
-        @explore(without=["stock", "shop"])
+        @explore(exclude_fixtures=["stock", "shop"])
         async def test_it(): ...
         """
     ).assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("option", ["leaks='yes'", "slow=1", "max_seconds='60'", "seed=[1]", "arrivals=5"])
+@pytest.mark.parametrize(
+    "option", ["fail_on_leaks='yes'", "slow_results=1", "max_seconds='60'", "seed=[1]", "arrivals=5"]
+)
 def test_an_option_of_another_type_is_refused_at_its_line(run, option: str) -> None:
     result = run(f"@explore({option})\nasync def test_it(): ...")
     result.assert_outcomes(errors=1)

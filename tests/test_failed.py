@@ -44,7 +44,7 @@ def test_a_deadlock_names_the_consumer_that_has_failed(run, start: str, fixtures
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["E  *Deadlock: deadlock: every task is blocked:", "E  *the test waits at *unfinished item*", LINE]
+        ["E  *DeadlockError: every task is blocked:", "E  *the test waits at *unfinished item*", LINE]
     )
     assert result.stdout.str().count("has failed with") == 1
 

@@ -74,8 +74,8 @@ def _without_times(line: str) -> str:
     return re.sub(r"0x[0-9a-f]+", "0x", re.sub(r"\d+\.\d+s", "", line)).strip("= ")
 
 
-ALL_ON = ("--background-tasks-failed=warn", "--background-tasks-leaked=warn", "--background-tasks-unreferenced=search")
-ALL_OFF = ("--background-tasks-failed=ignore", "--background-tasks-unreferenced=ignore")
+ALL_ON = ("--background-tasks-unhandled=warn", "--background-tasks-leaked=warn", "--background-tasks-destroyed=gc")
+ALL_OFF = ("--background-tasks-unhandled=ignore", "--background-tasks-destroyed=ignore")
 PLUGIN = ("-p", "pytest_background_tasks.plugin")
 
 PROJECTS = {
@@ -413,4 +413,4 @@ async def test_who_holds_a_lock_is_found_among_variables_that_refuse(background_
     await background_tasks.run_until_idle_async()
     waits = background_tasks.assert_captured("wanter").suspended_at
     assert waits is not None
-    assert waits.waits_for == "a lock held by holder (hold)"
+    assert waits.waiting_for == "a lock held by holder (hold)"

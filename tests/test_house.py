@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import pickle
 import pkgutil
 from pathlib import Path
 
@@ -85,6 +86,15 @@ def test_integrations_are_imported_only_when_installed() -> None:
 
 def test_files_can_be_read_in_one_sitting() -> None:
     assert {name: count for name, path in MODULES.items() if (count := len(path.read_text().splitlines())) > 400} == {}
+
+
+def test_errors_and_warnings_are_shown_by_the_name_that_users_import() -> None:
+    """As ``pytest_background_tasks.DeadlockError``, without the module that defines it."""
+    for name in pytest_background_tasks.__all__:
+        public = getattr(pytest_background_tasks, name)
+        if isinstance(public, type) and issubclass(public, Exception):
+            assert public.__module__ == "pytest_background_tasks", name
+            assert pickle.loads(pickle.dumps(public)) is public
 
 
 def test_everything_public_can_be_imported_and_says_what_it_is() -> None:

@@ -23,7 +23,7 @@ from fastapi import BackgroundTasks as FastAPITasks
 from fastapi import FastAPI
 from quart import Quart
 
-from pytest_background_tasks import BackgroundTasks, NoSuchBackgroundTask
+from pytest_background_tasks import BackgroundTaskNotFound, BackgroundTasks
 
 Run: TypeAlias = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -341,8 +341,8 @@ NAMED = """
 
 
 def test_a_library_that_the_ini_names(pytester: pytest.Pytester, installed: Path) -> None:
-    """A package in background_tasks_packages counts as project code."""
-    result = run_tests(pytester, NAMED.format(only=""), "-o", "background_tasks_packages=aiolib")
+    """A package in background_tasks_project_packages counts as project code."""
+    result = run_tests(pytester, NAMED.format(only=""), "-o", "background_tasks_project_packages=aiolib")
     result.assert_outcomes(passed=1)
 
 
@@ -410,9 +410,9 @@ def test_what_quart_starts_is_let_through_and_the_error_says_so(background_tasks
             "  no task that would be held was started; not held:",
             "  Quart.add_background_task.<locals>._wrapper, which quart started",
             "    to hold it:  background_tasks.start_capturing('Quart.add_background_task*')"
-            "  or, in the ini file,  background_tasks_packages = quart",
+            "  or, in the ini file,  background_tasks_project_packages = quart",
         ]
-        with pytest.raises(NoSuchBackgroundTask, match=r"_wrapper, which quart started"):
+        with pytest.raises(BackgroundTaskNotFound, match=r"_wrapper, which quart started"):
             await background_tasks.run_async(send)
         assert await background_tasks.run_all_async() == []
         assert "had nothing to run: no task that would be held" in background_tasks._told()
@@ -435,7 +435,7 @@ def test_the_hint_for_quart_helps(background_tasks: BackgroundTasks, run: Run) -
 
 @pytest.mark.parametrize(
     ("options", "capturing"),
-    [(("-o", "background_tasks_packages=taskiq"), ""), ((), "'Receiver.callback'")],
+    [(("-o", "background_tasks_project_packages=taskiq"), ""), ((), "'Receiver.callback'")],
     ids=["packages", "target"],
 )
 def test_the_hint_for_taskiq_helps(pytester: pytest.Pytester, options: tuple[str, ...], capturing: str) -> None:
@@ -479,7 +479,7 @@ def test_what_is_waited_for_and_what_targets_leave_out_is_told_as_that(
         asyncio.create_task(audit("this"))
         async with asyncio.TaskGroup() as group:
             group.create_task(send("ada", []))
-        with pytest.raises(NoSuchBackgroundTask) as raised:
+        with pytest.raises(BackgroundTaskNotFound) as raised:
             await background_tasks.run_async("*")
         assert str(raised.value).splitlines()[1:] == [
             "not held:",

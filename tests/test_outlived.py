@@ -5,7 +5,7 @@ from textwrap import dedent
 import pytest
 
 PLUGINS = ("pytest_asyncio.plugin",)
-REPORTS = ("--background-tasks-failed=error", "--background-tasks-leaked=error")
+REPORTS = ("--background-tasks-unhandled=error", "--background-tasks-leaked=error")
 CODE = """
     pytestmark = pytest.mark.asyncio
 
@@ -100,7 +100,7 @@ def test_what_outlives_its_waiter_and_fails_is_told(run, way: str) -> None:
     result = run(project(way, "0.02, OSError('disk full')", "\nawait asyncio.sleep(0.05)"), *REPORTS, plugins=PLUGINS)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
-        ["E  *UnhandledTaskWarning: exception of background task Task-* (save) was never retrieved"]
+        ["E  *UnhandledTaskExceptionWarning: exception of background task Task-* (save) was never retrieved"]
     )
     result.stdout.no_fnmatch_line("*sub-exception*")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_background_tasks.own import OwnCode
-from pytest_background_tasks.sites import Site
+from pytest_background_tasks.sites import SourceLocation
 
 
 @pytest.fixture
@@ -117,6 +117,6 @@ def test_to_show_a_file_is_no_blocking_call_in_the_loop(monkeypatch: pytest.Monk
     monkeypatch.setattr(Path, "cwd", cwd)
 
     async def show() -> str:
-        return str(Site(str(look() / "shop.py"), 3, "buy"))
+        return str(SourceLocation(str(look() / "shop.py"), 3, "buy"))
 
     assert asyncio.run(show()) == "shop.py:3 in buy"

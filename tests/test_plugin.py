@@ -75,7 +75,7 @@ UNPATCHED = """
 """
 
 
-REPORTS_OFF = ("--background-tasks-failed=ignore", "--background-tasks-unreferenced=ignore")
+REPORTS_OFF = ("--background-tasks-unhandled=ignore", "--background-tasks-destroyed=ignore")
 
 
 @pytest.fixture
@@ -318,7 +318,10 @@ def test_two_tests_in_a_row_under_xdist_and_in_random_order(run) -> None:
     [
         ("background_tasks_timeout = soon", "background_tasks_timeout = soon: not a number of seconds"),
         ("background_tasks_timeout = -1", "background_tasks_timeout = -1: not a number of seconds"),
-        ("background_tasks_packages = my-package", "background_tasks_packages: 'my-package' is not an import name"),
+        (
+            "background_tasks_project_packages = my-package",
+            "background_tasks_project_packages: 'my-package' is not an import name",
+        ),
     ],
 )
 def test_a_wrong_ini_value_is_a_usage_error(run, pytester: pytest.Pytester, line: str, message: str) -> None:

@@ -125,7 +125,7 @@ def test_run_all_sync_does_what_run_all_async_does(program: list[Job]) -> None:
     )
 
 
-@pytest.mark.background_tasks(failed="ignore")  # its jobs fail, and it drops some of them on purpose
+@pytest.mark.background_tasks(unhandled="ignore")  # its jobs fail, and it drops some of them on purpose
 @settings(max_examples=60)
 @given(programs, st.lists(st.sampled_from(["run_all_sync", "reset", "stop", "start", "first", "cancel"]), max_size=8))
 def test_whatever_the_test_does_each_task_runs_at_most_once(program: list[Job], actions: list[str]) -> None:

@@ -123,7 +123,7 @@ def test_every_fixture_is_named(pytester: pytest.Pytester, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("page", "names"),
     [
-        ("fixture.md", ("BackgroundTasks", "CapturedTask", "Wait", "Site")),
+        ("fixture.md", ("BackgroundTasks", "CapturedTask", "WaitPoint", "SourceLocation")),
         ("virtual-time.md", ("VirtualTime",)),
     ],
 )

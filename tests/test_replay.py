@@ -115,9 +115,9 @@ def test_the_line_has_the_options_of_this_command_line_that_say_what_a_run_is(ru
             await asyncio.gather(put(), get())
             assert order == ["put", "get"]
     """
-    words = replay_line(run(source, "--explore-arrivals=any", "--explore-samples=3"))
+    words = replay_line(run(source, "--explore-arrivals=any", "--explore-random-walks=3"))
     assert "--explore-arrivals" in words
-    assert "--explore-samples" not in words
+    assert "--explore-random-walks" not in words
     run(source, *words).stdout.fnmatch_lines([REPLAYED])
 
 
@@ -295,7 +295,7 @@ def test_a_typed_replay_leaves_it_alone(run) -> None:
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
 def test_it_can_be_forgotten(run, plugins: tuple[str, ...]) -> None:
     """For the tests that run, however they end."""
-    args = ("--explore-forget", *(("-n2",) if plugins else ()))
+    args = ("--explore-clear-failures", *(("-n2",) if plugins else ()))
     run(SHOP + TEST)
     result = run(SHOP + TEST, *args, plugins=plugins)
     assert result.parseoutcomes()["failed"] == 1
@@ -331,7 +331,7 @@ def test_the_report_carries_the_numbers(run, pytester: pytest.Pytester, plugins:
     args = ("-n2",) if plugins else ()
     run(SHOP + TEST + OTHER, *args, "--junit-xml=junit.xml", "-o", "junit_family=legacy", plugins=plugins)
     cases = {case.get("name"): case for case in ElementTree.parse(pytester.path / "junit.xml").iter("testcase")}
-    for name, verdict, schedule in (("test_it", "failed", "sell@1+1"), ("test_other", "exhausted", None)):
+    for name, verdict, schedule in (("test_it", "failed", "sell@1+1"), ("test_other", "exhaustive", None)):
         properties = {each.get("name"): each.get("value") for each in cases[name].iter("property")}
         numbers = f"{properties['explore_runs']} runs, {properties['explore_distinct']} distinct"
         assert properties["explore_verdict"] == verdict

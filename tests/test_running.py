@@ -12,10 +12,10 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from pytest_background_tasks import (
+    BackgroundTaskNotFound,
     BackgroundTasks,
     BackgroundTasksError,
     BackgroundTasksTimeout,
-    NoSuchBackgroundTask,
     TooManyBackgroundTasks,
 )
 from pytest_background_tasks.control import run as run_module
@@ -151,16 +151,16 @@ async def test_run_async_with_nothing_that_matches(background_tasks: BackgroundT
     background_tasks.start_capturing()
     asyncio.create_task(answer(7), name="the-answer")
     with pytest.raises(
-        NoSuchBackgroundTask, match=r"run_async\('mail\*'\) matches nothing; held:\n.*the-answer"
+        BackgroundTaskNotFound, match=r"run_async\('mail\*'\) matches nothing; held:\n.*the-answer"
     ) as caught:
         await background_tasks.run_async("mail*")
     assert "answer(value=7)" in str(caught.value)
-    with pytest.raises(NoSuchBackgroundTask, match="run_sync"):
+    with pytest.raises(BackgroundTaskNotFound, match="run_sync"):
         background_tasks.run_sync(fail)
     with pytest.raises(TypeError, match="needs a target; to run all held tasks:  .*run_all_sync()"):
         background_tasks.run_sync()
     await background_tasks.run_all_async()
-    with pytest.raises(NoSuchBackgroundTask, match="held: nothing"):
+    with pytest.raises(BackgroundTaskNotFound, match="held: nothing"):
         await background_tasks.run_async(answer)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks import BackgroundTasks, Deadlock, Explorer
+from pytest_background_tasks import BackgroundTasks, DeadlockError, Explorer
 from pytest_background_tasks.sites import behind, waiting_sites
 from pytest_background_tasks.waits import known
 
@@ -170,7 +170,7 @@ def test_a_deadlock_names_the_generator_and_its_line(make: Callable[[], Any]) ->
 
     failure = Explorer().explore(scenario).failure
     assert failure is not None
-    assert isinstance(failure.error, Deadlock)
+    assert isinstance(failure.error, DeadlockError)
     assert "\n  generate waits at " in str(failure.error)
     assert f":{wait.__code__.co_firstlineno + 1} in wait, for an event" in str(failure.error)
 

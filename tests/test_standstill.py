@@ -20,7 +20,7 @@ from aiohttp import ClientSession, web
 from fastapi import FastAPI, WebSocket
 from starlette.testclient import TestClient
 
-from pytest_background_tasks import BackgroundTasks, BackgroundTasksDeadlock, BackgroundTasksTimeout
+from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, DeadlockError
 
 
 async def set_event(event: asyncio.Event) -> None:
@@ -32,7 +32,7 @@ async def test_waiting_for_an_event_that_a_held_task_would_set(background_tasks:
     background_tasks.start_capturing()
     done = asyncio.Event()
     task = asyncio.create_task(set_event(done))
-    with pytest.raises(BackgroundTasksDeadlock) as caught:
+    with pytest.raises(DeadlockError) as caught:
         await done.wait()
     message = str(caught.value)
     assert "held: set_event" in message
@@ -53,7 +53,7 @@ async def test_joining_a_queue_that_a_held_task_would_empty(background_tasks: Ba
 
     with background_tasks.capturing():
         asyncio.create_task(empty())
-        with pytest.raises(BackgroundTasksDeadlock, match=r"held: .*empty"):
+        with pytest.raises(DeadlockError, match=r"held: .*empty"):
             await queue.join()
         await background_tasks.run_all_async()
         await queue.join()
@@ -67,7 +67,7 @@ async def test_polling_done_of_a_held_task(background_tasks: BackgroundTasks, pa
 
     background_tasks.start_capturing()
     task = asyncio.create_task(job())
-    with pytest.raises(BackgroundTasksDeadlock, match=r"deadlock: .* polls done\(\) of .*job, which is held"):
+    with pytest.raises(DeadlockError, match=r"deadlock: .* polls done\(\) of .*job, which is held"):
         while not task.done():
             await asyncio.sleep(pause)
 
@@ -106,7 +106,7 @@ async def test_a_function_that_polls_done_of_a_held_task(background_tasks: Backg
 
     background_tasks.start_capturing()
     task = asyncio.create_task(set_event(asyncio.Event()))
-    with pytest.raises(BackgroundTasksDeadlock, match=r"deadlock: .* polls done\(\) of set_event, which is held"):
+    with pytest.raises(DeadlockError, match=r"deadlock: .* polls done\(\) of set_event, which is held"):
         await until(lambda: task.done())
 
 
@@ -218,7 +218,7 @@ async def test_a_thread_from_before_the_test_can_still_go_on(
     await database.execute(0.3)
     # At once if the thread is back at its position before the test, else after the limit.
     monkeypatch.setattr(background_tasks._standstill, "_limit", 1)
-    with pytest.raises(BackgroundTasksDeadlock):
+    with pytest.raises(DeadlockError):
         await asyncio.Event().wait()
 
 
@@ -318,7 +318,7 @@ async def test_the_other_end_of_a_pair_can_still_go_on(background_tasks: Backgro
             assert await loop.sock_recv(here, 1) == b"!"
         there.setblocking(False)
         loop.add_reader(there, list)
-        with pytest.raises(BackgroundTasksDeadlock) as caught:
+        with pytest.raises(DeadlockError) as caught:
             await loop.sock_recv(here, 1)
         loop.remove_reader(there)
     assert "nothing has come" not in str(caught.value)
@@ -338,7 +338,7 @@ async def test_both_ends_of_a_connection_in_one_loop_cannot_go_on(background_tas
     asyncio.create_task(set_event(ready))
     async with await asyncio.start_server(handle, "127.0.0.1", 0) as server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
-        with pytest.raises(BackgroundTasksDeadlock, match="held: set_event"):
+        with pytest.raises(DeadlockError, match="held: set_event"):
             await reader.read()
         await background_tasks.run_all_async()
         assert await reader.read() == b""
@@ -365,7 +365,7 @@ async def test_an_aiohttp_client_and_server(background_tasks: BackgroundTasks, m
     background_tasks.start_capturing()
     asyncio.create_task(set_event(ready))
     async with ClientSession() as session:
-        with pytest.raises(BackgroundTasksDeadlock, match=r"(?s)held: set_event.*no event for 0.3 s from a timer"):
+        with pytest.raises(DeadlockError, match=r"(?s)held: set_event.*no event for 0.3 s from a timer"):
             await session.get(f"http://{host}:{port}/")
         await background_tasks.run_all_async()
         async with session.get(f"http://{host}:{port}/") as response:
@@ -383,7 +383,7 @@ async def test_a_run_that_waits_for_another_held_task(background_tasks: Backgrou
     background_tasks.start_capturing()
     asyncio.create_task(wait_for_it())
     asyncio.create_task(set_event(event))
-    with pytest.raises(BackgroundTasksDeadlock, match=r"wait_for_it"):
+    with pytest.raises(DeadlockError, match=r"wait_for_it"):
         await background_tasks.run_async(wait_for_it)
     await background_tasks.run_all_async()
     assert event.is_set()
@@ -419,7 +419,7 @@ def test_asyncio_run_in_a_def_test(background_tasks: BackgroundTasks) -> None:
         await event.wait()
 
     background_tasks.start_capturing()
-    with pytest.raises(BackgroundTasksDeadlock, match="held: set_event"):
+    with pytest.raises(DeadlockError, match="held: set_event"):
         asyncio.run(main())
 
 
@@ -433,7 +433,7 @@ def test_asyncio_run_in_a_thread_that_the_test_joins(
     async def main() -> None:
         event = asyncio.Event()
         asyncio.create_task(set_event(event))
-        with pytest.raises(BackgroundTasksDeadlock, match="held: set_event") as raised:
+        with pytest.raises(DeadlockError, match="held: set_event") as raised:
             await event.wait()
         errors.append(raised.value)
 
@@ -471,7 +471,7 @@ def test_an_endpoint_behind_a_test_client(background_tasks: BackgroundTasks, por
     """The endpoint gets the error, and through the client, so does the test."""
     background_tasks.start_capturing()
     client = TestClient(make_app())
-    with pytest.raises(BackgroundTasksDeadlock, match="held: set_event"):
+    with pytest.raises(DeadlockError, match="held: set_event"):
         if portal:
             with client:
                 client.get("/")
@@ -481,7 +481,7 @@ def test_an_endpoint_behind_a_test_client(background_tasks: BackgroundTasks, por
 
 def test_a_websocket_that_waits_for_a_held_answer(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
-    with pytest.raises(BackgroundTasksDeadlock, match="held: WebSocket.send_text"):
+    with pytest.raises(DeadlockError, match="held: WebSocket.send_text"):
         with TestClient(make_app()).websocket_connect("/ws") as websocket:
             websocket.receive_text()
 
@@ -575,16 +575,16 @@ def test_the_error_is_not_lost(pytester: pytest.Pytester) -> None:
         "-p", "no:randomly", "-Werror", "-o", "asyncio_default_fixture_loop_scope=function"
     )
     result.assert_outcomes(failed=3)
-    result.stdout.fnmatch_lines(["*BackgroundTasksDeadlock: deadlock: every task is blocked*", "*held: sleep*"])
-    result.stdout.fnmatch_lines(["*ValueError: other*", "*before that: deadlock: every task is blocked*"])
+    result.stdout.fnmatch_lines(["*DeadlockError: every task is blocked*", "*held: sleep*"])
+    result.stdout.fnmatch_lines(["*ValueError: other*", "*before that: every task is blocked*"])
 
 
 async def test_the_error_comes_at_every_line_that_waits(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
-    with pytest.raises(BackgroundTasksDeadlock):
+    with pytest.raises(DeadlockError):
         await asyncio.Event().wait()
-    with pytest.raises(BackgroundTasksDeadlock):
+    with pytest.raises(DeadlockError):
         await asyncio.Event().wait()
 
 
@@ -596,7 +596,7 @@ class TestUnittest(unittest.IsolatedAsyncioTestCase):
     async def test_assert_raises_takes_the_traceback_away(self) -> None:
         self.background_tasks.start_capturing()
         asyncio.create_task(set_event(asyncio.Event()))
-        with self.assertRaisesRegex(BackgroundTasksDeadlock, "held: set_event"):  # noqa: PT027
+        with self.assertRaisesRegex(DeadlockError, "held: set_event"):  # noqa: PT027
             await asyncio.Event().wait()
 
 
@@ -609,7 +609,7 @@ def test_the_error_comes_in_every_loop(background_tasks: BackgroundTasks) -> Non
 
     background_tasks.start_capturing()
     for _ in range(5):
-        with pytest.raises(BackgroundTasksDeadlock):
+        with pytest.raises(DeadlockError):
             asyncio.run(main())
 
 
@@ -633,7 +633,7 @@ def test_code_that_catches_everything_does_not_spin(background_tasks: Background
     done = asyncio.Event()
     background_tasks.start_capturing()
     asyncio.run(main())
-    assert caught == [BackgroundTasksDeadlock, asyncio.CancelledError, asyncio.CancelledError]
+    assert caught == [DeadlockError, asyncio.CancelledError, asyncio.CancelledError]
 
 
 def test_a_uvloop_gets_the_error_after_a_silence(
@@ -645,7 +645,7 @@ def test_a_uvloop_gets_the_error_after_a_silence(
         event = asyncio.Event()
         asyncio.create_task(set_event(event))
         await asyncio.sleep(0.5)
-        with pytest.raises(BackgroundTasksDeadlock, match=r"(?s)held: set_event.*for 0.2 s from uvloop"):
+        with pytest.raises(DeadlockError, match=r"(?s)held: set_event.*for 0.2 s from uvloop"):
             await event.wait()
         await background_tasks.run_all_async()
         await event.wait()
@@ -676,7 +676,7 @@ def test_a_heartbeat_beside_it_does_not_hide_a_standstill(
     monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
     background_tasks.start_capturing(ignore=beat)
     with TestClient(app) as client:
-        with pytest.raises(BackgroundTasksDeadlock, match="held: .*send_text"):
+        with pytest.raises(DeadlockError, match="held: .*send_text"):
             with client.websocket_connect("/ws") as websocket:
                 websocket.receive_text()
 
@@ -701,6 +701,6 @@ def test_a_thread_that_waits_for_a_held_task_does_not_keep_its_loop_from_closing
 
     monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
     background_tasks.start_capturing("sleep")
-    with pytest.raises(BackgroundTasksDeadlock), asyncio.Runner(loop_factory=new_loop) as runner:
+    with pytest.raises(DeadlockError), asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())
     assert outcomes == ["CancelledError"]

@@ -11,11 +11,11 @@ from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from pytest_background_tasks import (
+    BackgroundTaskNotFound,
     BackgroundTasks,
-    BackgroundTasksDeadlock,
     BackgroundTasksError,
     BackgroundTasksTimeout,
-    NoSuchBackgroundTask,
+    DeadlockError,
     VirtualTime,
 )
 
@@ -47,7 +47,7 @@ def test_one_step_at_a_time(background_tasks: BackgroundTasks, new_loop: Any, wa
             assert log == expected
             assert stepped.state == "started"
             assert stepped.suspended_at is not None
-            assert stepped.suspended_at.waits_for == "its next turn in the event loop"
+            assert stepped.suspended_at.waiting_for == "its next turn in the event loop"
             for _ in range(5):
                 await asyncio.sleep(0)
             await asyncio.sleep(0.001)
@@ -115,7 +115,7 @@ async def test_what_makes_it_ready_is_waited_for(background_tasks: BackgroundTas
     background_tasks.start_capturing()
     asyncio.create_task(job())
     waits = [(await background_tasks.step_async(job)).suspended_at for _ in range(2)]
-    assert [wait and wait.waits_for for wait in waits] == [
+    assert [wait and wait.waiting_for for wait in waits] == [
         "a sleep of 60 s (60 s left)",
         "a thread that runs Event.wait",
     ]
@@ -276,9 +276,9 @@ async def test_a_task_that_nothing_can_make_ready(background_tasks: BackgroundTa
     await background_tasks.step_async(hold)
     await background_tasks.step_async(enter)
     message = r"(?s)no next step: .*enter.*for a lock held by holder \(hold\), and nothing else can run"
-    with pytest.raises(BackgroundTasksDeadlock, match=message):
+    with pytest.raises(DeadlockError, match=message):
         await background_tasks.step_async(enter)
-    with pytest.raises(BackgroundTasksDeadlock, match=message):
+    with pytest.raises(DeadlockError, match=message):
         background_tasks.step_sync(enter)
     background_tasks.reset()
 
@@ -304,10 +304,10 @@ async def test_what_cannot_be_stepped(background_tasks: BackgroundTasks) -> None
     async def other() -> None: ...
 
     background_tasks.start_capturing()
-    with pytest.raises(NoSuchBackgroundTask, match="matches nothing; captured: nothing"):
+    with pytest.raises(BackgroundTaskNotFound, match="matches nothing; captured: nothing"):
         await background_tasks.step_async(job)
     first, second = asyncio.create_task(job()), asyncio.create_task(job())
-    with pytest.raises(NoSuchBackgroundTask, match=r"(?s)step_async\(.*other\) matches nothing; captured:.*job"):
+    with pytest.raises(BackgroundTaskNotFound, match=r"(?s)step_async\(.*other\) matches nothing; captured:.*job"):
         await background_tasks.step_async(other)
     with pytest.raises(BackgroundTasksError, match=r"(?s)2 tasks match instead of one:.*job.*job.*\[0\]"):
         background_tasks.step_sync(job)
@@ -349,7 +349,7 @@ async def test_a_long_sleep_reads_as_a_number_of_seconds(background_tasks: Backg
     asyncio.create_task(asyncio.sleep(3600), name="napper")
     wait = (await background_tasks.step_async("napper")).suspended_at
     assert wait is not None
-    assert wait.waits_for == "a sleep of 3600 s (3600 s left)"
+    assert wait.waiting_for == "a sleep of 3600 s (3600 s left)"
     assert repr(background_tasks) == "<background_tasks capturing; 1 captured, 0 held, 1 stopped after a step>"
 
 
@@ -359,7 +359,7 @@ async def test_a_task_that_has_started_is_named_where_only_held_ones_can_be_run(
     background_tasks.start_capturing()
     task = asyncio.create_task(asyncio.sleep(0), name="napper")
     await task
-    with pytest.raises(NoSuchBackgroundTask, match=r"(?s)held: nothing.*No longer held:.*sleep.*done: napper"):
+    with pytest.raises(BackgroundTaskNotFound, match=r"(?s)held: nothing.*No longer held:.*sleep.*done: napper"):
         await background_tasks.run_async("napper")
 
 

@@ -84,7 +84,7 @@ def test_a_cache_that_is_filled_in_the_first_run_is_named_as_such(run) -> None:
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["E*NotDeterministic: the test is not deterministic: the first run and the next differ *"]
+        ["E*NonDeterministicTest: the test is not deterministic: the first run and the next differ *"]
     )
 
 
@@ -155,7 +155,7 @@ def test_aiosqlites_thread_is_named_and_neither_deadlock_nor_time_out(
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E*NotPlayable: the test uses a thread that @explore cannot control: *worker*, of aiosqlite",
+            "E*UncontrolledOperation: the test uses a thread that @explore cannot control: *worker*, of aiosqlite",
             "*main waits at *test_aiosqlites*.py:7 in test_it, for a future",
         ]
     )

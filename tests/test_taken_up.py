@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 import uvloop
 
-from pytest_background_tasks import BackgroundTasks, NoSuchBackgroundTask, VirtualTime
+from pytest_background_tasks import BackgroundTaskNotFound, BackgroundTasks, VirtualTime
 
 Test: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 
@@ -239,7 +239,7 @@ async def test_what_somebody_still_waits_for_is_theirs(
     waiter = asyncio.ensure_future(asyncio.wait([task]))
     await asyncio.sleep(0)
     assert await background_tasks.run_all_async() == []
-    with pytest.raises(NoSuchBackgroundTask, match="No longer held"):
+    with pytest.raises(BackgroundTaskNotFound, match="No longer held"):
         await background_tasks.run_async(save)
     await waiter
     assert done == ["saved"]

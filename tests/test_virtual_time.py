@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from pytest_background_tasks import (
     BackgroundTasks,
-    BackgroundTasksDeadlock,
     BackgroundTasksError,
     BackgroundTasksTimeout,
+    DeadlockError,
     VirtualTime,
 )
 
@@ -225,9 +225,7 @@ class TestAdvance:
 
     async def test_without_autojump_a_sleep_is_an_error_that_says_so(self, virtual_time: VirtualTime) -> None:
         virtual_time.autojump = False
-        with pytest.raises(
-            BackgroundTasksDeadlock, match=r"(?s)a sleep of 5 s.*autojump is False:  await virtual_time.advance"
-        ):
+        with pytest.raises(DeadlockError, match=r"(?s)a sleep of 5 s.*autojump is False:  await virtual_time.advance"):
             await asyncio.sleep(5)
 
     async def test_timers_without_end_at_one_moment(
@@ -418,7 +416,7 @@ class TestStandstill:
                 pass
 
         tasks = [asyncio.create_task(hold(), name="holder"), asyncio.create_task(enter(), name="waiter")]
-        with pytest.raises(BackgroundTasksDeadlock) as caught:
+        with pytest.raises(DeadlockError) as caught:
             await asyncio.wait(tasks)
         message = str(caught.value)
         assert "the test waits at tests/test_virtual_time.py:" in message
@@ -437,7 +435,7 @@ class TestStandstill:
         """It does not wait for its timeout, which is in real time."""
         background_tasks.start_capturing()
         asyncio.create_task(asyncio.Event().wait())
-        with pytest.raises(BackgroundTasksDeadlock, match=r"for the task Task-\d+ \(wait\)"):
+        with pytest.raises(DeadlockError, match=r"for the task Task-\d+ \(wait\)"):
             await background_tasks.run_all_async(timeout=60)
 
     async def test_held_tasks_are_named(self, virtual_time: VirtualTime, background_tasks: BackgroundTasks) -> None:
@@ -448,7 +446,7 @@ class TestStandstill:
 
         background_tasks.start_capturing()
         asyncio.create_task(ring())
-        with pytest.raises(BackgroundTasksDeadlock, match=r"held: .*ring"):
+        with pytest.raises(DeadlockError, match=r"held: .*ring"):
             await event.wait()
 
 
@@ -502,7 +500,7 @@ class TestWithHeldTasks:
         background_tasks.start_capturing()
         asyncio.create_task(asyncio.sleep(5), name="napper")
         await background_tasks.step_async("napper")
-        with pytest.raises(BackgroundTasksDeadlock) as caught:
+        with pytest.raises(DeadlockError) as caught:
             await background_tasks.step_async("napper")
         assert "for the next step of napper (sleep)" in str(caught.value)
         assert str(caught.value).endswith("await virtual_time.advance(seconds)")
@@ -631,9 +629,7 @@ def test_under_every_runner(pytester: pytest.Pytester, monkeypatch: pytest.Monke
         "-W", "error", "-p", "pytest_background_tasks.plugin", "-p", plugin, "--tb=short", *options
     )
     result.assert_outcomes(passed=4, failed=1)
-    result.stdout.fnmatch_lines(
-        ["E*BackgroundTasksDeadlock: deadlock: every task is blocked:", "E*the test waits at*for an event"]
-    )
+    result.stdout.fnmatch_lines(["E*DeadlockError: every task is blocked:", "E*the test waits at*for an event"])
 
 
 def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -713,9 +709,11 @@ def test_under_pytest_aiohttp(pytester: pytest.Pytester, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("value", ["soon", "-1", "inf"])
 def test_a_grace_that_is_no_number_of_seconds(pytester: pytest.Pytester, value: str) -> None:
     result = pytester.runpytest_inprocess(
-        "-o", f"background_tasks_grace={value}", "-o", "asyncio_default_fixture_loop_scope=function"
+        "-o", f"background_tasks_grace_period={value}", "-o", "asyncio_default_fixture_loop_scope=function"
     )
-    result.stderr.fnmatch_lines([f"*background_tasks_grace = {value}: not a number of seconds; write e.g.*= 0.02"])
+    result.stderr.fnmatch_lines(
+        [f"*background_tasks_grace_period = {value}: not a number of seconds; write e.g.*= 0.02"]
+    )
 
 
 @pytest.mark.usefixtures("no_real_time")

@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from pytest_background_tasks.own import OwnCode
-from pytest_background_tasks.sites import Site
-from pytest_background_tasks.wait_reason import Wait, WaitReason
+from pytest_background_tasks.sites import SourceLocation
+from pytest_background_tasks.wait_reason import WaitPoint, WaitReason
 from pytest_background_tasks.waits import known, wait_of
 
 IS_OWN = defaultdict(bool, {__file__: True})
@@ -34,7 +34,7 @@ async def reason(coroutine: Awaitable[object], after: Callable[[], object] = lam
         wait = wait_of(task, IS_OWN)
         assert wait is not None
         assert wait.file == __file__
-        assert wait.waits_for == str(wait.reason)
+        assert wait.waiting_for == str(wait.reason)
         return wait.reason
     finally:
         after()
@@ -324,7 +324,7 @@ async def test_inside_an_asynchronous_generator_the_line_is_the_generators() -> 
     wait = wait_of(task, IS_OWN)
     assert wait is not None
     assert wait.function.endswith("numbers")
-    assert wait.waits_for == "an event"
+    assert wait.waiting_for == "an event"
     task.cancel()
     await asyncio.wait([task])
 
@@ -351,12 +351,12 @@ async def test_without_a_line_of_the_projects_own_it_is_the_innermost(tmp_path) 
     wait = wait_of(task, OwnCode(tmp_path))
     assert wait is not None
     assert wait.function == "sleep"
-    assert wait.waits_for.startswith("a sleep of 60 s (")
+    assert wait.waiting_for.startswith("a sleep of 60 s (")
     task.cancel()
     await asyncio.wait([task])
 
 
 def test_it_reads_as_a_place_and_a_reason() -> None:
-    wait = Wait("/srv/api.py", 3, "answer", WaitReason("event", "an event"))
+    wait = WaitPoint("/srv/api.py", 3, "answer", WaitReason("event", "an event"))
     assert str(wait) == "/srv/api.py:3 in answer, for an event"
-    assert wait.site == Site("/srv/api.py", 3, "answer")
+    assert wait.location == SourceLocation("/srv/api.py", 3, "answer")

@@ -80,7 +80,7 @@ class Runner(NamedTuple):
         return test in self.fails and kind == UNHANDLED and sin != "failed_while_cancelled"
 
 
-UNHANDLED, LEAKED = "UnhandledTaskWarning", "LeakedTaskWarning"
+UNHANDLED, LEAKED = "UnhandledTaskExceptionWarning", "LeakedTaskWarning"
 FIRST, LAST = "sin failed", "virtue rung"
 REPORTS = ("--background-tasks-leaked=warn", "--background-tasks-deadlock=error")
 PYTEST_ASYNCIO = ("-p", "pytest_asyncio.plugin", "--asyncio-mode=auto", "-o")

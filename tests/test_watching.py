@@ -73,9 +73,9 @@ def test_a_failure_is_told_by_default(run) -> None:
     result.stdout.fnmatch_lines(
         [
             "test_it.py::test_it",
-            "*test_it.py:20: UnhandledTaskWarning: exception of background task Task-* (send_mail) was never retrieved",
+            "*:20: UnhandledTaskExceptionWarning: exception of background task Task-* (send_mail) was never retrieved",
             "*created at test_it.py:20 in test_it",
-            "*background_tasks_failed = ignore*",
+            "*background_tasks_unhandled = ignore*",
             '*raise ConnectionError("no server")',
             "*ConnectionError: no server",
         ]
@@ -97,7 +97,9 @@ def test_a_task_without_a_name_is_told_by_its_function(run) -> None:
             await turns()
         """
     )
-    result.stdout.fnmatch_lines(["*UnhandledTaskWarning: exception of background task send_mail was never retrieved"])
+    result.stdout.fnmatch_lines(
+        ["*UnhandledTaskExceptionWarning: exception of background task send_mail was never retrieved"]
+    )
 
 
 def test_a_leak_is_told_when_asked_for(run) -> None:
@@ -117,9 +119,9 @@ def test_a_leak_is_told_when_asked_for(run) -> None:
 @pytest.mark.parametrize("how", ["option", "ini", "mark", "-W error"])
 def test_an_error_is_one_of_the_teardown(run, how: str) -> None:
     """The test has passed; its teardown has not, and shows the traceback of the task."""
-    options = {"option": ["--background-tasks-failed=error"], "-W error": ["-W", "error"]}.get(how, [])
-    ini = "background_tasks_failed = error" if how == "ini" else ""
-    mark = "@pytest.mark.background_tasks(failed='error')" if how == "mark" else ""
+    options = {"option": ["--background-tasks-unhandled=error"], "-W error": ["-W", "error"]}.get(how, [])
+    ini = "background_tasks_unhandled = error" if how == "ini" else ""
+    mark = "@pytest.mark.background_tasks(unhandled='error')" if how == "mark" else ""
     result = run(FAILING.replace("async def test", f"{mark}\n    async def test"), "--tb=short", *options, ini=ini)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
@@ -130,7 +132,7 @@ def test_an_error_is_one_of_the_teardown(run, how: str) -> None:
             "E   ConnectionError: no server",
             "test_it.py:*: in test_it",
             "    asyncio.create_task(send_mail())",
-            "E   pytest_background_tasks.UnhandledTaskWarning: "
+            "E   pytest_background_tasks.UnhandledTaskExceptionWarning: "
             "exception of background task Task-* (send_mail) was never retrieved",
             "*created at test_it.py:* in test_it",
         ]
@@ -151,7 +153,7 @@ def test_an_error_shows_the_line_and_not_its_whole_module(run, what: str, style:
             ))
             await turns()
     """
-    ini = "background_tasks_leaked = error\nbackground_tasks_failed = error\n"
+    ini = "background_tasks_leaked = error\nbackground_tasks_unhandled = error\n"
     result = run(long + dedent(test), f"--tb={style}", ini=ini)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.re_match_lines([r"[> ] +kept.add\(asyncio.create_task\(  # here", "E .*background task .*"])
@@ -166,11 +168,11 @@ def test_several_errors_come_together(run) -> None:
             keep(poll())
             await turns()
         """,
-        "--background-tasks-failed=error",
+        "--background-tasks-unhandled=error",
         "--background-tasks-leaked=error",
     )
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["*UnhandledTaskWarning: *send_mail*", "*LeakedTaskWarning: *poll*"])
+    result.stdout.fnmatch_lines(["*UnhandledTaskExceptionWarning: *send_mail*", "*LeakedTaskWarning: *poll*"])
 
 
 def test_the_nearest_mark_decides(run) -> None:
@@ -230,9 +232,9 @@ def test_what_is_allowed_may_leak(run, allow: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ('"error"', "{}('error'): the arguments are failed, leaked, unreferenced* and allow, by keyword"),
+        ('"error"', "{}('error'): the arguments are unhandled, leaked, destroyed* and allow, by keyword"),
         ('leaked="yes"', "{}(leaked='yes'): leaked must be one of 'ignore', 'warn', 'error'"),
-        ('leeked="warn"', "{}(leeked='warn'): the arguments are failed, leaked, unreferenced*"),
+        ('leeked="warn"', "{}(leeked='warn'): the arguments are unhandled, leaked, destroyed*"),
         ("allow=[3]", "*a target is a coroutine function*not an object of type 'int'"),
     ],
 )
@@ -257,7 +259,9 @@ def test_a_mark_above_explore_is_a_usage_error(run, arguments: str) -> None:
         """
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*test_it.py::test_it: *has no effect above @explore*write  @explore(leaks=True)*"])
+    result.stderr.fnmatch_lines(
+        ["*test_it.py::test_it: *has no effect above @explore*write  @explore(fail_on_leaks=True)*"]
+    )
 
 
 def test_a_mark_on_a_module_is_for_the_tests_that_are_not_explored(run) -> None:
@@ -279,7 +283,7 @@ def test_a_mark_on_a_module_is_for_the_tests_that_are_not_explored(run) -> None:
     result.stdout.fnmatch_lines(["ERROR test_it.py::test_other*"])
 
 
-@pytest.mark.parametrize("kind", ["failed", "leaked", "unreferenced", "deadlock"])
+@pytest.mark.parametrize("kind", ["unhandled", "leaked", "destroyed", "deadlock"])
 def test_a_wrong_mode_is_a_usage_error(run, kind: str) -> None:
     result = run("", ini=f"background_tasks_{kind} = loud")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -301,7 +305,7 @@ def test_only_the_first_of_its_kind_says_how_to_silence_it(run) -> None:
         """
     )
     result.assert_outcomes(passed=3, warnings=3)
-    assert result.stdout.str().count("background_tasks_failed = ignore") == 1
+    assert result.stdout.str().count("background_tasks_unhandled = ignore") == 1
 
 
 def test_the_summary_counts_by_line_worst_first(run) -> None:
@@ -367,7 +371,7 @@ def test_a_plugin_that_runs_tests_by_itself_does_not_come_first(run, pytester: p
 def test_reports_arrive_under_xdist(run) -> None:
     result = run(FAILING, "-n2", plugins=(*PYTEST_ASYNCIO, "-p", "xdist"))
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["test_it.py::test_it", "*UnhandledTaskWarning: *send_mail*"])
+    result.stdout.fnmatch_lines(["test_it.py::test_it", "*UnhandledTaskExceptionWarning: *send_mail*"])
 
 
 def test_reports_arrive_in_junit_xml(run, pytester: pytest.Pytester) -> None:
@@ -451,7 +455,7 @@ def test_what_a_wider_fixture_does_not_clean_up_is_told_when_it_ends(run) -> Non
     result.stdout.fnmatch_lines_random(
         [
             "*LeakedTaskWarning: background task Task-* (poll) * still pending*",
-            "*UnhandledTaskWarning: exception of background task Task-* (send_mail) was never retrieved*",
+            "*UnhandledTaskExceptionWarning: exception of background task Task-* (send_mail) was never retrieved*",
             "*attributed to test_it.py::test_it, which has ended",
         ]
     )
@@ -489,7 +493,7 @@ def test_a_class_or_a_module_that_is_set_up_keeps_things_too(run) -> None:
                 runner.run(start())
         """,
         "--background-tasks-leaked=error",
-        "--background-tasks-failed=error",
+        "--background-tasks-unhandled=error",
     )
     result.assert_outcomes(passed=1)
 
@@ -513,8 +517,8 @@ def test_a_fixtures_task_that_fails_is_told(run) -> None:
         *MODULE_LOOP,
     )
     result.assert_outcomes(passed=2, warnings=2)
-    result.stdout.fnmatch_lines(["test_it.py::test_wide", "*UnhandledTaskWarning*"])
-    result.stdout.fnmatch_lines(["test_it.py::test_narrow", "*UnhandledTaskWarning*"])
+    result.stdout.fnmatch_lines(["test_it.py::test_wide", "*UnhandledTaskExceptionWarning*"])
+    result.stdout.fnmatch_lines(["test_it.py::test_narrow", "*UnhandledTaskExceptionWarning*"])
 
 
 def test_a_fixture_may_clean_up_after_the_test(run) -> None:
@@ -565,7 +569,7 @@ def test_failed_after_its_test(run) -> None:
     result.stdout.fnmatch_lines(
         [
             "test_it.py::test_innocent",
-            "*UnhandledTaskWarning*",
+            "*UnhandledTaskExceptionWarning*",
             "*attributed to test_it.py::test_guilty, which has ended",
         ]
     )
@@ -656,11 +660,11 @@ def test_search_finds_what_the_garbage_collector_has_not_come_by(run) -> None:
         def test_in_a_def_test():
             asyncio.run(test_lost())
     """
-    result = run(source, ini="background_tasks_unreferenced = search")
+    result = run(source, ini="background_tasks_destroyed = gc")
     result.assert_outcomes(passed=4, warnings=2)
     for test in ("test_lost", "test_in_a_def_test"):
         result.stdout.fnmatch_lines(
-            [f"test_it.py::{test}", "*UnreferencedTaskWarning*poll* was garbage-collected while pending*"]
+            [f"test_it.py::{test}", "*DestroyedTaskWarning*poll* was garbage-collected while pending*"]
         )
 
 
@@ -708,11 +712,11 @@ def test_an_error_in_the_teardown_comes_first(run) -> None:
             asyncio.create_task(send_mail())
             await turns()
         """,
-        "--background-tasks-failed=error",
+        "--background-tasks-unhandled=error",
     )
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
-        ["E*ValueError: in teardown", "E*UnhandledTaskWarning: exception of background task*send_mail*"]
+        ["E*ValueError: in teardown", "E*UnhandledTaskExceptionWarning: exception of background task*send_mail*"]
     )
 
 
@@ -752,7 +756,7 @@ def test_the_sins_of_libraries_change_nothing(run, pytester: pytest.Pytester) ->
         "-W",
         "error",
         "--background-tasks-leaked=error",
-        "--background-tasks-unreferenced=error",
+        "--background-tasks-destroyed=error",
     )
     result.assert_outcomes(passed=1)
 
@@ -780,7 +784,7 @@ def test_nothing_is_remembered_of_a_test(run) -> None:
 
 def test_off_means_off(run) -> None:
     """If no report is enabled, nothing is loaded or patched; one mark turns the monitor on."""
-    off = ("--background-tasks-failed=ignore", "--background-tasks-unreferenced=ignore")
+    off = ("--background-tasks-unhandled=ignore", "--background-tasks-destroyed=ignore")
     source = """
         before = asyncio.BaseEventLoop.create_task
 
@@ -790,7 +794,7 @@ def test_off_means_off(run) -> None:
             assert (asyncio.BaseEventLoop.create_task is before) == {is_off}
     """
     run(source.replace("{is_off}", "True"), *off).assert_outcomes(passed=1)
-    marked = 'pytestmark = pytest.mark.background_tasks(failed="warn")\n' + dedent(source)
+    marked = 'pytestmark = pytest.mark.background_tasks(unhandled="warn")\n' + dedent(source)
     run(marked.replace("{is_off}", "False"), *off).assert_outcomes(passed=1, warnings=1)
     assert "watching" not in getattr(sys.modules["asyncio"].BaseEventLoop.create_task, "__qualname__", "")
 
@@ -837,7 +841,7 @@ def test_a_test_that_can_never_go_on_fails_at_once(run, runner: str) -> None:
     result.stdout.fnmatch_lines(
         [
             "    async with lock:",
-            "E   *BackgroundTasksDeadlock: deadlock: every task is blocked:",
+            "E   *DeadlockError: every task is blocked:",
             "E     *waits at test_it.py:* in hang, for a lock held by Task-* (hold)",
             "E     Task-* (hold) waits at test_it.py:* in hold, for an event",
         ]
@@ -861,7 +865,7 @@ def test_what_multiprocessing_keeps_is_nobody_to_wait_for(
         ensure_running()
 
         def test_it():
-            with pytest.raises(Exception, match="deadlock: every task is blocked"):
+            with pytest.raises(Exception, match="every task is blocked"):
                 asyncio.run(wait())
 
         def test_beside_another():
@@ -894,7 +898,7 @@ def test_a_deadlock_that_was_caught_has_failed_the_test_too(run) -> None:
         "--background-tasks-deadlock=error",
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E*BackgroundTasksDeadlock: deadlock: every task is blocked*"])
+    result.stdout.fnmatch_lines(["E*DeadlockError: every task is blocked*"])
 
 
 def test_what_may_still_come_is_waited_for(run) -> None:
@@ -930,7 +934,7 @@ def test_what_may_still_come_is_waited_for(run) -> None:
             server.close()
         """,
         "--background-tasks-deadlock=error",
-        "--background-tasks-failed=error",
+        "--background-tasks-unhandled=error",
     )
     result.assert_outcomes(passed=5)
 
@@ -1050,7 +1054,9 @@ def test_an_eager_task_that_is_over_at_once_is_told(run) -> None:
         """
     )
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*UnhandledTaskWarning: exception of background task *send_mail* was never retrieved"])
+    result.stdout.fnmatch_lines(
+        ["*UnhandledTaskExceptionWarning: exception of background task *send_mail* was never retrieved"]
+    )
 
 
 def test_a_task_is_known_by_its_own_function_though_a_task_factory_wraps_it(run) -> None:
@@ -1072,7 +1078,9 @@ def test_a_task_is_known_by_its_own_function_though_a_task_factory_wraps_it(run)
         """
     )
     result.assert_outcomes(passed=1, warnings=1)
-    result.stdout.fnmatch_lines(["*UnhandledTaskWarning: exception of background task *send_mail* was never retrieved"])
+    result.stdout.fnmatch_lines(
+        ["*UnhandledTaskExceptionWarning: exception of background task *send_mail* was never retrieved"]
+    )
 
 
 def test_on_virtual_time_a_deadlock_is_told_once(run) -> None:
@@ -1080,4 +1088,4 @@ def test_on_virtual_time_a_deadlock_is_told_once(run) -> None:
         dedent(DEADLOCK) + "\nasync def test_it(virtual_time): await hang()\n", "--background-tasks-deadlock=error"
     )
     result.assert_outcomes(failed=1)
-    assert sum(line.startswith("E ") and "BackgroundTasksDeadlock: deadlock" in line for line in result.outlines) == 1
+    assert sum(line.startswith("E ") and "DeadlockError: every task" in line for line in result.outlines) == 1

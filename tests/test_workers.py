@@ -402,7 +402,7 @@ class TestMessages:
         )
         result.stdout.fnmatch_lines(
             [
-                "E*BackgroundTasksDeadlock: *",
+                "E*DeadlockError: *",
                 "E * the test waits at *:12 in test_it, for a sleep of 60 s (60 s left)",
                 "E *Virtual time stands still because of:",
                 "E *thread asyncio_0, at work at *:7 in poll",

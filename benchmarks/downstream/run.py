@@ -64,9 +64,9 @@ RUNS = {
     "without it, again": WITHOUT,
     "installed": (),
     "all reports": (
-        "--background-tasks-failed=warn",
+        "--background-tasks-unhandled=warn",
         "--background-tasks-leaked=warn",
-        "--background-tasks-unreferenced=search",
+        "--background-tasks-destroyed=gc",
         "-W",
         "always::pytest_background_tasks.BackgroundTaskWarning",  # also where every other warning is an error
     ),

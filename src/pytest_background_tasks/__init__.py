@@ -10,69 +10,67 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .capture.captured import CapturedTask
     from .errors import (
-        BackgroundTasksDeadlock,
+        BackgroundTaskNotFound,
         BackgroundTasksError,
         BackgroundTasksTimeout,
-        Deadlock,
-        ExploreError,
+        DeadlockError,
+        ExplorationError,
         LeakedTasks,
-        Livelock,
-        NoSuchBackgroundTask,
-        NotDeterministic,
-        NotPlayable,
+        NonDeterministicTest,
         ReplayError,
         ScheduleSyntaxError,
+        StepLimitExceeded,
         TooManyBackgroundTasks,
+        UncontrolledOperation,
     )
     from .explorer.exploration import Exploration, Failure
     from .explorer.explorer import Explorer
-    from .explorer.schedule import Cancel, Late, Raise, Schedule, Slow
-    from .explorer.trace import Outcome, Ran, Step, Told, Trace
+    from .explorer.schedule import Cancel, Delay, Outlast, Raise, Schedule
+    from .explorer.trace import ExecutedLine, Outcome, Step, StepDetail, Trace
     from .exploring.decorator import explore
     from .fixture import BackgroundTasks
-    from .sites import Site
+    from .sites import SourceLocation
     from .targets import Target
     from .virtual_time import VirtualTime
-    from .wait_reason import Wait, WaitReason
-    from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
+    from .wait_reason import WaitPoint, WaitReason
+    from .warnings import BackgroundTaskWarning, DestroyedTaskWarning, LeakedTaskWarning, UnhandledTaskExceptionWarning
 
 __all__ = [
+    "BackgroundTaskNotFound",
     "BackgroundTaskWarning",
     "BackgroundTasks",
-    "BackgroundTasksDeadlock",
     "BackgroundTasksError",
     "BackgroundTasksTimeout",
     "Cancel",
     "CapturedTask",
-    "Deadlock",
+    "DeadlockError",
+    "Delay",
+    "DestroyedTaskWarning",
+    "ExecutedLine",
     "Exploration",
-    "ExploreError",
+    "ExplorationError",
     "Explorer",
     "Failure",
-    "Late",
     "LeakedTaskWarning",
     "LeakedTasks",
-    "Livelock",
-    "NoSuchBackgroundTask",
-    "NotDeterministic",
-    "NotPlayable",
+    "NonDeterministicTest",
     "Outcome",
+    "Outlast",
     "Raise",
-    "Ran",
     "ReplayError",
     "Schedule",
     "ScheduleSyntaxError",
-    "Site",
-    "Slow",
+    "SourceLocation",
     "Step",
+    "StepDetail",
+    "StepLimitExceeded",
     "Target",
-    "Told",
     "TooManyBackgroundTasks",
     "Trace",
-    "UnhandledTaskWarning",
-    "UnreferencedTaskWarning",
+    "UncontrolledOperation",
+    "UnhandledTaskExceptionWarning",
     "VirtualTime",
-    "Wait",
+    "WaitPoint",
     "WaitReason",
     "explore",
 ]
@@ -84,19 +82,19 @@ _HOMES = {
     "Exploration": "explorer.exploration",
     "Explorer": "explorer.explorer",
     "Failure": "explorer.exploration",
-    "Late": "explorer.schedule",
+    "Delay": "explorer.schedule",
     "Raise": "explorer.schedule",
     "Outcome": "explorer.trace",
-    "Ran": "explorer.trace",
+    "ExecutedLine": "explorer.trace",
     "Schedule": "explorer.schedule",
-    "Site": "sites",
-    "Slow": "explorer.schedule",
+    "SourceLocation": "sites",
+    "Outlast": "explorer.schedule",
     "Step": "explorer.trace",
     "Target": "targets",
-    "Told": "explorer.trace",
+    "StepDetail": "explorer.trace",
     "Trace": "explorer.trace",
     "VirtualTime": "virtual_time",
-    "Wait": "wait_reason",
+    "WaitPoint": "wait_reason",
     "WaitReason": "wait_reason",
     "explore": "exploring.decorator",
 }

@@ -2,14 +2,18 @@
 
 
 class BackgroundTasksError(Exception):
-    """The fixture was used in a way that cannot work; the message says what to write instead."""
+    """The base of the errors of the fixtures; the message says what went wrong, where, and what to write instead."""
+
+    __module__ = "pytest_background_tasks"
 
 
-class NoSuchBackgroundTask(BackgroundTasksError, LookupError):
+class BackgroundTaskNotFound(BackgroundTasksError, LookupError):
     """A target matches none of the held tasks.
 
     The message lists the held tasks. Write one of their names, or start the code under test before the running method.
     """
+
+    __module__ = "pytest_background_tasks"
 
 
 class BackgroundTasksTimeout(BackgroundTasksError, TimeoutError):
@@ -19,14 +23,22 @@ class BackgroundTasksTimeout(BackgroundTasksError, TimeoutError):
     (``run_async(target)``), or pass a longer ``timeout=`` (seconds; ``None`` disables it).
     """
 
+    __module__ = "pytest_background_tasks"
 
-class BackgroundTasksDeadlock(BackgroundTasksError):
-    """Every task is blocked, usually because the test waits for something that a held task would do.
 
-    Run the held tasks before waiting (``await background_tasks.run_all_async()``), or do not hold them
-    (``start_capturing(ignore=...)``). Waiting for the task itself (``await task``) needs neither, because it starts
-    the task.
+class DeadlockError(BackgroundTasksError, AssertionError):
+    """Every task is blocked, and no external event can wake one; the message says what each task waits for.
+
+    If background tasks are held, the test usually waits for something that one of them would do. Run them before
+    waiting (``await background_tasks.run_all_async()``), or do not hold them (``start_capturing(ignore=...)``). Waiting
+    for the task itself (``await task``) needs neither, because it starts the task.
+
+    ``@explore`` also raises it for a test that has ended and left tasks that wait for each other in a circle:
+    ``asyncio.run`` could not cancel them, and would end in a `RecursionError`. The exception that the test itself ended
+    with is the cause.
     """
+
+    __module__ = "pytest_background_tasks"
 
 
 class TooManyBackgroundTasks(BackgroundTasksError):
@@ -36,26 +48,34 @@ class TooManyBackgroundTasks(BackgroundTasksError):
     test what the job starts.
     """
 
+    __module__ = "pytest_background_tasks"
 
-class ExploreError(Exception):
+
+class ExplorationError(Exception):
     """A test cannot be explored; the message says what to write instead."""
 
+    __module__ = "pytest_background_tasks"
 
-class ScheduleSyntaxError(ExploreError, ValueError):
+
+class ScheduleSyntaxError(ExplorationError, ValueError):
     """The text of a schedule cannot be parsed; the message points at the place.
 
     Copy the whole replay line of the failure, or write a schedule in the form that the message shows.
     """
 
+    __module__ = "pytest_background_tasks"
 
-class ReplayError(ExploreError, LookupError):
+
+class ReplayError(ExplorationError, LookupError):
     """A schedule names a task or a step that the test does not have, or no longer has; the message lists the others.
 
     Write one of those, or explore again: the test (or the minor version of Python) has changed since.
     """
 
+    __module__ = "pytest_background_tasks"
 
-class NotDeterministic(ExploreError):
+
+class NonDeterministicTest(ExplorationError):
     """Two runs of the same schedule differ, so the test cannot be explored; the message says where they differ.
 
     Usual reasons: iteration over a `set` of strings or objects, ``id()``, the wall clock, a cache or a counter that
@@ -63,31 +83,31 @@ class NotDeterministic(ExploreError):
     (``random`` is not a reason: it starts from the same state in every run.)
     """
 
+    __module__ = "pytest_background_tasks"
 
-class NotPlayable(ExploreError):
+
+class UncontrolledOperation(ExplorationError):
     """The test uses something real that no schedule can control: a socket, a subprocess, a signal, a foreign thread.
 
     The message names the call and what to use instead: usually an in-memory transport or a fake of the remote side.
     """
 
-
-class Deadlock(AssertionError):
-    """Every task is blocked, and the test has not ended; the message says what each task waits for, and its holder.
-
-    Or the test has ended and left tasks that wait for each other in a circle: ``asyncio.run`` could not cancel them,
-    and would end in a `RecursionError`. The exception that the test itself ended with is the cause.
-    """
+    __module__ = "pytest_background_tasks"
 
 
-class Livelock(AssertionError):
+class StepLimitExceeded(AssertionError):
     """The test took more than ``max_steps`` steps; the message names the busiest tasks.
 
     Usually a task polls for something that never comes. A test that is merely long needs a larger ``max_steps``.
     """
 
+    __module__ = "pytest_background_tasks"
+
 
 class LeakedTasks(AssertionError):
-    """Tasks were pending when the test ended, and ``leaks=True`` was given; the message names them.
+    """Tasks were pending when the test ended, and ``fail_on_leaks=True`` was given; the message names them.
 
     Await them, or cancel and await them, before the test ends.
     """
+
+    __module__ = "pytest_background_tasks"

@@ -170,7 +170,7 @@ class BackgroundTasks:
             The results of the matching tasks in creation order, followed by those of the tasks that they started.
 
         Raises:
-            NoSuchBackgroundTask: if no held task matches; the message lists the held tasks.
+            BackgroundTaskNotFound: if no held task matches; the message lists the held tasks.
         """
         __tracebackhide__ = True
         call = "await background_tasks.run_async({})"
@@ -209,7 +209,7 @@ class BackgroundTasks:
         ...     background_tasks.start_capturing()
         ...     task = asyncio.create_task(asyncio.sleep(60))
         ...     await background_tasks.run_until_idle_async()
-        ...     assert background_tasks.assert_captured(task).suspended_at.waits_for.startswith("a sleep of 60 s")
+        ...     assert background_tasks.assert_captured(task).suspended_at.waiting_for.startswith("a sleep of 60 s")
         >>> asyncio.run(test())
         """
         __tracebackhide__ = True
@@ -240,9 +240,9 @@ class BackgroundTasks:
 
         Raises:
             BaseException: the exception of the task in this step.
-            NoSuchBackgroundTask: if no captured task matches; the message lists the captured tasks.
+            BackgroundTaskNotFound: if no captured task matches; the message lists the captured tasks.
             BackgroundTasksError: if the matching task has ended, or several match.
-            BackgroundTasksDeadlock: if nothing can resume the task.
+            DeadlockError: if nothing can resume the task.
             BackgroundTasksTimeout: if the task was not ready in time.
 
         >>> background_tasks = getfixture("background_tasks")
@@ -252,7 +252,7 @@ class BackgroundTasks:
         ...     background_tasks.start_capturing()
         ...     asyncio.create_task(blink())
         ...     task = await background_tasks.step_async(blink)
-        ...     assert task.suspended_at.waits_for == "its next turn in the event loop"
+        ...     assert task.suspended_at.waiting_for == "its next turn in the event loop"
         ...     assert (await background_tasks.step_async(blink)).state == "done"
         >>> asyncio.run(test())
         """
@@ -386,7 +386,7 @@ class BackgroundTasks:
 
     def _told(self) -> str:
         """Return the report for a failed test: the notes of its running methods, and the held tasks."""
-        return "\n".join([*self._notes, *(f"never run: {task.told}" for task in self.held_tasks)])
+        return "\n".join([*self._notes, *(f"never run: {task._summary}" for task in self.held_tasks)])
 
     def _close(self) -> None:
         """End the test: no task is held, nothing is patched, no captured task keeps running."""

@@ -26,13 +26,13 @@ class Kind:
 _MORE = ("warn", "error")
 
 KINDS = {
-    "failed": Kind("warn", "ignore", _MORE, "report background tasks whose exception was never retrieved"),
+    "unhandled": Kind("warn", "ignore", _MORE, "report background tasks whose exception was never retrieved"),
     "leaked": Kind("ignore", "ignore", _MORE, "report background tasks that outlive their test"),
-    "unreferenced": Kind(
+    "destroyed": Kind(
         "warn",
         "ignore",
-        (*_MORE, "search"),
-        "report background tasks that were garbage-collected while pending; search: warn, and force garbage collection",
+        (*_MORE, "gc"),
+        "report background tasks that were garbage-collected while pending; gc: warn, and force garbage collection",
     ),
     "deadlock": Kind(
         "fixture",

@@ -26,7 +26,8 @@ class OwnCode(dict[str, bool]):
 
     Args:
         rootdir: pytest's rootdir.
-        packages: import names of packages that are project code wherever they lie (ini ``background_tasks_packages``).
+        packages: import names of packages that are project code wherever they lie (ini
+            ``background_tasks_project_packages``).
     """
 
     def __init__(self, rootdir: Path, packages: Sequence[str] = ()) -> None:

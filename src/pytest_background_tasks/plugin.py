@@ -39,12 +39,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
         default="10",
     )
     parser.addini(
-        "background_tasks_grace",
+        "background_tasks_grace_period",
         "seconds of real time that a connection in use must be silent before virtual time advances",
         default="0.02",
     )
     parser.addini(
-        "background_tasks_packages",
+        "background_tasks_project_packages",
         "import names of packages whose background tasks are captured as if they were under the rootdir",
         type="args",
         default=[],
@@ -61,12 +61,12 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 def pytest_configure(config: pytest.Config) -> None:
     """Read the ini options early, so that a wrong one ends the session before it begins."""
     config.stash[_timeout] = _seconds(config, "background_tasks_timeout", "10 (0 disables it)") or None
-    config.stash[_grace] = _seconds(config, "background_tasks_grace", "0.02")
-    for package in config.getini("background_tasks_packages"):
+    config.stash[_grace] = _seconds(config, "background_tasks_grace_period", "0.02")
+    for package in config.getini("background_tasks_project_packages"):
         if not all(part.isidentifier() for part in package.split(".")):
             raise pytest.UsageError(
-                f"background_tasks_packages: {package!r} is not an import name; write e.g. "
-                f"background_tasks_packages = mypackage another.package"
+                f"background_tasks_project_packages: {package!r} is not an import name; write e.g. "
+                f"background_tasks_project_packages = mypackage another.package"
             )
     config.stash[_modes] = {name: _mode(config, name) for name in KINDS}
     config.addinivalue_line(

@@ -7,7 +7,7 @@ from typing import Any
 from .capture.capture import Capture, Targets
 from .capture.captured import CapturedTask
 from .capture.held import HeldTask
-from .errors import BackgroundTasksError, NoSuchBackgroundTask
+from .errors import BackgroundTaskNotFound, BackgroundTasksError
 from .targets import Target, matcher, shown
 
 
@@ -21,7 +21,7 @@ def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[He
 
     Raises:
         TypeError: if there is no target.
-        NoSuchBackgroundTask: if no task matches; the message lists the held tasks.
+        BackgroundTaskNotFound: if no task matches; the message lists the held tasks.
     """
     __tracebackhide__ = True
     if not targets:
@@ -34,7 +34,7 @@ def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[He
         written = call.format(", ".join(map(shown, targets)))
         started = [task for task in capture.tasks if any(match(capture.view(task)) for match in matches)]
         beside = f"\nNo longer held:{_listing(capture, started)}" if started else ""
-        raise NoSuchBackgroundTask(
+        raise BackgroundTaskNotFound(
             f"{written} matches nothing; held:{_listing(capture, unfinished)}{beside}{_let_through(capture)}"
         )
     return picked
@@ -44,7 +44,7 @@ def one(capture: Capture, call: str, target: Target) -> HeldTask:
     """Return the one unfinished captured task that matches `target`; a held one is moved if its loop is closed.
 
     Raises:
-        NoSuchBackgroundTask: if no captured task matches; the message lists the captured tasks.
+        BackgroundTaskNotFound: if no captured task matches; the message lists the captured tasks.
         BackgroundTasksError: if the matching task has ended, or several match.
     """
     __tracebackhide__ = True
@@ -54,7 +54,7 @@ def one(capture: Capture, call: str, target: Target) -> HeldTask:
     written = call.format(shown(target))
     if not matching:
         listing = _listing(capture, capture.tasks)
-        raise NoSuchBackgroundTask(f"{written} matches nothing; captured:{listing}{_let_through(capture)}")
+        raise BackgroundTaskNotFound(f"{written} matches nothing; captured:{listing}{_let_through(capture)}")
     if not going_on:
         raise BackgroundTasksError(f"{written}: the task has ended and has no next step:{_listing(capture, matching)}")
     if len(going_on) > 1:

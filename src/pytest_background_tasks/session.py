@@ -17,5 +17,5 @@ def own_code(config: pytest.Config) -> OwnCode:
     from .own import OwnCode
 
     if _own_code not in config.stash:
-        config.stash[_own_code] = OwnCode(config.rootpath, config.getini("background_tasks_packages"))
+        config.stash[_own_code] = OwnCode(config.rootpath, config.getini("background_tasks_project_packages"))
     return config.stash[_own_code]

@@ -18,12 +18,12 @@ from .untrusted import attribute, type_name
 _STANDING_IN = {"anext_awaitable", "async_generator_asend", "async_generator_athrow", "coroutine_wrapper"}
 
 
-class Site(NamedTuple):
+class SourceLocation(NamedTuple):
     """A line of code: ``file`` (absolute path), ``line`` (from 1) and the qualified name of the ``function``.
 
     It prints as ``file:line in function``, the file relative to the current folder where it lies below it.
 
-    >>> print(Site("/srv/chat/api.py", 28, "answer"))
+    >>> print(SourceLocation("/srv/chat/api.py", 28, "answer"))
     /srv/chat/api.py:28 in answer
     """
 
@@ -43,12 +43,12 @@ def shown_file(file: str) -> str:
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def site_in(code: CodeType, line: int) -> Site:
+def site_in(code: CodeType, line: int) -> SourceLocation:
     """Return this line of `code`."""
-    return Site(code.co_filename, line, code.co_qualname)
+    return SourceLocation(code.co_filename, line, code.co_qualname)
 
 
-def site_at(code: CodeType, instruction: int) -> Site:
+def site_at(code: CodeType, instruction: int) -> SourceLocation:
     """Return the line that contains `instruction` (a bytecode offset, ``f_lasti``) of `code`.
 
     Offsets are kept instead of lines because reading a frame's line costs more than all else that is recorded.
@@ -60,7 +60,7 @@ def site_at(code: CodeType, instruction: int) -> Site:
     return site_in(code, line)
 
 
-def definition(code: CodeType) -> Site:
+def definition(code: CodeType) -> SourceLocation:
     """Return the line at which the function of `code` is defined."""
     return site_in(code, code.co_firstlineno)
 
@@ -125,7 +125,7 @@ def await_chain(coroutine: Any) -> Iterator[FrameType]:
             yield frame
 
 
-def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...]:
+def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[SourceLocation, ...]:
     """Return the lines of the project at which a suspended `coroutine` waits, outermost first.
 
     Without such a line, return the innermost one of a library, or else of Python. The result is empty if the coroutine
@@ -140,12 +140,12 @@ def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[Site, ...
     return tuple(site_in(frame.f_code, frame.f_lineno) for frame in own or of_libraries[-1:] or frames[-1:])
 
 
-def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> Site | None:
+def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> SourceLocation | None:
     """Return the innermost line of `waiting_sites`; None if it has none."""
     return next(reversed(waiting_sites(coroutine, is_own)), None)
 
 
-def raising_sites(error: BaseException, is_own: Mapping[str, bool]) -> tuple[Site, ...]:
+def raising_sites(error: BaseException, is_own: Mapping[str, bool]) -> tuple[SourceLocation, ...]:
     """Return the lines of the project through which an exception propagated, outermost first."""
     sites = (site_in(frame.f_code, line) for frame, line in walk_tb(attribute(error, "__traceback__")))
     return tuple(site for site in sites if is_own[site.file])

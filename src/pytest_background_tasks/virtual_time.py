@@ -23,7 +23,7 @@ from .errors import BackgroundTasksError, BackgroundTasksTimeout
 from .grid import on_grid
 from .own import OwnCode
 from .patching import replaced
-from .sites import Site, await_chain, site_in
+from .sites import SourceLocation, await_chain, site_in
 
 _Loop: TypeAlias = asyncio.AbstractEventLoop
 
@@ -60,7 +60,7 @@ class VirtualTime:
         self._patches: ExitStack | None = None
         self._follows = False
         self._notes = notes
-        self._poller: tuple[str, Site] | None = None
+        self._poller: tuple[str, SourceLocation] | None = None
         self._began = real_time.monotonic()
         self._patience = _LONG
         self._under_way = under_way

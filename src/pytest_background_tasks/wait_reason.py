@@ -3,7 +3,7 @@
 from typing import Literal, NamedTuple
 
 from .amounts import listing
-from .sites import Site
+from .sites import SourceLocation
 
 WaitKind = Literal["sleep", "turn", "lock", "task", "step", "queue", "event", "thread", "stream", "process", "future"]
 
@@ -42,7 +42,7 @@ class WaitReason(NamedTuple):
         return f"the {'task' if len(self.tasks) == 1 else 'tasks'} {listing(self.tasks, _LISTED)}"
 
 
-class Wait(NamedTuple):
+class WaitPoint(NamedTuple):
     """The place at which a task is suspended, and the reason.
 
     Attributes:
@@ -51,7 +51,7 @@ class Wait(NamedTuple):
         function: the qualified name of the function.
         reason: the thing that the task waits for.
 
-    >>> print(Wait("/srv/chat/api.py", 28, "answer", WaitReason("lock", "a lock", ("Task-2 (audit)",))))
+    >>> print(WaitPoint("/srv/chat/api.py", 28, "answer", WaitReason("lock", "a lock", ("Task-2 (audit)",))))
     /srv/chat/api.py:28 in answer, for a lock held by Task-2 (audit)
     """
 
@@ -61,14 +61,14 @@ class Wait(NamedTuple):
     reason: WaitReason
 
     @property
-    def site(self) -> Site:
+    def location(self) -> SourceLocation:
         """The place alone."""
-        return Site(*self[:3])
+        return SourceLocation(*self[:3])
 
     @property
-    def waits_for(self) -> str:
+    def waiting_for(self) -> str:
         """The reason in words."""
         return str(self.reason)
 
     def __str__(self) -> str:
-        return f"{self.site}, for {self.reason}"
+        return f"{self.location}, for {self.reason}"

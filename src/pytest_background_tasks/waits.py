@@ -25,7 +25,7 @@ from .amounts import amount
 from .sites import await_chain, await_links, behind, waiting_site
 from .task_state import coroutine_of, is_task, name_of
 from .untrusted import attribute, qualified_name, text_attribute
-from .wait_reason import Wait, WaitKind, WaitReason
+from .wait_reason import WaitKind, WaitPoint, WaitReason
 
 
 def known(task: "asyncio.Task[Any]") -> str:
@@ -40,7 +40,7 @@ def wait_of(
     task: "asyncio.Task[Any]",
     is_own: Mapping[str, bool],
     named: Callable[["asyncio.Task[Any]"], str] = known,
-) -> Wait | None:
+) -> WaitPoint | None:
     """Return the place at which `task` is suspended, and the reason; ``None`` unless it is suspended.
 
     Args:
@@ -49,7 +49,7 @@ def wait_of(
         named: returns the name of a task in the reason.
     """
     site = waiting_site(coroutine_of(task), is_own)
-    return None if site is None else Wait(*site, WaitReasons(task, named).of(task, is_own))
+    return None if site is None else WaitPoint(*site, WaitReasons(task, named).of(task, is_own))
 
 
 class WaitReasons:

@@ -52,11 +52,13 @@ class Wanted(NamedTuple):
         __tracebackhide__ = True
         matching = self.among(tasks)
         if matching:
-            listing = "".join(f"\n  {task.told}" for task in matching)
+            listing = "".join(f"\n  {task._summary}" for task in matching)
             raise AssertionError(f"expected no captured task that matches {self}; captured:{listing}")
 
     def _nearest_first(self, tasks: Sequence[CapturedTask]) -> str:
-        return "\n".join(f"  {task.told}\n      {self._why_not(task)}" for task in sorted(tasks, key=self._distance))
+        return "\n".join(
+            f"  {task._summary}\n      {self._why_not(task)}" for task in sorted(tasks, key=self._distance)
+        )
 
     def _distance(self, task: CapturedTask) -> tuple[bool, float]:
         if self.match(task):

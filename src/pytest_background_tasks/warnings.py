@@ -12,11 +12,11 @@ class BackgroundTaskWarning(pytest.PytestWarning):
     __module__ = "pytest_background_tasks"
 
 
-class UnhandledTaskWarning(BackgroundTaskWarning):
+class UnhandledTaskExceptionWarning(BackgroundTaskWarning):
     """The exception of a background task, or of a callback of the event loop, was never retrieved.
 
     Await the task, or give it a done callback that reads ``task.exception()``. To silence this warning: ini
-    ``background_tasks_failed = ignore``.
+    ``background_tasks_unhandled = ignore``.
     """
 
     __module__ = "pytest_background_tasks"
@@ -32,7 +32,7 @@ class LeakedTaskWarning(BackgroundTaskWarning):
     __module__ = "pytest_background_tasks"
 
 
-class UnreferencedTaskWarning(BackgroundTaskWarning):
+class DestroyedTaskWarning(BackgroundTaskWarning):
     """A background task was garbage-collected while pending, because only the event loop referred to it.
 
     The loop keeps weak references to tasks. Keep a strong one until the task is done:

@@ -18,7 +18,7 @@ from .leaks import PROPERTY
 from .properties import is_named
 from .syntax import syntax_tree
 from .untrusted import add_note, attribute
-from .warnings import BackgroundTaskWarning, LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning
+from .warnings import BackgroundTaskWarning, DestroyedTaskWarning, LeakedTaskWarning, UnhandledTaskExceptionWarning
 from .watch.modes import Modes, modes_of
 from .watch.record import Fixture, Watched
 from .watch.report import Kind, Report
@@ -29,9 +29,13 @@ if TYPE_CHECKING:
 
     from .fixture import BackgroundTasks
     from .own import OwnCode
-    from .sites import Site
+    from .sites import SourceLocation
 
-_CATEGORIES = {"failed": UnhandledTaskWarning, "leaked": LeakedTaskWarning, "unreferenced": UnreferencedTaskWarning}
+_CATEGORIES = {
+    "unhandled": UnhandledTaskExceptionWarning,
+    "leaked": LeakedTaskWarning,
+    "destroyed": DestroyedTaskWarning,
+}
 
 _STANDSTILLS = "background_tasks_standstills"
 _HOMES = {"class": "cls", "module": "module"}  # setup_class, setUpClass and setup_module set attributes of these
@@ -70,7 +74,7 @@ class Watching:
             self._look_for_standstills(item.config.pluginmanager)
 
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
-        """Finish setup or call. Search for unreferenced tasks before a fixture's teardown ends their loop."""
+        """Finish setup or call. Search for destroyed tasks before a fixture's teardown ends their loop."""
         if call.when == "call":
             self._watch.search()
         if call.excinfo is not None and call.when != "teardown":
@@ -181,7 +185,7 @@ def _values_in(home: object) -> list[object]:
     return list((attribute(home, "__dict__") or {}).values())
 
 
-def _raised(error: BackgroundTaskWarning, at: Site, cause: BaseException | None) -> BackgroundTaskWarning:
+def _raised(error: BackgroundTaskWarning, at: SourceLocation, cause: BaseException | None) -> BackgroundTaskWarning:
     """Return `error` with a traceback that leads to the line `at`, as if it had been raised there."""
     __tracebackhide__ = True
     raising = syntax_tree("raise error from cause")
@@ -209,7 +213,7 @@ def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
     if item.get_closest_marker("explore") and any(mark.name == "background_tasks" for mark in item.own_markers):
         raise pytest.UsageError(
             f"{item.nodeid}: @pytest.mark.background_tasks(...) has no effect above @explore: a background task whose "
-            f"exception is never retrieved always fails such a test; to find leaks, write  @explore(leaks=True)"
+            f"exception is never retrieved always fails such a test; to find leaks, write  @explore(fail_on_leaks=True)"
         )
     marks = [(mark.args, mark.kwargs) for mark in item.iter_markers("background_tasks")]
     try:

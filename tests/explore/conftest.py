@@ -26,7 +26,7 @@ def played() -> Played:
     """Return a function that runs a scenario under a schedule given as text."""
 
     def play_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run:
-        options.setdefault("is_own", OwnCode(Path(__file__).parent))
+        options.setdefault("is_project_file", OwnCode(Path(__file__).parent))
         with HelperThread() as helper, Surroundings(may_raise=True) as around:
             around.refresh()
             return play(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
@@ -50,6 +50,6 @@ def order() -> Callable[[Trace], str]:
     """Return the steps of tasks in a trace, in order: ``main@0 client@0``."""
 
     def order_of(trace: Trace) -> str:
-        return " ".join(f"{step.who}@{step.number}" for step in trace.steps if step.got != "call")
+        return " ".join(f"{step.task}@{step.number}" for step in trace.steps if step.delivered != "call")
 
     return order_of

@@ -16,7 +16,7 @@ import anyio._backends._asyncio as backend
 import anyio.to_thread
 import pytest
 
-from pytest_background_tasks import Deadlock, Explorer, NotPlayable
+from pytest_background_tasks import DeadlockError, Explorer, UncontrolledOperation
 
 KNOWS = "is installed, but this plugin supports anyio 3.7 and 4: "
 
@@ -88,7 +88,7 @@ def test_the_answer_of_a_thread_may_be_late() -> None:
     failure = Explorer().explore(threads).failure
     assert failure is not None
     assert str(failure.schedule) == "ask#1@3+1"
-    assert failure.kinds == {"thread"}
+    assert failure.delayed_kinds == {"thread"}
 
 
 def test_a_deadlock_names_tasks_by_their_function() -> None:
@@ -101,7 +101,7 @@ def test_a_deadlock_names_tasks_by_their_function() -> None:
 
     failure = Explorer().explore(scenario).failure
     assert failure is not None
-    assert isinstance(failure.error, Deadlock)
+    assert isinstance(failure.error, DeadlockError)
     assert "\n  stuck waits at " in str(failure.error)
 
 
@@ -120,7 +120,7 @@ async def changed(func: Callable[..., Any], options: object) -> None:
 
 
 def _answering(loop: asyncio.AbstractEventLoop, future: Any) -> None:
-    with suppress(NotPlayable):
+    with suppress(UncontrolledOperation):
         loop.call_soon_threadsafe(future.set_result, None)
 
 
@@ -157,7 +157,7 @@ def test_code_without_its_tasks_is_explored_with_an_anyio_that_is_not_known() ->
 
 @pytest.mark.usefixtures("next_anyio")
 def test_where_its_threads_are_needed_the_error_says_which_versions_are_known() -> None:
-    with pytest.raises(NotPlayable) as caught:
+    with pytest.raises(UncontrolledOperation) as caught:
         Explorer().explore(one_thread)
     [note] = caught.value.__notes__
     assert KNOWS in note

@@ -16,15 +16,15 @@ from inline_snapshot import snapshot
 
 from pytest_background_tasks import (
     Cancel,
-    Deadlock,
-    ExploreError,
+    DeadlockError,
+    Delay,
+    ExplorationError,
     Explorer,
-    Late,
-    NotDeterministic,
-    NotPlayable,
+    NonDeterministicTest,
     ReplayError,
     Schedule,
     ScheduleSyntaxError,
+    UncontrolledOperation,
 )
 
 
@@ -75,10 +75,10 @@ def test_failed() -> None:
     assert failure is not None
     assert isinstance(failure.error, AssertionError)
     assert str(failure.schedule) == "sell@1+1"
-    assert failure.kinds == {"yield"}
-    assert failure.run == exploration.runs
-    assert failure.trace.facts != failure.asyncio_trace.facts
-    assert all(step.told for step in (*failure.trace.steps, *failure.asyncio_trace.steps))
+    assert failure.delayed_kinds == {"yield"}
+    assert failure.run_number == exploration.runs
+    assert failure.trace.signature != failure.baseline_trace.signature
+    assert all(step.detail for step in (*failure.trace.steps, *failure.baseline_trace.steps))
     with pytest.raises(AssertionError):
         failure.reproduce()
     assert str(exploration).startswith("failed: sell@1+1, found in run ")
@@ -91,19 +91,19 @@ def test_failed_in_asyncios_own_order() -> None:
     exploration = Explorer().explore(scenario)
     assert exploration.failure is not None
     assert exploration.failure.schedule == Schedule()
-    assert exploration.failure.trace is exploration.failure.asyncio_trace
+    assert exploration.failure.trace is exploration.failure.baseline_trace
     assert exploration.runs == 1
     assert "failed: asyncio's default order, found in run 1" in str(exploration)
 
 
 def test_exhausted() -> None:
     exploration = Explorer(max_deviations=99).explore(two_clients)
-    assert exploration.verdict == "exhausted"
+    assert exploration.verdict == "exhaustive"
     assert exploration.failure is None
     assert exploration.distinct < exploration.runs
     assert str(exploration).startswith(
-        "exhausted: no failure in any order of the explored events "
-        "(excluding cancellations, injected errors and slow answers); "
+        "exhaustive: no failure in any order of the explored events "
+        "(excluding cancellations, injected errors and slow results); "
     )
 
 
@@ -111,9 +111,9 @@ def test_exhausted_says_what_is_included() -> None:
     async def scenario() -> None:
         await asyncio.wait([asyncio.create_task(one_after_the_other())])
 
-    exploration = Explorer(max_deviations=99, cancel=True, slow=True).explore(scenario)
-    assert "(including one cancellation per run and slow answers; excluding injected errors); " in str(exploration)
-    exploration = Explorer(max_deviations=99, cancel=True, slow=True, raises=()).explore(scenario)
+    exploration = Explorer(max_deviations=99, cancel=True, slow_results=True).explore(scenario)
+    assert "(including one cancellation per run and slow results; excluding injected errors); " in str(exploration)
+    exploration = Explorer(max_deviations=99, cancel=True, slow_results=True, inject_errors=()).explore(scenario)
     assert "; excluding injected errors); " in str(exploration)
 
 
@@ -126,10 +126,11 @@ def test_bounded() -> None:
 def test_truncated() -> None:
     first = Explorer(max_deviations=1).explore(two_clients).runs
     exploration = Explorer(max_schedules=first + 3, max_deviations=5).explore(two_clients)
-    assert (exploration.verdict, exploration.runs, exploration.deviations) == ("truncated", first + 3, 1)
+    assert (exploration.verdict, exploration.runs, exploration.deviations) == ("incomplete", first + 3, 1)
     assert str(exploration).startswith(
-        "truncated: no failure before the budget ran out; fully covered: up to 1 deviation from asyncio's default order"
-        f" (excluding cancellations, injected errors and slow answers); {first + 3} runs"
+        "incomplete: no failure before the budget ran out; fully covered: up to 1 deviation from asyncio's default "
+        "order"
+        f" (excluding cancellations, injected errors and slow results); {first + 3} runs"
     )
 
 
@@ -137,13 +138,13 @@ def test_what_could_be_bounded_but_for_the_budget_is_truncated() -> None:
     """A search that ran out of budget never claims to be complete."""
     full = Explorer(max_deviations=1).explore(two_clients)
     short = Explorer(max_deviations=1, max_schedules=full.runs - 1).explore(two_clients)
-    assert (short.verdict, short.deviations) == ("truncated", 0)
+    assert (short.verdict, short.deviations) == ("incomplete", 0)
     assert Explorer(max_deviations=1, max_schedules=full.runs).explore(two_clients).verdict == "bounded"
 
 
 def test_no_deviations_at_all_is_asyncios_own_order_only() -> None:
     assert Explorer(max_deviations=0).explore(two_clients).verdict == "bounded"
-    assert Explorer(max_deviations=0).explore(one_after_the_other).verdict == "exhausted"
+    assert Explorer(max_deviations=0).explore(one_after_the_other).verdict == "exhaustive"
 
 
 def test_time_may_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +152,7 @@ def test_time_may_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     real_time = SimpleNamespace(monotonic=lambda: next(clock))
     monkeypatch.setattr("pytest_background_tasks.explorer.explorer.real_time", real_time)
     exploration = Explorer(max_seconds=5).explore(two_clients)
-    assert (exploration.verdict, exploration.runs) == ("truncated", 4)
+    assert (exploration.verdict, exploration.runs) == ("incomplete", 4)
     assert exploration.seconds == 6
 
 
@@ -181,10 +182,10 @@ def test_random_walks_go_on_where_the_search_ends() -> None:
 
     kept = {"max_deviations": 1}
     assert Explorer(**kept).explore(needs_three).verdict == "bounded"
-    exploration = Explorer(**kept, samples=900).explore(needs_three)
+    exploration = Explorer(**kept, random_walks=900).explore(needs_three)
     assert exploration.failure is not None
     assert len(exploration.failure.schedule) >= 2
-    unlucky = Explorer(**kept, samples=5).explore(needs_three)
+    unlucky = Explorer(**kept, random_walks=5).explore(needs_three)
     assert (unlucky.verdict, unlucky.deviations) == ("bounded", 1)
 
 
@@ -214,7 +215,7 @@ def test_a_failure_that_does_not_come_again_is_no_failure() -> None:
         await two_clients()
         assert next(calls) != 5
 
-    with pytest.raises(NotDeterministic, match="the failing run and its confirmation differ only at the end"):
+    with pytest.raises(NonDeterministicTest, match="the failing run and its confirmation differ only at the end"):
         Explorer().explore(scenario)
 
 
@@ -231,13 +232,15 @@ async def gathers() -> None:
 def test_runs_that_a_cancellation_ends_are_cut_and_counted() -> None:
     exploration = Explorer(cancel="client*").explore(gathers)
     assert exploration.failure is None
-    assert exploration.cut > 0
-    assert f"{exploration.cut} cut short by the cancellation (gather(..., return_exceptions=True)" in str(exploration)
+    assert exploration.cut_short > 0
+    assert f"{exploration.cut_short} cut short by the cancellation (gather(..., return_exceptions=True)" in str(
+        exploration
+    )
 
 
 @pytest.mark.parametrize("cancel", [True, "client", "cl*", "*client", ["nobody", "client"]])
 def test_whose_tasks_are_cancelled(cancel: Any) -> None:
-    assert Explorer(cancel=cancel).explore(gathers).cut > 0
+    assert Explorer(cancel=cancel).explore(gathers).cut_short > 0
 
 
 def test_a_coroutine_function_says_whose_tasks_are_cancelled() -> None:
@@ -248,7 +251,7 @@ def test_a_coroutine_function_says_whose_tasks_are_cancelled() -> None:
         await asyncio.gather(client(), io())
 
     exploration = Explorer(cancel=client, max_deviations=1).explore(scenario)
-    assert 0 < exploration.cut < Explorer(cancel=True, max_deviations=1).explore(scenario).cut
+    assert 0 < exploration.cut_short < Explorer(cancel=True, max_deviations=1).explore(scenario).cut_short
 
 
 def test_a_cancellation_may_come_while_time_goes_on() -> None:
@@ -286,7 +289,7 @@ def test_a_cancellation_may_come_while_time_goes_on() -> None:
 
 
 def test_cancel_that_matches_no_task_is_an_error() -> None:
-    with pytest.raises(ExploreError) as raised:
+    with pytest.raises(ExplorationError) as raised:
         Explorer(cancel=["server*", io]).explore(gathers)
     assert str(raised.value) == snapshot(
         """\
@@ -299,7 +302,7 @@ Write one of these, or cancel=True for all tasks that the test starts\
 
 def test_cancel_where_there_is_no_task_is_an_error() -> None:
     """Otherwise it would pass as a proof that includes cancellations."""
-    with pytest.raises(ExploreError) as raised:
+    with pytest.raises(ExplorationError) as raised:
         Explorer(cancel=True).explore(one_after_the_other)
     assert str(raised.value) == snapshot(
         """\
@@ -310,13 +313,13 @@ Wrap the call that should be cancelled:  task = asyncio.create_task(...)\
 
 
 def test_where_cancel_may_find_none_the_verdict_does_not_claim_cancellations() -> None:
-    explorer = Explorer(cancel=True, must_cancel=False, slow=True)
+    explorer = Explorer(cancel=True, require_cancel=False, slow_results=True)
     exploration = explorer.explore(one_after_the_other)
-    assert "(including slow answers; excluding cancellations and injected errors);" in str(exploration)
-    assert explorer.explore(gathers).faults == ("cancellations", "slow answers")
+    assert "(including slow results; excluding cancellations and injected errors);" in str(exploration)
+    assert explorer.explore(gathers).injected == ("cancellations", "slow results")
 
 
-# Errors and slow answers.
+# Errors and slow results.
 
 
 async def retries_once() -> None:
@@ -327,8 +330,8 @@ async def retries_once() -> None:
 
 
 def test_errors_from_outside() -> None:
-    assert Explorer(raises=ConnectionError, max_deviations=1).explore(retries_once).failure is None
-    exploration = Explorer(raises=ConnectionError).explore(retries_once)
+    assert Explorer(inject_errors=ConnectionError, max_deviations=1).explore(retries_once).failure is None
+    exploration = Explorer(inject_errors=ConnectionError).explore(retries_once)
     assert exploration.failure is not None
     assert str(exploration.failure.schedule) == "main@1!ConnectionError, main@2!ConnectionError"
 
@@ -338,10 +341,10 @@ def test_answers_that_outlast_a_time_out() -> None:
         async with asyncio.timeout(1):
             await io()
 
-    assert Explorer().explore(scenario).verdict == "exhausted"
-    exploration = Explorer(slow=True).explore(scenario)
+    assert Explorer().explore(scenario).verdict == "exhaustive"
+    exploration = Explorer(slow_results=True).explore(scenario)
     assert exploration.failure is not None
-    assert str(exploration.failure.schedule) == "main@1!slow"
+    assert str(exploration.failure.schedule) == "main@1!outlast"
     assert isinstance(exploration.failure.error, TimeoutError)
 
 
@@ -380,8 +383,8 @@ def test_a_replay_is_not_minimised() -> None:
 
 
 def test_the_cancellation_and_the_slow_answer_of_a_replay_need_not_be_asked_for() -> None:
-    assert Explorer(replay=Schedule([Cancel("client#2", 1)])).explore(gathers).cut == 1
-    assert str(Explorer(replay="client#2@1!slow").explore(gathers)).startswith("replayed: client#2@1!slow passes")
+    assert Explorer(replay=Schedule([Cancel("client#2", 1)])).explore(gathers).cut_short == 1
+    assert str(Explorer(replay="client#2@1!outlast").explore(gathers)).startswith("replayed: client#2@1!outlast passes")
 
 
 def test_a_replay_is_played_once_and_asyncios_own_order_before_it() -> None:
@@ -401,7 +404,7 @@ def test_a_replay_is_played_once_and_asyncios_own_order_before_it() -> None:
     failure = Explorer(replay="client@1+1").explore(scenario).failure
     assert failure is not None
     assert runs == [["a", "b"], ["b", "a"]]
-    assert (failure.found, failure.run) == ("replay", 1)
+    assert (failure.found_by, failure.run_number) == ("replay", 1)
 
 
 def test_a_replay_of_what_fails_anyway_says_so() -> None:
@@ -439,9 +442,11 @@ def test_nobody_is_stopped_at_a_breakpoint_in_asyncios_own_order(monkeypatch: py
 def test_what_has_failed_before_is_tried_first() -> None:
     """It runs right after the default order, and is minimized like any other failure."""
     for seed in range(5):
-        failure = Explorer(first=["look_and_sell@0+1, sell@0+4"], seed=seed).explore(sells_too_often).failure
+        failure = (
+            Explorer(previous_failures=["look_and_sell@0+1, sell@0+4"], seed=seed).explore(sells_too_often).failure
+        )
         assert failure is not None
-        assert (failure.found, failure.run, str(failure.schedule)) == ("first", 2, "sell@0+1")
+        assert (failure.found_by, failure.run_number, str(failure.schedule)) == ("previous", 2, "sell@0+1")
 
 
 @pytest.mark.parametrize(
@@ -451,7 +456,7 @@ def test_what_has_failed_before_is_tried_first() -> None:
         "client@9+1",
         "client@0!ConnectionError",
         "client@1!cancel",
-        "client@1!slow",
+        "client@1!outlast",
         "client@1+1",
         "client@1+1, nobody@0+1",
     ],
@@ -467,18 +472,18 @@ def test_what_passes_now_or_cannot_be_played_counts_for_nothing(text: str) -> No
         await asyncio.gather(client(), client(), return_exceptions=True)
 
     plain = Explorer(seed=1).explore(scenario)
-    again = Explorer(seed=1, first=[text]).explore(scenario)
-    assert again == replace(plain, seconds=again.seconds, passing=again.passing)
-    assert bool(again.passing) == (text == "client@1+1")
+    again = Explorer(seed=1, previous_failures=[text]).explore(scenario)
+    assert again == replace(plain, seconds=again.seconds, now_passing=again.now_passing)
+    assert bool(again.now_passing) == (text == "client@1+1")
 
 
 @pytest.mark.parametrize(
     ("text", "options"),
     [
         ("client@1!cancel", {"cancel": "client"}),
-        ("client@1!LookupError", {"raises": LookupError}),
+        ("client@1!LookupError", {"inject_errors": LookupError}),
         ("client:timer+2", {"arrivals": ["timer"]}),
-        ("client@1!slow", {"slow": True}),
+        ("client@1!outlast", {"slow_results": True}),
     ],
 )
 def test_what_has_failed_before_must_still_be_asked_for(text: str, options: dict[str, Any]) -> None:
@@ -498,10 +503,10 @@ def test_what_has_failed_before_must_still_be_asked_for(text: str, options: dict
         await asyncio.gather(client(), other(), return_exceptions=True)
         assert moments == ["client", "timer", "other"]
 
-    fixed = {"arrivals": ["sleep"], "max_deviations": 0, "first": [text]}
+    fixed = {"arrivals": ["sleep"], "max_deviations": 0, "previous_failures": [text]}
     failure = Explorer(**{**fixed, **options}).explore(scenario).failure
     assert failure is not None
-    assert (failure.found, str(failure.schedule)) == ("first", text)
+    assert (failure.found_by, str(failure.schedule)) == ("previous", text)
     assert Explorer(**fixed).explore(scenario).failure is None
 
 
@@ -512,7 +517,7 @@ def test_replay_text_that_cannot_be_read() -> None:
 
 def test_a_replay_of_what_cannot_be_a_schedule() -> None:
     with pytest.raises(ScheduleSyntaxError, match="this step already has a delay, a@1[+]1"):
-        Explorer(replay=Schedule([Late("a", 1, 1), Late("a", 1, 2)]))
+        Explorer(replay=Schedule([Delay("a", 1, 1), Delay("a", 1, 2)]))
 
 
 def test_a_replay_of_a_task_that_is_not_there() -> None:
@@ -538,16 +543,16 @@ The test has changed, or the version of Python\
 
 
 def test_a_replay_of_an_error_that_was_not_asked_for() -> None:
-    with pytest.raises(ReplayError, match=r"write: raises=OSError"):
+    with pytest.raises(ReplayError, match=r"write: inject_errors=OSError"):
         Explorer(replay="sell@1!OSError").explore(sells_too_often)
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"), [("cancl", "cancel"), ("slwo", "slow"), ("ConectionError", "ConnectionError")]
+    ("text", "meant"), [("cancl", "cancel"), ("outlats", "outlast"), ("ConectionError", "ConnectionError")]
 )
 def test_a_replay_of_what_may_be_a_slip_of_the_pen(text: str, meant: str) -> None:
     with pytest.raises(ReplayError, match=rf"unknown fault !{text}: .*; did you mean !{meant}[?]"):
-        Explorer(replay=f"sell@1!{text}", raises=ConnectionError).explore(sells_too_often)
+        Explorer(replay=f"sell@1!{text}", inject_errors=ConnectionError).explore(sells_too_often)
 
 
 # Tests that are not deterministic.
@@ -562,7 +567,7 @@ def test_state_left_over_from_the_first_run_is_named_as_such() -> None:
             cache["key"] = 1
         await io()
 
-    with pytest.raises(NotDeterministic) as raised:
+    with pytest.raises(NonDeterministicTest) as raised:
         Explorer().explore(scenario)
     assert str(raised.value) == snapshot(
         """\
@@ -585,9 +590,9 @@ def test_a_counter_outside_is_not_deterministic() -> None:
         await asyncio.sleep(next(calls))
 
     with pytest.raises(
-        NotDeterministic,
+        NonDeterministicTest,
         match=r"two runs of the same schedule differ at step 2\n"
-        r"  first run:   the answer for step 1 of main arrives, at 1 s\n  second run:  ",
+        r"  first run:   the result for step 1 of main arrives, at 1 s\n  second run:  ",
     ):
         Explorer().explore(scenario)
 
@@ -628,7 +633,7 @@ def test_tasks_that_change_places_are_not_deterministic() -> None:
             asyncio.create_task(io(), name=f"worker-{number}")
         await asyncio.sleep(1)
 
-    with pytest.raises(NotDeterministic):
+    with pytest.raises(NonDeterministicTest):
         Explorer().explore(scenario)
 
 
@@ -642,7 +647,7 @@ def test_a_run_that_does_the_same_and_ends_otherwise_is_not_deterministic(fine: 
             await asyncio.Event().wait()
 
     which = "two runs of the same schedule" if fine == 2 else "the first run and the next"
-    with pytest.raises(NotDeterministic, match=f"not deterministic: {which} differ only at the end"):
+    with pytest.raises(NonDeterministicTest, match=f"not deterministic: {which} differ only at the end"):
         Explorer().explore(scenario)
 
 
@@ -650,7 +655,7 @@ def test_what_no_schedule_can_order_ends_the_exploration() -> None:
     async def scenario() -> None:
         await asyncio.open_connection("localhost", 1)
 
-    with pytest.raises(NotPlayable):
+    with pytest.raises(UncontrolledOperation):
         Explorer().explore(scenario)
 
 
@@ -684,7 +689,7 @@ def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(
             for error in errors:
                 group.create_task(fail(error))
 
-    explorer = Explorer(passes_through=passes_through)
+    explorer = Explorer(propagate=passes_through)
     if expected is None:
         assert explorer.explore(scenario).verdict == "failed"
     else:
@@ -732,9 +737,9 @@ def test_code_that_relies_on_the_start_of_a_task_and_says_so() -> None:
 
     failure = Explorer().explore(scenario).failure
     assert failure is not None
-    assert failure.kinds == {"start"}
+    assert failure.delayed_kinds == {"start"}
     others = ("yield", "sleep", "timer", "thread", "mock")
-    assert Explorer(arrivals=others).explore(scenario).verdict == "exhausted"
+    assert Explorer(arrivals=others).explore(scenario).verdict == "exhaustive"
 
 
 async def by_gather(*jobs: Any) -> None:
@@ -811,7 +816,7 @@ def test_it_explores_inside_other_things() -> None:
 
 
 async def test_inside_a_running_loop_it_says_what_to_do() -> None:
-    with pytest.raises(ExploreError, match="make the test a plain def"):
+    with pytest.raises(ExplorationError, match="make the test a plain def"):
         Explorer().explore(two_clients)
 
 
@@ -833,11 +838,11 @@ def test_a_deadlock_is_a_failure_of_the_schedule() -> None:
 
     failure = Explorer().explore(scenario).failure
     assert failure is not None
-    assert isinstance(failure.error, Deadlock)
+    assert isinstance(failure.error, DeadlockError)
 
 
 def test_nest_asyncio_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """It replaces asyncio's tasks permanently."""
     monkeypatch.setattr(asyncio, "_nest_patched", True, raising=False)
-    with pytest.raises(ExploreError, match=r"cannot explore after nest_asyncio\.apply\(\)"):
+    with pytest.raises(ExplorationError, match=r"cannot explore after nest_asyncio\.apply\(\)"):
         Explorer().explore(lambda: asyncio.sleep(0))

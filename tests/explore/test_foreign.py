@@ -14,7 +14,7 @@ import anyio
 import execnet
 import pytest
 
-from pytest_background_tasks import Explorer, NotPlayable
+from pytest_background_tasks import Explorer, UncontrolledOperation
 from pytest_background_tasks.explorer import foreign
 
 from .conftest import Played
@@ -121,7 +121,7 @@ def test_a_thread_is_refused_in_whatever_way_it_is_waited_for(
         worker.start()
         assert await wait(worker.ask(lambda: 42)) == 42
 
-    with pytest.raises(NotPlayable, match=r"Thread-\d+, a .*\.Worker\n(.*\n)?Use asyncio.to_thread "):
+    with pytest.raises(UncontrolledOperation, match=r"Thread-\d+, a .*\.Worker\n(.*\n)?Use asyncio.to_thread "):
         Explorer().explore(scenario)
 
 
@@ -132,7 +132,9 @@ def test_the_line_at_which_a_task_waits_beside_the_thread_is_named(worker: Worke
             await worker.ask(lambda: 42)
 
     line = scenario.__code__.co_firstlineno + 3
-    with pytest.raises(NotPlayable, match=rf"main waits at .*test_foreign.py:{line} in .*scenario, for a future"):
+    with pytest.raises(
+        UncontrolledOperation, match=rf"main waits at .*test_foreign.py:{line} in .*scenario, for a future"
+    ):
         Explorer().explore(scenario)
 
 
@@ -146,7 +148,7 @@ def test_a_timer_of_threading_is_refused() -> None:
         finally:
             timer.cancel()
 
-    with pytest.raises(NotPlayable, match=r"Thread-\d+, a threading.Timer"):
+    with pytest.raises(UncontrolledOperation, match=r"Thread-\d+, a threading.Timer"):
         Explorer().explore(scenario)
 
 
@@ -156,7 +158,7 @@ def test_a_pool_of_the_programs_own_is_refused() -> None:
             async with asyncio.timeout(1):
                 assert await asyncio.wrap_future(pool.submit(sum, [1, 2])) == 3
 
-    with pytest.raises(NotPlayable, match=r"shop_0"):
+    with pytest.raises(UncontrolledOperation, match=r"shop_0"):
         Explorer().explore(scenario)
 
 
@@ -166,7 +168,7 @@ def test_a_process_pool_is_refused_and_ends() -> None:
             async with asyncio.timeout(1):
                 assert await asyncio.wrap_future(pool.submit(sum, [1, 2])) == 3
 
-    with pytest.raises(NotPlayable, match=r"_ExecutorManagerThread|QueueManagerThread"):
+    with pytest.raises(UncontrolledOperation, match=r"_ExecutorManagerThread|QueueManagerThread"):
         Explorer().explore(scenario)
 
 
@@ -192,7 +194,7 @@ def test_a_thread_that_was_started_without_threading_is_refused() -> None:
         await asyncio.sleep(1)
 
     try:
-        with pytest.raises(NotPlayable, match=r"thread \d+"):
+        with pytest.raises(UncontrolledOperation, match=r"thread \d+"):
             Explorer().explore(scenario)
     finally:
         end.set()
@@ -217,9 +219,9 @@ def test_a_coroutine_that_a_foreign_thread_sends_is_refused_and_the_thread_told(
         await asyncio.sleep(1)
         thread.join()
 
-    with pytest.raises(NotPlayable, match="work"):
+    with pytest.raises(UncontrolledOperation, match="work"):
         Explorer().explore(scenario)
-    assert [type(error) for error in told] == [NotPlayable]
+    assert [type(error) for error in told] == [UncontrolledOperation]
 
 
 @pytest.mark.parametrize("jumps", [False, True])
@@ -233,7 +235,7 @@ def test_no_failure_is_claimed_beside_a_thread_that_is_at_work(jumps: bool) -> N
         assert end.is_set()
 
     try:
-        with pytest.raises(NotPlayable, match="wait"):
+        with pytest.raises(UncontrolledOperation, match="wait"):
             Explorer().explore(scenario)
     finally:
         end.set()
@@ -246,7 +248,7 @@ def test_a_run_that_passes_beside_a_thread_that_is_at_work_proves_nothing() -> N
         threading.Thread(target=end.wait, args=[10]).start()
 
     try:
-        with pytest.raises(NotPlayable, match="wait"):
+        with pytest.raises(UncontrolledOperation, match="wait"):
             Explorer().explore(scenario)
     finally:
         end.set()
@@ -266,7 +268,7 @@ def test_threads_that_end_and_do_not_call_the_loop_are_harmless() -> None:
             assert pool.submit(sum, [1, 2]).result() == 3
         await asyncio.to_thread(threading.Thread(target=len, args=[""]).start)
 
-    assert Explorer().explore(scenario).verdict == "exhausted"
+    assert Explorer().explore(scenario).verdict == "exhaustive"
 
 
 def test_an_idle_thread_from_before_is_harmless(worker: Worker) -> None:
@@ -276,7 +278,7 @@ def test_an_idle_thread_from_before_is_harmless(worker: Worker) -> None:
         async with asyncio.timeout(1):
             await asyncio.sleep(0.5)
 
-    assert Explorer().explore(scenario).verdict == "exhausted"
+    assert Explorer().explore(scenario).verdict == "exhaustive"
 
 
 @pytest.mark.parametrize("wait", WAYS)
@@ -295,7 +297,7 @@ def test_a_thread_from_before_makes_no_false_failure(
             worker.let.set()
         assert await wait(worker.ask(lambda: 42)) == 42
 
-    with pytest.raises(NotPlayable, match=r"a .*\.Worker"):
+    with pytest.raises(UncontrolledOperation, match=r"a .*\.Worker"):
         Explorer().explore(scenario)
     worker.calls.put(None)
     worker.join()
@@ -312,7 +314,7 @@ def test_a_thread_from_before_makes_no_false_proof() -> None:
                 worker.ask(lambda: None)
                 await asyncio.get_running_loop().create_future()
 
-    with pytest.raises(NotPlayable, match=r"a .*\.Worker"):
+    with pytest.raises(UncontrolledOperation, match=r"a .*\.Worker"):
         Explorer().explore(scenario)
     worker.calls.put(None)
     worker.join()
@@ -336,7 +338,7 @@ def test_a_refused_run_ends_with_the_answers_of_its_threads() -> None:
         async with connection():
             await asyncio.sleep(1)
 
-    with pytest.raises(NotPlayable):
+    with pytest.raises(UncontrolledOperation):
         Explorer().explore(scenario)
     worker.join(5)
     assert not worker.is_alive()
@@ -382,6 +384,6 @@ def test_threads_of_the_surroundings_are_harmless() -> None:
         timer.cancel()
 
     try:
-        assert Explorer().explore(scenario).verdict == "exhausted"
+        assert Explorer().explore(scenario).verdict == "exhaustive"
     finally:
         gateways.terminate(1)

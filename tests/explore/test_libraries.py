@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from pytest_background_tasks import Explorer, NotPlayable
+from pytest_background_tasks import Explorer, UncontrolledOperation
 from pytest_background_tasks.explorer.anyio import SetInOrder
 
 Played = Any  # the fixture
@@ -153,7 +153,7 @@ async def echo_over_streams() -> None:
 
 
 def test_streams_over_transports_in_memory() -> None:
-    assert Explorer().explore(echo_over_streams).verdict in ("bounded", "exhausted")
+    assert Explorer().explore(echo_over_streams).verdict in ("bounded", "exhaustive")
 
 
 async def anyio_program() -> None:
@@ -279,5 +279,5 @@ def test_a_server_with_real_sockets_is_refused() -> None:
         server = uvicorn.Server(uvicorn.Config(counting_app(True), port=0, log_level="critical", lifespan="off"))
         await server.serve()
 
-    with pytest.raises(NotPlayable, match=r"loop.create_server\(\) performs real I/O"):
+    with pytest.raises(UncontrolledOperation, match=r"loop.create_server\(\) performs real I/O"):
         Explorer().explore(scenario)

@@ -39,7 +39,7 @@ def test_lines_of_the_projects_own_code_are_recorded_with_their_depth() -> None:
     with recorder:
         outer()
     first = outer.__code__.co_firstlineno
-    assert [(line.site.function, line.site.line, line.deep) for line in recorder.lines] == [
+    assert [(line.location.function, line.location.line, line.depth) for line in recorder.lines] == [
         ("outer", first + 1, 0),
         ("inner", inner.__code__.co_firstlineno + 1, 1),
         ("outer", first + 2, 0),

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Late, Outcome, Schedule, Told, WaitReason
+from pytest_background_tasks import Delay, Outcome, Schedule, StepDetail, WaitReason
 
 Played = Heartbeat = Any  # the fixtures
 
@@ -223,7 +223,7 @@ async def guarded(program: Program, what: list[Op]) -> None:
 
 
 # Exceptions of tasks of the random programs are never retrieved, on asyncio's loop and on ours.
-@pytest.mark.background_tasks(failed="ignore", unreferenced="ignore")
+@pytest.mark.background_tasks(unhandled="ignore", destroyed="ignore")
 @settings(max_examples=200)
 @given(what=ops)
 def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, what: list[Op]) -> None:
@@ -233,18 +233,18 @@ def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, 
     assert ours.log == theirs.log
 
 
-@pytest.mark.background_tasks(failed="ignore", unreferenced="ignore")
+@pytest.mark.background_tasks(unhandled="ignore", destroyed="ignore")
 @settings(max_examples=100)
 @given(what=ops, late=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 6)), max_size=4))
 def test_a_schedule_is_played_the_same_way_twice(played: Played, what: list[Op], late: list[tuple[int, int]]) -> None:
     """The same holds for a run that is recorded for a report."""
     arrivals = list(played(lambda: guarded(Program(), what)).trace.arrivals())
     steps = [(arrivals[index % len(arrivals)][1], by) for index, by in late if arrivals]
-    chosen = {(step.who, step.number): by for step, by in steps}
-    text = str(Schedule(Late(who, number, by) for (who, number), by in chosen.items()))
+    chosen = {(step.task, step.number): by for step, by in steps}
+    text = str(Schedule(Delay(who, number, by) for (who, number), by in chosen.items()))
     once, again, told = (played(lambda: guarded(Program(), what), text, tells=tells) for tells in (False, False, True))
     assert once.trace == again.trace
-    assert once.trace.facts == told.trace.facts
+    assert once.trace.signature == told.trace.signature
     assert once.unused == again.unused == told.unused
 
 
@@ -315,7 +315,7 @@ async def scenario():
     assert names[0] != "c" or names[1] != "a"
 
 exploration = Explorer(seed=5).explore(scenario)
-print(exploration.runs, exploration.failure.schedule, exploration.failure.trace.facts)
+print(exploration.runs, exploration.failure.schedule, exploration.failure.trace.signature)
 """
 
 
@@ -371,7 +371,7 @@ def test_the_loop_stops_where_asyncio_run_would(played: Played) -> None:
         runner.run(scenario_that_notes(theirs)())
         assert theirs == ["end", "job 0", "queued"], "a runner that is closed lets the loop run on"
     steps = played(scenario_that_notes(ours)).trace.steps
-    assert [step.who for step in steps] == ["main", "job", "main", "job", again_name := steps[-1].who]
+    assert [step.task for step in steps] == ["main", "job", "main", "job", again_name := steps[-1].task]
     assert again_name.endswith("again")
     assert ours[:3] == ["end", "job 0", "queued"]
 
@@ -391,7 +391,10 @@ def test_time_is_virtual_and_in_round_numbers(played: Played) -> None:
 
 def names_in(played: Played, scenario: Any, text: str = "") -> list[str]:
     trace = played(scenario, text).trace
-    return [trace.shown(name) for name in dict.fromkeys(step.who for step in trace.steps if step.got != "call")]
+    return [
+        trace.display_name(name)
+        for name in dict.fromkeys(step.task for step in trace.steps if step.delivered != "call")
+    ]
 
 
 async def job() -> None:
@@ -434,7 +437,7 @@ async def own_names() -> None:
 
 def test_a_name_of_its_own_comes_first(played: Played) -> None:
     assert names_in(played, own_names) == ["main", "worker#1", "worker#2", '"a name"', "main#2"]
-    run = played(own_names, str(Schedule([Late("a name", 1, 1)])))
+    run = played(own_names, str(Schedule([Delay("a name", 1, 1)])))
     assert not run.unused
 
 
@@ -449,7 +452,7 @@ def test_the_name_of_a_timer_that_sets_the_next_one_does_not_grow(played: Played
         await asyncio.create_task(server(), name="a:b:c")
 
     trace = played(scenario).trace
-    names = [step.who for step in trace.steps if ":timer" in step.who]
+    names = [step.task for step in trace.steps if ":timer" in step.task]
     assert names[:3] == ['"a:b:c":timer', '"a:b:c":timer:timer', '"a:b:c":timer:timer#2']
     assert names[-1] == '"a:b:c":timer:timer#999'
 
@@ -464,7 +467,7 @@ def test_timers_are_named_after_who_set_them(played: Played) -> None:
         await asyncio.gather(client(), asyncio.sleep(5))
 
     trace = played(scenario, arrivals="timer").trace
-    assert [trace.shown(step.who) for _, step in trace.arrivals()] == ["client:timer#3"]
+    assert [trace.display_name(step.task) for _, step in trace.arrivals()] == ["client:timer#3"]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
@@ -492,7 +495,7 @@ def test_what_an_eager_task_does_in_its_first_step_is_its_own(played: Played) ->
         await asyncio.gather(client(), client())
 
     trace = played(scenario).trace
-    assert [(trace.shown(step.who), step.number) for _, step in trace.arrivals()] == [
+    assert [(trace.display_name(step.task), step.number) for _, step in trace.arrivals()] == [
         ("client#1:timer", 0),
         ("client#1", 1),
         ("client#2:timer", 0),
@@ -524,17 +527,19 @@ def test_what_is_told_of_a_step(played: Played) -> None:
         ready.set()
         await waiting
 
-    assert {step.told for step in played(scenario).trace.steps} == {None}
+    assert {step.detail for step in played(scenario).trace.steps} == {None}
     steps = played(scenario, tells=True).trace.steps
-    [before, after] = [step for step in steps if step.who == "wait"]
-    assert before.told is not None
-    assert after.told is not None
-    [defined] = before.told.at
+    [before, after] = [step for step in steps if step.task == "wait"]
+    assert before.detail is not None
+    assert after.detail is not None
+    [defined] = before.detail.resumed_at
     assert defined.line == wait_definition  # it has not started
-    assert before.told.until == ((__file__, wait_definition + 1, defined.function),)
-    assert (before.told.waits_for, before.told.end) == (WaitReason("event", "an event"), None)
-    assert after.told == Told(before.told.until, (), None, Outcome("returned"), 1 + steps.index(before))
-    assert steps[after.told.woken_by or 0][:2] == ("main", 1)
+    assert before.detail.suspended_at == ((__file__, wait_definition + 1, defined.function),)
+    assert (before.detail.waiting_for, before.detail.outcome) == (WaitReason("event", "an event"), None)
+    assert after.detail == StepDetail(
+        before.detail.suspended_at, (), None, Outcome("returned"), 1 + steps.index(before)
+    )
+    assert steps[after.detail.woken_by or 0][:2] == ("main", 1)
 
 
 @pytest.mark.parametrize(
@@ -553,12 +558,12 @@ def test_how_a_task_ends_is_told(played: Played, end: Outcome, error: type[BaseE
     async def scenario() -> None:
         await asyncio.wait([asyncio.create_task(job())])
 
-    told = played(scenario, tells=True).trace.steps[1].told
+    told = played(scenario, tells=True).trace.steps[1].detail
     assert told is not None
-    assert told.end == end
+    assert told.outcome == end
     lines = [
         (each.line - function.__code__.co_firstlineno, each.function)
-        for function, each in zip((job, fail), told.until, strict=False)
+        for function, each in zip((job, fail), told.suspended_at, strict=False)
     ]
     assert lines == ([] if end.kind == "cancelled" else [(1, job.__qualname__), (1, fail.__qualname__)])
 
@@ -566,11 +571,11 @@ def test_how_a_task_ends_is_told(played: Played, end: Outcome, error: type[BaseE
 def test_what_is_told_names_tasks_as_the_trace_shows_them(played: Played) -> None:
     """Also before a second task of the same name exists."""
     steps = played(family, tells=True).trace.steps
-    assert steps[0].told is not None
-    assert steps[0].told.waits_for == WaitReason("task", "", ("client#1", "client#2", "job"))
-    [first, _] = [step for step in steps if step.who == "client"]
-    assert first.told is not None
-    assert first.told.waits_for == WaitReason("task", "", ("client#1/job#1", "client#1/job#2"))
+    assert steps[0].detail is not None
+    assert steps[0].detail.waiting_for == WaitReason("task", "", ("client#1", "client#2", "job"))
+    [first, _] = [step for step in steps if step.task == "client"]
+    assert first.detail is not None
+    assert first.detail.waiting_for == WaitReason("task", "", ("client#1/job#1", "client#1/job#2"))
 
 
 def test_the_task_factory_can_be_set_and_asked_for(played: Played) -> None:
@@ -635,5 +640,5 @@ def test_a_callback_that_is_cancelled_leaves_no_step(played: Played) -> None:
         await asyncio.sleep(0)
 
     steps = played(scenario, tells=True).trace.steps
-    assert [step.who for step in steps[:2]] == ["main", "main"]
-    assert [step.told.end for step in steps[:2] if step.told] == [None, Outcome("returned")]
+    assert [step.task for step in steps[:2]] == ["main", "main"]
+    assert [step.detail.outcome for step in steps[:2] if step.detail] == [None, Outcome("returned")]

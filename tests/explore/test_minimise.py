@@ -6,11 +6,11 @@ from itertools import combinations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Cancel, Late, Schedule
+from pytest_background_tasks import Cancel, Delay, Schedule
 from pytest_background_tasks.explorer.minimise import minimised
 from pytest_background_tasks.explorer.schedule import Deviation
 
-late = st.builds(Late, st.sampled_from("abc"), st.integers(0, 2), st.integers(1, 30))
+late = st.builds(Delay, st.sampled_from("abc"), st.integers(0, 2), st.integers(1, 30))
 cancels = st.builds(Cancel, st.sampled_from("abc"), st.integers(0, 2), st.none() | st.integers(0, 9))
 schedules = st.builds(Schedule, st.lists(late | cancels, max_size=5, unique_by=lambda each: (each.task, each.step)))
 
@@ -19,7 +19,7 @@ def at_least(needed: Schedule) -> Callable[[Schedule], bool]:
     """Fail if each needed deviation is present, at least as late, or cancelled there or at a later place."""
 
     def covers(given: Deviation, wanted: Deviation) -> bool:
-        if isinstance(wanted, Late) and isinstance(given, Late):
+        if isinstance(wanted, Delay) and isinstance(given, Delay):
             return (given.task, given.step) == (wanted.task, wanted.step) and given.by >= wanted.by
         if isinstance(wanted, Cancel) and isinstance(given, Cancel) and None not in (wanted.after, given.after):
             return (given.task, given.step) == (wanted.task, wanted.step) and given.after >= wanted.after
@@ -29,8 +29,8 @@ def at_least(needed: Schedule) -> Callable[[Schedule], bool]:
 
 
 def up_to(deviation: Deviation) -> st.SearchStrategy[Deviation]:
-    if isinstance(deviation, Late):
-        return st.builds(Late, st.just(deviation.task), st.just(deviation.step), st.integers(1, deviation.by))
+    if isinstance(deviation, Delay):
+        return st.builds(Delay, st.just(deviation.task), st.just(deviation.step), st.integers(1, deviation.by))
     if isinstance(deviation, Cancel) and deviation.after is not None:
         return st.builds(Cancel, st.just(deviation.task), st.just(deviation.step), st.integers(0, deviation.after))
     return st.just(deviation)
@@ -39,7 +39,7 @@ def up_to(deviation: Deviation) -> st.SearchStrategy[Deviation]:
 @given(schedules, st.data())
 def test_what_a_failure_needs_is_what_is_left(schedule: Schedule, data: st.DataObject) -> None:
     """It leaves no needless deviation and no needless delay."""
-    some = data.draw(st.sampled_from([c for n in range(4) for c in combinations(schedule.in_order(), n)]))
+    some = data.draw(st.sampled_from([c for n in range(4) for c in combinations(schedule.sorted(), n)]))
     needed = Schedule([data.draw(up_to(deviation)) for deviation in some])
     assert minimised(schedule, at_least(needed)) == needed
 
@@ -66,15 +66,15 @@ def test_it_never_grows_and_asks_nothing_twice(schedule: Schedule, random: st.Da
     originals = {(each.task, each.step): each for each in schedule}
     for each in smallest:
         original = originals[each.task, each.step]
-        if isinstance(each, Late):
-            assert isinstance(original, Late)
+        if isinstance(each, Delay):
+            assert isinstance(original, Delay)
             assert each.by <= original.by
 
 
 @given(schedules)
 def test_dropping_any_single_part_makes_the_failure_go_away(schedule: Schedule) -> None:
     def fails(candidate: Schedule) -> bool:
-        return sum(each.by for each in candidate if isinstance(each, Late)) >= 5
+        return sum(each.by for each in candidate if isinstance(each, Delay)) >= 5
 
     if fails(schedule):
         smallest = minimised(schedule, fails)

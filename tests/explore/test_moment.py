@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks import Deadlock, Explorer, LeakedTasks, Livelock
+from pytest_background_tasks import DeadlockError, Explorer, LeakedTasks, StepLimitExceeded
 from pytest_background_tasks.explorer.exploration import Failure
 
 
@@ -133,7 +133,7 @@ def test_at_a_deadlock_it_is_where_the_scenario_waits() -> None:
         await first
 
     seen = Seen(failure_of(scenario))
-    assert isinstance(seen.error, Deadlock)
+    assert isinstance(seen.error, DeadlockError)
     assert seen.lines == ["await first"]
     assert len(seen.stacks) == 2
     assert all(seen.stacks)
@@ -146,7 +146,7 @@ def test_at_a_livelock_and_a_leak_it_is_where_a_task_waits() -> None:
             await asyncio.sleep(0)
 
     seen = Seen(failure_of(spin, max_steps=50))
-    assert isinstance(seen.error, Livelock)
+    assert isinstance(seen.error, StepLimitExceeded)
     assert seen.lines == ["await asyncio.sleep(0)"]
 
     async def leak() -> None:
@@ -154,7 +154,7 @@ def test_at_a_livelock_and_a_leak_it_is_where_a_task_waits() -> None:
         await asyncio.sleep(0)
         assert not leaking.done()
 
-    seen = Seen(failure_of(leak, leaks=True))
+    seen = Seen(failure_of(leak, fail_on_leaks=True))
     assert isinstance(seen.error, LeakedTasks)
     assert seen.lines == ["await asyncio.sleep(1)"]
 

@@ -22,7 +22,7 @@ class NeedsArguments(Exception):
         ({"max_deviations": -1}, ValueError, "max_deviations=-1 is less than 0; write e.g. max_deviations=1"),
         ({"max_schedules": 0}, ValueError, "max_schedules=0 is less than 1"),
         ({"max_steps": True}, TypeError, "max_steps=True is not an integer"),
-        ({"samples": 1.5}, TypeError, "samples=1.5 is not an integer; write e.g. samples=1"),
+        ({"random_walks": 1.5}, TypeError, "random_walks=1.5 is not an integer; write e.g. random_walks=1"),
         (
             {"max_seconds": 0},
             ValueError,
@@ -30,20 +30,24 @@ class NeedsArguments(Exception):
         ),
         ({"arrivals": "network"}, ValueError, "unknown kind 'network'; write 'start', 'yield', "),
         ({"arrivals": ["start", "io"]}, ValueError, "unknown kind 'io'"),
-        ({"passes_through": 7}, TypeError, "passes_through=7 is neither classes of exceptions nor a function"),
+        ({"propagate": 7}, TypeError, "propagate=7 is neither classes of exceptions nor a function"),
         ({"cancel": 7}, TypeError, "7 is neither a pattern for a task's name nor a coroutine function"),
         ({"cancel": print}, TypeError, r"write e.g. cancel='client\*', or cancel=True"),
         (
-            {"raises": "ConnectionError"},
+            {"inject_errors": "ConnectionError"},
             TypeError,
-            "'ConnectionError' is not an exception; write e.g. raises=Connection",
+            "'ConnectionError' is not an exception; write e.g. inject_errors=Connection",
         ),
-        ({"raises": [OSError, int]}, TypeError, "<class 'int'> is not an exception"),
-        ({"raises": NeedsArguments}, TypeError, r"the class needs arguments; write e.g. raises=NeedsArguments\(...\)"),
+        ({"inject_errors": [OSError, int]}, TypeError, "<class 'int'> is not an exception"),
         (
-            {"first": "client@1+1"},
+            {"inject_errors": NeedsArguments},
             TypeError,
-            "is not a list of schedules; write e.g. first=\\['client@1",
+            r"the class needs arguments; write e.g. inject_errors=NeedsArguments\(...\)",
+        ),
+        (
+            {"previous_failures": "client@1+1"},
+            TypeError,
+            "is not a list of schedules; write e.g. previous_failures=\\['client@1",
         ),
         ({"replay": 7}, TypeError, "replay=7 is not a schedule; write e.g. replay='client@1\\+1'"),
     ],
@@ -62,8 +66,8 @@ def test_several_ways_to_write_are_kept_in_one() -> None:
     assert Options(arrivals="any").arrivals == {*KINDS, "any"}
     assert Options(arrivals="sleep").arrivals == {"sleep"}
     assert Options(replay="a@1+1").replay == Schedule.parse("a@1+1")
-    assert list(Options(raises=OSError).errors) == ["OSError"]
-    assert list(Options(raises=[NeedsArguments(1), OSError]).errors) == ["NeedsArguments", "OSError"]
+    assert list(Options(inject_errors=OSError).errors) == ["OSError"]
+    assert list(Options(inject_errors=[NeedsArguments(1), OSError]).errors) == ["NeedsArguments", "OSError"]
     assert Options(cancel="client").cancel == ("client",)
 
 

@@ -1,4 +1,4 @@
-"""The answer of a thread may enter between any two steps, as on a real loop; otherwise no search is exhausted."""
+"""The result of a thread may enter between any two steps, as on a real loop; otherwise no search is exhaustive."""
 
 import asyncio
 import itertools
@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Explorer, Late, ReplayError, Schedule, Trace
+from pytest_background_tasks import Delay, Explorer, ReplayError, Schedule, Trace
 from pytest_background_tasks.explorer.options import Options
 from pytest_background_tasks.explorer.places import places_of_task
 from pytest_background_tasks.explorer.play import Scenario, play
@@ -26,7 +26,7 @@ Ask = Callable[..., Any]
 
 
 async def wakes(order: list[str], ask: Callable[[], Coroutine[Any, Any, None]], between: Callable[[], None]) -> None:
-    """Two steps of one iteration wake x and y, while a thread answers a third task."""
+    """Two steps of one iteration wake x and y, while a thread results a third task."""
     x, y = asyncio.Event(), asyncio.Event()
 
     async def wait(name: str, event: asyncio.Event) -> None:
@@ -82,7 +82,7 @@ def through_executor() -> Any:
     "ask", [lambda: asyncio.to_thread(len, ""), through_executor, lambda: anyio.to_thread.run_sync(len, "")]
 )
 def test_the_explorer_finds_that_order(ask: Ask) -> None:
-    """The thread's call is recorded at once; the task that waits for the thread's answer resumes an iteration later."""
+    """The thread's call is recorded at once; the task that waits for the thread's result resumes an iteration later."""
     orders: set[str] = set()
 
     async def scenario() -> None:
@@ -100,7 +100,7 @@ def test_the_explorer_finds_that_order(ask: Ask) -> None:
         orders.add("".join(order))
 
     exploration = Explorer(arrivals="thread", max_deviations=3, max_schedules=5000).explore(scenario)
-    assert exploration.verdict == "exhausted"
+    assert exploration.verdict == "exhaustive"
     assert any("xty" in order for order in orders), orders
     assert not any(order.index("T") < order.index("t") for order in orders), "the function sends, then it answers"
 
@@ -145,7 +145,7 @@ def test_an_answer_is_not_there_before_it_was_asked_for(played: Played) -> None:
         asyncio.get_running_loop().call_soon(list, "")
         await asked
 
-    calls = [step.who for step in played(scenario, "main@1+0.0").trace.steps if step.got == "call"]
+    calls = [step.task for step in played(scenario, "main@1+0.0").trace.steps if step.delivered == "call"]
     assert calls == ["len", "main", "list"]
 
 
@@ -267,7 +267,7 @@ def scenario_of(programs: list[list[str]]) -> Scenario:
 @example([["thread"], ["wait 0", "soon"], ["ask 0"]], 2)
 @given(programs, st.integers(0, 3))
 def test_exhausted_equals_brute_force(programs: list[list[str]], seed: int) -> None:
-    """The search finds every possible run, with the answers of threads at all places."""
+    """The search finds every possible run, with the results of threads at all places."""
     assume(sum(op in ("thread", "ask 0") for program in programs for op in program) <= 2)
     scenario, options = scenario_of(programs), Options(arrivals="thread", max_deviations=99)
     found, everything, answers = set(), set(), set()
@@ -276,16 +276,16 @@ def test_exhausted_equals_brute_force(programs: list[list[str]], seed: int) -> N
         while (schedule := search.next()) is not None:
             run = play(scenario, schedule, options, helper)
             search.saw(Schedule(run.schedule - set(run.unused)), run.trace)
-            found.add(run.trace.facts)
+            found.add(run.trace.signature)
             answers |= run.trace.answers.keys()
         late = [
             [
                 None,
-                *(Late(*key, by) for by in range(1, 7)),
-                *(Late(*key, by, n) for by in (0, 2, 4, 6) for n in range(4)),
+                *(Delay(*key, by) for by in range(1, 7)),
+                *(Delay(*key, by, n) for by in (0, 2, 4, 6) for n in range(4)),
             ]
             for key in answers
         ]
         for chosen in itertools.product(*late):
-            everything.add(play(scenario, Schedule(filter(None, chosen)), options, helper).trace.facts)
+            everything.add(play(scenario, Schedule(filter(None, chosen)), options, helper).trace.signature)
     assert everything <= found

@@ -37,8 +37,8 @@ def test_what_is_late_enters_at_the_start_of_an_iteration(played: Played, schedu
     """It enters behind the whole queue, never between queued handles."""
     iterations: dict[int, list[str]] = {}
     for step in played(three, schedule).trace.steps:
-        if step.who in "abc":
-            iterations.setdefault(step.entry // 4, []).append(f"{step.who}@{step.number}")
+        if step.task in "abc":
+            iterations.setdefault(step.entry // 4, []).append(f"{step.task}@{step.number}")
     assert " | ".join(map(" ".join, iterations.values())) == order
 
 
@@ -61,7 +61,7 @@ async def two_sleepers() -> None:
 
 
 def calls(run: Any) -> list[tuple[str, int, float]]:
-    return [(step.who, step.entry // 4, step.time) for step in run.trace.steps if step.kind == "sleep"]
+    return [(step.task, step.entry // 4, step.time) for step in run.trace.steps if step.kind == "sleep"]
 
 
 def test_timers_that_are_due_at_one_moment_may_fire_in_either_order(played: Played) -> None:
@@ -151,7 +151,7 @@ def test_a_bare_yield_of_a_library_is_no_arrival(played: Played) -> None:
         await anyio.sleep(no_time)
         await anyio.lowlevel.checkpoint()
 
-    kinds = [step.kind for step in played(scenario).trace.steps if step.who == "main"]
+    kinds = [step.kind for step in played(scenario).trace.steps if step.task == "main"]
     assert kinds == [None, None, None, "yield", "yield"]
 
 
@@ -202,8 +202,8 @@ def test_a_cancellation_comes_while_a_task_waits_or_when_it_is_answered(
 
 
 def test_a_cancellation_from_outside_is_one_call_of_its_own(played: Played) -> None:
-    calls = [step for step in played(cancellable, "wait@1!cancel+1").trace.steps if step.who == "wait:cancel"]
-    assert [(step.number, step.got, step.kind, step.time) for step in calls] == [(0, "call", None, 0)]
+    calls = [step for step in played(cancellable, "wait@1!cancel+1").trace.steps if step.task == "wait:cancel"]
+    assert [(step.number, step.delivered, step.kind, step.time) for step in calls] == [(0, "call", None, 0)]
 
 
 def test_a_cancellation_whose_place_never_comes_ends_a_wait_for_ever(played: Played) -> None:
@@ -232,7 +232,9 @@ def test_a_cancellation_enters_behind_what_is_late_and_enters_there_too(played: 
 
     steps = played(scenario, "late@1+1, wait@1!cancel+0").trace.steps
     entered = [
-        (step.who, step.entry) for step in steps if step.who == "wait:cancel" or (step.who, step.number) == ("late", 1)
+        (step.task, step.entry)
+        for step in steps
+        if step.task == "wait:cancel" or (step.task, step.number) == ("late", 1)
     ]
     assert entered == [("late", 9), ("wait:cancel", 9)]
 
@@ -284,9 +286,9 @@ def test_what_a_task_waits_for_may_fail(played: Played, step: int) -> None:
             raise
         return at
 
-    run = played(scenario, f"main@{step}!ConnectionError", raises=ConnectionError)
+    run = played(scenario, f"main@{step}!ConnectionError", inject_errors=ConnectionError)
     assert isinstance(run.error, ConnectionError)
-    assert [each.got for each in run.trace.steps if (each.who, each.got) == ("main", "ConnectionError")]
+    assert [each.delivered for each in run.trace.steps if (each.task, each.delivered) == ("main", "ConnectionError")]
     assert run.unused == ()
 
 
@@ -296,7 +298,7 @@ def test_an_instance_to_raise_is_copied(played: Played) -> None:
     async def scenario() -> None:
         await asyncio.sleep(0)
 
-    raised = played(scenario, "main@1!OSError", raises=error).error
+    raised = played(scenario, "main@1!OSError", inject_errors=error).error
     assert raised is not error
     assert raised.args == (5, "disk")
     assert error.__traceback__ is None
@@ -310,7 +312,7 @@ def test_a_callback_of_a_timer_waits_for_nothing_that_could_fail(played: Played)
         asyncio.get_running_loop().call_later(1, calls.append, "called")
         await asyncio.sleep(2)
 
-    assert played(scenario, "main:timer@0!OSError", raises=OSError).error is None
+    assert played(scenario, "main:timer@0!OSError", inject_errors=OSError).error is None
     assert calls == ["called"]
 
 
@@ -331,13 +333,13 @@ async def with_time_out() -> str:
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_a_slow_answer_outlasts_the_next_timer(played: Played, step: int) -> None:
     assert played(with_time_out).error is None
-    run = played(with_time_out, f"main@{step}!slow")
+    run = played(with_time_out, f"main@{step}!outlast")
     assert str(run.error) == "timed out"
     assert run.trace.steps[-1].time == 5
 
 
 def test_a_slow_answer_enters_in_the_iteration_after_the_timers(played: Played) -> None:
-    assert calls(played(two_sleepers, "work@1!slow")) == [("sleep", 2, 1.0), ("work", 3, 1.0)]
+    assert calls(played(two_sleepers, "work@1!outlast")) == [("sleep", 2, 1.0), ("work", 3, 1.0)]
 
 
 def test_a_slow_answer_keeps_nothing_else_from_entering(played: Played) -> None:
@@ -345,7 +347,7 @@ def test_a_slow_answer_keeps_nothing_else_from_entering(played: Played) -> None:
         asyncio.get_running_loop().call_later(1, len, "")
         await two_sleepers()
 
-    slow = played(scenario, "sleep@1+9, work@1!slow")
+    slow = played(scenario, "sleep@1+9, work@1!outlast")
     assert calls(slow) == [("work", 3, 1.0), ("sleep", 6, 1.0)]
 
 
@@ -355,16 +357,16 @@ def test_a_slow_answer_comes_when_there_is_no_timer(played: Played) -> None:
         await asyncio.sleep(1)
 
     for step in (1, 2):
-        run = played(scenario, f"main@{step}!slow")
+        run = played(scenario, f"main@{step}!outlast")
         assert run.error is None
         assert run.unused == ()
 
 
-@pytest.mark.parametrize("schedule", ["a@5+1", "a@5!slow", "a@5!cancel", "a@5!ConnectionError"])
+@pytest.mark.parametrize("schedule", ["a@5+1", "a@5!outlast", "a@5!cancel", "a@5!ConnectionError"])
 def test_a_deviation_that_finds_no_step_is_unused_whatever_it_is(played: Played, schedule: str) -> None:
-    assert list(map(str, played(three, schedule, raises=ConnectionError).unused)) == [schedule]
+    assert list(map(str, played(three, schedule, inject_errors=ConnectionError).unused)) == [schedule]
 
 
 def test_deviations_that_find_no_step_are_unused(played: Played) -> None:
-    run = played(three, "a@5+1, nobody@0!slow, b@1+1")
-    assert sorted(map(str, run.unused)) == ["a@5+1", "nobody@0!slow"]
+    run = played(three, "a@5+1, nobody@0!outlast, b@1+1")
+    assert sorted(map(str, run.unused)) == ["a@5+1", "nobody@0!outlast"]

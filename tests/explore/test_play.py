@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from inline_snapshot import snapshot
 
-from pytest_background_tasks import Deadlock, LeakedTasks, Livelock, NotPlayable, Site
+from pytest_background_tasks import DeadlockError, LeakedTasks, SourceLocation, StepLimitExceeded, UncontrolledOperation
 
 Played = Heartbeat = Any  # the fixtures
 
@@ -60,7 +60,7 @@ def test_a_background_task_fails_and_nobody_looks(played: Played) -> None:
     assert error.__notes__ == ["exception of background task job was never retrieved"]
     shown = played(scenario, tells=True).error
     assert shown is not None
-    created = f"created at {Site(__file__, scenario.__code__.co_firstlineno + 4, scenario.__qualname__)}"
+    created = f"created at {SourceLocation(__file__, scenario.__code__.co_firstlineno + 4, scenario.__qualname__)}"
     assert shown.__notes__ == [f"exception of background task job was never retrieved ({created})"]
 
 
@@ -93,12 +93,12 @@ def test_a_deadlock_says_who_waits_for_what_and_who_holds_it(played: Played) -> 
         await asyncio.gather(use(first, second), use(second, first))
 
     run = played(scenario)
-    assert isinstance(run.error, Deadlock)
+    assert isinstance(run.error, DeadlockError)
     assert told(run.error).replace(
         "test_a_deadlock_says_who_waits_for_what_and_who_holds_it.<locals>.", ""
     ) == snapshot(
         """\
-deadlock: every task is blocked:
+every task is blocked:
   main waits at test_play.py in scenario, for the tasks use#1, use#2
   use#1 waits at test_play.py in scenario.<locals>.use, for a lock held by use#2
   use#2 waits at test_play.py in scenario.<locals>.use, for a lock held by use#1\
@@ -115,7 +115,7 @@ def test_a_livelock_names_the_busiest(played: Played) -> None:
         await poll()
 
     run = played(scenario, max_steps=100)
-    assert isinstance(run.error, Livelock)
+    assert isinstance(run.error, StepLimitExceeded)
     assert told(run.error).replace("test_a_livelock_names_the_busiest.<locals>.", "") == snapshot(
         """\
 livelock? The test has not ended after max_steps=100 steps
@@ -168,7 +168,7 @@ def test_a_deadlock_names_what_has_failed_before(played: Played) -> None:
 
     assert told(played(scenario).error).replace(f"{scenario.__qualname__}.<locals>.", "") == snapshot(
         """\
-deadlock: every task is blocked:
+every task is blocked:
   main waits at test_play.py in test_a_deadlock_names_what_has_failed_before.<locals>.scenario, for an event
   on_change failed at test_play.py in on_change: KeyError: 'state'
   server#1 failed at test_play.py in server: ValueError: no port 0
@@ -212,7 +212,7 @@ def test_tasks_left_over_are_a_failure_if_asked(played: Played) -> None:
         del task
 
     assert played(scenario).error is None
-    error = played(scenario, leaks=True).error
+    error = played(scenario, fail_on_leaks=True).error
     assert isinstance(error, LeakedTasks)
     assert str(error).startswith("tasks were still pending when the test ended:\n  listener waits at ")
 
@@ -239,7 +239,7 @@ def test_what_is_no_failure_passes_through(played: Played, error: type[BaseExcep
         raise error
 
     with pytest.raises(error):
-        played(scenario, passes_through=(Skipped,))
+        played(scenario, propagate=(Skipped,))
 
 
 def test_what_calling_the_scenario_raises_passes_through(played: Played) -> None:
@@ -272,7 +272,7 @@ def test_a_foreign_thread_that_calls_the_loop_is_named(played: Played) -> None:
         thread.join()
         await answer
 
-    with pytest.raises(NotPlayable, match="database"):
+    with pytest.raises(UncontrolledOperation, match="database"):
         played(scenario)
 
 
@@ -289,7 +289,7 @@ def test_a_foreign_thread_that_is_still_busy_is_named_and_no_deadlock(played: Pl
         await asyncio.get_running_loop().create_future()
 
     try:
-        with pytest.raises(NotPlayable, match=r"connection 1, a .*\.Connection"):
+        with pytest.raises(UncontrolledOperation, match=r"connection 1, a .*\.Connection"):
             played(scenario)
     finally:
         end.set()

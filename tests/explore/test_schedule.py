@@ -5,12 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from pytest_background_tasks import Cancel, Late, Raise, Schedule, ScheduleSyntaxError, Slow
+from pytest_background_tasks import Cancel, Delay, Outlast, Raise, Schedule, ScheduleSyntaxError
 from pytest_background_tasks.explorer.schedule import Deviation, canonical, quoted
 
 parts = st.builds(
     lambda name, number: quoted(name) + (f"#{number}" if number else ""),
-    st.text(min_size=1) | st.sampled_from(["client", "a-b.c", "<lambda>", "slow", "cancel", "1", 'a"b', "a#1", "a@1"]),
+    st.text(min_size=1)
+    | st.sampled_from(["client", "a-b.c", "<lambda>", "outlast", "cancel", "1", 'a"b', "a#1", "a@1"]),
     st.integers(0, 3),
 )
 names = st.builds(
@@ -21,12 +22,12 @@ names = st.builds(
 steps = st.integers(0, 99)
 errors = st.sampled_from(["ConnectionError", "OSError", "slower", "cancelled"])
 deviations: st.SearchStrategy[Deviation] = (
-    st.builds(Late, names, steps, st.integers(1, 99))
-    | st.builds(Late, names, steps, st.integers(0, 99), st.integers(0, 9))
+    st.builds(Delay, names, steps, st.integers(1, 99))
+    | st.builds(Delay, names, steps, st.integers(0, 99), st.integers(0, 9))
     | st.builds(Cancel, names, steps, st.none() | st.integers(0, 9))
     | st.builds(Cancel, names, steps, st.integers(0, 9), st.integers(0, 9))
     | st.builds(Raise, names, steps, errors)
-    | st.builds(Slow, names, steps)
+    | st.builds(Outlast, names, steps)
 )
 schedules = st.builds(
     Schedule,
@@ -43,7 +44,7 @@ def test_a_schedule_survives_its_text_form(schedule: Schedule) -> None:
 @given(st.text())
 def test_any_other_name_is_taken_for_a_name_given_by_the_program(name: str) -> None:
     """It means the same when it is parsed again."""
-    late = Late(name, 1)
+    late = Delay(name, 1)
     assert Schedule.parse(str(late)) == {late}
 
 
@@ -62,17 +63,17 @@ def test_whatever_is_typed_is_a_schedule_or_an_error_that_points_into_it(text: s
 def test_it_reads_like_this() -> None:
     text = (
         "audit#2@1+3, audit#3@1+0.0, audit#4@1+2.1, client:timer#1+2, client@4!cancel, client@5!cancel+0, "
-        '"job 7"/x@2!slow, store@2!ConnectionError'
+        '"job 7"/x@2!outlast, store@2!ConnectionError'
     )
     schedule = Schedule.parse(text)
     assert schedule == {
-        Late("audit#2", 1, by=3),
-        Late("audit#3", 1, by=0, behind=0),
-        Late("audit#4", 1, by=2, behind=1),
-        Late("client:timer#1", 0, by=2),
+        Delay("audit#2", 1, by=3),
+        Delay("audit#3", 1, by=0, behind=0),
+        Delay("audit#4", 1, by=2, behind=1),
+        Delay("client:timer#1", 0, by=2),
         Cancel("client", 4),
         Cancel("client", 5, after=0),
-        Slow('"job 7"/x', 2),
+        Outlast('"job 7"/x', 2),
         Raise("store", 2, "ConnectionError"),
     }
     assert set(str(schedule).split(", ")) == set(text.split(", "))
@@ -80,9 +81,9 @@ def test_it_reads_like_this() -> None:
 
 def test_one_schedule_has_one_text() -> None:
     """Deviations are sorted by task, step and text; the repr recreates the schedule."""
-    schedule = Schedule.parse("b@0!slow, a@10+1, a@2!slow, a@2+1, a@2!cancel")
-    assert str(schedule) == "a@2!cancel, a@2!slow, a@2+1, a@10+1, b@0!slow"
-    assert repr(schedule) == "Schedule.parse('a@2!cancel, a@2!slow, a@2+1, a@10+1, b@0!slow')"
+    schedule = Schedule.parse("b@0!outlast, a@10+1, a@2!outlast, a@2+1, a@2!cancel")
+    assert str(schedule) == "a@2!cancel, a@2!outlast, a@2+1, a@10+1, b@0!outlast"
+    assert repr(schedule) == "Schedule.parse('a@2!cancel, a@2!outlast, a@2+1, a@10+1, b@0!outlast')"
 
 
 def test_no_text_is_asyncios_own_order() -> None:
@@ -97,7 +98,7 @@ def test_no_text_is_asyncios_own_order() -> None:
         ("@1+2", "expected the name of a task", 0),
         ("audit+2", "expected @ and the number of a step", 5),
         ("audit@x+2", "expected @ and the number of a step", 5),
-        ("audit@1", "expected +places, !cancel, !slow or !NameOfAnError", 7),
+        ("audit@1", "expected +places, !cancel, !outlast or !NameOfAnError", 7),
         ("audit@1+0", "by=0: a delay is at least 1 place", 7),
         ("audit@1+1 b@1+1", "expected a comma or the end", 10),
         ("audit@1+1,", "expected another deviation after the comma", 10),
@@ -106,7 +107,7 @@ def test_no_text_is_asyncios_own_order() -> None:
         ("a@1+1, a#1@1+1", "this step already has a delay, a@1+1", 7),
         ("a@1!cancel, a@1!cancel+1", "this step already has a cancellation, a@1!cancel", 12),
         ("a@1!OSError, a@1!KeyError", "this step already has an injected error, a@1!OSError", 13),
-        ("a@1!slow, a@1!slow", "this step already has a slow answer, a@1!slow", 10),
+        ("a@1!outlast, a@1!outlast", "this step already has a slow result, a@1!outlast", 13),
     ],
 )
 def test_an_error_points_at_the_place(text: str, complaint: str, place: int) -> None:
@@ -134,16 +135,16 @@ Write a schedule like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: Late("a", -1), "step=-1: steps are numbered from 0"),
-        (lambda: Late("a", 1, by=0), "by=0: a delay is at least 1 place"),
-        (lambda: Late("a", 1, by=-1, behind=0), "by=-1: by is counted from 0"),
-        (lambda: Late("a", 1, by=2, behind=-1), "behind=-1: behind is counted from 0"),
+        (lambda: Delay("a", -1), "step=-1: steps are numbered from 0"),
+        (lambda: Delay("a", 1, by=0), "by=0: a delay is at least 1 place"),
+        (lambda: Delay("a", 1, by=-1, behind=0), "by=-1: by is counted from 0"),
+        (lambda: Delay("a", 1, by=2, behind=-1), "behind=-1: behind is counted from 0"),
         (lambda: Cancel("a", 1, after=-1), "after=-1: places are counted from 0"),
         (lambda: Cancel("a", 1, behind=1), "behind=1 needs after=, the place of the queue"),
         (lambda: Cancel("a", 1, after=0, behind=-1), "behind=-1: behind is counted from 0"),
         (lambda: Raise("a", 1, "no name"), "error='no name' is not the name of an exception's class"),
         (lambda: Raise("a", 1, "cancel"), "error='cancel' is not the name of an exception's class"),
-        (lambda: Raise("a", 1, "slow"), "error='slow' is not the name of an exception's class"),
+        (lambda: Raise("a", 1, "outlast"), "error='outlast' is not the name of an exception's class"),
     ],
 )
 def test_a_deviation_that_cannot_be_says_so(make: object, complaint: str) -> None:

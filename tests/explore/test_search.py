@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Late, Schedule, Slow, Trace
+from pytest_background_tasks import Delay, Outlast, Schedule, Trace
 from pytest_background_tasks.explorer.options import Options
 from pytest_background_tasks.explorer.places import next_place
 from pytest_background_tasks.explorer.play import Scenario, play
@@ -56,13 +56,13 @@ Facts = tuple[Any, ...]
 
 def searched(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
     """Return all different runs that the search finds, and the number of runs that it needs."""
-    options, found, runs, given = Options(is_own=OWN, max_deviations=99), set(), 0, set()
+    options, found, runs, given = Options(is_project_file=OWN, max_deviations=99), set(), 0, set()
     search = Search(options, seed)
     with HelperThread() as helper, Surroundings(may_raise=True):
         while (schedule := search.next()) is not None:
             run = play(scenario, schedule, options, helper)
             search.saw(Schedule(run.schedule - set(run.unused)), run.trace)
-            found.add(run.trace.facts)
+            found.add(run.trace.signature)
             runs += 1
             given.add(schedule)
     assert len(given) == runs, "nothing is given twice"
@@ -73,19 +73,19 @@ def searched(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
 
 def brute_force(scenario: Scenario, farthest: int) -> set[Facts]:
     """Return all different runs that exist: every arrival of any run, delayed by every number of places."""
-    options, found = Options(is_own=OWN), set()
+    options, found = Options(is_project_file=OWN), set()
     arrivals: dict[tuple[str, int], None] = {}
     tried: set[Schedule] = set()
     with HelperThread() as helper, Surroundings(may_raise=True):
         while True:
             known = list(arrivals)
             for lateness in itertools.product(range(farthest + 1), repeat=len(known)):
-                schedule = Schedule(Late(*key, by) for key, by in zip(known, lateness, strict=True) if by)
+                schedule = Schedule(Delay(*key, by) for key, by in zip(known, lateness, strict=True) if by)
                 if schedule not in tried:
                     tried.add(schedule)
                     run = play(scenario, schedule, options, helper)
-                    found.add(run.trace.facts)
-                    arrivals.update(dict.fromkeys((step.who, step.number) for _, step in run.trace.arrivals()))
+                    found.add(run.trace.signature)
+                    arrivals.update(dict.fromkeys((step.task, step.number) for _, step in run.trace.arrivals()))
             if len(arrivals) == len(known):
                 return found
             assume(len(arrivals) <= 4)
@@ -140,23 +140,23 @@ def test_time_stands_still_for_lateness() -> None:
 def test_a_deviation_more() -> None:
     """The same step may get a deviation of another kind, but no second one of the same, and one cancellation in all."""
     trace = seen(("a", 1, 4), ("b", 1, 4), cancellable=frozenset({"b"}))
-    options = Options(is_own=OWN, slow=True)
+    options = Options(is_project_file=OWN, slow_results=True)
 
     def texts(text: str) -> list[str]:
         schedule = Schedule.parse(text)
         return sorted(str(Schedule(longer - schedule)) for longer in extensions(schedule, trace, options))
 
-    assert texts("") == ["a@1!slow", "a@1+1", "b@1!cancel", "b@1!slow"]
-    assert next(extensions(Schedule(), seen(("a", 1, 4), ("b", 1, 13)), options)) == {Late("a", 1, by=6)}
-    assert texts("a@1+1") == ["a@1!slow", "b@1!cancel", "b@1!slow"]
-    assert texts("a@1!slow, b@1!cancel") == ["a@1+1", "b@1!slow"]
+    assert texts("") == ["a@1!outlast", "a@1+1", "b@1!cancel", "b@1!outlast"]
+    assert next(extensions(Schedule(), seen(("a", 1, 4), ("b", 1, 13)), options)) == {Delay("a", 1, by=6)}
+    assert texts("a@1+1") == ["a@1!outlast", "b@1!cancel", "b@1!outlast"]
+    assert texts("a@1!outlast, b@1!cancel") == ["a@1+1", "b@1!outlast"]
 
 
 def test_later_again() -> None:
     """The longer delay replaces the previous one, if a step is left to come behind."""
-    schedule = Schedule.parse("a@1+1, b@1!slow")
-    assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 6)))) == [Schedule.parse("a@1+2, b@1!slow")]
-    assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 13)))) == [Schedule.parse("a@1+6, b@1!slow")]
+    schedule = Schedule.parse("a@1+1, b@1!outlast")
+    assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 6)))) == [Schedule.parse("a@1+2, b@1!outlast")]
+    assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 13)))) == [Schedule.parse("a@1+6, b@1!outlast")]
     assert list(later(schedule, seen(("a", 1, 5)))) == []
 
 
@@ -173,7 +173,7 @@ def test_one_answer_comes_last_of_all() -> None:
 def test_the_first_few_schedules_let_one_answer_come_last(answers: int) -> None:
     """All of them in a short scenario, 20 in a long one; the earliest answers, which let most tasks run, first."""
     trace = seen(*(("a", number, 4 + 4 * number) for number in range(answers)), ("b", 1, 4 + 4 * answers))
-    search = Search(Options(is_own=OWN), 0)
+    search = Search(Options(is_project_file=OWN), 0)
     assert search.next() == Schedule()
     search.saw(Schedule(), trace)
     few, rest = min(answers, 20), iter(search.next, None)
@@ -181,7 +181,7 @@ def test_the_first_few_schedules_let_one_answer_come_last(answers: int) -> None:
     assert len(last) == answers
     given = [last.index(schedule) for schedule in itertools.islice(rest, few)]
     assert given == sorted(given)
-    assert Schedule([Late("a", 0, 3)]) in rest, "and then all the others"
+    assert Schedule([Delay("a", 0, 3)]) in rest, "and then all the others"
 
 
 def test_within_one_number_of_deviations_schedules_come_in_an_order_of_the_seed() -> None:
@@ -189,7 +189,7 @@ def test_within_one_number_of_deviations_schedules_come_in_an_order_of_the_seed(
     rows = tuple((f"job{number}", 0, "value", 0.0, "start", 4, 0, None) for number in range(12))
 
     def given_to(seed: int) -> tuple[Schedule, ...]:
-        search = Search(Options(is_own=OWN, max_deviations=1), seed)
+        search = Search(Options(is_project_file=OWN, max_deviations=1), seed)
         assert search.next() == Schedule()
         search.saw(Schedule(), Trace(rows))
         return tuple(iter(search.next, None))
@@ -217,24 +217,28 @@ def test_a_task_is_cancelled_wherever_something_has_happened_while_it_waits(
     between = [("b", number, entry) for number, entry in enumerate(others)]
     trace = seen(("a", 0, 4), *between, ("a", 1, 18), cancellable=frozenset({"a"}))
     called = Trace((*trace.rows, ("a", 2, "call", 0.0, None, 20, 0, None)), trace.cancellable)
-    found = [str(schedule) for schedule in extensions(Schedule(), called, Options(is_own=OWN)) if "!" in str(schedule)]
+    found = [
+        str(schedule)
+        for schedule in extensions(Schedule(), called, Options(is_project_file=OWN))
+        if "!" in str(schedule)
+    ]
     assert found == ["a@0!cancel", "a@1!cancel", *(f"a@1!cancel{place}" for place in places)]
 
 
 def test_runs_differ_by_what_happened_and_by_the_faults_in_it() -> None:
     """Delays that changed nothing do not count."""
-    search, trace = Search(Options(is_own=OWN), 0), seen(("a", 1, 4))
-    for schedule, distinct in ((Schedule(), 1), (Schedule([Late("a", 1)]), 1), (Schedule([Slow("a", 1)]), 2)):
+    search, trace = Search(Options(is_project_file=OWN), 0), seen(("a", 1, 4))
+    for schedule, distinct in ((Schedule(), 1), (Schedule([Delay("a", 1)]), 1), (Schedule([Outlast("a", 1)]), 2)):
         search.saw(schedule, trace)
         assert search.distinct == distinct
 
 
 def test_random_walks_are_late_a_third_of_the_time_and_rarely_by_much() -> None:
     """Half of the delays are one place long, a quarter two."""
-    search = Search(Options(is_own=OWN, max_deviations=0, samples=3000), 0)
+    search = Search(Options(is_project_file=OWN, max_deviations=0, random_walks=3000), 0)
     assert search.next() == Schedule()
     search.saw(Schedule(), seen(("a", 1, 4), ("b", 1, 4)))
-    counts = Counter(each.by for _ in range(3000) for each in search.next() or () if isinstance(each, Late))
+    counts = Counter(each.by for _ in range(3000) for each in search.next() or () if isinstance(each, Delay))
     assert search.next() is None
     late = counts.total()
     assert late / 6000 == pytest.approx(1 / 3, abs=0.03)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from pytest_background_tasks import Explorer, NotDeterministic
+from pytest_background_tasks import Explorer, NonDeterministicTest
 
 READ: dict[str, Callable[[], object]] = {
     "time.time()": time.time,
@@ -33,7 +33,7 @@ def refused(read: Callable[[], object]) -> str:
         read()
         await asyncio.sleep(next(counter))
 
-    with pytest.raises(NotDeterministic) as caught:
+    with pytest.raises(NonDeterministicTest) as caught:
         Explorer().explore(scenario)
     return str(caught.value)
 
@@ -65,7 +65,7 @@ def test_how_the_runs_end_is_told_if_one_fails() -> None:
         if next(counter) % 2:
             raise KeyError("gone")
 
-    with pytest.raises(NotDeterministic) as caught:
+    with pytest.raises(NonDeterministicTest) as caught:
         Explorer().explore(scenario)
     assert "\nThe first run fails: KeyError: 'gone'\nThe second run passes" in str(caught.value)
 
@@ -76,5 +76,5 @@ def test_a_scenario_that_polls_a_clock_is_told_of_it() -> None:
         while time.monotonic() < until:
             await asyncio.sleep(0)
 
-    with pytest.raises(NotDeterministic, match=r"time\.monotonic\(\) at tests/explore/test_sources\.py:\d+ in "):
+    with pytest.raises(NonDeterministicTest, match=r"time\.monotonic\(\) at tests/explore/test_sources\.py:\d+ in "):
         Explorer(max_steps=10**7).explore(scenario)

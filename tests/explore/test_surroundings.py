@@ -31,7 +31,7 @@ def test_the_policy_of_event_loops_is_not_asked() -> None:
         before = asyncio.get_event_loop_policy()
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
         try:
-            assert Explorer().explore(scenario).verdict == "exhausted"
+            assert Explorer().explore(scenario).verdict == "exhaustive"
         finally:
             asyncio.set_event_loop_policy(before)
     assert loops
@@ -87,7 +87,7 @@ def test_an_awaited_mock_suspends_for_a_step(played: Played, order: Any) -> None
 
     run = played(scenario)
     assert run.error is None
-    assert [step.kind for step in run.trace.steps if step.who == "main"] == [None, "mock", "mock", "mock"]
+    assert [step.kind for step in run.trace.steps if step.task == "main"] == [None, "mock", "mock", "mock"]
     assert order(played(scenario, "main@1+1").trace) == order(run.trace)
 
 
@@ -97,7 +97,7 @@ def test_a_bare_yield_that_fails_points_at_asyncios_own() -> None:
     async def scenario() -> None:
         await asyncio.sleep(0)
 
-    failure = Explorer(raises=OSError).explore(scenario).failure
+    failure = Explorer(inject_errors=OSError).explore(scenario).failure
     assert failure is not None
     frame = traceback.extract_tb(failure.error.__traceback__)[-1]
     assert (frame.name, frame.line) == ("__sleep0", "yield")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks import NotPlayable
+from pytest_background_tasks import UncontrolledOperation
 from pytest_background_tasks.explorer import threads
 from pytest_background_tasks.explorer.threads import HelperThread
 
@@ -25,7 +25,7 @@ def test_results_and_errors_are_answers(played: Played) -> None:
 
     run = played(scenario)
     assert run.error is None
-    assert [(step.who, step.number) for step in run.trace.steps if step.kind == "thread"] == [
+    assert [(step.task, step.number) for step in run.trace.steps if step.kind == "thread"] == [
         ("main", 1),
         ("main", 2),
         ("main", 3),
@@ -88,7 +88,9 @@ def test_a_function_that_waits_for_the_loop_is_named(played: Played, monkeypatch
     async def scenario() -> None:
         await asyncio.to_thread(wait_for_the_loop, asyncio.get_running_loop())
 
-    with pytest.raises(NotPlayable, match=r"wait_for_the_loop took more than 0.05 s of real time in a thread"):
+    with pytest.raises(
+        UncontrolledOperation, match=r"wait_for_the_loop took more than 0.05 s of real time in a thread"
+    ):
         played(scenario)
     ended.wait(2)
 

@@ -5,13 +5,13 @@ import pickle
 
 import pytest
 
-from pytest_background_tasks import Site, Step, Told, Trace
+from pytest_background_tasks import SourceLocation, Step, StepDetail, Trace
 from pytest_background_tasks.explorer.trace import first_difference
 
-TOLD = Told((Site("app.py", 1, "f"),), (), "", "returns", None)
+TOLD = StepDetail((SourceLocation("app.py", 1, "f"),), (), "", "returns", None)
 
 
-def step(who: str, number: int = 0, time: float = 0.0, told: Told | None = None) -> Step:
+def step(who: str, number: int = 0, time: float = 0.0, told: StepDetail | None = None) -> Step:
     return Step(who, number, "value", time, None, 0, 0, told)
 
 
@@ -26,7 +26,7 @@ def test_two_runs_are_equal_if_the_same_happened_at_the_same_time() -> None:
     once = Trace((step("a"), step("b")))
     told = Trace((step("a"), step("b", told=TOLD)))
     assert once != told
-    assert once.facts == told.facts
+    assert once.signature == told.signature
     assert first_difference(once, told) is None
 
 
@@ -46,9 +46,9 @@ def test_the_first_difference(other: Trace, index: int) -> None:
 
 def test_the_first_of_several_is_shown_with_its_number() -> None:
     trace = Trace((), siblings=frozenset({"client", "client/job", "client#2:timer", "a/b"}))
-    assert trace.shown("client") == "client#1"
-    assert trace.shown("client#2") == "client#2"
-    assert trace.shown("client/job") == "client#1/job#1"
-    assert trace.shown("client/job#2:timer") == "client#1/job#2:timer"
-    assert trace.shown("client#2:timer") == "client#2:timer#1"
-    assert trace.shown("other") == "other"
+    assert trace.display_name("client") == "client#1"
+    assert trace.display_name("client#2") == "client#2"
+    assert trace.display_name("client/job") == "client#1/job#1"
+    assert trace.display_name("client/job#2:timer") == "client#1/job#2:timer"
+    assert trace.display_name("client#2:timer") == "client#2:timer#1"
+    assert trace.display_name("other") == "other"

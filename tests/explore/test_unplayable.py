@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks import NotPlayable
+from pytest_background_tasks import UncontrolledOperation
 
 Played = Any  # the fixture
 
@@ -59,7 +59,7 @@ async def watch() -> None:
 def test_a_real_call_is_refused(
     played: Played, scenario: Callable[[], Coroutine[Any, Any, None]], call: str, instead: str
 ) -> None:
-    with pytest.raises(NotPlayable) as raised:
+    with pytest.raises(UncontrolledOperation) as raised:
         played(scenario)
     assert str(raised.value).startswith(f"loop.{call}, which @explore cannot control\nUse instead: ")
     assert instead in str(raised.value)
@@ -70,7 +70,7 @@ def test_also_if_the_code_under_test_catches_the_error(played: Played) -> None:
         with suppress(Exception):
             await connect()
 
-    with pytest.raises(NotPlayable):
+    with pytest.raises(UncontrolledOperation):
         played(scenario)
 
 

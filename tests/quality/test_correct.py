@@ -418,7 +418,7 @@ named = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program
 @named
 def test_no_order_raises_an_alarm(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
     exploration = Explorer(max_schedules=3000).explore(program)
-    assert exploration.verdict in ("bounded", "exhausted"), exploration
+    assert exploration.verdict in ("bounded", "exhaustive"), exploration
 
 
 @pytest.mark.parametrize(
@@ -428,11 +428,11 @@ def test_no_order_raises_an_alarm(program: Callable[[], Coroutine[Any, Any, None
 )
 def test_no_cancellation_raises_an_alarm(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
     exploration = Explorer(max_deviations=1, cancel=True).explore(program)
-    assert exploration.verdict in ("bounded", "exhausted"), exploration
+    assert exploration.verdict in ("bounded", "exhaustive"), exploration
 
 
 def test_no_cancellation_and_a_late_arrival_raise_an_alarm() -> None:
     """Two deviations; other pairs take too long here."""
     for program in (lock, semaphore, event, shield, thread, asynchronous_generators):
         exploration = Explorer(cancel=True).explore(program)
-        assert exploration.verdict in ("bounded", "exhausted"), exploration
+        assert exploration.verdict in ("bounded", "exhaustive"), exploration

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from pytest_background_tasks.explorer.schedule import Late
+from pytest_background_tasks.explorer.schedule import Delay
 from pytest_background_tasks.report.page import files_of, page
 from pytest_background_tasks.report.story import FailureView, RunView
 from pytest_background_tasks.wait_reason import WaitReason
@@ -318,7 +318,7 @@ def test_hostile_text_is_text(open_page: Open, lost: FailureView, name: str) -> 
             )
             for step in run.steps
         )
-        deviations = (replace(each, deviation=Late(name, 1), code=name) for each in run.deviations)
+        deviations = (replace(each, deviation=Delay(name, 1), code=name) for each in run.deviations)
         return RunView(tasks, tuple(steps), tuple(deviations))
 
     assert lost.baseline is not None

@@ -93,7 +93,7 @@ def test_the_line_that_waits_and_the_path_to_it(job: Any, line: Any, path: Any, 
         await asyncio.wait([asyncio.create_task(job(), name="job")])
         assert done
 
-    exploration = Explorer(cancel="job", is_own=OwnCode(Path(__file__).parent)).explore(scenario)
+    exploration = Explorer(cancel="job", is_project_file=OwnCode(Path(__file__).parent)).explore(scenario)
     failure = exploration.failure
     assert failure is not None
     shown = plain(section(exploration, "pytest", 200))

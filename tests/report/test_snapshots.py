@@ -53,7 +53,7 @@ def test_it_reads_as_it_was_read_last(
     name: str,
 ) -> None:
     monkeypatch.chdir(ROOT)
-    exploration = Explorer(**options, is_own=OwnCode(ROOT)).explore(scenario)
+    exploration = Explorer(**options, is_project_file=OwnCode(ROOT)).explore(scenario)
     assert exploration.failure is not None
     shown = f"{exploration.failure.error!r}\n\n" + "\n\n".join(
         f"{width:-^{width}}\n{plain(section(exploration, 'pytest ...', width))}"

@@ -14,12 +14,12 @@ from pytest_background_tasks import Explorer, Schedule
 from pytest_background_tasks.own import OwnCode
 from pytest_background_tasks.report.source import Line, abbreviated, statement
 from pytest_background_tasks.report.story import RunView, run_view
-from pytest_background_tasks.sites import Site
+from pytest_background_tasks.sites import SourceLocation
 
 
 def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> RunView:
     """The story of a run in asyncio's own order; the scenario must fail for it to be told."""
-    failure = Explorer(replay=Schedule(), is_own=OwnCode(Path(__file__).parent)).explore(scenario).failure
+    failure = Explorer(replay=Schedule(), is_project_file=OwnCode(Path(__file__).parent)).explore(scenario).failure
     assert failure is not None
     return run_view(failure.trace)
 
@@ -166,5 +166,5 @@ def test_the_text_of_a_statement(tmp_path: Path, text: str, shown: str) -> None:
     ids=["all", "the outer ones", "the beginning and the end"],
 )
 def test_of_a_step_of_many_lines_as_many_are_shown_as_there_is_room_for(deep: list[int], shown: list[Any]) -> None:
-    lines = tuple(Line(Site("a.py", number, "f"), str(number), deep) for number, deep in enumerate(deep))
+    lines = tuple(Line(SourceLocation("a.py", number, "f"), str(number), deep) for number, deep in enumerate(deep))
     assert [line and line.site.line for line, _ in abbreviated(lines, "a.py")] == shown

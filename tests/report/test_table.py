@@ -5,14 +5,14 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks.explorer.schedule import Cancel, Late, Raise, Slow
+from pytest_background_tasks.explorer.schedule import Cancel, Delay, Outlast, Raise
 from pytest_background_tasks.explorer.trace import Outcome
 from pytest_background_tasks.report.side_by_side import side_by_side
 from pytest_background_tasks.report.source import Line
 from pytest_background_tasks.report.story import DeviationView, FailureView, RunView, StepKind, StepView
 from pytest_background_tasks.report.table import table
 from pytest_background_tasks.report.text import Row, plain, width_of
-from pytest_background_tasks.sites import Site
+from pytest_background_tasks.sites import SourceLocation
 from pytest_background_tasks.wait_reason import WaitReason
 
 HOSTILE = [
@@ -28,10 +28,12 @@ HOSTILE = [
 ]
 NAMES = [f"job#{number}" for number in range(20)]
 words = st.text(max_size=10) | st.sampled_from(HOSTILE)
-sites = st.builds(Site, st.sampled_from(["/app/a.py", "/app/任务.py"]), st.integers(1, 99999), st.sampled_from("fg"))
+sites = st.builds(
+    SourceLocation, st.sampled_from(["/app/a.py", "/app/任务.py"]), st.integers(1, 99999), st.sampled_from("fg")
+)
 lines = st.builds(Line, site=sites, text=words, depth=st.integers(0, 4))
 deviations = st.sampled_from(
-    [Late("a", 0), Late("a", 1), Late("a:timer", 0), Cancel("a", 1), Raise("a", 1, "KeyError"), Slow("a", 1)]
+    [Delay("a", 0), Delay("a", 1), Delay("a:timer", 0), Cancel("a", 1), Raise("a", 1, "KeyError"), Outlast("a", 1)]
 )
 reasons = st.sampled_from(
     [
@@ -120,11 +122,11 @@ RETURNED, RAISED = Outcome("returned"), Outcome("raised", "KeyError")
 
 
 def late(task: str, step: int) -> DeviationView:
-    return DeviationView(Late(task, 1), task, "sleep", None, "", (), step)
+    return DeviationView(Delay(task, 1), task, "sleep", None, "", (), step)
 
 
 def step(task: str, *numbers: int, outcome: Outcome | None = None, **rest: object) -> StepView:
-    lines = tuple(Line(Site("/a.py", number, task), f"line {number}") for number in numbers)
+    lines = tuple(Line(SourceLocation("/a.py", number, task), f"line {number}") for number in numbers)
     view = StepView(task, StepKind.RESUME, "", True, (), (), None, outcome, (), None, 0.0, lines)
     return replace(view, **rest)  # type: ignore[arg-type]
 
@@ -150,8 +152,8 @@ def test_what_happens_when_the_test_has_ended_is_not_told() -> None:
 
 
 def test_lines_of_functions_that_a_step_calls_give_way_if_there_are_many() -> None:
-    deep = tuple(Line(Site("/a.py", 50 + number, "g"), "deep", 1) for number in range(20))
-    outer = tuple(Line(Site("/a.py", number, "f"), "outer") for number in (1, 2))
+    deep = tuple(Line(SourceLocation("/a.py", 50 + number, "g"), "deep", 1) for number in range(20))
+    outer = tuple(Line(SourceLocation("/a.py", number, "f"), "outer") for number in (1, 2))
     main = step("main")
     assert shown(replace(main, lines=(outer[0], *deep[:3], outer[1]))) == [
         "1 outer",
@@ -183,7 +185,7 @@ def test_tasks_that_start_others_for_ever_are_counted() -> None:
 
 
 def test_a_task_fails_where_its_error_is_raised_and_not_where_it_cleans_up() -> None:
-    raised = (Line(Site("/a.py", 3, "main"), "raise it"),)
+    raised = (Line(SourceLocation("/a.py", 3, "main"), "raise it"),)
     rows = shown(step("a", 1), step("main", 3, 9, outcome=RAISED, suspended_at=raised), width=30, divergence=0)
     assert "main raises KeyError in 3 r" in rows[-1]
 

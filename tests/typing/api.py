@@ -7,24 +7,24 @@ from unittest.mock import AsyncMock
 import pytest
 
 from pytest_background_tasks import (
+    BackgroundTaskNotFound,
     BackgroundTasks,
-    BackgroundTasksDeadlock,
     BackgroundTasksError,
     BackgroundTasksTimeout,
     BackgroundTaskWarning,
     CapturedTask,
+    DeadlockError,
+    DestroyedTaskWarning,
     Exploration,
     Explorer,
     LeakedTaskWarning,
-    NoSuchBackgroundTask,
     Schedule,
-    Site,
+    SourceLocation,
     Target,
     TooManyBackgroundTasks,
-    UnhandledTaskWarning,
-    UnreferencedTaskWarning,
+    UnhandledTaskExceptionWarning,
     VirtualTime,
-    Wait,
+    WaitPoint,
     WaitReason,
     explore,
 )
@@ -70,11 +70,11 @@ async def time(virtual_time: VirtualTime) -> None:
     await virtual_time.advance(0.5)
 
 
-def wait(wait: Wait) -> None:
+def wait(wait: WaitPoint) -> None:
     file, line, function, reason = wait
     assert_type((file, line, function, reason), tuple[str, int, str, WaitReason])
-    assert_type(wait.waits_for, str)
-    assert_type(wait.site, Site)
+    assert_type(wait.waiting_for, str)
+    assert_type(wait.location, SourceLocation)
 
 
 def look(captured: CapturedTask) -> None:
@@ -83,8 +83,8 @@ def look(captured: CapturedTask) -> None:
     assert_type(kwargs, dict[str, Any])
     assert_type(captured.name, str)
     assert_type(captured.arguments, dict[str, Any])
-    assert_type(captured.created_at, Site)
-    assert_type(captured.suspended_at, Wait | None)
+    assert_type(captured.created_at, SourceLocation)
+    assert_type(captured.suspended_at, WaitPoint | None)
     assert_type(captured.created_at.line, int)
     assert_type(captured.task, asyncio.Task[Any])
     assert_type(captured.exception(), BaseException | None)
@@ -101,10 +101,10 @@ async def test_plain(store: list[str]) -> None: ...
     max_seconds=1.5,
     arrivals=["start", "mock"],
     cancel=["client*", job],
-    raises=[OSError, ValueError("x")],
+    inject_errors=[OSError, ValueError("x")],
     seed="any",
     replay=Schedule(),
-    without=["clean_db"],
+    exclude_fixtures=["clean_db"],
 )
 async def test_with_options(store: list[str]) -> int:
     return len(store)
@@ -118,14 +118,16 @@ async def a_test_keeps_its_type() -> None:
 
 explore(max_deviation=1)  # type: ignore[call-overload]
 explore(arrivals="post")  # type: ignore[arg-type]
-explore(raises=7)  # type: ignore[call-overload]
+explore(inject_errors=7)  # type: ignore[call-overload]
 explore(test_plain, max_deviations=1)  # type: ignore[call-overload]
 
 
 Explorer(max_deviation=1)  # type: ignore[call-arg]
 Explorer(max_deviations="1")  # type: ignore[arg-type]
 Explorer(arrivals="post")  # type: ignore[arg-type]
-Explorer(cancel=["client*", job], raises=OSError, first=["client@1+1", Schedule()], passes_through=(KeyError,))
+Explorer(
+    cancel=["client*", job], inject_errors=OSError, previous_failures=["client@1+1", Schedule()], propagate=(KeyError,)
+)
 
 
 def explorer() -> None:
@@ -139,13 +141,13 @@ def explorer() -> None:
 
 
 errors: list[type[BackgroundTasksError]] = [
-    BackgroundTasksDeadlock,
+    DeadlockError,
     BackgroundTasksTimeout,
-    NoSuchBackgroundTask,
+    BackgroundTaskNotFound,
     TooManyBackgroundTasks,
 ]
 
-warnings: list[type[BackgroundTaskWarning]] = [LeakedTaskWarning, UnhandledTaskWarning, UnreferencedTaskWarning]
+warnings: list[type[BackgroundTaskWarning]] = [LeakedTaskWarning, UnhandledTaskExceptionWarning, DestroyedTaskWarning]
 
 
 @pytest.fixture

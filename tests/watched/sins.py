@@ -179,7 +179,7 @@ async def leaked_by_as_completed() -> None:
         break
 
 
-async def unreferenced() -> None:
+async def destroyed() -> None:
     asyncio.create_task(wait_for_ever())  # here
     await turns()
     gc.collect()
@@ -200,7 +200,7 @@ class Sin(NamedTuple):
         return next(number for number, line in enumerate(lines, first) if line.endswith("# here\n"))
 
 
-UNHANDLED, LEAKED, UNREFERENCED = "UnhandledTaskWarning", "LeakedTaskWarning", "UnreferencedTaskWarning"
+UNHANDLED, LEAKED, UNREFERENCED = "UnhandledTaskExceptionWarning", "LeakedTaskWarning", "DestroyedTaskWarning"
 
 SINS = {
     "failed": Sin(failed, UNHANDLED, "no server"),
@@ -222,7 +222,7 @@ SINS = {
     "leaked_behind_shield": Sin(leaked_behind_shield, LEAKED),
     "leaked_by_gather": Sin(leaked_by_gather, LEAKED),
     "leaked_by_as_completed": Sin(leaked_by_as_completed, LEAKED),
-    "unreferenced": Sin(unreferenced, UNREFERENCED),
+    "destroyed": Sin(destroyed, UNREFERENCED),
 }
 
 

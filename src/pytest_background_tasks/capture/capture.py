@@ -83,7 +83,7 @@ class Capture:
 
     def view(self, task: HeldTask) -> CapturedTask:
         """Return `task` as the test sees it."""
-        return CapturedTask.of(task, self.is_own)
+        return CapturedTask._of(task, self.is_own)
 
     @property
     def summary(self) -> str:
@@ -208,7 +208,7 @@ class Capture:
             return self.view(task) in targets
         except Exception as error:
             if is_background and self.error is None:
-                error.add_note(f"in the predicate that decides whether to hold {self.view(task).told}")
+                error.add_note(f"in the predicate that decides whether to hold {self.view(task)._summary}")
                 self.error = error
             return False
 

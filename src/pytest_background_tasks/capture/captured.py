@@ -4,9 +4,9 @@ import asyncio
 from typing import Any, Literal, TypeAlias
 
 from ..own import OwnCode
-from ..sites import Site
+from ..sites import SourceLocation
 from ..untrusted import safe_repr
-from ..wait_reason import Wait
+from ..wait_reason import WaitPoint
 from ..waits import wait_of
 from .held import HeldTask
 
@@ -36,7 +36,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
     _is_own: OwnCode
 
     @classmethod
-    def of(cls, task: HeldTask, is_own: OwnCode) -> "CapturedTask":
+    def _of(cls, task: HeldTask, is_own: OwnCode) -> "CapturedTask":
         """Return the view of `task`; only the fixture creates views."""
         self = super().__new__(cls, task.shown)
         self._held = task
@@ -79,7 +79,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
         return dict(self._held.call.arguments)
 
     @property
-    def created_at(self) -> Site:
+    def created_at(self) -> SourceLocation:
         """The line that created the task.
 
         If the loop or another thread created it for the program (``call_soon_threadsafe``,
@@ -89,7 +89,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
 
     @property
     def state(self) -> State:
-        """The state: ``held``, ``started``, then ``done``, ``failed`` or ``cancelled``."""
+        """The current state, one of ``held``, ``started``, then ``done``, ``failed`` or ``cancelled``."""
         task = self._held
         if task.held:
             return "held"
@@ -105,7 +105,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
         return self._held
 
     @property
-    def suspended_at(self) -> Wait | None:
+    def suspended_at(self) -> WaitPoint | None:
         """The innermost line of project code where the task waits now, and what it waits for, in words.
 
         ``None`` unless the task is suspended.
@@ -143,10 +143,10 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
         return hash(self._held)
 
     @property
-    def told(self) -> str:
+    def _summary(self) -> str:
         """The call with its arguments, the state, the name and the line that created it, for a list."""
         arguments = ", ".join(f"{name}={safe_repr(value)}" for name, value in self.arguments.items())
         return f"{self.function}({arguments}) {self.state}: {self.name}, {self._held.creation}"
 
     def __repr__(self) -> str:
-        return f"<CapturedTask {self.told}>"
+        return f"<CapturedTask {self._summary}>"

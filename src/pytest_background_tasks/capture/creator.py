@@ -11,7 +11,7 @@ from inspect import CO_COROUTINE
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, TypeVar
 
-from ..sites import Site, definition, site_at
+from ..sites import SourceLocation, definition, site_at
 from .call import Call, code_of, is_mock_coroutine
 from .opentelemetry import IN_BETWEEN, traced
 
@@ -72,7 +72,7 @@ class Creator(NamedTuple):
     def creation(self, call: Call) -> "Creation":
         """Return the place where it created the task that runs `call`."""
         if self.code is None:
-            return Creation(definition(call.code) if call.code else Site("?", 0, call.function))
+            return Creation(definition(call.code) if call.code else SourceLocation("?", 0, call.function))
         is_comprehension = self.code.co_name.startswith("<")  # before 3.12 a function of its own
         caller = None if is_comprehension else self.caller
         called_at = None if caller is None else site_at(caller, self.call)
@@ -87,8 +87,8 @@ class Creation(NamedTuple):
         called_at: the line of project code that called a function to create the task.
     """
 
-    at: Site
-    called_at: Site | None = None
+    at: SourceLocation
+    called_at: SourceLocation | None = None
 
     def __str__(self) -> str:
         return ", ".join(self.lines)

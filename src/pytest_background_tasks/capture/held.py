@@ -27,7 +27,7 @@ from types import FrameType
 from typing import Any
 
 from ..ending import cancel_surely, close
-from ..errors import BackgroundTasksDeadlock
+from ..errors import DeadlockError
 from ..named_as import named_as
 from ..sites import await_chain
 from ..task_state import coroutine_of
@@ -343,7 +343,7 @@ class HeldTask(asyncio.Task[Any]):
             return
         if self._polls >= _POLLS_BY_FUNCTION:
             self._polls = 0
-            raise BackgroundTasksDeadlock(
+            raise DeadlockError(
                 f"deadlock: {poller.get_name()} polls done() of {self.call.function}, which is held: "
                 f"it has not started, and nothing starts it.\n"
                 f"  {self.creation}\n"

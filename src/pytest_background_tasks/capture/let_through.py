@@ -62,7 +62,7 @@ class _Kind(NamedTuple):
         if self.waits or self.is_own:
             return ""
         pattern = f"{self.function.partition('.<locals>')[0]}*" if "<locals>" in self.function else self.function
-        in_ini = f"  or, in the ini file,  background_tasks_packages = {self.package}" if self.package else ""
+        in_ini = f"  or, in the ini file,  background_tasks_project_packages = {self.package}" if self.package else ""
         return f"\n    to hold it:  background_tasks.start_capturing({pattern!r}){in_ini}"
 
 

@@ -16,8 +16,8 @@ from ..amounts import listed
 from ..capture.capture import Capture
 from ..capture.waiters import is_asleep, is_waited_for
 from ..ending import cancel_surely, circle_from, wake
-from ..errors import BackgroundTasksDeadlock
-from ..sites import Site, await_chain, waiting_site
+from ..errors import DeadlockError
+from ..sites import SourceLocation, await_chain, waiting_site
 from ..task_state import coroutine_of, is_task, name_of
 from ..untrusted import attribute
 from ..waits import known, wait_of
@@ -37,13 +37,13 @@ class Deadlock:
     def __init__(self, capture: Capture, test_code: CodeType | None) -> None:
         self._capture = capture
         self._test_code = test_code
-        self._error: BackgroundTasksDeadlock | None = None
+        self._error: DeadlockError | None = None
         self._is_thrown = False
         self._endings = 0
-        self._ended: set[tuple[str, Site | None]] = set()
+        self._ended: set[tuple[str, SourceLocation | None]] = set()
 
     @property
-    def lost_error(self) -> BackgroundTasksDeadlock | None:
+    def lost_error(self) -> DeadlockError | None:
         """The error that was raised, if it was caught before it reached the test function."""
         if self._error is None or (self._is_thrown and self._error.__traceback__ is None):  # assertRaises strips it
             return None
@@ -77,7 +77,7 @@ class Deadlock:
         if task is None or self._endings > _STUBBORN:
             return False
         if self._error is None:
-            self._error = BackgroundTasksDeadlock(self._message(task, loop, silence, advice))
+            self._error = DeadlockError(self._message(task, loop, silence, advice))
             self._is_thrown = self._throw(task, self._error)
             _end_circles(loop, but=circle_from(task))
             if self._is_thrown:
@@ -147,7 +147,7 @@ class Deadlock:
                 f"Run them before waiting for what they do:  {self._call_to_run}\n"
                 f"or do not hold them:  background_tasks.start_capturing(ignore={held[0].call.function!r})"
             )
-        what = "deadlock: every task is blocked" + (" while background tasks are held" if held else "")
+        what = "every task is blocked" + (" while background tasks are held" if held else "")
         return f"{what}:{listing}\n{advice or 'No other task is left that could unblock them.'}"
 
 

@@ -9,7 +9,7 @@ from traceback import format_exception_only
 from ..amounts import listed
 from ..capture.capture import Capture
 from ..capture.held import HeldTask
-from ..errors import BackgroundTasksDeadlock
+from ..errors import DeadlockError
 from ..sites import raising_sites
 from ..waits import known
 
@@ -26,7 +26,7 @@ def failed(capture: Capture, but: Collection[HeldTask] = ()) -> str:
     lines = [
         f"{who} has failed with {_first_line(error)}{_place(error, capture)}"
         for who, error in _failures(capture, but)
-        if not isinstance(error, BackgroundTasksDeadlock)  # this or an earlier deadlock error
+        if not isinstance(error, DeadlockError)  # this or an earlier deadlock error
     ]
     if len(lines) > _SHOWN:
         lines[_SHOWN:] = [f"{len(lines) - _SHOWN} more have failed"]

@@ -21,7 +21,7 @@ from .. import real_time
 from ..capture.capture import Capture
 from ..capture.held import HeldTask
 from ..capture.waiters import is_asleep, is_waited_for
-from ..errors import BackgroundTasksDeadlock
+from ..errors import DeadlockError
 from ..task_state import coroutine_of
 from ..untrusted import attribute, text_attribute
 from .deadlock import Deadlock
@@ -78,7 +78,7 @@ class Standstill:
         return self._deadlock.who_waits(loop) + failed(self._capture)
 
     @property
-    def lost_error(self) -> BackgroundTasksDeadlock | None:
+    def lost_error(self) -> DeadlockError | None:
         """The error that was raised, if it was caught before it reached the test function."""
         return self._deadlock.lost_error
 

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ..capture.held import HeldTask, runs_elsewhere
-from ..errors import BackgroundTasksDeadlock, BackgroundTasksError, BackgroundTasksTimeout
+from ..errors import BackgroundTasksError, BackgroundTasksTimeout, DeadlockError
 from ..own import OwnCode
 from ..wait_reason import WaitReason
 from ..waits import waits_for
@@ -121,8 +121,8 @@ class Stepper:
         if asyncio.Task.done(task):
             task.release()
 
-    def _never(self, task: HeldTask) -> BackgroundTasksDeadlock:
-        return BackgroundTasksDeadlock(
+    def _never(self, task: HeldTask) -> DeadlockError:
+        return DeadlockError(
             f"no next step: {story(task, self._is_own)}, and nothing else can run.\n"
             f"First run or step whatever it is waiting for, or provide it in the test."
         )

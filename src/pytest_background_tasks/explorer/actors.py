@@ -120,7 +120,7 @@ class Names:
         self.unnamed.clear()
 
     def part(self, actor: Actor, kind: str) -> str:
-        """Return the name of the next timer, call or thread answer of `actor`: ``client:timer``.
+        """Return the name of the next timer, call or thread result of `actor`: ``client:timer``.
 
         A timer that sets another timer, such as a heartbeat: ``client:timer:timer``, then ``client:timer:timer#2``.
         """

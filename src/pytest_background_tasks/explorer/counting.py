@@ -40,10 +40,10 @@ def counting_in(schedule: Schedule) -> Iterator[str]:
 
 def counting_between(first: Trace, second: Trace) -> set[str]:
     """Return the forms of names that differ between two runs for a task that does the same in both."""
-    names, others = ({part for step in trace.steps for part in _parts(step.who)} for trace in (first, second))
+    names, others = ({part for step in trace.steps for part in _parts(step.task)} for trace in (first, second))
     forms: set[str] = set()
     for one, other in zip(first.steps, second.steps, strict=False):
-        for part, counterpart in zip(_parts(one.who), _parts(other.who), strict=False):
+        for part, counterpart in zip(_parts(one.task), _parts(other.task), strict=False):
             if part != counterpart and part not in others and counterpart not in names:
                 forms.update(_form(part, counterpart))
     return forms

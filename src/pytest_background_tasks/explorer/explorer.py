@@ -6,24 +6,24 @@ import math
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
-from traceback import format_exception_only
 from typing import Unpack
 
 from .. import real_time
-from ..errors import ExploreError, NotDeterministic, NotPlayable, ReplayError
+from ..errors import ExplorationError, NonDeterministicTest, ReplayError, UncontrolledOperation
 from . import debug
 from .counting import counting_between, counting_in
+from .diagnostics import difference, nothing_to_cancel, nothing_to_deviate
 from .exploration import Exploration, Failure, Found, Verdict
 from .minimise import minimised
 from .moment import reproduce
 from .options import ExplorerArguments, Options
 from .play import Run, Scenario, play
-from .schedule import Cancel, Raise, Schedule, Slow, canonical
+from .schedule import Cancel, Outlast, Raise, Schedule, canonical
 from .search import Search
 from .sources import Sources, told
 from .surroundings import Surroundings, breakpoints_off
 from .threads import HelperThread
-from .trace import ANSWERS, Step, Trace, first_difference
+from .trace import Trace, first_difference
 
 
 class Explorer:
@@ -87,10 +87,11 @@ class Explorer:
             ``failure.error`` says how the failure came about and how to replay it.
 
         Raises:
-            NotDeterministic: two runs of the same schedule differ.
-            NotPlayable: the scenario uses something that no schedule can control.
+            NonDeterministicTest: two runs of the same schedule differ.
+            UncontrolledOperation: the scenario uses something that no schedule can control.
             ReplayError: the schedule to replay names a task or step that does not exist.
-            ExploreError: ``cancel`` finds no task and must, an event loop is running, or nest_asyncio has been applied.
+            ExplorationError: ``cancel`` finds no task and must, an event loop is running, or nest_asyncio has been
+                applied.
         """
         exploration = explored(scenario, self._options)
         if exploration.failure is None:
@@ -101,24 +102,24 @@ class Explorer:
 def explored(scenario: Scenario, options: Options) -> Exploration:
     """Explore `scenario` like `Explorer.explore`, for a caller that reports a failure itself."""
     if asyncio._get_running_loop() is not None:
-        raise ExploreError(
+        raise ExplorationError(
             "cannot explore while an event loop is running in this thread\n"
             "In an async test: make the test a plain def. Elsewhere: explore in another thread, "
             "await asyncio.to_thread(Explorer().explore, scenario)"
         )
     if hasattr(asyncio, "_nest_patched"):
-        raise ExploreError(
+        raise ExplorationError(
             "cannot explore after nest_asyncio.apply(): the order of its tasks cannot be controlled\n"
             "Do not call it in a session that explores. If other tests need it, run explored tests separately: "
             "pytest -m explore"
         )
     code = getattr(inspect.unwrap(scenario), "__code__", None)
-    if code is not None and isinstance(options.is_own, dict):
-        options.is_own[code.co_filename] = True  # a scenario is project code, wherever its file is
-    with HelperThread() as helper, Surroundings(may_raise=bool(options.raises)) as around:
+    if code is not None and isinstance(options.is_project_file, dict):
+        options.is_project_file[code.co_filename] = True  # a scenario is project code, wherever its file is
+    with HelperThread() as helper, Surroundings(may_raise=bool(options.inject_errors)) as around:
         try:
             return _Session(scenario, options, helper, around).explore()
-        except (NotDeterministic, NotPlayable) as error:
+        except (NonDeterministicTest, UncontrolledOperation) as error:
             for sentence in around.missing:
                 error.add_note(sentence)
             raise
@@ -165,7 +166,7 @@ class _Session:
                 if not self._check_deterministic(run):
                     continue
                 if (again := self._failing_again()) is not None:
-                    return self._failed(again, "first")
+                    return self._failed(again, "previous")
         self._check_cancel_matches()
         return self._result(self._verdict())
 
@@ -192,8 +193,8 @@ class _Session:
 
     def _verdict(self) -> Verdict:
         if self._search.is_complete:
-            return "exhausted"
-        return "bounded" if self._search.is_bounded else "truncated"
+            return "exhaustive"
+        return "bounded" if self._search.is_bounded else "incomplete"
 
     def _result(self, verdict: Verdict, failure: Failure | None = None) -> Exploration:
         self._helper.foreign.check(failed=failure is not None)
@@ -218,8 +219,8 @@ class _Session:
 
     def _failing_again(self) -> Run | None:
         """Return the first run of a schedule in ``first`` that still fails, else None."""
-        for schedule in self._options.first:
-            with suppress(ReplayError):  # it raises an error that is no longer in raises=
+        for schedule in self._options.previous_failures:
+            with suppress(ReplayError):  # it raises an error that is no longer in inject_errors=
                 run = self._play(schedule)
                 if run.unused or run.is_cut or not self._may_be(run):
                     continue
@@ -232,9 +233,9 @@ class _Session:
     def _may_be(self, run: Run) -> bool:
         """Return True if the options still ask for all faults of the schedule."""
         return all(
-            canonical(each.task) in run.trace.cancellable if isinstance(each, Cancel) else self._options.slow
+            canonical(each.task) in run.trace.cancellable if isinstance(each, Cancel) else self._options.slow_results
             for each in run.schedule
-            if isinstance(each, (Cancel, Slow))
+            if isinstance(each, (Cancel, Outlast))
         )
 
     def _failed(self, found: Run, how: Found = "search") -> Exploration:
@@ -251,7 +252,7 @@ class _Session:
     def _failure(self, run: Run, usual: Run, how: Found) -> Failure:
         assert run.error is not None
         touched = {(canonical(each.task), each.step) for each in run.schedule}
-        kinds = {step.kind for step in run.trace.steps if step.kind and (step.who, step.number) in touched}
+        kinds = {step.kind for step in run.trace.steps if step.kind and (step.task, step.number) in touched}
 
         again = partial(reproduce, self._scenario, run.schedule, self._options)
         schedule = _shown(run.schedule, run.trace)
@@ -262,12 +263,12 @@ class _Session:
         """Run the default order with breakpoints disabled, then `schedule` once, with breakpoints."""
         for each in schedule:
             if isinstance(each, Raise):
-                self._options.error(each.error)  # raises here, not inside the loop, if it is not in raises=
+                self._options.error(each.error)  # raises here, not inside the loop, if it is not in inject_errors=
         with breakpoints_off() if schedule else nullcontext():
             usual = self._play(Schedule(), tells=True)
         run = usual if usual.error is not None or not schedule else self._play(schedule, tells=True)
         if run.unused:
-            raise _nothing_to_deviate(run)
+            raise nothing_to_deviate(run)
         self._count(run)
         if run.error is not None:
             return self._result("failed", self._failure(run, usual, "replay"))
@@ -295,29 +296,17 @@ class _Session:
             )
         return True
 
-    def _not_deterministic(self, first: Run, second: Run, which: str, hint: str = "") -> NotDeterministic:
-        with suppress(Exception), Sources(self._options.is_own) as sources:  # the error to report exists already
+    def _not_deterministic(self, first: Run, second: Run, which: str, hint: str = "") -> NonDeterministicTest:
+        # The error to report exists already.
+        with suppress(Exception), Sources(self._options.is_project_file) as sources:
             self._play(first.schedule)
-        return NotDeterministic(_difference(first, second, which, hint + told(sources.found)))
+        return NonDeterministicTest(difference(first, second, which, hint + told(sources.found)))
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel
-        if targets is False or self._may_cancel or not self._options.must_cancel:
+        if targets is False or self._may_cancel or not self._options.require_cancel:
             return
-        if targets is True:
-            raise ExploreError(_NOTHING_TO_CANCEL)
-        trace = self._play(Schedule()).trace
-        names = sorted({trace.shown(step.who) for step in trace.steps if step.got != "call"} - {"main"})
-        shown = ", ".join(getattr(target, "__qualname__", repr(target)) for target in targets)
-        raise ExploreError(
-            f"cancel= matches no task in any run: {shown}\n  tasks: {', '.join(names) or 'none'}\n"
-            f"Write one of these, or cancel=True for all tasks that the test starts"
-        )
-
-
-_NOTHING_TO_CANCEL = """\
-cancel=True found no task to cancel: no task started by the test is ever suspended
-Wrap the call that should be cancelled:  task = asyncio.create_task(...)"""
+        raise nothing_to_cancel(targets, None if targets is True else self._play(Schedule()).trace)
 
 
 def _beginning_now(options: Options) -> Options:
@@ -329,71 +318,6 @@ def _are_equal(run: Run, other: Run) -> bool:
     return first_difference(run.trace, other.trace) is None and run.way == other.way
 
 
-def _difference(run: Run, other: Run, which: str, read: str) -> str:
-    first, second = run.trace, other.trace
-    index = first_difference(first, second)
-    ends = _ends(run, other)
-    if index is None:
-        return (
-            f"the test is not deterministic: {which} differ only at the end\n"
-            f"{ends}A value differs that is not part of the order (a set, id(), the wall clock, earlier state)\n{read}"
-        ).rstrip()
-    return (
-        f"the test is not deterministic: {which} differ at step {index + 1}\n"
-        f"  first run:   {_step(first, index)}\n"
-        f"  second run:  {_step(second, index)}\n"
-        f"{ends}{read}{_REASONS}"
-    )
-
-
-def _ends(run: Run, other: Run) -> str:
-    """Return the ends of the two runs in words if one of them fails, else an empty string."""
-    if run.error is None and other.error is None:
-        return ""
-    return "".join(
-        f"The {word} run {'passes' if each.error is None else f'fails: {_in_a_line(each.error)}'}\n"
-        for word, each in (("first", run), ("second", other))
-    )
-
-
-def _in_a_line(error: BaseException) -> str:
-    return format_exception_only(error)[0].splitlines()[0]
-
-
-_REASONS = """\
-Usual causes and remedies:
-  a set of objects, ordered by address    use a dict, or a __hash__ that counts
-  the wall clock                          use asyncio.get_running_loop().time()
-  a cache or counter outside the test     reset it at the start of the test\
-"""
-
-
-def _step(trace: Trace, index: int) -> str:
-    if index >= len(trace.steps):
-        return "the run has ended"
-    step: Step = trace.steps[index]
-    name = trace.shown(step.who)
-    if step.got != "call":
-        what = f"{name} runs its step {step.number}{'' if step.got == 'value' else f' and receives {step.got}'}"
-    elif step.kind in ANSWERS:
-        what = f"the answer for step {step.number} of {name} arrives"
-    else:
-        what = f"{name} is called"
-    return f"{what}, at {step.time:g} s"
-
-
-def _nothing_to_deviate(run: Run) -> ReplayError:
-    trace, deviation = run.trace, run.unused[0]
-    steps = [step for step in trace.steps if step.who == canonical(deviation.task)]
-    if steps:
-        there = ", ".join(sorted({f"{step.number} ({step.kind or 'not an arrival'})" for step in steps}))
-        what = f"{deviation.task} has no arrival at step {deviation.step}; its steps are: {there}"
-    else:
-        names = ", ".join(sorted({trace.shown(step.who) for step in trace.steps if step.kind}))
-        what = f"there is no task {deviation.task}; those with arrivals are: {names or 'none'}"
-    return ReplayError(f"{deviation} cannot be replayed: {what}\nThe test has changed, or the version of Python")
-
-
 def _shown(schedule: Schedule, trace: Trace) -> Schedule:
     """Return the schedule with names as `trace` displays them."""
-    return Schedule(replace(each, task=trace.shown(canonical(each.task))) for each in schedule)
+    return Schedule(replace(each, task=trace.display_name(canonical(each.task))) for each in schedule)

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..amounts import amount
 from ..ending import circle_from
-from ..errors import Deadlock, LeakedTasks, Livelock
+from ..errors import DeadlockError, LeakedTasks, StepLimitExceeded
 from ..sites import raising_sites
 from ..waits import wait_of
 from .arrivals import label_of
@@ -36,14 +36,14 @@ def failure_of(loop: PlayedLoop, main: PlayedTask, options: Options) -> BaseExce
         return RuntimeError("the test called loop.stop(), which stops the loop and not the test")
     if main.cancelled():
         return asyncio.CancelledError("the test was cancelled")
-    return main.exception() or _unnoticed(loop) or (_leak(loop, options) if options.leaks else None)
+    return main.exception() or _unnoticed(loop) or (_leak(loop, options) if options.fail_on_leaks else None)
 
 
-def _deadlock(loop: PlayedLoop, options: Options) -> Deadlock:
-    return Deadlock(f"deadlock: every task is blocked:{_waits(loop, options)}{_failed_before(loop, options)}")
+def _deadlock(loop: PlayedLoop, options: Options) -> DeadlockError:
+    return DeadlockError(f"every task is blocked:{_waits(loop, options)}{_failed_before(loop, options)}")
 
 
-def circle_of(loop: PlayedLoop, error: BaseException | None, options: Options) -> Deadlock | None:
+def circle_of(loop: PlayedLoop, error: BaseException | None, options: Options) -> DeadlockError | None:
     """Return the deadlock of a run that has ended while tasks wait for each other; `error` is the run's own failure.
 
     None of these tasks can resume or be cancelled: ``asyncio.run`` itself would end in a `RecursionError`.
@@ -56,28 +56,28 @@ def circle_of(loop: PlayedLoop, error: BaseException | None, options: Options) -
             break
     if not circle:
         return None
-    deadlock = Deadlock(
-        f"deadlock: tasks wait for each other, and none of them can be cancelled:{_lines(loop, circle, options)}"
+    deadlock = DeadlockError(
+        f"tasks wait for each other, and none of them can be cancelled:{_lines(loop, circle, options)}"
         f"{_failed_before(loop, options, but=error)}"
     )
     deadlock.__cause__ = error
     return deadlock
 
 
-def _livelock(loop: PlayedLoop, options: Options) -> Livelock:
+def _livelock(loop: PlayedLoop, options: Options) -> StepLimitExceeded:
     trace = loop.trace()
-    counts = Counter(_doer(step.who) for step in trace.steps)
-    named = {who for step in trace.steps if (who := _doer(step.who))[1] or step.got != "call"}
+    counts = Counter(_doer(step.task) for step in trace.steps)
+    named = {who for step in trace.steps if (who := _doer(step.task))[1] or step.delivered != "call"}
     # A task that never ends makes asyncio run many other callbacks.
     busy = {who for who in named if counts[who] * _OFTEN >= len(trace.steps)}
     most = sorted(counts, key=lambda who: (who in busy, counts[who]), reverse=True)[:_BUSIEST]
     calls = {_doer(timer.who): f", calling {label_of(timer._callback)}" for *_, timer in loop._timers}
     busiest = [
-        f"{f'{kind}s of ' if kind else ''}{trace.shown(who)} "
+        f"{f'{kind}s of ' if kind else ''}{trace.display_name(who)} "
         f"({amount(counts[who, kind], 'step')}{calls.get((who, kind), '') if kind else ''})"
         for who, kind in most
     ]
-    return Livelock(
+    return StepLimitExceeded(
         f"livelock? The test has not ended after max_steps={options.max_steps} steps\n"
         f"  busiest: {', '.join(busiest)}{_waits(loop, options)}{_failed_before(loop, options)}"
     )
@@ -95,7 +95,7 @@ def _failed_before(loop: PlayedLoop, options: Options, but: BaseException | None
     """Return a line for each failure except `but`: it may be the reason that other tasks are blocked."""
     failed = [(who, error) for who, error in _failures(loop) if error is not but]
     lines = [
-        f"\n  {who} failed{''.join(f' at {site}' for site in raising_sites(error, options.is_own)[-1:])}: "
+        f"\n  {who} failed{''.join(f' at {site}' for site in raising_sites(error, options.is_project_file)[-1:])}: "
         f"{format_exception_only(error)[0].splitlines()[0]}"
         for who, error in failed[:_FAILED]
     ]
@@ -119,7 +119,7 @@ def _leak(loop: PlayedLoop, options: Options) -> LeakedTasks | None:
 
 def _naming(loop: PlayedLoop) -> Callable[[Any], str]:
     """Return a function that maps a task to its name in the report."""
-    shown = loop.trace().shown
+    shown = loop.trace().display_name
     return lambda task: shown(task._explorer_actor.name)
 
 
@@ -132,7 +132,7 @@ def _lines(loop: PlayedLoop, tasks: Iterable[Any], options: Options) -> str:
     named = _naming(loop)
     lines = []
     for task in tasks:
-        wait = wait_of(task, options.is_own, named)
+        wait = wait_of(task, options.is_project_file, named)
         lines.append(f"\n  {named(task)} {f'waits at {wait}' if wait else 'is ready to run'}")
     return "".join(lines)
 

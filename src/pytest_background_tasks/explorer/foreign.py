@@ -1,6 +1,6 @@
 """Threads that no schedule controls: threads that a run starts itself, and threads that existed before it.
 
-The machine decides when such a thread answers. So virtual time must not pass a thread that may still answer, and a
+The machine decides when such a thread results. So virtual time must not pass a thread that may still answer, and a
 failure found while one is running proves nothing. A thread that a run has started is harmless only if it ends without
 a call to the loop; that cannot be known of one that keeps running. A thread from before a run mostly belongs to the
 surroundings (pytest-xdist, a debugger, a server): only a verdict that it may have falsified waits for it.
@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from .. import real_time
-from ..errors import NotPlayable
+from ..errors import UncontrolledOperation
 from ..own import package_of
 
 GRACE = 1.0
@@ -45,7 +45,7 @@ class ForeignThreads:
     """
 
     def __init__(self) -> None:
-        self.answer: NotPlayable | None = None
+        self.answer: UncontrolledOperation | None = None
         self.has_unknown: bool = False
         self.passed: str | None = None
         self.patience: float = GRACE
@@ -108,7 +108,7 @@ class ForeignThreads:
         if self.answer is not None:
             raise self.answer
 
-    def answers(self) -> NotPlayable:
+    def answers(self) -> UncontrolledOperation:
         """Record that the current thread has called a loop; return the error for that."""
         thread = threading.current_thread()
         error = foreign_thread(_described(thread, sys._getframe(1)), self.passed if self._is_known(thread) else None)
@@ -131,10 +131,10 @@ class ForeignThreads:
         return id(thread) in self._ids
 
 
-def foreign_thread(words: str, place: str | None) -> NotPlayable:
+def foreign_thread(words: str, place: str | None) -> UncontrolledOperation:
     """Return the error for a thread that no schedule controls. `place`: where a task waits meanwhile."""
     where = "" if place is None else f"\n  {place}"
-    return NotPlayable(
+    return UncontrolledOperation(
         f"the test uses a thread that @explore cannot control: {words}{where}\n"
         f"Use asyncio.to_thread instead of a thread of your own, or a fake of the object that starts the thread"
     )

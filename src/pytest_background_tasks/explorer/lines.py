@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Any
 
 from ..sites import site_in
-from .trace import Ran
+from .trace import ExecutedLine
 
 _MOST = 200  # lines recorded per step: a step that runs more is a computation, and its beginning is enough
 
@@ -27,7 +27,7 @@ class Recorder:
     def __init__(self, is_own: Mapping[str, bool]) -> None:
         self._is_own = is_own
         self._others = sys.gettrace()
-        self._lines: list[Ran] = []
+        self._lines: list[ExecutedLine] = []
         self._bottom: FrameType | None = None
 
     def __enter__(self) -> None:
@@ -42,7 +42,7 @@ class Recorder:
         self._bottom = None
 
     @property
-    def lines(self) -> tuple[Ran, ...]:
+    def lines(self) -> tuple[ExecutedLine, ...]:
         """The lines of the last recording."""
         return tuple(self._lines)
 
@@ -55,7 +55,7 @@ class Recorder:
             return None
         if event == "line":
             code = frame.f_code
-            self._lines.append(Ran(site_in(code, frame.f_lineno), self._depth(frame)))
+            self._lines.append(ExecutedLine(site_in(code, frame.f_lineno), self._depth(frame)))
         return self._on_line
 
     def _depth(self, frame: FrameType) -> int:  # pragma: no cover - a tracer is not traced

@@ -83,7 +83,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         self._home = threading.get_ident()
         self._names = Names(options.counting)
         # Read in one go for each batch of handles, because there are many batches.
-        self._judging = (options.arrivals, "any" in options.arrivals, options.is_own, self._names.scenario)
+        self._judging = (options.arrivals, "any" in options.arrivals, options.is_project_file, self._names.scenario)
         self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
         self._deviating = self._plan  # None when no deviation is left
         self._actor: Actor | None = None  # the running task, if a task is running
@@ -253,7 +253,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             self._iteration = max(first, self._iteration)
 
     def _let_arrive(self) -> None:
-        """Queue the answers of threads, and due timers."""
+        """Queue the results of threads, and due timers."""
         if self._arrived:
             self._note_answers(self._ready)
         arriving, self._arrived = self._arrived, []

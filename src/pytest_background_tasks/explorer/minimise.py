@@ -6,7 +6,7 @@ dropped, as in Zeller and Hildebrandt's delta debugging. Schedules are small, so
 
 from collections.abc import Callable, Iterator
 
-from .schedule import Cancel, Deviation, Late, Schedule
+from .schedule import Cancel, Delay, Deviation, Schedule
 
 
 def minimised(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
@@ -32,21 +32,21 @@ def minimised(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule
 
 
 def _simpler(schedule: Schedule) -> Iterator[Schedule]:
-    for deviation in schedule.in_order():
+    for deviation in schedule.sorted():
         yield schedule.replacing(deviation)
-    for deviation in schedule.in_order():
+    for deviation in schedule.sorted():
         for lesser in _lesser(deviation):
             yield schedule.replacing(deviation, lesser)
 
 
 def _lesser(deviation: Deviation) -> Iterator[Deviation]:
-    if isinstance(deviation, Late):
+    if isinstance(deviation, Delay):
         for by in _numbers_below(deviation.by, 1):
-            yield Late(deviation.task, deviation.step, by)
+            yield Delay(deviation.task, deviation.step, by)
         if deviation.by and deviation.behind is not None:
-            yield Late(deviation.task, deviation.step, deviation.by)
+            yield Delay(deviation.task, deviation.step, deviation.by)
             for behind in _numbers_below(deviation.behind, 0):
-                yield Late(deviation.task, deviation.step, deviation.by, behind)
+                yield Delay(deviation.task, deviation.step, deviation.by, behind)
     elif isinstance(deviation, Cancel) and deviation.after is not None:
         if deviation.behind is not None:
             yield Cancel(deviation.task, deviation.step, deviation.after)

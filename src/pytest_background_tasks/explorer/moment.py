@@ -35,7 +35,7 @@ _LOOP = PlayedLoop.play.__code__.co_filename
 
 def reproduce(scenario: Scenario, schedule: Schedule, options: Options, look: Look | None = None) -> None:
     """Run `schedule` again and raise its failure; call `look` at the moment of the failure."""
-    with Surroundings(may_raise=bool(options.raises)) as around:
+    with Surroundings(may_raise=bool(options.inject_errors)) as around:
         if any(isinstance(each, Cancel) for each in schedule):
             around.silence()
 
@@ -73,7 +73,7 @@ class _Moment:
     def __init__(self, look: Look, number: _Number | None, options: Options) -> None:
         self._look: Look | None = look
         self._number = number
-        self._is_own = options.is_own
+        self._is_own = options.is_project_file
         self.outcome: BaseException | None = None
 
     def came_up(

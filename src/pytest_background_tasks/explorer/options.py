@@ -31,21 +31,21 @@ class Arguments(TypedDict, total=False):
     max_steps: int
     arrivals: Literal["any"] | _Kind | Sequence[_Kind] | set[_Kind]
     cancel: bool | CancelTarget | Sequence[CancelTarget]
-    raises: Error | Sequence[Error] | None
-    slow: bool
-    samples: int
+    inject_errors: Error | Sequence[Error] | None
+    slow_results: bool
+    random_walks: int
     seed: int | str | None
     replay: str | Schedule | None
-    leaks: bool
+    fail_on_leaks: bool
 
 
 class ExplorerArguments(Arguments, total=False):
     """The keyword arguments of `Explorer`."""
 
-    first: Sequence[str | Schedule]
-    must_cancel: bool
-    passes_through: Propagated
-    is_own: Mapping[str, bool]
+    previous_failures: Sequence[str | Schedule]
+    require_cancel: bool
+    propagate: Propagated
+    is_project_file: Mapping[str, bool]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,34 +58,34 @@ class Options:
     max_steps: int = 10_000
     arrivals: frozenset[str] = frozenset(KINDS)
     cancel: bool | tuple[CancelTarget, ...] = False
-    raises: Error | Sequence[Error] | None = None
-    slow: bool = False
-    samples: int = 0
+    inject_errors: Error | Sequence[Error] | None = None
+    slow_results: bool = False
+    random_walks: int = 0
     seed: int | str | None = None
     replay: Schedule | None = None
-    first: tuple[Schedule, ...] = ()
-    leaks: bool = False
-    must_cancel: bool = True
-    passes_through: Any = ()
-    is_own: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
+    previous_failures: tuple[Schedule, ...] = ()
+    fail_on_leaks: bool = False
+    require_cancel: bool = True
+    propagate: Any = ()
+    is_project_file: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
     counting: Counting = field(default_factory=Counting, init=False)
     began: float = field(default=0.0, init=False)
     is_debug: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
-        for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("samples", 0)):
+        for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("random_walks", 0)):
             _check_number(name, getattr(self, name), least)
-        for name in ("slow", "leaks", "must_cancel"):
+        for name in ("slow_results", "fail_on_leaks", "require_cancel"):
             _check_bool(name, getattr(self, name))
         _check_seconds(self.max_seconds)
         _check_seed(self.seed)
         set_ = object.__setattr__  # frozen
         set_(self, "arrivals", _arrivals(self.arrivals))
         set_(self, "cancel", _cancel(self.cancel))
-        set_(self, "raises", _errors(self.raises))
+        set_(self, "inject_errors", _errors(self.inject_errors))
         set_(self, "replay", None if self.replay is None else _schedule(self.replay))
-        set_(self, "first", _schedules(self.first))
-        set_(self, "passes_through", _predicate(self.passes_through))
+        set_(self, "previous_failures", _schedules(self.previous_failures))
+        set_(self, "propagate", _predicate(self.propagate))
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> "Options":
@@ -115,21 +115,23 @@ class Options:
     @property
     def errors(self) -> Mapping[str, Error]:
         """The errors to inject, by the name of their class."""
-        return self.raises  # type: ignore[return-value]
+        return self.inject_errors  # type: ignore[return-value]
 
     def error(self, name: str) -> BaseException:
         """Return a new instance of the error to inject whose class is called `name`."""
         error = self.errors.get(name)
         if error is None:
-            if near := get_close_matches(name, ["cancel", "slow", *self.errors], 1):
-                raise ReplayError(f"unknown fault !{name}: it is not in raises=; did you mean !{near[0]}?")
+            if near := get_close_matches(name, ["cancel", "outlast", *self.errors], 1):
+                raise ReplayError(f"unknown fault !{name}: it is not in inject_errors=; did you mean !{near[0]}?")
             known = ", ".join(self.errors) or "none"
-            raise ReplayError(f"unknown fault !{name}; errors in raises=: {known}\n  write: raises={name}")
+            raise ReplayError(
+                f"unknown fault !{name}; errors in inject_errors=: {known}\n  write: inject_errors={name}"
+            )
         return error() if isinstance(error, type) else copy.copy(error)
 
     def faults(self, *, may_cancel: bool) -> tuple[str, ...]:
         """Return the deviations other than delays that are tried; cancellations only if there is a task to cancel."""
-        asked = (self.cancel and may_cancel, self.raises, self.slow)
+        asked = (self.cancel and may_cancel, self.inject_errors, self.slow_results)
         return tuple(fault for fault, is_asked in zip(FAULTS, asked, strict=True) if is_asked)
 
     def is_target(self, name: str, function: str, code: object, is_started_by_scenario: bool) -> bool:
@@ -220,7 +222,8 @@ def _cancel(cancel: Any) -> bool | tuple[CancelTarget, ...]:
 
 def _schedules(first: Any) -> tuple[Schedule, ...]:
     if not isinstance(first, (list, tuple)):
-        raise TypeError(f"first={first!r} is not a list of schedules; write e.g. first=['client@1+1']")
+        example = "write e.g. previous_failures=['client@1+1']"
+        raise TypeError(f"previous_failures={first!r} is not a list of schedules; {example}")
     return tuple(_schedule(each) for each in first)
 
 
@@ -243,8 +246,8 @@ def _predicate(propagated: Any) -> Callable[[BaseException], bool]:
     if callable(propagated):
         return propagated  # type: ignore[no-any-return]
     raise TypeError(
-        f"passes_through={propagated!r} is neither classes of exceptions nor a function; "
-        f"write e.g. passes_through=KeyboardInterrupt"
+        f"propagate={propagated!r} is neither classes of exceptions nor a function; "
+        f"write e.g. propagate=KeyboardInterrupt"
     )
 
 
@@ -253,9 +256,13 @@ def _errors(raises: Any) -> dict[str, Error]:
     for error in errors:
         is_class = isinstance(error, type) and issubclass(error, BaseException)
         if not is_class and not isinstance(error, BaseException):
-            raise TypeError(f"raises={raises!r}: {error!r} is not an exception; write e.g. raises=ConnectionError")
+            raise TypeError(
+                f"inject_errors={raises!r}: {error!r} is not an exception; write e.g. inject_errors=ConnectionError"
+            )
         if is_class and not _can_be_made(error):
-            raise TypeError(f"raises={raises!r}: the class needs arguments; write e.g. raises={error.__name__}(...)")
+            raise TypeError(
+                f"inject_errors={raises!r}: the class needs arguments; write e.g. inject_errors={error.__name__}(...)"
+            )
     return {(error if isinstance(error, type) else type(error)).__name__: error for error in errors}
 
 

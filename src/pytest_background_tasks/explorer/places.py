@@ -47,7 +47,7 @@ def place_after(entry: int) -> int:
 
 
 def earlier_place(trace: Trace, index: int) -> Place | None:
-    """Return the first place for the thread's answer at `index`, which came undelayed; None if it already is there."""
+    """Return the first place for the thread's result at `index`, which came undelayed; None if it already is there."""
     who, number, _, _, _, entry, _, _ = trace.rows[index]
     iteration = entry // PLACES
     behind, before = trace.answers[who, number], index
@@ -58,7 +58,7 @@ def earlier_place(trace: Trace, index: int) -> Place | None:
 
 
 def places_of_answer(trace: Trace, index: int, behind: int | None = None) -> Iterator[Place]:
-    """Yield the next places for the answer of a thread, which may enter between any two steps; see `next_place`.
+    """Yield the next places for the result of a thread, which may enter between any two steps; see `next_place`.
 
     `behind`: the number of handles in the queue that the answer comes behind, if it entered in the queue.
     """

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from .actors import Actor
 from .arrivals import Arrival, stepping_task
-from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow, canonical
+from .schedule import Cancel, Delay, Deviation, Outlast, Raise, Schedule, canonical
 from .trace import ARRIVING, BEFORE, PLACES, QUEUE
 
 _Key = tuple[str, int]
@@ -60,8 +60,8 @@ class Plan:
         self._judge = judge
         self._actors = actors
         self._make_error = make_error
-        self._late: dict[_Key, Late] = {}
-        self._slow: dict[_Key, Slow] = {}
+        self._late: dict[_Key, Delay] = {}
+        self._slow: dict[_Key, Outlast] = {}
         self._raise: dict[_Key, Raise] = {}
         self.cancellations: dict[_Key, Cancel] = {}
         self._keys: set[_Key] = set()
@@ -74,8 +74,8 @@ class Plan:
 
     def _prepare(self, schedule: Schedule) -> None:
         kinds: dict[type, dict[_Key, Any]] = {
-            Late: self._late,
-            Slow: self._slow,
+            Delay: self._late,
+            Outlast: self._slow,
             Raise: self._raise,
             Cancel: self.cancellations,
         }
@@ -148,7 +148,7 @@ class Plan:
     def keeps(self, handle: asyncio.Handle, entry: int, behind_least: int | None = None) -> bool:
         """Return True if `handle`, which would enter at `entry`, is delayed or slow; it enters elsewhere then.
 
-        `behind_least`: for the answer of a thread, the number of handles it comes behind if it enters at once.
+        `behind_least`: for the result of a thread, the number of handles it comes behind if it enters at once.
         """
         key = self._judge.key_of(handle)
         if key is None or key not in self._keys or handle.cancelled() or self._judge.kind_of(handle) is None:
@@ -212,7 +212,7 @@ class Plan:
         return min(map(_entry, self.outside)) // PLACES if self.outside else None
 
     def let_go_on(self, iteration: int) -> bool:
-        """Let slow answers and cancellations enter in `iteration`, because the loop is idle and has no timer.
+        """Let slow results and cancellations enter in `iteration`, because the loop is idle and has no timer.
 
         Return True if a handle enters.
         """

@@ -68,7 +68,7 @@ def play(
         failed: called after a failure, before the cleanup.
 
     Raises:
-        NotPlayable: the scenario does something that no schedule can control.
+        UncontrolledOperation: the scenario does something that no schedule can control.
         BaseException: the call of the scenario raises it, or it is an exception of the run that passes through.
     """
     coroutine = _coroutine(scenario)
@@ -79,7 +79,7 @@ def play(
             loop.check_threads()
             is_cut = main.done() and main.cancelled() and loop.has_cancelled
             error = None if is_cut else failure_of(loop, main, options)
-            if error is not None and all(map(options.passes_through, leaves(error))):
+            if error is not None and all(map(options.propagate, leaves(error))):
                 raise leaves(error)[0]
             if not is_cut:
                 error = circle_of(loop, error, options) or error

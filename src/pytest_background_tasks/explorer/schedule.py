@@ -48,7 +48,7 @@ def _shown(behind: int | None) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Late(_At):
+class Delay(_At):
     """A delay: the arrival that makes `step` of `task` ready comes late.
 
     Args:
@@ -56,10 +56,10 @@ class Late(_At):
         step: the number of the step, from 0; always 0 for a callback (``client:timer``).
         by: the delay in entry places, from 1. Each iteration of the loop has two entry places: before and after the
             events that arrive in that iteration.
-        behind: for the answer of a thread, which may enter between any two steps: the number of handles that it comes
+        behind: for the result of a thread, which may enter between any two steps: the number of handles that it comes
             behind in the queue that runs before the entry place; with this, `by` may be 0. None: behind them all.
 
-    >>> str(Late("audit#1", 1, by=3)), str(Late("audit#1", 1, by=2, behind=1))
+    >>> str(Delay("audit#1", 1, by=3)), str(Delay("audit#1", 1, by=2, behind=1))
     ('audit#1@1+3', 'audit#1@1+2.1')
     """
 
@@ -112,7 +112,7 @@ class Raise(_At):
     Args:
         task: the task's name in a trace.
         step: the number of the step that receives the error, from 0.
-        error: the name of the exception's class, which the option ``raises`` of the exploration must contain.
+        error: the name of the exception's class, which the option ``inject_errors`` of the exploration must contain.
 
     >>> str(Raise("store", 2, "ConnectionError"))
     'store@2!ConnectionError'
@@ -121,7 +121,7 @@ class Raise(_At):
     error: str
 
     def _complaint(self) -> str:
-        if self.error.isidentifier() and self.error not in ("cancel", "slow"):
+        if self.error.isidentifier() and self.error not in ("cancel", "outlast"):
             return ""
         return f"error={self.error!r} is not the name of an exception's class, such as 'ConnectionError'"
 
@@ -130,24 +130,24 @@ class Raise(_At):
 
 
 @dataclass(frozen=True, slots=True)
-class Slow(_At):
-    """A slow answer: `task` resumes for `step` only after the next timer other than its own has fired.
+class Outlast(_At):
+    """A slow result: `task` resumes for `step` only after the next timer other than its own has fired.
 
     Args:
         task: the task's name in a trace.
         step: the number of the step that receives the answer, from 0.
 
-    >>> str(Slow("store", 2))
-    'store@2!slow'
+    >>> str(Outlast("store", 2))
+    'store@2!outlast'
     """
 
     def __str__(self) -> str:
-        return f"{self._place}!slow"
+        return f"{self._place}!outlast"
 
 
-Deviation: TypeAlias = Late | Cancel | Raise | Slow
+Deviation: TypeAlias = Delay | Cancel | Raise | Outlast
 
-_KINDS = {Late: "a delay", Cancel: "a cancellation", Raise: "an injected error", Slow: "a slow answer"}
+_KINDS = {Delay: "a delay", Cancel: "a cancellation", Raise: "an injected error", Outlast: "a slow result"}
 
 
 class Schedule(frozenset[Deviation]):
@@ -159,7 +159,7 @@ class Schedule(frozenset[Deviation]):
     >>> schedule = Schedule.parse("client@4!cancel, audit#1@1+3")
     >>> print(schedule)
     audit#1@1+3, client@4!cancel
-    >>> schedule == Schedule([Late("audit#1", 1, by=3), Cancel("client", 4)])
+    >>> schedule == Schedule([Delay("audit#1", 1, by=3), Cancel("client", 4)])
     True
     """
 
@@ -175,16 +175,16 @@ class Schedule(frozenset[Deviation]):
         return cls(_parsed(text))
 
     def __str__(self) -> str:
-        return ", ".join(map(str, self.in_order()))
+        return ", ".join(map(str, self.sorted()))
 
     def __repr__(self) -> str:
         return f"Schedule.parse({str(self)!r})"
 
-    def in_order(self) -> list[Deviation]:
+    def sorted(self) -> list[Deviation]:
         """Return the deviations, sorted by task and step."""
         return sorted(self, key=lambda each: (each.task, each.step, str(each)))
 
-    def with_(self, deviation: Deviation) -> "Schedule":
+    def plus(self, deviation: Deviation) -> "Schedule":
         """Return this schedule with one more deviation."""
         return Schedule(self | {deviation})
 
@@ -201,7 +201,7 @@ _FIRST = re.compile(r'("(?:[^"\\]|\\.)*")|#1(?=[/:]|$)')
 _STEP = re.compile(r"@(\d+)")
 _LATE = re.compile(r"\+(\d+)(?:\.(\d+))?")
 _CANCEL = re.compile(r"!cancel(?:\+(\d+)(?:\.(\d+))?)?(?!\w)")
-_SLOW = re.compile(r"!slow(?!\w)")
+_SLOW = re.compile(r"!outlast(?!\w)")
 _RAISE = re.compile(r"!([^\W\d]\w*)")
 
 
@@ -264,16 +264,16 @@ def _parse_one(text: str, place: int) -> tuple[Deviation, int]:
 def _parse_what(text: str, place: int, name: str, step: int) -> tuple[Deviation, int]:
     try:
         if found := _LATE.match(text, place):
-            return Late(name, step, int(found[1]), _number(found[2])), found.end()
+            return Delay(name, step, int(found[1]), _number(found[2])), found.end()
         if found := _CANCEL.match(text, place):
             return Cancel(name, step, _number(found[1]), _number(found[2])), found.end()
         if found := _SLOW.match(text, place):
-            return Slow(name, step), found.end()
+            return Outlast(name, step), found.end()
         if found := _RAISE.match(text, place):
             return Raise(name, step, found[1]), found.end()
     except ValueError as error:
         raise _error(text, place, str(error)) from None
-    raise _error(text, place, "expected +places, !cancel, !slow or !NameOfAnError")
+    raise _error(text, place, "expected +places, !cancel, !outlast or !NameOfAnError")
 
 
 def _number(digits: str | None) -> int | None:

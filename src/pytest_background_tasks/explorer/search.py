@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from .options import Options
 from .places import Place, earlier_place, next_place, place_after, places_of_answer, places_of_task
-from .schedule import Cancel, Deviation, Late, Raise, Schedule, Slow
+from .schedule import Cancel, Delay, Deviation, Outlast, Raise, Schedule
 from .trace import ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 
 _WALK_IS_LATE = 1 / 3  # fraction of delayed arrivals in a random walk; half of those by one place, a quarter by two...
@@ -47,7 +47,7 @@ class Search:
         self._grown: list[tuple[Schedule, Trace]] = []
         # Hashes, because 100,000 traces need too much memory.
         self._seen: set[tuple[int, frozenset[Deviation]]] = set()
-        self._walks_left = options.samples
+        self._walks_left = options.random_walks
         self._first: Trace | None = None
         self._last: Trace | None = None
         self._has_more = False
@@ -82,8 +82,8 @@ class Search:
     def saw(self, schedule: Schedule, trace: Trace) -> None:
         """Learn from a run: `schedule` without its unused deviations, and its trace."""
         self._first, self._last = self._first or trace, trace
-        faults = frozenset([each for each in schedule if type(each) is not Late])
-        facts = (hash(trace.facts), faults)
+        faults = frozenset([each for each in schedule if type(each) is not Delay])
+        facts = (hash(trace.signature), faults)
         if facts in self._seen:
             if trace.answers and not self.is_walking:  # one handle further it may still change the order
                 self._propose(later(schedule, trace, only_in_queue=True), self._pool)
@@ -102,7 +102,7 @@ class Search:
     @property
     def is_walking(self) -> bool:
         """True if random walks have begun."""
-        return self._walks_left < self._options.samples
+        return self._walks_left < self._options.random_walks
 
     @property
     def _is_empty(self) -> bool:
@@ -142,25 +142,25 @@ class Search:
                 by = 1
                 while self._random.random() < 1 / 2:
                     by += 1
-                late.append(Late(step.who, step.number, by))
+                late.append(Delay(step.task, step.number, by))
         return Schedule(late)
 
 
-_late = lru_cache(10_000)(Late)  # the same few deviations recur
+_late = lru_cache(10_000)(Delay)  # the same few deviations recur
 
 
-def _late_until(step: Step, place: int, behind: int | None = None) -> Late:
+def _late_until(step: Step, place: int, behind: int | None = None) -> Delay:
     """Return the delay of `step`, which was not delayed, to the entry place `place`."""
     by = (place - step.entry + 1) // 2
-    return _late(step.who, step.number, by) if behind is None else _late(step.who, step.number, by, behind)
+    return _late(step.task, step.number, by) if behind is None else _late(step.task, step.number, by, behind)
 
 
 def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> Iterator[Schedule]:
     """Yield `schedule` with one of its delays lengthened, for each delay where that changes the order.
 
-    `only_in_queue`: only answers of threads, and only later positions in the queue in which they entered.
+    `only_in_queue`: only results of threads, and only later positions in the queue in which they entered.
     """
-    late = {(each.task, each.step): each for each in schedule if isinstance(each, Late)}
+    late = {(each.task, each.step): each for each in schedule if isinstance(each, Delay)}
     answers = trace.answers
     for index, (who, number, _, _, _, entry, _, _) in enumerate(trace.rows):
         if answers and (who, number) in answers:
@@ -174,7 +174,7 @@ def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> I
 
 
 def _later_answer(
-    schedule: Schedule, each: Late, trace: Trace, index: int, *, only_in_queue: bool
+    schedule: Schedule, each: Delay, trace: Trace, index: int, *, only_in_queue: bool
 ) -> Iterator[Schedule]:
     who, number, got, _, _, entry, _, _ = trace.rows[index]
     if entry % 2 or (got == "call" and each.behind is not None):
@@ -199,28 +199,28 @@ def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[S
     has_cancel = any(isinstance(each, Cancel) for each in schedule)
     for index, step in trace.arrivals():
         for deviation in _deviations_at(trace, index, step, options):
-            if (type(deviation), step.who, step.number) not in taken:
-                yield schedule.with_(deviation)
+            if (type(deviation), step.task, step.number) not in taken:
+                yield schedule.plus(deviation)
     if trace.cancellable and not has_cancel:
         for cancel in _cancellations(trace):
-            yield schedule.with_(cancel)
+            yield schedule.plus(cancel)
 
 
 def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> Iterator[Deviation]:
-    if trace.answers and (step.who, step.number) in trace.answers:
+    if trace.answers and (step.task, step.number) in trace.answers:
         for place, behind in _places(trace, index, step):
             yield _late_until(step, place, behind)
     elif (entry := next_place(trace, index)) is not None:
         yield _late_until(step, entry)
     if step.kind in ANSWERS:
         for name in options.errors:
-            yield Raise(step.who, step.number, name)
-        if options.slow:
-            yield Slow(step.who, step.number)
+            yield Raise(step.task, step.number, name)
+        if options.slow_results:
+            yield Outlast(step.task, step.number)
 
 
 def _places(trace: Trace, index: int, step: Step) -> Iterator[Place]:
-    """Yield the other places at which the answer of a thread could enter, if it came undelayed."""
+    """Yield the other places at which the result of a thread could enter, if it came undelayed."""
     if step.entry % PLACES == ARRIVING:
         if (earlier := earlier_place(trace, index)) is not None:
             yield earlier
@@ -232,13 +232,13 @@ def _cancellations(trace: Trace) -> Iterator[Cancel]:
     suspended: dict[str, int] = {}
     by_tasks = places_of_task(trace)
     for index, step in enumerate(trace.steps):
-        if step.who not in trace.cancellable or step.got == "call":
+        if step.task not in trace.cancellable or step.delivered == "call":
             continue
-        yield Cancel(step.who, step.number)
-        if step.who in suspended:
-            yield from _cancellations_between(trace, suspended[step.who], index)
-            yield from _cancellations_by_tasks(trace, suspended[step.who], index, by_tasks)
-        suspended[step.who] = index
+        yield Cancel(step.task, step.number)
+        if step.task in suspended:
+            yield from _cancellations_between(trace, suspended[step.task], index)
+            yield from _cancellations_by_tasks(trace, suspended[step.task], index, by_tasks)
+        suspended[step.task] = index
 
 
 def _cancellations_between(trace: Trace, suspended: int, woken: int) -> Iterator[Cancel]:
@@ -247,7 +247,7 @@ def _cancellations_between(trace: Trace, suspended: int, woken: int) -> Iterator
     for other in trace.steps[suspended + 1 : woken]:
         after = max(0, (place_after(other.entry) - first) // 2)
         if other.entry // PLACES < step.entry // PLACES and after != done:
-            yield Cancel(step.who, step.number, after)
+            yield Cancel(step.task, step.number, after)
             done = after
 
 
@@ -258,4 +258,4 @@ def _cancellations_by_tasks(
     step = trace.steps[woken]
     for iteration in range(first, step.entry // PLACES):
         for behind in places.get(iteration, ()):
-            yield Cancel(step.who, step.number, 2 * (iteration - first), behind)
+            yield Cancel(step.task, step.number, 2 * (iteration - first), behind)

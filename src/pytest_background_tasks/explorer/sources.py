@@ -13,7 +13,7 @@ from datetime import date, datetime
 from types import FrameType
 from typing import Any
 
-from ..sites import Site, site_in
+from ..sites import SourceLocation, site_in
 
 _FUNCTIONS: dict[Any, str] = {
     id: "id()",
@@ -42,7 +42,7 @@ class Sources:
 
     def __init__(self, is_own: Mapping[str, bool]) -> None:
         self._is_own = is_own
-        self.found: dict[tuple[str, Site], None] = {}
+        self.found: dict[tuple[str, SourceLocation], None] = {}
 
     def __enter__(self) -> "Sources":
         self._is_there = sys.getprofile() is None  # do not replace a profiler
@@ -83,7 +83,7 @@ def _name_of(called: Callable[..., Any]) -> str:  # pragma: no cover - not trace
     return name
 
 
-def told(found: Mapping[tuple[str, Site], None], most: int = 5) -> str:
+def told(found: Mapping[tuple[str, SourceLocation], None], most: int = 5) -> str:
     """Return a paragraph about the reads that were found; empty if there are none."""
     if not found:
         return ""

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 from ..named_as import named_as
-from ..sites import Site
+from ..sites import SourceLocation
 from . import debug
 from .actors import Actor
 from .unplayable import UnplayableCalls
@@ -38,7 +38,7 @@ class PlayedTask(asyncio.Task[Any]):
     def __init__(self, number: int, actor: Actor, coroutine: Any, loop: Any, **kwargs: Any) -> None:
         self._explorer_number: int = number
         self._explorer_actor: Actor = actor
-        self._explorer_created_at: Site | None = None
+        self._explorer_created_at: SourceLocation | None = None
         super().__init__(coroutine, loop=loop, **kwargs)
         if loop._debug:
             debug.without_our_frames(self)

@@ -13,22 +13,22 @@ from types import FrameType
 from typing import Any
 
 from ..own import package_of
-from ..sites import Site, await_chain, behind, definition, raising_sites, site_in, waiting_sites
+from ..sites import SourceLocation, await_chain, behind, definition, raising_sites, site_in, waiting_sites
 from ..wait_reason import WaitReason
 from ..waits import wait_of
 from .arrivals import stepping_task
 from .lines import Recorder
 from .loop import PlayedLoop
 from .tasks import PlayedTask
-from .trace import Outcome, Told, Trace
+from .trace import Outcome, StepDetail, Trace
 
 
 class TellingLoop(PlayedLoop):
-    """A `PlayedLoop` whose trace has `Told` in every step. It is several times slower, and keeps the same order."""
+    """A `PlayedLoop` whose trace has the detail of every step. It is several times slower, and keeps the same order."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._is_own = self._options.is_own
+        self._is_own = self._options.is_project_file
         self._wakers: dict[int, tuple[asyncio.Handle, int | None]] = {}
         self._recorder = Recorder(self._is_own)
 
@@ -55,23 +55,25 @@ class TellingLoop(PlayedLoop):
             if len(self._rows) > before:
                 until, waits_for, end = ((), None, None) if task is None else self._outcome(task)
                 through = () if task is None or task.done() else _through(task.get_coro(), self._is_own)
-                told = Told(at, until, waits_for, end, waker, self._recorder.lines, through)
+                told = StepDetail(at, until, waits_for, end, waker, self._recorder.lines, through)
                 self._rows[-1] = (*self._rows[-1][:-1], told)
 
     def trace(self) -> Trace:
         """Return the trace so far, with the names of tasks that a report shows."""
         trace = super().trace()
 
-        def with_shown_names(told: Told | None) -> Told | None:
-            if told is None or told.waits_for is None:
+        def with_shown_names(told: StepDetail | None) -> StepDetail | None:
+            if told is None or told.waiting_for is None:
                 return told
-            names = (trace.shown(name[1:]) if name[:1] == _TO_BE_SHOWN else name for name in told.waits_for.tasks)
-            return told._replace(waits_for=told.waits_for._replace(tasks=tuple(names)))
+            names = (
+                trace.display_name(name[1:]) if name[:1] == _TO_BE_SHOWN else name for name in told.waiting_for.tasks
+            )
+            return told._replace(waiting_for=told.waiting_for._replace(tasks=tuple(names)))
 
-        steps = [step._replace(told=with_shown_names(step.told)) for step in trace.steps]
+        steps = [step._replace(detail=with_shown_names(step.detail)) for step in trace.steps]
         return replace(trace, rows=tuple(steps))
 
-    def _outcome(self, task: Any) -> tuple[tuple[Site, ...], WaitReason | None, Outcome | None]:
+    def _outcome(self, task: Any) -> tuple[tuple[SourceLocation, ...], WaitReason | None, Outcome | None]:
         """Return the lines at which a task is suspended or has raised, and the reason or the outcome."""
         if not task.done():
             self._names.settle()
@@ -85,7 +87,7 @@ class TellingLoop(PlayedLoop):
         return raising_sites(error, self._is_own), None, Outcome("raised", type(error).__qualname__)
 
 
-def _at(coroutine: Any, is_own: Any) -> tuple[Site, ...]:
+def _at(coroutine: Any, is_own: Any) -> tuple[SourceLocation, ...]:
     """Return the lines of the project at which a task resumes; before its first step, the line of its function."""
     generator = behind(coroutine)
     if getattr(generator, "ag_frame", None) is not None and generator.ag_await is None:  # at its start, or at a yield
@@ -102,7 +104,7 @@ def _through(coroutine: Any, is_own: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(package for file in files if not is_own[file] and (package := package_of(file))))
 
 
-def _calling(frame: FrameType | None, is_own: Any) -> Site | None:
+def _calling(frame: FrameType | None, is_own: Any) -> SourceLocation | None:
     """Return the line of the project from which `frame` was called in the current step; None if there is none."""
     while frame is not None and frame.f_code is not _RUN_HANDLES:
         code = frame.f_code

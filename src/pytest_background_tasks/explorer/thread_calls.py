@@ -1,4 +1,4 @@
-"""The answers of threads to an explored loop. Only the explorer's helper thread may answer, and time waits for it.
+"""The results of threads to an explored loop. Only the explorer's helper thread may answer, and time waits for it.
 
 Private names of CPython used here: ``_check_closed``, ``_ready`` and ``_stopping`` of a loop, ``_fut_waiter`` of a
 task.
@@ -11,7 +11,7 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from ..errors import NotPlayable
+from ..errors import UncontrolledOperation
 from ..waits import wait_of
 from . import debug
 from .actors import Actor, Names
@@ -67,7 +67,7 @@ class ThreadCalls(UnplayableCalls):
         self._helper.asked = len(self._arrived)
         try:
             result, error = self._helper.run(partial(func, *args) if args else func)
-        except NotPlayable as stuck:
+        except UncontrolledOperation as stuck:
             raise self.refuse(stuck) from None
         is_first = actor.answered != actor.step
         actor.answered = actor.step
@@ -162,7 +162,7 @@ class ThreadCalls(UnplayableCalls):
         for task in self.tasks:
             future = None if task.done() else getattr(task, "_fut_waiter", None)
             if future is not None and not isinstance(future, asyncio.Task) and id(future) not in slept:
-                wait = wait_of(task, self._options.is_own)
+                wait = wait_of(task, self._options.is_project_file)
                 actor: Actor | None = getattr(task, "_explorer_actor", None)
                 name = task.get_name() if actor is None else actor.name
                 return None if wait is None else f"{name} waits at {wait}"

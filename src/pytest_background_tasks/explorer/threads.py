@@ -6,7 +6,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from ..errors import NotPlayable
+from ..errors import UncontrolledOperation
 from .foreign import ForeignThreads
 
 LIMIT = 5.0
@@ -38,7 +38,7 @@ class HelperThread:
         """Return the result of `function`, and the error that it raised or None.
 
         Raises:
-            NotPlayable: `function` takes more than `LIMIT` seconds; the message names it.
+            UncontrolledOperation: `function` takes more than `LIMIT` seconds; the message names it.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="explorer's helper", daemon=True)
@@ -49,7 +49,7 @@ class HelperThread:
             return self._answers.get(timeout=LIMIT)
         except Empty:
             self._thread = None  # the thread is lost
-            raise NotPlayable(
+            raise UncontrolledOperation(
                 f"{_name(function)} took more than {LIMIT:g} s of real time in a thread\n"
                 f"@explore blocks the loop until such a function returns, so one that waits for the loop "
                 f"(from_thread.run, run_coroutine_threadsafe(...).result()) never returns. Use a fake in the test"

@@ -7,7 +7,7 @@ from itertools import zip_longest
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
 
-from ..sites import Site
+from ..sites import SourceLocation
 from ..wait_reason import WaitReason
 
 KINDS = ("start", "yield", "sleep", "timer", "thread", "mock")
@@ -24,16 +24,16 @@ So ``entry // PLACES`` is the iteration. Delayed arrivals enter at the odd numbe
 """
 
 
-class Ran(NamedTuple):
+class ExecutedLine(NamedTuple):
     """A line of the project's own code that a step has executed.
 
     Attributes:
-        site: the line.
-        deep: the number of calls between it and the function in which the step began.
+        location: the line.
+        depth: the number of calls between it and the function in which the step began.
     """
 
-    site: Site
-    deep: int
+    location: SourceLocation
+    depth: int
 
 
 class Outcome(NamedTuple):
@@ -54,53 +54,53 @@ class Outcome(NamedTuple):
         return self.kind in ("raised", "propagated")
 
 
-class Told(NamedTuple):
+class StepDetail(NamedTuple):
     """The details of a step, recorded only in the run that a report shows.
 
     Attributes:
-        at: the lines of the project's own code at which the task resumes, outermost first; for its first step, the line
-            of its function.
-        until: the lines at which it is then suspended, or has raised, outermost first; empty if it has returned.
-        waits_for: the thing that it then waits for; None if it has ended.
-        end: the way in which it has ended; None if it has not.
+        resumed_at: the lines of the project's own code at which the task resumes, outermost first; for its first step,
+            the line of its function.
+        suspended_at: the lines at which it is then suspended, or has raised, outermost first; empty if it has returned.
+        waiting_for: the thing that it then waits for; None if it has ended.
+        outcome: the way in which it has ended; None if it has not.
         woken_by: the index of the step that made this one ready; None if an external event did.
-        ran: the lines of the project's own code that were executed, in order.
-        through: the libraries in whose functions the task is then suspended.
+        lines: the lines of the project's own code that were executed, in order.
+        libraries: the libraries in whose functions the task is then suspended.
     """
 
-    at: tuple[Site, ...]
-    until: tuple[Site, ...]
-    waits_for: WaitReason | None
-    end: Outcome | None
+    resumed_at: tuple[SourceLocation, ...]
+    suspended_at: tuple[SourceLocation, ...]
+    waiting_for: WaitReason | None
+    outcome: Outcome | None
     woken_by: int | None
-    ran: tuple[Ran, ...] = ()
-    through: tuple[str, ...] = ()
+    lines: tuple[ExecutedLine, ...] = ()
+    libraries: tuple[str, ...] = ()
 
 
 class Step(NamedTuple):
     """One step of a run: of a task, or a callback.
 
     Attributes:
-        who: the name of the task, or of the callback.
+        task: the name of the task, or of the callback.
         number: the number of the step among those of the task, from 0; for the timer that ends a sleep, that of the
             step that it makes ready.
-        got: the delivery to the task: ``value``, ``cancelled``, or the name of an exception class; ``call`` for a
+        delivered: the delivery to the task: ``value``, ``cancelled``, or the name of an exception class; ``call`` for a
             callback.
         time: virtual time, in seconds since the run began.
         kind: the kind of arrival that made it ready (`KINDS`, or ``any``); None if it was not an arrival.
         entry: the place at which it entered the queue; see `PLACES`.
-        queued: the number of steps that it made ready.
-        told: the details; None in most runs.
+        wakeups: the number of steps that it made ready.
+        detail: the details; None in most runs.
     """
 
-    who: str
+    task: str
     number: int
-    got: str
+    delivered: str
     time: float
     kind: str | None
     entry: int
-    queued: int
-    told: Told | None = None
+    wakeups: int
+    detail: StepDetail | None = None
 
 
 _facts = itemgetter(0, 1, 2, 3)
@@ -113,7 +113,8 @@ class Trace:
     Attributes:
         rows: `steps` as plain tuples, which is all that a search needs of most runs.
         cancellable: the names of the tasks that may be cancelled externally.
-        siblings: the names that a creator has given to several tasks; `shown` adds a number to the first of these.
+        siblings: the names that a creator has given to several tasks; `display_name` adds a number to the first of
+            these.
         disturbed: the iterations whose queue has lost a handle, because it was delayed or cancelled.
         answers: the results of threads, by task and step, each with the least number of handles that it comes behind:
             those that were queued when the thread started.
@@ -131,14 +132,14 @@ class Trace:
         return tuple(map(Step._make, self.rows))
 
     @property
-    def facts(self) -> tuple[tuple[str, int, str, float], ...]:
+    def signature(self) -> tuple[tuple[str, int, str, float], ...]:
         """The task, the number, the delivery and the virtual time of each step. Two runs are equal if these are."""
         return tuple(map(_facts, self.rows))
 
-    def shown(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         """Return the name that reports show: ``client#1`` if the same creator started another ``client``.
 
-        >>> Trace((), siblings=frozenset({"client"})).shown("client/job:timer")
+        >>> Trace((), siblings=frozenset({"client"})).display_name("client/job:timer")
         'client#1/job:timer'
         """
         return _renumbered(name, self.siblings) if self.siblings else name
@@ -159,7 +160,7 @@ def _renumbered(name: str, siblings: frozenset[str]) -> str:
 
 def first_difference(first: Trace, second: Trace) -> int | None:
     """Return the index of the first step in which two runs differ; None if they are equal."""
-    for index, (one, other) in enumerate(zip_longest(first.facts, second.facts)):
+    for index, (one, other) in enumerate(zip_longest(first.signature, second.signature)):
         if one != other:
             return index
     return None

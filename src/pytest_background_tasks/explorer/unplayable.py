@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import NotPlayable
+from ..errors import UncontrolledOperation
 from .bare import BareLoop
 
 _TRANSPORT = "a transport in memory, or a fake of the client or server (for ASGI: httpx.ASGITransport)"
@@ -52,9 +52,9 @@ class UnplayableCalls(BareLoop):
             The code under test may have caught it.
     """
 
-    refusal: NotPlayable | None = None
+    refusal: UncontrolledOperation | None = None
 
-    def refuse(self, error: NotPlayable) -> NotPlayable:
+    def refuse(self, error: UncontrolledOperation) -> UncontrolledOperation:
         """Record that this run cannot be controlled."""
         self.refusal = self.refusal or error
         return error
@@ -63,7 +63,9 @@ class UnplayableCalls(BareLoop):
 def _refusing(name: str, instead: str) -> Callable[..., Any]:
     def refuse(self: UnplayableCalls, *_: object, **__: object) -> Any:
         raise self.refuse(
-            NotPlayable(f"loop.{name}() {_USES[instead]}, which @explore cannot control\nUse instead: {instead}")
+            UncontrolledOperation(
+                f"loop.{name}() {_USES[instead]}, which @explore cannot control\nUse instead: {instead}"
+            )
         )
 
     refuse.__name__ = name

@@ -18,7 +18,7 @@ _Test = TypeVar("_Test", bound=Callable[..., Any])
 class ExploreArguments(Arguments, total=False):
     """The keyword arguments of ``@explore``."""
 
-    without: Sequence[str]
+    exclude_fixtures: Sequence[str]
 
 
 class Explored:
@@ -35,7 +35,7 @@ class Explored:
         check_names(arguments, list(ExploreArguments.__annotations__))
         self.test = test
         self.outer = outer
-        self.without: tuple[str, ...] = _names(arguments.pop("without", ()))
+        self.exclude_fixtures: tuple[str, ...] = _names(arguments.pop("exclude_fixtures", ()))
         Options.of(arguments)  # raises here if an option is wrong, not when the test runs
         self.options = arguments
 
@@ -54,8 +54,8 @@ def explore(test: Any = None, /, **options: Any) -> Any:
 
     Args:
         test: the test, if the decorator is written without options: ``@explore``.
-        options: as for `Explorer`; defaults come from the command line and the ini file. Also ``without``: names of
-            autouse fixtures that this test does not use, because they are async.
+        options: as for `Explorer`; defaults come from the command line and the ini file. Also ``exclude_fixtures``:
+            names of autouse fixtures that this test does not use, because they are async.
 
     Raises:
         TypeError, ValueError: an option is wrong, or `test` is not an ``async def``; the message says what to write.
@@ -142,7 +142,6 @@ def _names(without: Any) -> tuple[str, ...]:
     names = several(without)
     for name in names:
         if not isinstance(name, str):
-            raise TypeError(
-                f"without={without!r}: {name!r} is not the name of a fixture; write e.g. without=['clean_db']"
-            )
+            example = "write e.g. exclude_fixtures=['clean_db']"
+            raise TypeError(f"exclude_fixtures={without!r}: {name!r} is not the name of a fixture; {example}")
     return names

@@ -25,15 +25,17 @@ def check(item: Any, without: tuple[str, ...], *, is_default: bool) -> None:
     __tracebackhide__ = True
     for name in without:
         if name in item._fixtureinfo.argnames:
-            raise pytest.UsageError(f"{item.name} requests {name}, and without= excludes it; remove one of the two")
+            raise pytest.UsageError(
+                f"{item.name} requests {name}, and exclude_fixtures= excludes it; remove one of the two"
+            )
         if name not in item.fixturenames and not is_default:
             there = ", ".join(sorted(set(item.fixturenames) - {"request"})) or "none"
-            raise pytest.UsageError(f"without={name!r}: {item.name} has no such fixture; it has: {there}")
+            raise pytest.UsageError(f"exclude_fixtures={name!r}: {item.name} has no such fixture; it has: {there}")
     for name in without:
         if name in item.fixturenames and (needing := _needing(item, name, without)):
             raise pytest.UsageError(
-                f"without={name!r}: the fixture {needing} of {item.name} requests it; "
-                f"exclude that too, or remove {name} from without="
+                f"exclude_fixtures={name!r}: the fixture {needing} of {item.name} requests it; "
+                f"exclude that too, or remove {name} from exclude_fixtures="
             )
     item.fixturenames = [name for name in item.fixturenames if name not in without]
     asynchronous: dict[str, Any] = {}
@@ -117,7 +119,7 @@ def _no_async(item: Any, functions: dict[str, Any]) -> str:
         are = f"its fixtures {', '.join(f'{name} {place}' for name, place in places)} are async"
     optional = [name for name in functions if _is_optional(item, name)]
     it = "it" if len(functions) == 1 else ", ".join(optional)
-    without = f"\nor exclude {it}:  @explore(without={optional!r})" if optional else ""
+    without = f"\nor exclude {it}:  @explore(exclude_fixtures={optional!r})" if optional else ""
     return (
         f"{item.name} uses @explore, but {are}\n"
         f"Each run has a new event loop, which no fixture can use. Move the awaits into the test:\n"

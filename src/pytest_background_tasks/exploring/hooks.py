@@ -111,7 +111,7 @@ class Verbose:
             return None
         from ..amounts import amount
 
-        cut_short = value_of("explore_cut", properties)
+        cut_short = value_of("explore_cut_short", properties)
         cut = "" if cut_short is None else f", {cut_short} cut short"
         runs = amount(value_of("explore_runs", properties), "run")
         counts = f"{runs}, {value_of('explore_distinct', properties)} distinct{cut}"
@@ -130,12 +130,12 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     from .nodeid import relative
 
     # A search that ran out of budget is always listed.
-    shown = reports if len(reports) <= _SHOWN else [each for each in reports if each[1].startswith("truncated")]
+    shown = reports if len(reports) <= _SHOWN else [each for each in reports if each[1].startswith("incomplete")]
     terminalreporter.section("explored", sep="-")
     for name, text in shown:
         terminalreporter.write_line(f"{relative(config, name)}\n    {text}")
     if len(shown) < len(reports):
-        counts = dict.fromkeys(("exhausted", "bounded", "replayed"), 0)
+        counts = dict.fromkeys(("exhaustive", "bounded", "replayed"), 0)
         for _, text in reports:
             verdict = text.partition(":")[0]
             if verdict in counts:

@@ -32,7 +32,7 @@ class Kept:
 
     def __init__(self, config: pytest.Config) -> None:
         self._cache: Any = getattr(config, "cache", None)
-        self._forgets = config.option.explore_forget
+        self._forgets = config.option.explore_clear_failures
         is_worker = hasattr(config, "workerinput")
         self._writes = self._cache is not None and not is_worker and config.option.explore_replay is None
 

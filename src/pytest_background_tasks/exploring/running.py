@@ -27,8 +27,10 @@ def pytest_runtest_setup(item: Any) -> None:
         from .replay import check_allowed
 
         check_allowed(item.config)
-        options = settings.options_of(item, {"without": explored.without} if explored.without else {})
-        check(item, options.get("without", ()), is_default=not explored.without)
+        options = settings.options_of(
+            item, {"exclude_fixtures": explored.exclude_fixtures} if explored.exclude_fixtures else {}
+        )
+        check(item, options.get("exclude_fixtures", ()), is_default=not explored.exclude_fixtures)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -49,13 +49,18 @@ SETTINGS = (
     Setting("max_steps", int, "10000", "steps after which a run counts as a livelock (default: 10000)"),
     Setting("arrivals", _words, "start sleep", "kinds of arrival to delay; 'any': every step (default: all kinds)"),
     Setting("cancel", _bool, "true", "true: also cancel tasks that the test starts, one per run (default: false)"),
-    Setting("slow", _bool, "true", "true: also let answers outlast the next timer (default: false)"),
-    Setting("samples", int, "500", "number of random walks after the search (default: 0)"),
-    Setting("leaks", _bool, "true", "true: fail a test that leaves tasks pending at its end (default: false)"),
-    Setting("without", _words, "clean_db", "autouse fixtures that explored tests do not use (default: none)"),
+    Setting("slow_results", _bool, "true", "true: also let results outlast the next timer (default: false)"),
+    Setting("random_walks", int, "500", "number of random walks after the search (default: 0)"),
+    Setting("fail_on_leaks", _bool, "true", "true: fail a test that leaves tasks pending at its end (default: false)"),
+    Setting("exclude_fixtures", _words, "clean_db", "autouse fixtures that explored tests do not use (default: none)"),
     Setting("seed", str, "random", "seed of the search order; 'random' for a new one (default: the test's id)"),
 )
-OF_RUN = ("max_steps", "arrivals", "leaks", "without")  # define a run or its failure; a replay needs them
+OF_RUN = (
+    "max_steps",
+    "arrivals",
+    "fail_on_leaks",
+    "exclude_fixtures",
+)  # define a run or its failure; a replay needs them
 REPLAY = Setting("replay", str, "client@1+1", "run only this schedule, of the one explored test that is selected")
 REPORT = Setting("report", str, ".explore", "directory for HTML reports of failures, 'no' for none (default: .explore)")
 
@@ -68,7 +73,7 @@ def add_to(parser: pytest.Parser) -> None:
     for setting in (*SETTINGS, REPLAY):
         group.addoption(setting.flag, dest=setting.ini, default=None, metavar="TEXT", help=setting.help)
     group.addoption(
-        "--explore-forget",
+        "--explore-clear-failures",
         action="store_true",
         help="discard stored failing schedules of the selected tests instead of retrying them first",
     )
@@ -101,7 +106,7 @@ def _checked(setting: Setting, text: str, line: str) -> Any:
 
     try:
         value = setting.read(text)
-        if setting.name != "without":
+        if setting.name != "exclude_fixtures":
             Options.of({setting.name: value})
     except (ValueError, TypeError, KeyError) as error:
         why = str(error) if setting is REPLAY or str(error).startswith(setting.name) else "invalid value"

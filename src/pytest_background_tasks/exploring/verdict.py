@@ -60,15 +60,15 @@ def explore_item(item: Any, test: Explored) -> None:
         item.stash[EXPLORATION].failure.reproduce(item.stash[LOOK])
         return
     options = options_of(item, test.options)
-    options.pop("without", None)
+    options.pop("exclude_fixtures", None)
     kept: Kept = item.config.pluginmanager.getplugin(KEPT)
-    options["first"] = kept.schedules_of(item.nodeid)
-    options["must_cancel"] = "cancel" in test.options  # a default also applies to tests without such a task
+    options["previous_failures"] = kept.schedules_of(item.nodeid)
+    options["require_cancel"] = "cancel" in test.options  # a default also applies to tests without such a task
     is_own = own_code(item.config)
     is_own[test.test.__code__.co_filename] = True  # the test's module, wherever its file is (--pyargs)
     rounds = Rounds(item, test.test, 2 if options.get("replay") else 1)  # the default order runs before a replay
     try:
-        asked = Options.of({**options, "passes_through": _passes_through, "is_own": is_own})
+        asked = Options.of({**options, "propagate": _passes_through, "is_project_file": is_own})
         exploration = explored(rounds, asked)
     except BaseException as error:
         raise error.with_traceback(_of_user(error.__traceback__)) from error.__cause__
@@ -78,7 +78,7 @@ def explore_item(item: Any, test: Explored) -> None:
         ("explore_verdict", exploration.verdict),
         ("explore_runs", exploration.runs),
         ("explore_distinct", exploration.distinct),
-        *([("explore_cut", exploration.cut)] if exploration.cut else ()),
+        *([("explore_cut_short", exploration.cut_short)] if exploration.cut_short else ()),
         *([("explore_schedule", str(failure.schedule))] if failure else ()),
     ]
     if failure is not None:

@@ -21,7 +21,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from importlib.resources import files as resources
 from typing import Any
 
-from ..sites import Site, shown_file
+from ..sites import SourceLocation, shown_file
 from ..syntax import syntax_tree
 from .line_numbers import file_of, number_of
 from .sentences import beginning, delivery, ending, mark, named_beginning, path, sentence, wait
@@ -196,7 +196,7 @@ class _Functions:
         self._sources = sources
         self._ranges = {file: list(_ranges(lines)) for file, lines in sources.items()}
         self._numbers: dict[tuple[str, str, int, int], int] = {}
-        self._places: dict[Site, tuple[int, int]] = {}
+        self._places: dict[SourceLocation, tuple[int, int]] = {}
         self._used: list[set[int]] = []
 
     def add(self, line: Line) -> None:
@@ -210,7 +210,7 @@ class _Functions:
             self._places[line.site] = self._number(line.site), line.site.line
         return self._places[line.site]
 
-    def _number(self, site: Site) -> int:
+    def _number(self, site: SourceLocation) -> int:
         around = [each for each in self._ranges.get(site.file, ()) if each[0] <= site.line <= each[1]]
         first, last = max(around, default=(site.line - _NEAR, site.line + _NEAR))
         function = _WITHIN.sub("", site.function) if around else site.function

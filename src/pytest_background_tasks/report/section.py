@@ -37,12 +37,12 @@ def section(exploration: Exploration, replay: str, width: int) -> list[Row]:
 
 
 def _origin(failure: Failure) -> str:
-    if failure.found == "replay":
+    if failure.found_by == "replay":
         return "This was a replay of one schedule"
     if not failure.schedule:
-        return f"Found in run {failure.run}"
-    found = "Found" if failure.found == "search" else "This schedule failed last time and was tried first.\nFound"
-    return f"{found} in run {failure.run}, minimized and confirmed by a second run"
+        return f"Found in run {failure.run_number}"
+    found = "Found" if failure.found_by == "search" else "This schedule failed last time and was tried first.\nFound"
+    return f"{found} in run {failure.run_number}, minimized and confirmed by a second run"
 
 
 def _baseline(view: FailureView, width: int) -> Iterator[list[Row]]:
@@ -72,7 +72,7 @@ def _libraries(view: FailureView, width: int) -> Iterator[list[Row]]:
     if packages := view.libraries:
         yield [
             *_text(f"Lines of {' and '.join(packages)} are not shown. To see them, add to the replay line:", width),
-            (Span(f'    -o "background_tasks_packages={" ".join(packages)}"'),),
+            (Span(f'    -o "background_tasks_project_packages={" ".join(packages)}"'),),
         ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from ..explorer.schedule import Cancel, Deviation, Late, Raise, Slow
+from ..explorer.schedule import Cancel, Delay, Deviation, Outlast, Raise
 from ..explorer.trace import KINDS, Outcome
 from ..sites import shown_file
 from .story import DeviationView, StepKind, StepView
@@ -103,7 +103,7 @@ def _effect(view: DeviationView) -> str:
         return f"is cancelled externally{', just as it would resume' if deviation.after is None else ' while it waits'}"
     if isinstance(deviation, Raise):
         return f"receives {deviation.error} instead of a result"
-    if isinstance(deviation, Slow):
+    if isinstance(deviation, Outlast):
         return "receives its result only after another timer has fired"
     if _is_between(deviation):
         return "receives the result of a thread between two steps"
@@ -119,7 +119,7 @@ def mark(view: DeviationView) -> str:
         return "is cancelled externally"
     if isinstance(deviation, Raise):
         return f"receives {deviation.error}, injected"
-    if isinstance(deviation, Slow):
+    if isinstance(deviation, Outlast):
         return "its result takes longer than another timer"
     if _is_between(deviation):
         return "the thread's result arrives between two steps"
@@ -129,7 +129,7 @@ def mark(view: DeviationView) -> str:
 
 
 def _is_between(deviation: Deviation) -> bool:
-    return isinstance(deviation, Late) and deviation.behind is not None
+    return isinstance(deviation, Delay) and deviation.behind is not None
 
 
 def path(view: DeviationView) -> str:
@@ -150,7 +150,7 @@ def conditions(views: Collection[DeviationView], arrivals: frozenset[str]) -> It
         views: the deviations.
         arrivals: the kinds of arrival that could be delayed.
     """
-    kinds = {view.arrival for view in views if isinstance(view.deviation, Late)}
+    kinds = {view.arrival for view in views if isinstance(view.deviation, Delay)}
     if known := [kind for kind in _EXTERNAL if kind in kinds]:
         lines = "\n".join(f"    {kind!r:9}{_EXTERNAL[kind]}" for kind in known)
         others = ", ".join(repr(kind) for kind in KINDS if kind in arrivals and kind not in kinds)
@@ -169,6 +169,6 @@ _FAULTS: dict[type, str] = {
         "This can happen if that task can be cancelled: by a timeout around it, a disconnecting client, a shutdown.\n"
         "If it cannot in your program, name the tasks that can: @explore(cancel=[...])."
     ),
-    Raise: "This can happen if the awaited operation can fail so. If it cannot, remove the error from raises=.",
-    Slow: "This can happen if the result can take that long. If it cannot, remove slow=.",
+    Raise: "This can happen if the awaited operation can fail so. If it cannot, remove the error from inject_errors=.",
+    Outlast: "This can happen if the result can take that long. If it cannot, remove slow_results=.",
 }

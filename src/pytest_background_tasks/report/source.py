@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from ..explorer.trace import Told
-from ..sites import Site
+from ..explorer.trace import StepDetail
+from ..sites import SourceLocation
 from ..syntax import syntax_tree
 
 
@@ -24,7 +24,7 @@ class Line:
         depth: the number of calls between it and the function in which the step began; of executed lines only.
     """
 
-    site: Site
+    site: SourceLocation
     text: str
     depth: int = 0
 
@@ -117,17 +117,17 @@ _BLOCKS = frozenset({"With", "AsyncWith", "For", "AsyncFor"})
 """Statements that are executed again after their body: to leave it, or for the next iteration."""
 
 
-def statements(told: Told, got: str = "value") -> tuple[Line, ...]:
+def statements(told: StepDetail, got: str = "value") -> tuple[Line, ...]:
     """Return the statements that a step has executed, without those of no interest.
 
     A statement that receives the result that it has awaited, and uses it, is among them again, after an ellipsis.
 
     Args:
         told: the details of the step.
-        got: the delivery to the task, as in `Step.got`.
+        got: the delivery to the task, as in `Step.delivered`.
     """
-    last = {(site.file, site.function): site.line for site in told.at}
-    until = [(site.file, statement(site.file, site.line).line) for site in told.until]
+    last = {(site.file, site.function): site.line for site in told.resumed_at}
+    until = [(site.file, statement(site.file, site.line).line) for site in told.suspended_at]
     answered = _answered(told) if got == "value" else []
     lines: list[Line] = []
 
@@ -136,10 +136,10 @@ def statements(told: Told, got: str = "value") -> tuple[Line, ...]:
             lines.append(line)  # a comprehension is a function of its own until Python 3.11
 
     entered: set[tuple[str, int]] = set()
-    for site, deep in told.ran:
+    for site, deep in told.lines:
         is_first = (site.function, deep) not in entered
         entered.add((site.function, deep))
-        if is_first and told.at[deep : deep + 1] == (site,):
+        if is_first and told.resumed_at[deep : deep + 1] == (site,):
             continue  # since Python 3.12, a line at which an exception arrives is traced once more
         while answered and answered[-1].depth >= deep:
             add(answered.pop())
@@ -162,12 +162,12 @@ def statements(told: Told, got: str = "value") -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _answered(told: Told) -> list[Line]:
+def _answered(told: StepDetail) -> list[Line]:
     """Return the statements that receive and use a result in this step, outermost first."""
     lines = []
-    for deep, site in enumerate(told.at):
-        is_still_waiting = told.end is None and told.until[deep : deep + 1] == (site,)
-        ran = any(each.deep == deep and each.site.function == site.function for each in told.ran)
+    for deep, site in enumerate(told.resumed_at):
+        is_still_waiting = told.outcome is None and told.suspended_at[deep : deep + 1] == (site,)
+        ran = any(each.depth == deep and each.location.function == site.function for each in told.lines)
         found = statement(site.file, site.line)
         if (ran or not is_still_waiting) and found.kind in _USES_ANSWER:
             lines.append(Line(site._replace(line=found.line), f"… {found.text}", deep))
@@ -179,7 +179,7 @@ _USES_ANSWER = frozenset(
 )
 
 
-def _is_incidental(site: Site, deep: int) -> bool:
+def _is_incidental(site: SourceLocation, deep: int) -> bool:
     """Return True for the text of an object in an assertion, and for a lambda that stands in a statement."""
     return site.function.endswith("__repr__") or (deep > 0 and site.function.endswith("<lambda>"))
 

@@ -11,11 +11,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from ..errors import Deadlock, Livelock
+from ..errors import DeadlockError, StepLimitExceeded
 from ..explorer.exploration import Failure
 from ..explorer.schedule import Deviation, Schedule, canonical
-from ..explorer.trace import Outcome, Step, Told, Trace, first_difference
-from ..sites import Site
+from ..explorer.trace import Outcome, Step, StepDetail, Trace, first_difference
+from ..sites import SourceLocation
 from ..wait_reason import WaitReason
 from .source import Line, statement, statements
 
@@ -108,9 +108,9 @@ class DeviationView:
     deviation: Deviation
     task: str
     arrival: str | None
-    site: Site | None
+    site: SourceLocation | None
     code: str
-    path: tuple[Site, ...]
+    path: tuple[SourceLocation, ...]
     step: int | None
 
     @property
@@ -156,39 +156,39 @@ def failure_view(failure: Failure) -> FailureView:
     failing = run_view(failure.trace, failure.schedule)
     if not failure.schedule:
         return FailureView(None, failing, None, _libraries(failure))
-    divergence = first_difference(failure.asyncio_trace, failure.trace)
-    return FailureView(run_view(failure.asyncio_trace), failing, divergence, _libraries(failure))
+    divergence = first_difference(failure.baseline_trace, failure.trace)
+    return FailureView(run_view(failure.baseline_trace), failing, divergence, _libraries(failure))
 
 
 def run_view(trace: Trace, schedule: Schedule = Schedule()) -> RunView:  # noqa: B008 - a frozen value
     """Return the view of a run that was recorded in detail."""
-    tasks = {step.who for step in trace.steps if step.got != "call"}
-    names = dict.fromkeys(trace.shown(step.who) for step in trace.steps if step.who in tasks)
+    tasks = {step.task for step in trace.steps if step.delivered != "call"}
+    names = dict.fromkeys(trace.display_name(step.task) for step in trace.steps if step.task in tasks)
     started: dict[int, list[str]] = {}
     for step in trace.steps:
-        if step.who in tasks and step.number == 0 and step.told is not None and step.told.woken_by is not None:
-            started.setdefault(step.told.woken_by, []).append(trace.shown(step.who))
-    sleeping = {(step.who, step.number) for step in trace.steps if _is_sleeping(step)}
+        if step.task in tasks and step.number == 0 and step.detail is not None and step.detail.woken_by is not None:
+            started.setdefault(step.detail.woken_by, []).append(trace.display_name(step.task))
+    sleeping = {(step.task, step.number) for step in trace.steps if _is_sleeping(step)}
     steps = (
         _step_view(
-            step, _kind_of(step, trace, tasks, sleeping), _task_of(step.who, trace, tasks), started.get(index, ())
+            step, _kind_of(step, trace, tasks, sleeping), _task_of(step.task, trace, tasks), started.get(index, ())
         )
         for index, step in enumerate(trace.steps)
     )
-    deviations = tuple(_deviation_view(each, trace, tasks) for each in schedule.in_order())
+    deviations = tuple(_deviation_view(each, trace, tasks) for each in schedule.sorted())
     return RunView(tuple(names), tuple(steps), deviations)
 
 
 def _is_sleeping(step: Step) -> bool:
-    reason = step.told.waits_for if step.told and step.got != "call" else None
+    reason = step.detail.waiting_for if step.detail and step.delivered != "call" else None
     return reason is not None and reason.kind == "sleep"
 
 
 def _deviation_view(deviation: Deviation, trace: Trace, tasks: Collection[str]) -> DeviationView:
     name = canonical(deviation.task)
-    indices = [index for index, step in enumerate(trace.steps) if (step.who, step.number) == (name, deviation.step)]
+    indices = [index for index, step in enumerate(trace.steps) if (step.task, step.number) == (name, deviation.step)]
     # The end of a sleep, or a thread's result, has the name and number of the step that it makes ready.
-    index = max(indices, key=lambda index: trace.steps[index].got != "call", default=None)
+    index = max(indices, key=lambda index: trace.steps[index].delivered != "call", default=None)
     site = _site_of(deviation, trace)
     return DeviationView(
         deviation=deviation,
@@ -201,36 +201,36 @@ def _deviation_view(deviation: Deviation, trace: Trace, tasks: Collection[str]) 
     )
 
 
-def _site_of(deviation: Deviation, trace: Trace) -> Site | None:
+def _site_of(deviation: Deviation, trace: Trace) -> SourceLocation | None:
     """Return the line at which the task is suspended, of its function if it has not started, or of the callback."""
     key = canonical(deviation.task), deviation.step
-    step = next((step for step in trace.steps if (step.who, step.number) == key), None)
-    told = step.told if step else None
+    step = next((step for step in trace.steps if (step.task, step.number) == key), None)
+    told = step.detail if step else None
     if ":" in deviation.task:
         lines = statements(told) if told else ()
         return lines[0].site if lines else None
-    return _suspended_before(deviation, trace) or (told.at[-1] if told and told.at else None)
+    return _suspended_before(deviation, trace) or (told.resumed_at[-1] if told and told.resumed_at else None)
 
 
-def _suspended_before(deviation: Deviation, trace: Trace) -> Site | None:
+def _suspended_before(deviation: Deviation, trace: Trace) -> SourceLocation | None:
     """Return the line at which a task is suspended before the step that deviates; None if that is its first."""
     told = _step_before(deviation, trace)
     if told is None:
         return None
     # The line that says most is the one above the helpers that do nothing but wait.
-    until = {(site.file, statement(site.file, site.line).line) for site in told.until}
+    until = {(site.file, statement(site.file, site.line).line) for site in told.suspended_at}
     lines = [line.site for line in statements(told) if (line.site.file, line.site.line) in until]
-    return lines[-1] if lines else told.until[-1]
+    return lines[-1] if lines else told.suspended_at[-1]
 
 
-def _step_before(deviation: Deviation, trace: Trace) -> Told | None:
+def _step_before(deviation: Deviation, trace: Trace) -> StepDetail | None:
     """Return the details of the step before the one that deviates; None if that is the first one."""
     key = canonical(deviation.task), deviation.step - 1
-    steps = (step for step in trace.steps if (step.who, step.number) == key and step.got != "call")
-    return next((step.told for step in steps if step.told is not None and step.told.until), None)
+    steps = (step for step in trace.steps if (step.task, step.number) == key and step.delivered != "call")
+    return next((step.detail for step in steps if step.detail is not None and step.detail.suspended_at), None)
 
 
-def _path_of(deviation: Deviation, site: Site | None, trace: Trace) -> tuple[Site, ...]:
+def _path_of(deviation: Deviation, site: SourceLocation | None, trace: Trace) -> tuple[SourceLocation, ...]:
     """Return the lines through which the task is suspended.
 
     Empty if that is only `site`, alone or with a helper that it calls and that does nothing but wait.
@@ -238,42 +238,42 @@ def _path_of(deviation: Deviation, site: Site | None, trace: Trace) -> tuple[Sit
     told = None if ":" in deviation.task else _step_before(deviation, trace)
     if site is None or told is None:
         return ()
-    all_sites = (each._replace(function=each.function.rpartition(".<locals>.")[2]) for each in told.until)
+    all_sites = (each._replace(function=each.function.rpartition(".<locals>.")[2]) for each in told.suspended_at)
     sites = dict.fromkeys(each for each in all_sites if not each.function.endswith("comp>"))  # functions up to 3.11
-    is_said = len(sites) < 2 or (len(sites) == 2 and site == told.until[0])
+    is_said = len(sites) < 2 or (len(sites) == 2 and site == told.suspended_at[0])
     return () if is_said else tuple(sites)
 
 
 def _libraries(failure: Failure) -> tuple[str, ...]:
     """Return the packages of others in which a task is suspended at a deviation, or still at the end."""
     before = {(canonical(each.task), each.step - 1) for each in failure.schedule}
-    steps = [step for step in failure.trace.steps if step.got != "call" and step.told is not None]
-    last = {step.who: step for step in steps} if isinstance(failure.error, Deadlock | Livelock) else {}
-    suspended = [*(step for step in steps if (step.who, step.number) in before), *last.values()]
-    packages = dict.fromkeys(package for step in suspended if step.told for package in step.told.through)
+    steps = [step for step in failure.trace.steps if step.delivered != "call" and step.detail is not None]
+    last = {step.task: step for step in steps} if isinstance(failure.error, DeadlockError | StepLimitExceeded) else {}
+    suspended = [*(step for step in steps if (step.task, step.number) in before), *last.values()]
+    packages = dict.fromkeys(package for step in suspended if step.detail for package in step.detail.libraries)
     # anyio is how other libraries wait, and is worth a mention only alone.
     return tuple(package for package in packages if package != "anyio" or len(packages) == 1)
 
 
 def _task_of(name: str, trace: Trace, tasks: Collection[str]) -> str:
     owner = name.rpartition(":")[0] or name
-    return trace.shown(owner) if owner in tasks else ""
+    return trace.display_name(owner) if owner in tasks else ""
 
 
 def _step_view(step: Step, kind: tuple[StepKind, str], task: str, starts: Collection[str]) -> StepView:
-    told = step.told
-    lines = statements(told, step.got) if told else ()
-    outcome = told.end if told else None
-    if not lines and outcome == Outcome("raised", step.got):
-        kind, outcome = (StepKind.RESUME, ""), Outcome("propagated", step.got)
+    told = step.detail
+    lines = statements(told, step.delivered) if told else ()
+    outcome = told.outcome if told else None
+    if not lines and outcome == Outcome("raised", step.delivered):
+        kind, outcome = (StepKind.RESUME, ""), Outcome("propagated", step.delivered)
     return StepView(
         task=task,
         kind=kind[0],
         subject=kind[1],
-        is_step=step.got != "call",
-        resumed_at=_lines(told.at) if told else (),
-        suspended_at=_lines(told.until) if told else (),
-        waiting_for=told.waits_for if told else None,
+        is_step=step.delivered != "call",
+        resumed_at=_lines(told.resumed_at) if told else (),
+        suspended_at=_lines(told.suspended_at) if told else (),
+        waiting_for=told.waiting_for if told else None,
         outcome=outcome,
         starts=tuple(starts),
         woken_by=told and told.woken_by,
@@ -285,20 +285,20 @@ def _step_view(step: Step, kind: tuple[StepKind, str], task: str, starts: Collec
 def _kind_of(
     step: Step, trace: Trace, tasks: Collection[str], sleeping: Collection[tuple[str, int]]
 ) -> tuple[StepKind, str]:
-    if step.got != "call":
+    if step.delivered != "call":
         return _kind_of_task_step(step)
-    owner, _, part = step.who.rpartition(":")
-    if step.who in tasks:  # the kind of an arrival is recorded only if it may be delayed
-        return _EVENTS[step.kind or ("sleep" if (step.who, step.number - 1) in sleeping else "thread")], ""
+    owner, _, part = step.task.rpartition(":")
+    if step.task in tasks:  # the kind of an arrival is recorded only if it may be delayed
+        return _EVENTS[step.kind or ("sleep" if (step.task, step.number - 1) in sleeping else "thread")], ""
     kind = _EVENTS.get(part.partition("#")[0]) if owner in tasks else None
-    return (StepKind.CALLBACK, trace.shown(step.who)) if kind is None else (kind, "")
+    return (StepKind.CALLBACK, trace.display_name(step.task)) if kind is None else (kind, "")
 
 
 def _kind_of_task_step(step: Step) -> tuple[StepKind, str]:
-    if step.got == "value":
+    if step.delivered == "value":
         return (StepKind.START if step.number == 0 else StepKind.RESUME), ""
-    return (StepKind.CANCELLATION, "") if step.got == "cancelled" else (StepKind.ERROR, step.got)
+    return (StepKind.CANCELLATION, "") if step.delivered == "cancelled" else (StepKind.ERROR, step.delivered)
 
 
-def _lines(sites: tuple[Site, ...]) -> tuple[Line, ...]:
+def _lines(sites: tuple[SourceLocation, ...]) -> tuple[Line, ...]:
     return tuple(Line(site, linecache.getline(site.file, site.line).strip()) for site in sites)

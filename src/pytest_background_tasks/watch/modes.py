@@ -8,15 +8,15 @@ from ..targets import Match, matcher
 
 
 class Modes(NamedTuple):
-    """The mode of each kind: ``ignore``, ``warn`` or ``error``; ``search`` warns, and forces garbage collection.
+    """The mode of each kind: ``ignore``, ``warn`` or ``error``; ``gc`` warns, and forces garbage collection.
 
     ``deadlock`` is an error in tests that use a fixture of this plugin (``fixture``), or in every test (``error``).
     ``allow`` matches the tasks that may leak.
     """
 
-    failed: str
+    unhandled: str
     leaked: str
-    unreferenced: str
+    destroyed: str
     deadlock: str
     allow: tuple[Match, ...]
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from ..capture.call import Call, arguments_of, call_of_coroutine, code_of, module_of
 from ..capture.creator import Creation, Creator
 from ..capture.waiters import has_waiter
-from ..sites import Site, waiting_site
+from ..sites import SourceLocation, waiting_site
 from ..task_state import coroutine_of, is_done, is_left_alone, name_of
 from ..untrusted import attribute
 from .modes import Modes
@@ -59,7 +59,7 @@ class Record(weakref.ref[Any]):
         fixture: the fixture that created the task, in its setup or by a task of its own.
         keeper: the fixture that owns the task, although the test created it.
         has_failed: whether the task was reported as failed.
-        loss: the finding that the task has leaked or was unreferenced.
+        loss: the finding that the task has leaked or was destroyed.
     """
 
     __slots__ = ("code", "creator", "fixture", "has_failed", "keeper", "loss", "name", "number", "test", "watch")
@@ -115,7 +115,7 @@ class Seen(NamedTuple):
     name: str
     call: Call
     creation: Creation
-    waits_at: Site | None = None
+    waits_at: SourceLocation | None = None
     started_through: str = ""
 
     @property

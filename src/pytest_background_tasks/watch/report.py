@@ -3,11 +3,11 @@
 import traceback
 from typing import Literal, NamedTuple, TypeAlias
 
-from ..sites import Site
+from ..sites import SourceLocation
 from ..untrusted import type_name
 from .record import Seen, Watched
 
-Kind: TypeAlias = Literal["failed", "leaked", "unreferenced"]
+Kind: TypeAlias = Literal["unhandled", "leaked", "destroyed"]
 
 
 class Report(NamedTuple):
@@ -27,7 +27,7 @@ class Report(NamedTuple):
     test: Watched
     what: str
     where: tuple[str, ...]
-    at: Site
+    at: SourceLocation
     seen: Seen | None = None
     error: BaseException | None = None
 
@@ -39,7 +39,7 @@ class Report(NamedTuple):
             if any(match(seen) for match in self.test.modes.allow):  # type: ignore[arg-type]
                 return "ignore"
         mode: str = getattr(self.test.modes, self.kind)
-        return "warn" if mode == "search" else mode
+        return "warn" if mode == "gc" else mode
 
     def text(self, during: str, *, is_first: bool, with_traceback: bool) -> str:
         """Return the whole text.

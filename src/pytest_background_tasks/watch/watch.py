@@ -103,7 +103,7 @@ class Watch:
     def search(self) -> None:
         """Run the garbage collector, which collects only tasks that nothing can ever wake."""
         test = self._test
-        if test is None or test.modes.unreferenced != "search" or all(record.is_over for record in self._in_order()):
+        if test is None or test.modes.destroyed != "gc" or all(record.is_over for record in self._in_order()):
             return
         self._is_searching = True
         try:
@@ -303,13 +303,13 @@ class Watch:
         self._reports.append(record.loss)
 
     def _lose(self, record: Record, task: Any, loop: asyncio.AbstractEventLoop) -> None:
-        """Collect a destroyed task: unreferenced if its loop still runs, else leaked by its loop."""
+        """Collect a destroyed task: destroyed if its loop still runs, else leaked by its loop."""
         if not loop.is_closed() and (loop.is_running() or self._is_searching):
             what = (
                 "{} was garbage-collected while pending: only the event loop, which keeps weak references, "
                 "referred to it"
             )
-            record.loss = of_task("unreferenced", record.test, record.seen(task, self._is_own), what)
+            record.loss = of_task("destroyed", record.test, record.seen(task, self._is_own), what)
             self._reports.append(record.loss)
         elif record.may_leak:
             self._leak(record, task, "{} was still pending after its event loop had ended")
@@ -319,7 +319,7 @@ class Watch:
         if own:
             what = f"exception of a callback of the event loop was never retrieved: {message}"
             where = (f"failed at {own[-1]}",)
-            self._reports.append(Report("failed", test, what, where, own[-1], error=error))
+            self._reports.append(Report("unhandled", test, what, where, own[-1], error=error))
 
     def _patch(self, loop_class: Any) -> None:
         if loop_class not in self._patched:
@@ -329,7 +329,7 @@ class Watch:
 
 
 def _failure(test: Watched, seen: Seen, error: BaseException) -> Report:
-    return of_task("failed", test, seen, "exception of {} was never retrieved", error)
+    return of_task("unhandled", test, seen, "exception of {} was never retrieved", error)
 
 
 def _somebody_listens(loop: asyncio.AbstractEventLoop) -> bool:
