@@ -84,7 +84,7 @@ async def test_it(five, anyio_backend_name): assert (five, anyio_backend_name) =
 
 
 @pytest.mark.parametrize(("mark", "kept", "failed"), [("asyncio", "", 0), ("anyio", "", 1), ("anyio", "kept = ", 0)])
-def test_an_error_fails_a_test_of_anyios_if_asyncio_reports_it(run: Program, mark: str, kept: str, failed: int) -> None:
+def test_error_fails_an_anyio_test_if_asyncio_reports_it(run: Program, mark: str, kept: str, failed: int) -> None:
     """asyncio reports it when the task is destroyed, so not for a task that is still referenced, and not later."""
     run(f"""
 async def fails(): raise LookupError
@@ -97,7 +97,7 @@ async def test_it():
 
 
 @RUNNERS
-def test_leaks_are_cancelled_without_a_word(run: Program, mark: str) -> None:
+def test_leaked_tasks_are_cancelled_silently(run: Program, mark: str) -> None:
     run(
         f"""
 @pytest.mark.{mark}
@@ -112,7 +112,7 @@ def test_after(): assert task.cancelled()
 
 
 @RUNNERS
-def test_a_test_that_waits_for_ever_hangs(run: Program, mark: str) -> None:
+def test_deadlocked_test_hangs(run: Program, mark: str) -> None:
     with pytest.raises(pytest.Pytester.TimeoutExpired):
         run(f"""
 @pytest.mark.{mark}
@@ -121,7 +121,7 @@ async def test_it(): await asyncio.get_running_loop().create_future()
 {ON_ASYNCIO}""")
 
 
-def test_pyleak_tells_of_tasks_threads_and_blocking_calls_where_asked(run: Program) -> None:
+def test_pyleak_reports_tasks_threads_and_blocking_calls_on_request(run: Program) -> None:
     result = run("""
 @pytest.mark.asyncio
 @pytest.mark.no_leaks(tasks=True, enable_task_creation_tracking=True)
@@ -171,7 +171,7 @@ CLOCKS = pytest.mark.parametrize("on", [on_solipsism, on_looptime, on_aiotools])
 
 
 @CLOCKS
-def test_sleeps_and_time_outs_take_no_time_and_the_wall_goes_on(on: Callable[[Main], Any]) -> None:
+def test_sleeps_and_timeouts_take_no_real_time(on: Callable[[Main], Any]) -> None:
     async def main() -> None:
         await asyncio.sleep(3600)
         with pytest.raises(TimeoutError):
@@ -242,7 +242,7 @@ def test_time_does_not_wait_for_real_connections(seconds: float) -> None:
     assert on_aiotools(connection) == "timed out"
 
 
-def test_solipsism_has_a_network_in_memory() -> None:
+def test_solipsism_has_an_in_memory_network() -> None:
     async def main() -> bytes:
         async def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(b"!")
@@ -255,7 +255,7 @@ def test_solipsism_has_a_network_in_memory() -> None:
     assert on_solipsism(main) == b"!"
 
 
-def test_waiting_for_ever_is_an_error_of_solipsism_and_if_limited_of_looptime() -> None:
+def test_solipsism_and_limited_looptime_detect_endless_waits() -> None:
     async def main() -> None:
         await asyncio.Event().wait()
 
@@ -265,7 +265,7 @@ def test_waiting_for_ever_is_an_error_of_solipsism_and_if_limited_of_looptime() 
         on_looptime(main, idle_timeout=0.1)
 
 
-def test_aiotools_and_freezegun_move_the_loop_by_hand() -> None:
+def test_aiotools_and_freezegun_move_loop_time_by_hand() -> None:
     async def woken(move: Callable[[], object]) -> bool:
         sleeping = asyncio.create_task(asyncio.sleep(3600))
         await asyncio.sleep(0)
@@ -286,7 +286,7 @@ def test_aiotools_and_freezegun_move_the_loop_by_hand() -> None:
         assert not asyncio.run(woken(lambda: traveller.shift(3601)))
 
 
-def test_sleeping_takes_its_time_with_time_machine_and_hangs_with_freezegun(run: Program) -> None:
+def test_sleep_is_real_with_time_machine_and_hangs_with_freezegun(run: Program) -> None:
     start = time.perf_counter()
     with time_machine.travel("2030-01-01T00:00Z", tick=False):
         asyncio.run(asyncio.sleep(0.1))
@@ -303,7 +303,7 @@ def test_sleeping_takes_its_time_with_time_machine_and_hangs_with_freezegun(run:
 # Orders
 
 
-async def promised() -> None:
+async def promised_callback_order() -> None:
     """asyncio documents that callbacks are called in the order in which they are registered."""
     seen: list[int] = []
     for number in range(3):
@@ -321,15 +321,15 @@ def fails_in_simloom(main: Main) -> bool:
 
 
 def test_simloop_and_simloom_do_not_keep_the_order_of_callbacks() -> None:
-    assert fails_in_simloop(promised)
-    assert fails_in_simloom(promised)
+    assert fails_in_simloop(promised_callback_order)
+    assert fails_in_simloom(promised_callback_order)
 
 
-def test_they_raise_no_alarm_on_our_correct_programs_but_two() -> None:
+def test_simloop_and_simloom_accept_correct_programs_except_two() -> None:
     logging.disable()
-    playable = [program for program in PROGRAMS if program is not anyio_threads]
-    assert [program for program in playable if fails_in_simloop(program)] == []
-    assert [program for program in playable if fails_in_simloom(program)] == [anyio_time_outs]
+    runnable = [program for program in PROGRAMS if program is not anyio_threads]
+    assert [program for program in runnable if fails_in_simloop(program)] == []
+    assert [program for program in runnable if fails_in_simloom(program)] == [anyio_time_outs]
 
 
 class Total:
@@ -368,7 +368,7 @@ def explored_by_frontrun(worker: Any, count: int = 2, **options: Any) -> Any:
     return asyncio.run(result) if asyncio.iscoroutine(result) else result
 
 
-def test_frontrun_proves_with_fewer_runs_and_says_which_accesses_conflict_in_threads() -> None:
+def test_frontrun_needs_fewer_runs_and_names_conflicts_in_threads() -> None:
     proved = explored_by_frontrun(Total.add_guarded, 3, preemption_bound=None, stop_on_first=False)
     assert (proved.property_holds, proved.num_explored) == (True, 6)
     of_threads = explored_by_frontrun(Total.add_in_a_thread).explanation
@@ -378,7 +378,7 @@ def test_frontrun_proves_with_fewer_runs_and_says_which_accesses_conflict_in_thr
     assert "Total.value" not in of_tasks
 
 
-def test_frontrun_does_not_keep_the_order_of_those_who_wait_for_one_event() -> None:
+def test_frontrun_does_not_keep_the_order_of_waiters_of_an_event() -> None:
     class Turns:
         def __init__(self) -> None:
             self.event, self.waiting, self.woken = asyncio.Event(), [], []
@@ -412,9 +412,7 @@ def test_it(): explored_by_frontrun(Total.{worker})
     assert (pytester.path / "page.html").exists() == is_drawn
 
 
-def test_simloop_shrinks_draws_and_replays_a_seed_and_its_runs_share_fixtures(
-    run: Program, pytester: pytest.Pytester
-) -> None:
+def test_simloop_shrinks_draws_and_replays_with_shared_fixtures(run: Program, pytester: pytest.Pytester) -> None:
     result = run(
         f"""
 import simloop, sys; sys.path.insert(0, {HERE!r})
@@ -433,7 +431,7 @@ def test_after(): assert made == [1]
     assert list((pytester.path / "pages").glob("*.html"))
 
 
-def test_simloom_shrinks_replays_a_seed_or_a_file_and_takes_no_fixtures(run: Program) -> None:
+def test_simloom_shrinks_and_replays_but_takes_no_fixtures(run: Program) -> None:
     result = run(f"""
 import simloom, sys; sys.path.insert(0, {HERE!r})
 from peers import lost_update
@@ -448,7 +446,7 @@ async def test_fixture(world, fixture): pass
     result.stdout.fnmatch_lines(["*--simloom-seed=*", "*shrunk: *", "*.tape.json*", "*at most one positional*"])
 
 
-def test_hypothesis_makes_inputs_small_and_gives_a_text_to_replay(run: Program) -> None:
+def test_hypothesis_shrinks_inputs_and_prints_a_replay(run: Program) -> None:
     result = run("""
 from hypothesis import settings, stateful, strategies
 class Machine(stateful.RuleBasedStateMachine):

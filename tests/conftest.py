@@ -25,7 +25,7 @@ class Tidy:
     """
 
     def pytest_sessionfinish(self) -> None:
-        for name in ("sins", "test_it"):
+        for name in ("misbehaving", "test_it"):
             kept = getattr(sys.modules.get(name), "kept", set())
             for task in kept:
                 if task.done() and not task.cancelled():

@@ -77,7 +77,7 @@ async def test_my_background_task(background_tasks):
 # --- look at what was started --------------------------------------------------------------------------------------
 
 
-async def test_nothing_runs_until_the_test_says_so(background_tasks: BackgroundTasks) -> None:
+async def test_held_tasks_run_only_when_the_test_runs_them(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     assert await order("tea", "ada") == "thank you"
     assert background_tasks.task_count == 2
@@ -86,7 +86,7 @@ async def test_nothing_runs_until_the_test_says_so(background_tasks: BackgroundT
     assert sent == ["your tea to ada"]
 
 
-async def test_a_captured_task_tells_what_it_is(background_tasks: BackgroundTasks) -> None:
+async def test_captured_task_describes_its_call_and_origin(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     await order("tea", "ada")
     mail, stock = background_tasks.captured_tasks
@@ -100,14 +100,14 @@ async def test_a_captured_task_tells_what_it_is(background_tasks: BackgroundTask
     assert stock.function == "update_stock"
 
 
-async def test_the_parts_of_that_tuple_have_names(background_tasks: BackgroundTasks) -> None:
+async def test_captured_task_tuple_has_named_fields(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     await order("teapot", "ada")
     for captured in background_tasks.captured_tasks:
         assert (captured.coroutine, captured.args, captured.kwargs) == tuple(captured)
 
 
-async def test_it_is_the_tuple_of_the_guide(background_tasks: BackgroundTasks) -> None:
+async def test_captured_task_equals_the_tuple_in_the_guide(background_tasks: BackgroundTasks) -> None:
     """A captured task is a tuple `(coroutine, args, kwargs)`, and kwargs has the arguments after the coroutine."""
     background_tasks.start_capturing()
     coroutine = send_mail("ada")
@@ -115,7 +115,7 @@ async def test_it_is_the_tuple_of_the_guide(background_tasks: BackgroundTasks) -
     assert background_tasks.captured_tasks == [(coroutine, (), {"name": "mail"})]
 
 
-async def test_it_tells_what_became_of_it(background_tasks: BackgroundTasks) -> None:
+async def test_captured_task_has_state_result_and_exception(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     await order("unicorn", "ada")
     mail, stock = background_tasks.captured_tasks
@@ -125,7 +125,7 @@ async def test_it_tells_what_became_of_it(background_tasks: BackgroundTasks) -> 
     assert isinstance(stock.exception(), LookupError)
 
 
-async def test_a_started_task_tells_where_it_waits(background_tasks: BackgroundTasks) -> None:
+async def test_started_task_has_the_line_where_it_is_suspended(background_tasks: BackgroundTasks) -> None:
     doorbell = asyncio.Event()
 
     async def wait_for_customers() -> None:
@@ -145,7 +145,7 @@ async def test_a_started_task_tells_where_it_waits(background_tasks: BackgroundT
     assert captured.suspended_at is None
 
 
-async def test_running_does_not_remove(background_tasks: BackgroundTasks) -> None:
+async def test_tasks_that_have_run_stay_listed(background_tasks: BackgroundTasks) -> None:
     """A task that has run is still listed, and does not run again."""
     background_tasks.start_capturing()
     await order("tea", "ada")
@@ -156,14 +156,14 @@ async def test_running_does_not_remove(background_tasks: BackgroundTasks) -> Non
     assert sent == ["your tea to ada"]
 
 
-async def test_each_look_gives_a_new_list(background_tasks: BackgroundTasks) -> None:
+async def test_captured_tasks_returns_a_new_list(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     await order("tea", "ada")
     background_tasks.captured_tasks.clear()
     assert background_tasks.task_count == len(background_tasks.captured_tasks) == 2
 
 
-async def test_it_reads_well_in_a_failing_assertion(background_tasks: BackgroundTasks) -> None:
+async def test_captured_task_has_a_readable_repr(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     await order("tea", "ada")
     assert repr(background_tasks.captured_tasks[0]).startswith(
@@ -171,7 +171,7 @@ async def test_it_reads_well_in_a_failing_assertion(background_tasks: Background
     )
 
 
-async def test_the_fixture_tells_how_it_stands(background_tasks: BackgroundTasks) -> None:
+async def test_fixture_repr_shows_its_state(background_tasks: BackgroundTasks) -> None:
     """A failing `assert background_tasks.task_count == 1` shows the state of the fixture."""
     assert repr(background_tasks).startswith("<background_tasks not capturing: start_capturing() was never called; 0")
     background_tasks.start_capturing()
@@ -192,7 +192,7 @@ async def test_reset_between_phases(background_tasks: BackgroundTasks) -> None:
     assert sent == ["your coffee to bob"]
 
 
-async def test_after_stop_capturing_tasks_run_as_usual(background_tasks: BackgroundTasks) -> None:
+async def test_tasks_run_normally_after_stop_capturing(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     await order("tea", "ada")
     background_tasks.stop_capturing()
@@ -237,7 +237,7 @@ async def test_stop_before_start_is_harmless(background_tasks: BackgroundTasks) 
 # --- choose --------------------------------------------------------------------------------------------------------
 
 
-async def test_capture_only_some(background_tasks: BackgroundTasks) -> None:
+async def test_capture_selected_tasks(background_tasks: BackgroundTasks) -> None:
     """Targets are a function, a pattern for the name of the task or the function, or a predicate."""
     for only in (send_mail, "mail-*", "send_*", lambda task: task.arguments.get("to") == "ada"):
         background_tasks.start_capturing(only)
@@ -246,13 +246,13 @@ async def test_capture_only_some(background_tasks: BackgroundTasks) -> None:
         background_tasks.reset()
 
 
-async def test_let_some_run_as_usual(background_tasks: BackgroundTasks) -> None:
+async def test_ignored_tasks_run_normally(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing(ignore=[update_stock, "heartbeat*"])
     await order("tea", "ada")
     assert [task.function for task in background_tasks.captured_tasks] == ["send_mail"]
 
 
-async def test_run_only_some(background_tasks: BackgroundTasks) -> None:
+async def test_run_selected_tasks(background_tasks: BackgroundTasks) -> None:
     """The other tasks stay held; a target may also be the task itself."""
     background_tasks.start_capturing()
     await order("tea", "ada")
@@ -263,7 +263,7 @@ async def test_run_only_some(background_tasks: BackgroundTasks) -> None:
     assert [task.arguments for task in background_tasks.held_tasks] == [{"item": "tea"}]
 
 
-async def test_a_mock_stands_for_a_function(background_tasks: BackgroundTasks) -> None:
+async def test_mock_can_be_used_as_a_target(background_tasks: BackgroundTasks) -> None:
     with patch(f"{__name__}.send_mail", AsyncMock(send_mail, name="send_mail")) as mock:
         background_tasks.start_capturing()
         await order("tea", "ada")
@@ -275,7 +275,7 @@ async def test_a_mock_stands_for_a_function(background_tasks: BackgroundTasks) -
 # --- waiting -------------------------------------------------------------------------------------------------------
 
 
-async def test_code_that_waits_for_its_task_goes_on(background_tasks: BackgroundTasks) -> None:
+async def test_awaiting_a_held_task_starts_it(background_tasks: BackgroundTasks) -> None:
     """A held task starts when another task waits for it: `await`, `gather`, `wait`, `wait_for`, `shield` …"""
     background_tasks.start_capturing()
     task = asyncio.create_task(send_mail("ada"))
@@ -292,7 +292,7 @@ async def test_a_held_task_can_be_cancelled(background_tasks: BackgroundTasks) -
     assert sent == []
 
 
-async def test_waiting_in_another_way_fails_at_once(background_tasks: BackgroundTasks) -> None:
+async def test_indirect_wait_for_a_held_task_is_a_deadlock(background_tasks: BackgroundTasks) -> None:
     """A test that waits for an event which only a held task would set gets an error instead of hanging."""
     opened = asyncio.Event()
 
@@ -308,7 +308,7 @@ async def test_waiting_in_another_way_fails_at_once(background_tasks: Background
 # --- failures ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_failure_is_raised_after_the_rest_has_run(background_tasks: BackgroundTasks) -> None:
+async def test_failure_is_raised_after_the_other_tasks_have_run(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     await order("unicorn", "ada")
     with pytest.raises(LookupError, match="no unicorn in stock") as caught:
@@ -317,7 +317,7 @@ async def test_a_failure_is_raised_after_the_rest_has_run(background_tasks: Back
     assert "update_stock" in caught.value.__notes__[0]
 
 
-async def test_failures_as_results(background_tasks: BackgroundTasks) -> None:
+async def test_return_exceptions_returns_failures_as_results(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     await order("unicorn", "ada")
     sent_to, error = await background_tasks.run_all_async(return_exceptions=True)
@@ -328,41 +328,41 @@ async def test_failures_as_results(background_tasks: BackgroundTasks) -> None:
 # --- every kind of test --------------------------------------------------------------------------------------------
 
 
-def test_in_a_def_test(background_tasks: BackgroundTasks) -> None:
+def test_create_task_is_captured_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     """Outside a running loop, create_task is captured as well."""
     background_tasks.start_capturing()
     asyncio.create_task(send_mail("ada"))
     assert background_tasks.run_all_sync() == ["sent to ada"]
 
 
-def test_after_asyncio_run(background_tasks: BackgroundTasks) -> None:
+def test_held_tasks_run_after_asyncio_run(background_tasks: BackgroundTasks) -> None:
     """A held task outlives its loop."""
     background_tasks.start_capturing()
     assert asyncio.run(order("tea", "ada")) == "thank you"
     assert background_tasks.run_all_sync() == ["sent to ada", "tea counted"]
 
 
-async def test_synchronously_inside_an_async_test(background_tasks: BackgroundTasks) -> None:
+async def test_run_all_sync_inside_an_async_test(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     await order("tea", "ada")
     assert background_tasks.run_all_sync() == ["sent to ada", "tea counted"]
 
 
-class TestInAClassOfUnittest(unittest.IsolatedAsyncioTestCase):
+class TestUnittest(unittest.IsolatedAsyncioTestCase):
     """A TestCase gets the fixture through its autouse fixture."""
 
     @pytest.fixture(autouse=True)
     def take_fixture(self, background_tasks: BackgroundTasks) -> None:
         self.background_tasks = background_tasks
 
-    async def test_it(self) -> None:
+    async def test_fixture_in_a_unittest_class(self) -> None:
         self.background_tasks.start_capturing()
         await order("tea", "ada")
         self.assertEqual(await self.background_tasks.run_all_async(), ["sent to ada", "tea counted"])
 
 
 @pytest.mark.parametrize("with_lifespan", [False, True])
-def test_behind_a_test_client(background_tasks: BackgroundTasks, with_lifespan: bool) -> None:
+def test_tasks_of_an_app_behind_a_test_client(background_tasks: BackgroundTasks, with_lifespan: bool) -> None:
     """The app runs on another loop in another thread; without `with`, that loop ends after each request."""
     app = FastAPI()
 
@@ -383,7 +383,7 @@ def test_behind_a_test_client(background_tasks: BackgroundTasks, with_lifespan: 
     assert sent == ["your tea to ada"]
 
 
-def test_background_tasks_of_fastapi(background_tasks: BackgroundTasks) -> None:
+def test_fastapi_background_tasks_are_held(background_tasks: BackgroundTasks) -> None:
     """The tasks no longer run inside the response; the callable and its arguments are the captured tuple."""
     app = FastAPI()
 

@@ -23,17 +23,17 @@ class Holder:
         self.lock.acquire()
         self.pipe = os.pipe()
 
-    def let_go(self) -> None:
+    def release_all(self) -> None:
         self.lock.release()
         self.items.put(None)
         os.write(self.pipe[1], b"x")
 
 
-def of_attribute(holder: Holder) -> None:
+def call_of_attribute(holder: Holder) -> None:
     holder.items.get()
 
 
-def over_lines(holder: Holder) -> None:
+def call_over_several_lines(holder: Holder) -> None:
     (
         holder
         .items
@@ -44,58 +44,58 @@ def over_lines(holder: Holder) -> None:
     )  # fmt: skip
 
 
-def with_calls_in_arguments(holder: Holder) -> None:
+def call_with_calls_in_arguments(holder: Holder) -> None:
     holder.lock.acquire(timeout=holder.items.qsize() + len(str(holder)))
 
 
-def by_another_name(holder: Holder) -> None:
+def call_by_alias(holder: Holder) -> None:
     receive = holder.items.get
     receive()
 
 
-def in_comprehension(holder: Holder) -> None:
+def call_in_comprehension(holder: Holder) -> None:
     [holder.items.get() for _ in range(1)]
 
 
-def with_arguments_unpacked(holder: Holder) -> None:
+def call_with_unpacked_arguments(holder: Holder) -> None:
     holder.items.get(*(True, 5))
 
 
-def in_with(holder: Holder) -> None:
+def with_statement(holder: Holder) -> None:
     with holder.lock:
         pass
 
 
-def in_with_as(holder: Holder) -> None:
+def with_as_statement(holder: Holder) -> None:
     with holder.lock as got:
         assert got
 
 
-def in_for(holder: Holder) -> None:
+def for_statement(holder: Holder) -> None:
     for _ in iter(holder.items.get, None):
         pass
 
 
-def of_module(holder: Holder) -> None:
+def call_of_module_function(holder: Holder) -> None:
     os.read(holder.pipe[0], 1)
 
 
-def of_imported_name(_: Holder) -> None:
+def call_of_imported_name(_: Holder) -> None:
     sleep(0.2)
 
 
 CASES = {
-    of_attribute: "get",
-    over_lines: "get",
-    with_calls_in_arguments: "acquire",
-    by_another_name: "get",
-    in_comprehension: "get",
-    with_arguments_unpacked: "get",
-    in_with: ENTERING,
-    in_with_as: ENTERING,
-    in_for: ITERATING,
-    of_module: "read",
-    of_imported_name: "sleep",
+    call_of_attribute: "get",
+    call_over_several_lines: "get",
+    call_with_calls_in_arguments: "acquire",
+    call_by_alias: "get",
+    call_in_comprehension: "get",
+    call_with_unpacked_arguments: "get",
+    with_statement: ENTERING,
+    with_as_statement: ENTERING,
+    for_statement: ITERATING,
+    call_of_module_function: "read",
+    call_of_imported_name: "sleep",
 }
 
 
@@ -113,17 +113,17 @@ def blocked_in(function: Callable[[Any], None], thread: threading.Thread) -> Fra
 
 
 @pytest.mark.parametrize("function", CASES, ids=lambda function: function.__name__)
-def test_the_name_of_the_call_is_known(function: Callable[[Holder], None]) -> None:
+def test_blocking_call_is_named(function: Callable[[Holder], None]) -> None:
     holder = Holder()
     thread = threading.Thread(target=function, args=(holder,))
     thread.start()
     name = blocking_call(blocked_in(function, thread))
-    holder.let_go()
+    holder.release_all()
     thread.join()
     assert name == CASES[function]
 
 
-def test_a_frame_that_calls_nothing_has_no_name() -> None:
+def test_frame_without_a_call_has_no_name() -> None:
     assert blocking_call(frame_at_yield()) == ""
 
 

@@ -13,7 +13,7 @@ from pytest_background_tasks import BackgroundTasks
 async def every_kind(a: int, /, b: int, *args: int, c: int = 3, **kwargs: int) -> None: ...
 
 
-async def test_parameters_of_every_kind(background_tasks: BackgroundTasks) -> None:
+async def test_arguments_include_parameters_of_every_kind(background_tasks: BackgroundTasks) -> None:
     """The arguments stay the same after the task has run and changed its variables."""
 
     async def forgetful(name: str) -> str:
@@ -30,7 +30,7 @@ async def test_parameters_of_every_kind(background_tasks: BackgroundTasks) -> No
     assert (first.function, first.module) == ("every_kind", __name__)
 
 
-async def test_a_coroutine_of_a_kind_of_its_own(background_tasks: BackgroundTasks) -> None:
+async def test_custom_coroutine_class_has_no_arguments(background_tasks: BackgroundTasks) -> None:
     """A coroutine of compiled code has no frame, so its arguments are unknown."""
 
     class Compiled(Coroutine[Any, Any, str]):
@@ -53,7 +53,7 @@ async def test_a_coroutine_of_a_kind_of_its_own(background_tasks: BackgroundTask
     assert await background_tasks.run_all_async() == ["sent"]
 
 
-async def test_where_a_generator_waits(background_tasks: BackgroundTasks) -> None:
+async def test_suspended_at_follows_generators_of_awaitables(background_tasks: BackgroundTasks) -> None:
     """The await chain passes through the generators of awaitable objects."""
     event = asyncio.Event()
 
@@ -85,9 +85,9 @@ async def test_where_a_generator_waits(background_tasks: BackgroundTasks) -> Non
         (BackgroundTask(len, "x"), {"obj": "x"}),
         (BackgroundTask(dict, x=1), {"x": 1}),
     ],
-    ids=["bound", "wrong", "builtin", "without a signature"],
+    ids=["bound", "not bindable", "builtin", "without a signature"],
 )
-async def test_the_arguments_of_a_starlette_task(
+async def test_starlette_task_has_its_arguments(
     background_tasks: BackgroundTasks, task: BackgroundTask, arguments: dict[str, Any]
 ) -> None:
     """A call that cannot be bound shows its arguments unnamed; it fails when it is made, as in production."""
@@ -98,7 +98,7 @@ async def test_the_arguments_of_a_starlette_task(
     background_tasks.reset()
 
 
-async def test_a_starlette_task_that_is_called_while_the_test_captures_and_awaited_afterwards(
+async def test_starlette_task_awaited_after_stop_capturing_runs_at_once(
     background_tasks: BackgroundTasks,
 ) -> None:
     """The task runs immediately, because it is awaited."""

@@ -14,7 +14,7 @@ PLUGINS = ("pytest_asyncio.plugin",)
 FAIL = """
     import gc
     pytestmark = pytest.mark.asyncio
-    told = []
+    contexts = []
     InPython = asyncio.tasks._PyTask
 
     class Own(asyncio.Task):
@@ -54,12 +54,12 @@ async def failed(**kwargs: Any) -> asyncio.Task[None]:
         "loop.set_task_factory(lambda loop, coroutine, **kwargs: asyncio.Task(coroutine, loop=loop, **kwargs))",
         "loop.set_task_factory(lambda loop, coroutine, **kwargs: Own(coroutine, loop=loop, **kwargs))",
         "loop.set_task_factory(lambda loop, coroutine, **kwargs: InPython(coroutine, loop=loop, **kwargs))",
-        "loop.set_exception_handler(lambda loop, context: told.append(context))",
+        "loop.set_exception_handler(lambda loop, context: contexts.append(context))",
         EAGER,
     ],
 )
 @pytest.mark.parametrize("keeping", ["kept = task", "del task; gc.collect()"])
-def test_the_failure_is_told_whatever_made_the_task(run, setting: str, keeping: str) -> None:
+def test_failure_is_reported_for_every_task_factory(run, setting: str, keeping: str) -> None:
     """Only the monitor reports it, once: the loop's exception handler is called as often as without the plugin."""
     result = run(
         f"""{FAIL}
@@ -71,7 +71,7 @@ def test_the_failure_is_told_whatever_made_the_task(run, setting: str, keeping: 
         assert not task.cancel()
         assert not task.cancel("again")
         {keeping}
-        assert not told and not [record for record in caplog.records if repr(name) in record.getMessage()]
+        assert not contexts and not [record for record in caplog.records if repr(name) in record.getMessage()]
     """,
         "--background-tasks-unhandled=error",
         plugins=PLUGINS,
@@ -83,7 +83,7 @@ def test_the_failure_is_told_whatever_made_the_task(run, setting: str, keeping: 
     )
 
 
-def test_what_is_ended_with_the_fixture_is_told_of_the_test(run) -> None:
+def test_failure_of_a_task_cancelled_by_a_helper_is_reported(run) -> None:
     """It is reported even if a helper that closes everything cancels it: an exit stack, a timer, a done callback."""
     result = run(
         f"""{FAIL}
@@ -114,7 +114,7 @@ def test_what_is_ended_with_the_fixture_is_told_of_the_test(run) -> None:
     result.assert_outcomes(passed=4, errors=4)
 
 
-def test_nothing_of_it_is_left_after_the_session(run) -> None:
+def test_session_restores_task_cancel(run) -> None:
     """Neither the patched method nor an unreported exception is left."""
     cancel = vars(asyncio.Task)["cancel"]
     run(
@@ -132,7 +132,7 @@ def test_nothing_of_it_is_left_after_the_session(run) -> None:
 
 
 @pytest.mark.background_tasks(unhandled="ignore")
-def test_a_program_sees_asyncios_own_method() -> None:
+def test_task_cancel_looks_and_behaves_like_asyncios() -> None:
     """The method has asyncio's name, signature and return values, whether or not it was called before."""
 
     async def cancel_some(end: Callable[[asyncio.Task[None]], bool]) -> list[bool]:
@@ -151,7 +151,9 @@ def test_a_program_sees_asyncios_own_method() -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("is_forgotten", [True, False])
-async def test_what_was_captured_and_failed(background_tasks: BackgroundTasks, is_forgotten: bool) -> None:
+async def test_cancelled_captured_task_keeps_its_failure_until_reset(
+    background_tasks: BackgroundTasks, is_forgotten: bool
+) -> None:
     """Cancelling does not clear the failure; it lasts until the test forgets the task."""
     background_tasks.start_capturing()
     task = asyncio.create_task(fail())
@@ -169,7 +171,7 @@ async def test_what_was_captured_and_failed(background_tasks: BackgroundTasks, i
         assert isinstance(again.exception(), KeyError)
 
 
-def test_what_was_captured_is_told(run) -> None:
+def test_failure_of_a_cancelled_captured_task_is_reported(run) -> None:
     result = run(
         f"""{FAIL}
     async def test_it(background_tasks):
@@ -189,20 +191,20 @@ async def cancelled_too_late() -> None:
     task.cancel()
 
 
-async def cancelled_too_late_of_own_make() -> None:
+async def cancelled_too_late_and_created_by_class() -> None:
     task = asyncio.Task(fail(), loop=asyncio.get_running_loop())
     await asyncio.sleep(1)
     task.cancel()
 
 
-async def cancelled_by_who_waits() -> None:
+async def cancelled_by_its_waiter() -> None:
     task = await failed()
     await asyncio.wait([task])
     task.cancel()
     await asyncio.sleep(1)
 
 
-async def cancelled_with_a_fixture() -> None:
+async def cancelled_with_all_tasks() -> None:
     tasks = [await failed(), asyncio.create_task(asyncio.sleep(60))]
     for task in tasks:
         task.cancel()
@@ -210,9 +212,9 @@ async def cancelled_with_a_fixture() -> None:
 
 @pytest.mark.parametrize(
     "scenario",
-    [cancelled_too_late, cancelled_too_late_of_own_make, cancelled_by_who_waits, cancelled_with_a_fixture],
+    [cancelled_too_late, cancelled_too_late_and_created_by_class, cancelled_by_its_waiter, cancelled_with_all_tasks],
 )
-def test_no_exploration_proves_what_failed(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def test_exploration_fails_if_a_cancelled_task_had_failed(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """A cancelled task with an exception that was never retrieved fails the exploration, and its replay."""
     failure = Explorer().explore(scenario).failure
     assert failure is not None
@@ -221,26 +223,26 @@ def test_no_exploration_proves_what_failed(scenario: Callable[[], Coroutine[Any,
         failure.reproduce()
 
 
-async def looked_at_first() -> None:
+async def retrieved_before_cancel() -> None:
     task = await failed()
     assert isinstance(task.exception(), KeyError)
     task.cancel()
 
 
-async def looked_at_later() -> None:
+async def retrieved_after_cancel() -> None:
     task = await failed()
     task.cancel()
     [error] = await asyncio.gather(task, return_exceptions=True)
     assert isinstance(error, KeyError)
 
 
-async def looked_at_in_a_callback() -> None:
+async def retrieved_in_a_callback() -> None:
     task = asyncio.create_task(fail())
     task.add_done_callback(asyncio.Task.exception)
     await asyncio.sleep(1)
     task.cancel()
 
 
-@pytest.mark.parametrize("scenario", [looked_at_first, looked_at_later, looked_at_in_a_callback])
-def test_what_somebody_has_looked_at_is_no_failure(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+@pytest.mark.parametrize("scenario", [retrieved_before_cancel, retrieved_after_cancel, retrieved_in_a_callback])
+def test_retrieved_exception_is_not_a_failure(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
     assert Explorer().explore(scenario).verdict == "exhaustive"

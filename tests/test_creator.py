@@ -28,7 +28,7 @@ async def turn() -> None:
 
 
 @both_loops
-def test_a_call_handed_to_a_loop_that_the_test_runs(
+def test_call_soon_task_is_not_attributed_to_the_loop_runner(
     background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     """The code that runs the loop does not count as the creator of the task."""
@@ -43,7 +43,7 @@ def test_a_call_handed_to_a_loop_that_the_test_runs(
 
 
 @both_loops
-def test_a_librarys_call_handed_to_a_loop_that_the_test_runs(
+def test_call_soon_task_of_a_library_is_not_captured(
     background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop], tmp_path: Path
 ) -> None:
     """The task remains one of the library."""
@@ -58,7 +58,7 @@ def test_a_librarys_call_handed_to_a_loop_that_the_test_runs(
 
 
 @both_loops
-def test_ensure_future_on_a_loop_that_does_not_run_yet(
+def test_ensure_future_before_the_loop_runs_is_captured(
     background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     def start(loop: asyncio.AbstractEventLoop) -> None:
@@ -73,7 +73,7 @@ def test_ensure_future_on_a_loop_that_does_not_run_yet(
     loop.close()
 
 
-async def test_who_has_called_a_function_that_starts_tasks_for_others(background_tasks: BackgroundTasks) -> None:
+async def test_callers_of_a_spawn_helper_are_reported(background_tasks: BackgroundTasks) -> None:
     def spawn(coroutine: Coroutine[Any, Any, int]) -> None:
         asyncio.create_task(coroutine)
 
@@ -81,20 +81,20 @@ async def test_who_has_called_a_function_that_starts_tasks_for_others(background
     spawn(answer())
     [_ for _ in "a" if asyncio.create_task(answer())]  # before 3.12, a comprehension is a function
     asyncio.create_task(answer())
-    test = test_who_has_called_a_function_that_starts_tasks_for_others.__qualname__
-    assert [functions_told(each) for each in background_tasks.captured_tasks] == [
+    test = test_callers_of_a_spawn_helper_are_reported.__qualname__
+    assert [functions_in_description(each) for each in background_tasks.captured_tasks] == [
         [f"{test}.<locals>.spawn", test],
         [background_tasks.captured_tasks[1].created_at.function],
         [test],
     ]
 
 
-def functions_told(captured: CapturedTask) -> list[str]:
+def functions_in_description(captured: CapturedTask) -> list[str]:
     """Return the places of creation, from a line in a list."""
     return [line.rpartition(" in ")[2] for line in captured._summary.partition("created")[2].split(", ")]
 
 
-def test_a_code_that_is_passed_over_stays_the_only_one_with_its_id() -> None:
+def test_skipped_code_object_is_kept_alive() -> None:
     """Otherwise a user's function that is allocated at the same address would be skipped as well."""
     namespace: dict[str, Callable[[], None]] = {}
     exec("def create_task(): ...", namespace)
@@ -104,7 +104,7 @@ def test_a_code_that_is_passed_over_stays_the_only_one_with_its_id() -> None:
 
 
 @both_loops
-def test_a_task_made_where_its_loop_is_run_afterwards(
+def test_task_created_before_its_creator_runs_the_loop_is_captured(
     background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     """Only the task that the runner runs belongs to the runner."""
@@ -118,7 +118,7 @@ def test_a_task_made_where_its_loop_is_run_afterwards(
 
 
 @both_loops
-def test_a_task_made_by_a_coroutine_that_could_run_a_loop(
+def test_task_created_by_a_coroutine_that_may_run_a_loop_is_captured(
     background_tasks: BackgroundTasks, new_loop: Callable[[], asyncio.AbstractEventLoop]
 ) -> None:
     async def main(other: asyncio.AbstractEventLoop | None) -> None:

@@ -61,7 +61,7 @@ def ask(child: Any, question: str, answer: str) -> None:
     child.expect_exact("(Pdb) ")
 
 
-def test_pdb_enters_where_it_fails_in_the_running_loop(spawn) -> None:
+def test_pdb_enters_at_the_failure_in_the_running_loop(spawn) -> None:
     """The frames lead from the task's first line to the line that raises; after that the session continues."""
     child = spawn(OVERTAKEN.replace("BREAKPOINT", "pass"), "--pdb")
     child.expect_exact("replay:")
@@ -93,7 +93,7 @@ def test_pdb_at_a_deadlock_shows_where_the_test_waits(spawn) -> None:
     child.wait()
 
 
-def test_pdb_enters_other_tests_as_ever(spawn) -> None:
+def test_pdb_is_unchanged_in_other_tests(spawn) -> None:
     child = spawn(
         """
         def test_it():
@@ -111,7 +111,7 @@ def test_pdb_enters_other_tests_as_ever(spawn) -> None:
 
 
 @pytest.mark.parametrize("stop", ["breakpoint()", "pytest.set_trace()"])
-def test_a_breakpoint_stops_in_the_replayed_order_only(spawn, stop: str) -> None:
+def test_breakpoint_stops_only_in_the_replayed_order(spawn, stop: str) -> None:
     child = spawn(
         OVERTAKEN.replace("BREAKPOINT", f"if name == 'second': {stop}"),
         "--explore-replay=client@1+1",
@@ -154,7 +154,7 @@ def test_trace_enters_once_where_the_test_begins(spawn, option: str, before: int
     child.wait()
 
 
-def test_who_quits_at_a_breakpoint_is_not_asked_again(spawn) -> None:
+def test_quitting_at_a_breakpoint_ends_the_session(spawn) -> None:
     """Not in any of the following runs: a task group hides that the user has quit, but the plugin notices."""
     child = spawn(OVERTAKEN.replace("BREAKPOINT", "if name == 'second': breakpoint()"))
     child.expect_exact("(Pdb) ")
@@ -164,7 +164,7 @@ def test_who_quits_at_a_breakpoint_is_not_asked_again(spawn) -> None:
     child.wait()
 
 
-def test_a_failure_that_does_not_come_again_is_shown_as_ever(spawn, pytester: pytest.Pytester) -> None:
+def test_pdb_shows_an_unreproducible_failure_like_pytest(spawn, pytester: pytest.Pytester) -> None:
     """The debugger is entered where pytest itself would have entered it, with the original error."""
     pytester.makeconftest(
         """

@@ -40,7 +40,7 @@ async def test_sync_to_async(number, virtual_time):
 
 
 @hundred
-async def test_there_and_back(number, virtual_time):
+async def test_thread_waits_for_the_loop(number, virtual_time):
     """The thread waits for the loop, and time goes on for it."""
 
     async def answer():

@@ -12,13 +12,13 @@ LINK = re.compile(r'\[[^\]]+\]\((\.\./[^) ]+\.py) "(\w+)"\)')
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in DOCS.rglob("*.md") if LINK.search(path.read_text())))
-def test_the_tests_that_a_page_links_are_there(page: str) -> None:
+def test_tests_linked_from_a_page_exist(page: str) -> None:
     """A link to a test names its file, and the title of the link names the test."""
     for file, test in LINK.findall((DOCS / page).read_text()):
         assert re.search(rf"^ *(async )?def {test}\(", (DOCS / file).read_text(), re.MULTILINE), (file, test)
 
 
-def test_each_of_our_cells_beside_our_peers_is_a_test() -> None:
+def test_comparison_cells_of_this_plugin_link_to_tests() -> None:
     """The comparison with other projects claims only what a test shows."""
     rows = re.findall(r"^\| (?!-)([^|\n]*) \| ([^|\n]+) \|", (DOCS / "comparison.md").read_text(), re.MULTILINE)
     assert len(rows) > 20
@@ -26,7 +26,7 @@ def test_each_of_our_cells_beside_our_peers_is_a_test() -> None:
     assert [feature for feature, ours in rows if ours != "no" and not LINK.fullmatch(ours)] == []
 
 
-def test_each_form_of_the_replay_text_is_read_as_the_page_says() -> None:
+def test_documented_forms_of_the_replay_text_are_parsed() -> None:
     table = (DOCS / "how-to" / "replay.md").read_text().partition("## The replay text")[2]
     forms = re.findall(r"^\| `([^`]+)` \|", table, re.MULTILINE)
     assert forms[0] == "buy@0"

@@ -25,7 +25,7 @@ LINKS: dict[str, Waiting] = {
 }
 
 
-def circle(links: list[Waiting], names: str, ends: bool = True) -> Scenario:
+def cycle(links: list[Waiting], names: str, ends: bool = True) -> Scenario:
     """Return a scenario in which each task waits for the next one."""
 
     async def scenario() -> None:
@@ -45,11 +45,11 @@ def circle(links: list[Waiting], names: str, ends: bool = True) -> Scenario:
 @pytest.mark.parametrize("ends", [True, False])
 @pytest.mark.parametrize("names", ["a", "ab", "abc"])
 @pytest.mark.parametrize("link", LINKS)
-def test_a_circle_is_a_deadlock(link: str, names: str, ends: bool) -> None:
+def test_cycle_of_waiting_tasks_is_a_deadlock(link: str, names: str, ends: bool) -> None:
     """The error names the tasks that wait for each other, even if the scenario passes: no runner could end them."""
     if link == "await" and names == "a":
         pytest.skip("a task that awaits itself gets a RuntimeError from asyncio")
-    failure = Explorer().explore(circle([LINKS[link]] * len(names), names, ends)).failure
+    failure = Explorer().explore(cycle([LINKS[link]] * len(names), names, ends)).failure
     assert failure is not None
     assert isinstance(failure.error, DeadlockError)
     assert isinstance(failure.error.__cause__, AssertionError) is ends
@@ -61,7 +61,7 @@ def test_a_circle_is_a_deadlock(link: str, names: str, ends: bool) -> None:
         failure.reproduce()
 
 
-def test_a_circle_that_holds_up_the_scenario_is_a_deadlock() -> None:
+def test_cycle_that_blocks_the_scenario_is_a_deadlock() -> None:
     async def scenario() -> None:
         tasks: dict[str, asyncio.Task[None]] = {}
 
@@ -78,8 +78,8 @@ def test_a_circle_that_holds_up_the_scenario_is_a_deadlock() -> None:
     assert failure.schedule == set()
 
 
-def test_a_shield_in_a_circle_lets_it_be_cancelled() -> None:
-    """A circle that the scenario does not wait for does not fail the scenario."""
+def test_cycle_with_a_shield_can_be_cancelled() -> None:
+    """A cycle that the scenario does not wait for does not fail the scenario."""
 
     async def scenario() -> None:
         tasks: dict[str, asyncio.Task[None]] = {}
@@ -93,7 +93,7 @@ def test_a_shield_in_a_circle_lets_it_be_cancelled() -> None:
     assert Explorer(max_schedules=5).explore(scenario).failure is None
 
 
-def test_a_cancellation_from_outside_that_goes_round_in_a_circle() -> None:
+def test_cancelling_a_cycle_only_causes_a_recursion_error() -> None:
     """It has no effect except asyncio's RecursionError, which the canceller would get in production as well."""
 
     async def scenario() -> None:
@@ -115,8 +115,8 @@ def test_a_cancellation_from_outside_that_goes_round_in_a_circle() -> None:
     assert exploration.verdict == "bounded"
 
 
-def test_a_skip_stays_one_beside_a_circle() -> None:
-    scenario = circle([LINKS["await"]] * 2, "ab")
+def test_skip_takes_precedence_over_a_cycle() -> None:
+    scenario = cycle([LINKS["await"]] * 2, "ab")
 
     async def skipping() -> None:
         try:
@@ -128,8 +128,8 @@ def test_a_skip_stays_one_beside_a_circle() -> None:
         Explorer(propagate=(pytest.skip.Exception,)).explore(skipping)
 
 
-def test_who_waits_for_many_is_in_a_circle_with_one() -> None:
-    """The circle is found behind tasks that were already visited, and among tasks that end."""
+def test_cycle_is_found_among_tasks_that_wait_for_several() -> None:
+    """The cycle is found behind tasks that were already visited, and among tasks that end."""
 
     async def main() -> None:
         tasks: dict[str, asyncio.Task[None]] = {}
@@ -268,7 +268,7 @@ KINDS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = NAMES["KINDS"]
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("is_broken", [True, False])
-def test_the_end_of_a_run_hides_nothing(kind: str, is_broken: bool) -> None:
+def test_cleanup_after_a_run_does_not_change_its_outcome(kind: str, is_broken: bool) -> None:
     """The result of the run stays the same whatever a remaining task does, and nothing is reported later."""
     unraisable = []
 
@@ -288,7 +288,7 @@ def test_the_end_of_a_run_hides_nothing(kind: str, is_broken: bool) -> None:
     assert not unraisable
 
 
-def test_an_interrupt_of_the_user_ends_the_end_of_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keyboard_interrupt_ends_the_cleanup_after_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is raised in the loop, not in a task."""
 
     async def scenario() -> None:
@@ -307,8 +307,8 @@ NODE = st.tuples(st.sampled_from(["sleep", "stubborn", *LINKS, "shield", "wait",
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(nodes=st.lists(st.tuples(NODE, st.sampled_from(list(KINDS))), min_size=1, max_size=5), is_broken=st.booleans())
-def test_no_small_program_of_such_tasks_hides_what_was_found(nodes: Any, is_broken: bool) -> None:
-    """Only the circle of the program may be found in addition."""
+def test_cleanup_preserves_the_outcome_of_generated_programs(nodes: Any, is_broken: bool) -> None:
+    """Only the cycle of the program may be found in addition."""
 
     async def scenario() -> None:
         tasks: list[asyncio.Task[Any]] = []
@@ -346,7 +346,7 @@ def test_no_small_program_of_such_tasks_hides_what_was_found(nodes: Any, is_brok
 
 IGNORING = ("-W", "ignore::pytest_background_tasks.BackgroundTaskWarning")
 
-CIRCLE = """
+CYCLE = """
     pytestmark = pytest.mark.asyncio
 
     def start():
@@ -360,16 +360,16 @@ CIRCLE = """
         return tasks
 """
 WAITS = {
-    "for one": "await start()['a']",
-    "for all": "await asyncio.wait(start().values())",
-    "in it": """
+    "for one task": "await start()['a']",
+    "for all tasks": "await asyncio.wait(start().values())",
+    "from inside": """
         test = asyncio.current_task()
         async def wait_for_test():
             await test
         await asyncio.create_task(wait_for_test())
     """,
-    "beside it": "start(); await asyncio.Event().wait()",
-    "behind gather": """
+    "from outside": "start(); await asyncio.Event().wait()",
+    "through gather": """
         async def wait():
             await asyncio.gather(task)
         task = asyncio.create_task(wait())
@@ -380,11 +380,11 @@ WAITS = {
 
 @pytest.mark.parametrize("waits", WAITS)
 @pytest.mark.parametrize("fixtures", ["", "virtual_time"])
-def test_a_circle_ends_a_test_as_any_deadlock(run, waits: str, fixtures: str) -> None:
-    """Neither the deadlock detector nor the runner follows the circle endlessly."""
+def test_cycle_fails_an_ordinary_test_with_a_deadlock(run, waits: str, fixtures: str) -> None:
+    """Neither the deadlock detector nor the runner follows the cycle endlessly."""
     body = indent(WAITS[waits].strip("\n"), "" if "\n" in WAITS[waits] else " " * 8)
     result = run(
-        f"""{CIRCLE}
+        f"""{CYCLE}
     async def test_it({fixtures}):
 {body}
 
@@ -400,7 +400,7 @@ def test_a_circle_ends_a_test_as_any_deadlock(run, waits: str, fixtures: str) ->
 
 
 @pytest.mark.asyncio
-async def test_a_reset_ends_captured_tasks_that_wait_in_a_circle(background_tasks: BackgroundTasks) -> None:
+async def test_reset_ends_captured_tasks_in_a_cycle(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     tasks: dict[str, asyncio.Task[None]] = {}
     ended = []
@@ -419,10 +419,10 @@ async def test_a_reset_ends_captured_tasks_that_wait_in_a_circle(background_task
     assert all(task.cancelled() for task in tasks.values())
 
 
-def test_the_end_of_a_test_ends_captured_tasks_that_wait_in_a_circle(run) -> None:
+def test_captured_tasks_in_a_cycle_end_with_the_test(run) -> None:
     """This holds in an async test and in a `def` test."""
     result = run(
-        f"""{CIRCLE}
+        f"""{CYCLE}
     pytestmark = []
 
     @pytest.mark.asyncio
@@ -442,9 +442,7 @@ def test_the_end_of_a_test_ends_captured_tasks_that_wait_in_a_circle(run) -> Non
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_end_of_a_test_ends_captured_tasks_whatever_they_do(
-    run, kind: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stubborn_captured_tasks_end_with_the_test(run, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """This takes two seconds at most, and the next test runs."""
     monkeypatch.setattr(ending, "PATIENCE", 0.02)
     result = run(

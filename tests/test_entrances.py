@@ -13,26 +13,26 @@ from pytest_background_tasks.capture.entrances import installed
 from pytest_background_tasks.errors import BackgroundTasksError
 
 
-def test_a_library_that_is_not_there() -> None:
+def test_missing_library_is_not_found() -> None:
     assert installed("no_such_library_anywhere") is None
 
 
 @pytest.mark.parametrize("source", ["raise RuntimeError('broken')", "import no_such_library_anywhere"])
-def test_a_library_that_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+def test_broken_library_counts_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     """A broken library that the project may not even use must not break the tests."""
     (tmp_path / "broken_library.py").write_text(source)
     monkeypatch.syspath_prepend(tmp_path)
     assert installed("broken_library") is None
 
 
-def test_a_library_that_warns_when_it_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_warnings_of_an_imported_library_are_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The warning does not concern the test, even if warnings are errors."""
     (tmp_path / "warning_library.py").write_text("import warnings; warnings.warn('old', DeprecationWarning)")
     monkeypatch.syspath_prepend(tmp_path)
     assert installed("warning_library") is sys.modules.pop("warning_library")
 
 
-async def test_a_task_that_is_made_by_its_class_is_not_seen(background_tasks: BackgroundTasks) -> None:
+async def test_task_created_with_its_class_is_not_captured(background_tasks: BackgroundTasks) -> None:
     """A task that is not created through asyncio's functions runs as usual."""
 
     async def job() -> int:
@@ -46,7 +46,7 @@ async def test_a_task_that_is_made_by_its_class_is_not_seen(background_tasks: Ba
 
 
 @pytest.mark.parametrize("absent", ["uvloop", "starlette"])
-def test_without_it_everything_else_works(pytester: pytest.Pytester, absent: str) -> None:
+def test_plugin_works_without_an_optional_library(pytester: pytest.Pytester, absent: str) -> None:
     """This runs in a separate process, where the library cannot be found."""
     pytester.makepyfile(
         f"""
@@ -76,7 +76,7 @@ class OtherBackgroundTask:
 
 
 @pytest.mark.parametrize("found", [OtherBackgroundTask, None])
-async def test_a_starlette_that_is_not_known_is_named_where_its_task_is_looked_for(
+async def test_unsupported_starlette_is_named_when_its_task_is_missing(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, found: object
 ) -> None:
     """All other tasks are captured, and no error is reported about them."""
@@ -98,7 +98,7 @@ async def test_a_starlette_that_is_not_known_is_named_where_its_task_is_looked_f
 
 
 @pytest.mark.parametrize("library", ["uvloop", "trio", "numpy.random"])
-def test_a_library_that_has_not_what_is_used_of_it_stands_in_no_way(pytester: pytest.Pytester, library: str) -> None:
+def test_incompatible_library_does_not_break_the_plugin(pytester: pytest.Pytester, library: str) -> None:
     """The module may be a stub, or of an unsupported version."""
     pytester.makepyfile(
         f"""
@@ -116,7 +116,7 @@ def test_a_library_that_has_not_what_is_used_of_it_stands_in_no_way(pytester: py
             asyncio.create_task(job())
             assert background_tasks.run_all_sync() == [42]
 
-        def test_on_virtual_time(virtual_time):
+        def test_virtual_time(virtual_time):
             asyncio.run(asyncio.sleep(3600))
             assert virtual_time.now == 3600
 
@@ -128,7 +128,7 @@ def test_a_library_that_has_not_what_is_used_of_it_stands_in_no_way(pytester: py
     pytester.runpytest_subprocess("-p", "no:asyncio", "-p", "no:aiohttp", "-p", "no:anyio").assert_outcomes(passed=3)
 
 
-async def test_a_response_that_began_before_capturing_stopped(background_tasks: BackgroundTasks) -> None:
+async def test_starlette_task_called_after_stop_capturing_runs_normally(background_tasks: BackgroundTasks) -> None:
     """A Starlette task that is called afterwards runs as usual."""
     ran: list[int] = []
 
@@ -146,7 +146,7 @@ async def test_a_response_that_began_before_capturing_stopped(background_tasks: 
     assert background_tasks.task_count == 0
 
 
-async def test_on_a_closed_loop_create_task_fails_as_in_life(background_tasks: BackgroundTasks) -> None:
+async def test_create_task_on_a_closed_loop_raises_as_without_the_plugin(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     loop = asyncio.new_event_loop()
     loop.close()
@@ -156,7 +156,7 @@ async def test_on_a_closed_loop_create_task_fails_as_in_life(background_tasks: B
     coroutine.close()
 
 
-async def test_what_is_no_coroutine_fails_as_in_life(background_tasks: BackgroundTasks) -> None:
+async def test_create_task_of_a_non_coroutine_raises_as_without_the_plugin(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     with pytest.raises(TypeError, match="a coroutine was expected"):
         asyncio.create_task(42)  # type: ignore[arg-type]
@@ -164,7 +164,7 @@ async def test_what_is_no_coroutine_fails_as_in_life(background_tasks: Backgroun
     assert background_tasks.task_count == 0
 
 
-def test_on_trio_there_is_no_asyncio(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_create_task_raises_in_a_trio_test(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test on trio does not count as a `def` test: a call that raises in production raises there as well."""
 
     async def job() -> None: ...

@@ -32,7 +32,7 @@ SHOP = """
 # An ordinary test.
 
 
-def test_no_async_plugin_is_needed_and_the_mark_selects(run) -> None:
+def test_explored_tests_need_no_async_plugin_and_have_a_mark(run) -> None:
     source = """
         @explore
         async def test_it():
@@ -58,7 +58,7 @@ def test_no_async_plugin_is_needed_and_the_mark_selects(run) -> None:
         ),
     ],
 )
-def test_no_async_plugin_gets_in_the_way(run, plugin: str, head: str, args: tuple[str, ...]) -> None:
+def test_async_plugins_do_not_interfere(run, plugin: str, head: str, args: tuple[str, ...]) -> None:
     source = f"""
         from pytest_background_tasks.explorer.loop import PlayedLoop
         {head}
@@ -71,7 +71,7 @@ def test_no_async_plugin_gets_in_the_way(run, plugin: str, head: str, args: tupl
     run(source, *args, plugins=(plugin,)).assert_outcomes(passed=1)
 
 
-def test_another_backend_is_skipped(run) -> None:
+def test_backends_other_than_asyncio_are_skipped(run) -> None:
     result = run(
         """
         pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
@@ -182,7 +182,7 @@ async def test_it(room):
         result.stdout.no_fnmatch_line(foreign)
 
 
-def test_an_async_fixture_is_named(run) -> None:
+def test_error_names_an_async_fixture(run) -> None:
     """Also an autouse fixture of any scope; the test can exclude that one."""
     source = """
         @pytest.fixture(autouse=True, scope="session")
@@ -220,7 +220,7 @@ def test_an_async_fixture_is_named(run) -> None:
         ),
     ],
 )
-def test_fixtures_that_cannot_be(run, options: str, arguments: str, message: str) -> None:
+def test_unsupported_fixtures_are_errors(run, options: str, arguments: str, message: str) -> None:
     result = run(
         f"""
         @explore({options})
@@ -240,7 +240,9 @@ def test_fixtures_that_cannot_be(run, options: str, arguments: str, message: str
     ],
 )
 @pytest.mark.parametrize("by", ["test", "fixture"])
-def test_nor_can_they_be_asked_for_on_the_way(run, name: str, scope: str, message: str, by: str) -> None:
+def test_unsupported_fixtures_requested_at_run_time_are_errors(
+    run, name: str, scope: str, message: str, by: str
+) -> None:
     """With getfixturevalue: pytest does not know of them before."""
     result = run(
         f"""
@@ -266,7 +268,7 @@ def test_nor_can_they_be_asked_for_on_the_way(run, name: str, scope: str, messag
 # background_tasks in an explored test.
 
 
-def test_background_tasks_work_inside(run) -> None:
+def test_background_tasks_fixture_works_in_explored_tests(run) -> None:
     """Virtual time does not count as a timeout, and the explorer itself detects deadlocks."""
     result = run(
         """
@@ -281,7 +283,7 @@ def test_background_tasks_work_inside(run) -> None:
             assert await background_tasks.run_all_async() == [7]
 
         @explore
-        async def test_waits_for_what_never_comes(background_tasks):
+        async def test_waits_forever(background_tasks):
             background_tasks.start_capturing()
             asyncio.create_task(job())
             await asyncio.Event().wait()
@@ -337,7 +339,7 @@ def test_background_tasks_work_inside(run) -> None:
         ),
     ],
 )
-def test_what_cannot_be_explored_says_what_to_write(run, source: str, message: str) -> None:
+def test_error_for_invalid_use_says_what_to_write(run, source: str, message: str) -> None:
     result = run("\n" + source)
     assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
     result.stdout.fnmatch_lines([message])
@@ -358,7 +360,7 @@ def test_what_cannot_be_explored_says_what_to_write(run, source: str, message: s
         ("explore_max_deviations = 1", ("--explore-max-deviations=3",), "max_deviations=0", 0),
     ],
 )
-def test_a_keyword_wins_over_the_command_line_and_that_over_the_ini(
+def test_keywords_override_the_command_line_which_overrides_the_ini(
     run, pytester: pytest.Pytester, ini: str, args: tuple[str, ...], own: str, deviations: int
 ) -> None:
     pytester.makeini(f"[pytest]\n{ini}")
@@ -375,7 +377,7 @@ def test_a_keyword_wins_over_the_command_line_and_that_over_the_ini(
     result.stdout.fnmatch_lines([f"*bounded: no failure {covered} asyncio's default order (*"])
 
 
-def test_a_cancel_for_all_tests_need_not_find_a_task_in_each_but_a_tests_own_must(run) -> None:
+def test_cancel_must_find_a_task_only_if_it_is_an_option_of_the_test(run) -> None:
     source = """
         @explore{own}
         async def test_it():
@@ -396,14 +398,14 @@ def test_a_cancel_for_all_tests_need_not_find_a_task_in_each_but_a_tests_own_mus
         ("explore_arrivals = post", "explore_arrivals = post: arrivals=('post',): unknown kind 'post'*"),
     ],
 )
-def test_a_wrong_value_is_a_usage_error(run, pytester: pytest.Pytester, line: str, message: str) -> None:
+def test_invalid_value_is_a_usage_error(run, pytester: pytest.Pytester, line: str, message: str) -> None:
     pytester.makeini(f"[pytest]\n{line}")
     result = run("def test_it(): ...")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"*{message}", "  write e.g. *"])
 
 
-def test_what_to_write_instead_survives_a_shell(run) -> None:
+def test_suggested_option_is_quoted_for_the_shell(run) -> None:
     result = run("def test_it(): ...", "--explore-arrivals=slep")
     result.stderr.fnmatch_lines(["  write e.g.  --explore-arrivals='start sleep'"])
 
@@ -416,7 +418,7 @@ def test_a_random_seed_is_shown(run) -> None:
 # Reports.
 
 
-def test_a_failure_tells_what_was_different_and_how_to_see_it_again(run) -> None:
+def test_failure_reports_its_deviation_and_how_to_replay_it(run) -> None:
     """The assertion comes first, in full; the output is that of one run; the traceback has no frames of the plugin."""
     result = run(SHOP)
     result.assert_outcomes(failed=1)
@@ -466,12 +468,12 @@ def test_the_table_has_pytests_colours(run, pytester: pytest.Pytester) -> None:
     assert "x1B" not in xml
 
 
-def test_a_worker_of_xdist_hands_the_table_over(run) -> None:
+def test_xdist_worker_sends_the_table_to_the_controller(run) -> None:
     result = run(SHOP, "-n1", "--color=yes", plugins=("xdist",))
     result.stdout.fnmatch_lines(["! resumes late", "replay:*"])
 
 
-def test_a_deadlock_in_the_usual_order_has_a_table_too(run) -> None:
+def test_deadlock_in_the_default_order_has_a_table(run) -> None:
     """A deadlock has no traceback that would explain it."""
     result = run(
         """
@@ -488,7 +490,7 @@ def test_a_deadlock_in_the_usual_order_has_a_table_too(run) -> None:
     )
 
 
-def test_a_failure_in_the_usual_order_says_so(run) -> None:
+def test_failure_in_the_default_order_is_reported_as_such(run) -> None:
     result = run(
         """
         @explore
@@ -499,7 +501,7 @@ def test_a_failure_in_the_usual_order_says_so(run) -> None:
     result.stdout.fnmatch_lines(["E*as ever*", "This test fails in asyncio's default order: no deviation was needed*"])
 
 
-def test_of_many_runs_the_report_shows_the_last(run, pytester: pytest.Pytester) -> None:
+def test_report_shows_only_the_last_of_many_runs(run, pytester: pytest.Pytester) -> None:
     """Its printed, logged and recorded output."""
     result = run(
         """
@@ -527,7 +529,7 @@ def test_of_many_runs_the_report_shows_the_last(run, pytester: pytest.Pytester) 
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None:
+def test_passing_test_reports_its_verdict(run, plugins: tuple[str, ...]) -> None:
     source = """
         @explore
         async def test_it():
@@ -556,7 +558,7 @@ def test_a_passing_test_tells_its_verdict(run, plugins: tuple[str, ...]) -> None
     )
 
 
-def test_beside_passed_stands_how_many_runs_checked_nothing(run) -> None:
+def test_passed_line_counts_the_runs_that_were_cut_short(run) -> None:
     """A test that ends with its cancelled client has not reached its assertions."""
     result = run(
         """
@@ -569,7 +571,7 @@ def test_beside_passed_stands_how_many_runs_checked_nothing(run) -> None:
     result.stdout.re_match_lines([r".*PASSED \(\w+, \d+ runs, \d+ distinct, [1-9]\d* cut short\)"])
 
 
-def test_of_many_explored_tests_the_summary_counts_verdicts(run) -> None:
+def test_summary_of_many_explored_tests_counts_verdicts(run) -> None:
     result = run(
         """
         @pytest.mark.parametrize("number", range(12))
@@ -581,7 +583,7 @@ def test_of_many_explored_tests_the_summary_counts_verdicts(run) -> None:
     result.stdout.fnmatch_lines(["*- explored -*", "12 exhaustive"])
 
 
-def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) -> None:
+def test_captured_tasks_run_in_every_order(run) -> None:
     """Once a running call has started it; the failure is reported although one of the tasks has not run a step yet."""
     result = run(
         """
@@ -610,7 +612,7 @@ def test_what_background_tasks_has_captured_is_played_in_every_order_too(run) ->
 
 
 @pytest.mark.parametrize("cancel", ["True", "'job*'", "job"])
-def test_what_background_tasks_has_captured_can_be_cancelled_from_outside(run, cancel: str) -> None:
+def test_captured_tasks_can_be_cancelled_externally(run, cancel: str) -> None:
     """Like a task that the test has started itself; a pattern and a function match it as well."""
     source = f"""
         async def job(log):
@@ -630,7 +632,7 @@ def test_what_background_tasks_has_captured_can_be_cancelled_from_outside(run, c
     result.stdout.fnmatch_lines(["replay: *--explore-replay 'job@*!cancel*'"])
 
 
-def test_a_failure_in_words_alone_tells_how_it_came_about_too(run) -> None:
+def test_failure_without_a_traceback_has_a_report(run) -> None:
     result = run(
         """
         @explore
@@ -644,7 +646,7 @@ def test_a_failure_in_words_alone_tells_how_it_came_about_too(run) -> None:
     )
 
 
-def test_other_tests_stand_in_the_list_as_ever(run) -> None:
+def test_output_lines_of_other_tests_are_unchanged(run) -> None:
     result = run(
         """
         @explore
@@ -659,7 +661,7 @@ def test_other_tests_stand_in_the_list_as_ever(run) -> None:
     result.stdout.re_match_lines([r".*::test_it PASSED \(.*", r".*::test_other PASSED +\[.*"])
 
 
-def test_a_search_that_was_cut_short_has_a_line_among_many(run) -> None:
+def test_incomplete_search_has_a_line_in_a_long_summary(run) -> None:
     """The other tests are only counted."""
     result = run(
         """
@@ -676,7 +678,7 @@ def test_a_search_that_was_cut_short_has_a_line_among_many(run) -> None:
     result.stdout.fnmatch_lines(["test_it.py::test_short", "    incomplete: *", "12 exhaustive"])
 
 
-def test_a_fixture_that_extends_an_async_one_is_named_by_that(run, pytester: pytest.Pytester) -> None:
+def test_error_names_the_async_fixture_that_a_fixture_extends(run, pytester: pytest.Pytester) -> None:
     """The fixture that it extends is set up with it."""
     pytester.makeconftest("import pytest\n\n@pytest.fixture\nasync def room():\n    return 1\n")
     result = run(
@@ -694,14 +696,14 @@ def test_a_fixture_that_extends_an_async_one_is_named_by_that(run, pytester: pyt
 
 
 @pytest.mark.parametrize("without", ["debugging", "capture", "logging", "terminal"])
-def test_a_plugin_of_pytest_may_be_missing(run, without: str) -> None:
+def test_builtin_pytest_plugins_may_be_disabled(run, without: str) -> None:
     result = run(SHOP, "-p", f"no:{without}")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     if without != "terminal":
         result.stdout.fnmatch_lines(["! resumes late", "replay:*"])
 
 
-def test_a_module_whose_tests_are_parametrized_with_something_else(run) -> None:
+def test_module_level_parametrize_applies_to_explored_tests(run) -> None:
     """Explored tests get the parameters of the mark, and no backend."""
     result = run(
         """
@@ -734,7 +736,7 @@ def test_pytest_timeout_ends_the_exploration(run) -> None:
     result.stdout.no_fnmatch_line("*NonDeterministicTest*")
 
 
-def test_a_chain_of_async_fixtures_is_named_at_once(run) -> None:
+def test_one_error_names_a_whole_chain_of_async_fixtures(run) -> None:
     """The error says what to write for all of them: fixtures that others request come first."""
     result = run(
         """
@@ -768,7 +770,7 @@ def test_a_chain_of_async_fixtures_is_named_at_once(run) -> None:
     result.stdout.no_fnmatch_line("*exclude_fixtures=*")
 
 
-def test_a_fixture_that_another_needs_is_not_to_be_left_out(run) -> None:
+def test_fixture_that_another_requests_cannot_be_excluded(run) -> None:
     """The error does not advise it, and excluding it does not end in pytest's own error."""
     source = """
         @pytest.fixture
@@ -793,7 +795,7 @@ def test_a_fixture_that_another_needs_is_not_to_be_left_out(run) -> None:
     )
 
 
-def test_an_autouse_fixture_with_what_needs_it_can_be_left_out(run) -> None:
+def test_autouse_fixture_and_its_dependency_can_be_excluded(run) -> None:
     run(
         """
         @pytest.fixture
@@ -813,7 +815,7 @@ def test_an_autouse_fixture_with_what_needs_it_can_be_left_out(run) -> None:
 @pytest.mark.parametrize(
     "option", ["fail_on_leaks='yes'", "slow_results=1", "max_seconds='60'", "seed=[1]", "arrivals=5"]
 )
-def test_an_option_of_another_type_is_refused_at_its_line(run, option: str) -> None:
+def test_option_of_the_wrong_type_is_an_error_at_its_line(run, option: str) -> None:
     result = run(f"@explore({option})\nasync def test_it(): ...")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(

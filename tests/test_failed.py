@@ -49,7 +49,7 @@ def test_a_deadlock_names_the_consumer_that_has_failed(run, start: str, fixtures
     assert result.stdout.str().count("has failed with") == 1
 
 
-def test_of_many_that_have_failed_three_are_named(run) -> None:
+def test_deadlock_names_at_most_three_failed_tasks(run) -> None:
     """Only tasks of this test are named: the failures of earlier tests were reported for those."""
     result = run(
         f"""{CODE}
@@ -72,7 +72,7 @@ def test_of_many_that_have_failed_three_are_named(run) -> None:
     result.stdout.no_fnmatch_line("*earlier (work)*")
 
 
-def test_what_a_fixture_of_the_module_has_started_is_named(run) -> None:
+def test_failed_task_of_a_module_fixture_is_named(run) -> None:
     result = run(
         f"""{CODE}
     import pytest_asyncio
@@ -97,7 +97,7 @@ def test_what_a_fixture_of_the_module_has_started_is_named(run) -> None:
     result.stdout.fnmatch_lines([LINE])
 
 
-def test_no_task_that_was_waited_for_or_cancelled_is_named(run) -> None:
+def test_awaited_or_cancelled_tasks_are_not_named(run) -> None:
     """Nor is a deadlock error that was raised in a task."""
     result = run(
         f"""{CODE}
@@ -127,7 +127,7 @@ def test_no_task_that_was_waited_for_or_cancelled_is_named(run) -> None:
         "await virtual_time.advance(1)",
     ],
 )
-def test_a_call_that_times_out_names_what_has_failed(run, call: str) -> None:
+def test_timeout_names_failed_tasks(run, call: str) -> None:
     result = run(
         f"""{CODE}
     async def spin():
@@ -152,7 +152,7 @@ def test_a_call_that_times_out_names_what_has_failed(run, call: str) -> None:
     result.stdout.fnmatch_lines(["E  *BackgroundTasksTimeout: *", LINE])
 
 
-def test_a_captured_task_that_has_failed_is_named(run) -> None:
+def test_failed_captured_task_is_named(run) -> None:
     result = run(
         f"""{CODE}
     async def test_it(background_tasks):
@@ -171,7 +171,7 @@ def test_a_captured_task_that_has_failed_is_named(run) -> None:
 
 
 @pytest.mark.parametrize("end", ["", "kept.cancel()"])
-def test_a_deadlock_of_an_exploration_names_what_has_failed(run, end: str) -> None:
+def test_deadlock_of_an_exploration_names_failed_tasks(run, end: str) -> None:
     result = run(
         f"""{CODE}
     pytestmark = []

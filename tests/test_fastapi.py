@@ -106,7 +106,7 @@ def get_session(request: pytest.FixtureRequest, log: list[str]) -> Callable[[], 
         ("/response", ["with response", "session closed"]),
     ],
 )
-async def test_a_dependency_is_open_until_the_last_held_task_of_its_request_has_ended(
+async def test_dependency_stays_open_until_its_last_held_task_has_ended(
     background_tasks: BackgroundTasks, log: list[str], get_session: Callable[[], Any], path: str, expected: list[str]
 ) -> None:
     app = app_with(get_session)
@@ -120,7 +120,7 @@ async def test_a_dependency_is_open_until_the_last_held_task_of_its_request_has_
     assert log == expected
 
 
-async def test_each_request_has_its_own(
+async def test_each_request_has_its_own_dependency(
     background_tasks: BackgroundTasks, log: list[str], get_session: Callable[[], Any]
 ) -> None:
     background_tasks.start_capturing()
@@ -133,7 +133,7 @@ async def test_each_request_has_its_own(
     assert log == ["coffee", "session closed", "tea", "session closed"]
 
 
-async def test_the_exit_code_gets_the_error_of_the_task(
+async def test_exit_code_receives_the_error_of_the_task(
     background_tasks: BackgroundTasks, log: list[str], get_session: Callable[[], Any]
 ) -> None:
     background_tasks.start_capturing()
@@ -181,7 +181,7 @@ async def test_an_uploaded_file_can_be_read(background_tasks: BackgroundTasks) -
     assert task.arguments["file"].file.closed
 
 
-def test_in_a_def_test_with_a_client_that_is_entered(
+def test_dependency_stays_open_with_an_entered_client_in_a_def_test(
     background_tasks: BackgroundTasks, log: list[str], get_session: Callable[[], Any]
 ) -> None:
     background_tasks.start_capturing()
@@ -192,7 +192,7 @@ def test_in_a_def_test_with_a_client_that_is_entered(
         assert log == ["tea", "session closed"]
 
 
-def test_a_client_that_is_not_entered_ends_the_loop_and_with_it_what_is_open(
+def test_dependency_closes_with_the_loop_of_a_client_not_entered(
     background_tasks: BackgroundTasks, log: list[str]
 ) -> None:
     async def get_session() -> AsyncIterator[Session]:
@@ -210,7 +210,7 @@ def test_a_client_that_is_not_entered_ends_the_loop_and_with_it_what_is_open(
     assert log == ["session closed"]
 
 
-async def test_what_is_not_held_is_as_in_production(
+async def test_tasks_that_are_not_held_run_as_in_production(
     background_tasks: BackgroundTasks, log: list[str], get_session: Callable[[], Any]
 ) -> None:
     background_tasks.start_capturing(ignore="write")
@@ -218,7 +218,7 @@ async def test_what_is_not_held_is_as_in_production(
     assert log == ["one", "two", "session closed"]
 
 
-async def test_reset_closes_it(
+async def test_reset_closes_the_dependency(
     background_tasks: BackgroundTasks, log: list[str], get_session: Callable[[], Any]
 ) -> None:
     background_tasks.start_capturing()
@@ -228,7 +228,7 @@ async def test_reset_closes_it(
     assert log == ["session closed"]
 
 
-async def test_cancelling_the_held_task_closes_it(
+async def test_cancelling_the_held_task_closes_the_dependency(
     background_tasks: BackgroundTasks, log: list[str], get_session: Callable[[], Any]
 ) -> None:
     background_tasks.start_capturing()
@@ -238,7 +238,7 @@ async def test_cancelling_the_held_task_closes_it(
     assert log == ["session closed"]
 
 
-def test_the_end_of_the_test_closes_it(pytester: pytest.Pytester) -> None:
+def test_dependency_is_closed_at_the_end_of_the_test(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(
         """
         import httpx, pytest
@@ -291,7 +291,7 @@ async def test_the_exit_code_runs_in_the_context_of_the_request(
     assert log == ["tea"]
 
 
-async def test_a_dependency_inside_of_a_task_group_is_closed_and_the_error_says_so(
+async def test_dependency_in_a_task_group_is_closed_and_the_error_says_so(
     background_tasks: BackgroundTasks, log: list[str]
 ) -> None:
     async def get_session() -> AsyncIterator[Session]:
@@ -308,7 +308,7 @@ async def test_a_dependency_inside_of_a_task_group_is_closed_and_the_error_says_
     assert "the dependencies of its request, which are open in production, were closed" in raised.value.__notes__[0]
 
 
-async def test_exit_code_that_fails_says_where_it_ran(background_tasks: BackgroundTasks, log: list[str]) -> None:
+async def test_error_of_exit_code_names_where_it_ran(background_tasks: BackgroundTasks, log: list[str]) -> None:
     async def get_session() -> AsyncIterator[Session]:
         yield Session(log)
         raise ValueError("of the exit code")
@@ -320,7 +320,7 @@ async def test_exit_code_that_fails_says_where_it_ran(background_tasks: Backgrou
     assert raised.value.__notes__[0].startswith("in the exit code of a request's dependency")
 
 
-async def test_exit_code_that_fails_after_the_task_does_not_replace_its_error(
+async def test_error_of_exit_code_does_not_replace_the_error_of_the_task(
     background_tasks: BackgroundTasks, log: list[str]
 ) -> None:
     async def get_session() -> AsyncIterator[Session]:

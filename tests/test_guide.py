@@ -18,7 +18,7 @@ def examples() -> list[str]:
 
 
 @pytest.mark.parametrize("example", examples(), ids=["basic", "chat"] if GUIDE.exists() else [])
-def test_its_examples_run_verbatim(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
+def test_guide_examples_run_verbatim(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, example: str) -> None:
     """The examples also pass if every warning is an error."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.syspath_prepend(str(ROOT / "examples" / "chat"))
@@ -28,7 +28,7 @@ def test_its_examples_run_verbatim(pytester: pytest.Pytester, monkeypatch: pytes
     result.assert_outcomes(passed=1)
 
 
-def test_every_method_it_names_is_there_and_documented(background_tasks) -> None:
+def test_every_method_in_the_guide_exists_and_is_documented(background_tasks) -> None:
     """The project's documentation describes them as well."""
     names = re.findall(r"^#### `(\w+)", GUIDE.read_text(), re.MULTILINE)
     assert len(names) == 7
@@ -39,6 +39,6 @@ def test_every_method_it_names_is_there_and_documented(background_tasks) -> None
     assert list(examples()), "the guide has examples"
 
 
-def test_the_example_file_it_promises_is_there() -> None:
+def test_example_file_named_in_the_guide_exists() -> None:
     [path] = re.findall(r"See `(.*?)` for comprehensive examples", GUIDE.read_text())
     assert (ROOT / path).is_file()

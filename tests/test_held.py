@@ -40,7 +40,7 @@ async def test_the_code_under_test_gets_a_real_task(background_tasks: Background
     assert task.result() == 42
 
 
-async def test_it_runs_in_the_context_it_was_created_in(background_tasks: BackgroundTasks) -> None:
+async def test_held_task_runs_in_the_context_of_its_creation(background_tasks: BackgroundTasks) -> None:
     """It is a copy of the creator's context, or the context that was passed."""
     user = contextvars.ContextVar("user", default="nobody")
 
@@ -61,7 +61,7 @@ async def test_it_runs_in_the_context_it_was_created_in(background_tasks: Backgr
     assert user.get() == "eve"
 
 
-async def test_values_that_are_equal_or_cannot_be_compared(background_tasks: BackgroundTasks) -> None:
+async def test_context_values_are_kept_by_identity(background_tasks: BackgroundTasks) -> None:
     """Each task gets the identical object that was set when it was created: the right one of two empty baskets, say."""
 
     class Basket(list[int]):
@@ -84,7 +84,7 @@ async def test_values_that_are_equal_or_cannot_be_compared(background_tasks: Bac
     assert [list(each) for each in baskets] == [[0], [1], [2], [3]]
 
 
-async def test_a_context_of_the_users_carries_nothing_of_ours(background_tasks: BackgroundTasks) -> None:
+async def test_context_of_the_user_is_not_modified(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     own = contextvars.Context()
     asyncio.create_task(answer(), context=own)
@@ -143,7 +143,7 @@ async def await_it(task: asyncio.Task[int]) -> int:
     ],
     ids=lambda wait: getattr(wait, "__name__", "wait_for"),
 )
-async def test_waiting_releases(
+async def test_waiting_for_a_held_task_starts_it(
     background_tasks: BackgroundTasks, wait: Callable[[asyncio.Task[int]], Awaitable[int]]
 ) -> None:
     """Every way of waiting that asyncio knows starts a held task."""
@@ -156,7 +156,7 @@ async def test_waiting_releases(
     assert await background_tasks.run_all_async() == []
 
 
-def test_running_the_loop_for_it_releases(background_tasks: BackgroundTasks) -> None:
+def test_run_until_complete_starts_a_held_task(background_tasks: BackgroundTasks) -> None:
     """``run_until_complete(task)`` counts as waiting."""
     loop = asyncio.new_event_loop()
     background_tasks.start_capturing()
@@ -164,7 +164,7 @@ def test_running_the_loop_for_it_releases(background_tasks: BackgroundTasks) -> 
     loop.close()
 
 
-async def test_a_mere_callback_is_not_waiting(background_tasks: BackgroundTasks) -> None:
+async def test_done_callback_does_not_start_a_held_task(background_tasks: BackgroundTasks) -> None:
     """A set that keeps a reference, or a callback that cancels another task, does not start it."""
     background_tasks.start_capturing()
     references: set[asyncio.Task[int]] = set()
@@ -182,7 +182,7 @@ async def test_a_mere_callback_is_not_waiting(background_tasks: BackgroundTasks)
     assert references == set()
 
 
-async def test_a_released_task_takes_its_place_at_the_end_of_the_queue(background_tasks: BackgroundTasks) -> None:
+async def test_awaited_held_task_is_scheduled_behind_the_ready_ones(background_tasks: BackgroundTasks) -> None:
     """It starts as if it had been created when the other task began to wait for it."""
     order: list[str] = []
 
@@ -215,7 +215,7 @@ async def test_a_cancelled_held_task_ends_cancelled_without_having_run(backgroun
     assert background_tasks.captured_tasks[0].state == "cancelled"
 
 
-async def test_cancelling_is_enough_nobody_needs_to_wait(background_tasks: BackgroundTasks) -> None:
+async def test_cancelled_held_task_ends_without_being_awaited(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     task = asyncio.create_task(answer())
     task.cancel()
@@ -226,7 +226,7 @@ async def test_cancelling_is_enough_nobody_needs_to_wait(background_tasks: Backg
     assert await background_tasks.run_all_async() == []
 
 
-async def test_whoever_waits_for_a_task_that_is_cancelled_learns_of_it(background_tasks: BackgroundTasks) -> None:
+async def test_waiter_of_a_cancelled_task_gets_cancelled_error(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     task = asyncio.create_task(asyncio.sleep(3600))
     waiting = asyncio.gather(task, return_exceptions=True)
@@ -236,7 +236,7 @@ async def test_whoever_waits_for_a_task_that_is_cancelled_learns_of_it(backgroun
     assert isinstance(outcome, asyncio.CancelledError)
 
 
-async def test_a_task_without_any_reference_is_kept(background_tasks: BackgroundTasks) -> None:
+async def test_held_task_without_references_is_kept_alive(background_tasks: BackgroundTasks) -> None:
     """A held task is kept when its creator drops it and the garbage collector runs."""
     background_tasks.start_capturing()
     asyncio.create_task(answer())
@@ -255,7 +255,7 @@ async def test_a_held_task_is_not_among_all_tasks(background_tasks: BackgroundTa
     await waiting
 
 
-def test_it_outlives_its_loop(background_tasks: BackgroundTasks) -> None:
+def test_held_task_survives_its_loop(background_tasks: BackgroundTasks) -> None:
     """A task that ``asyncio.run`` left held runs afterwards, in its context; the original task gets the outcome."""
     user = contextvars.ContextVar("user", default="nobody")
 
@@ -279,7 +279,7 @@ def test_it_outlives_its_loop(background_tasks: BackgroundTasks) -> None:
     assert [task.state for task in background_tasks.captured_tasks] == ["done", "failed"]
 
 
-def test_callbacks_on_a_dead_loop_are_not_called(background_tasks: BackgroundTasks) -> None:
+def test_callbacks_of_a_closed_loop_are_not_called(background_tasks: BackgroundTasks) -> None:
     called: list[object] = []
 
     async def main() -> None:
@@ -291,7 +291,7 @@ def test_callbacks_on_a_dead_loop_are_not_called(background_tasks: BackgroundTas
     assert called == []
 
 
-def test_what_is_bound_to_the_dead_loop_fails_as_in_life(background_tasks: BackgroundTasks) -> None:
+def test_futures_of_a_closed_loop_cannot_be_awaited(background_tasks: BackgroundTasks) -> None:
     """A future of the closed loop cannot be awaited on another loop; a note says why the task runs there."""
 
     async def wait_for(future: asyncio.Future[None]) -> None:
@@ -307,7 +307,7 @@ def test_what_is_bound_to_the_dead_loop_fails_as_in_life(background_tasks: Backg
     assert "locks, connections and futures that belong to the closed loop" in "".join(caught.value.__notes__)
 
 
-def test_a_task_of_a_dead_loop_can_be_cancelled(background_tasks: BackgroundTasks) -> None:
+def test_task_of_a_closed_loop_can_be_cancelled(background_tasks: BackgroundTasks) -> None:
     """A held task ends at once; after it has moved to another loop, the cancellation follows it there."""
 
     async def cancel(task: asyncio.Task[Any]) -> None:
@@ -327,7 +327,7 @@ def test_a_task_of_a_dead_loop_can_be_cancelled(background_tasks: BackgroundTask
     assert moved.cancelled()
 
 
-async def test_in_an_async_test_a_task_of_a_dead_loop_runs_on_the_tests_loop(background_tasks: BackgroundTasks) -> None:
+async def test_task_of_a_closed_loop_runs_on_the_loop_of_the_async_test(background_tasks: BackgroundTasks) -> None:
     async def which_loop() -> asyncio.AbstractEventLoop:
         await asyncio.sleep(0)
         return asyncio.get_running_loop()
@@ -342,7 +342,7 @@ async def test_in_an_async_test_a_task_of_a_dead_loop_runs_on_the_tests_loop(bac
     assert await background_tasks.run_all_async() == [asyncio.get_running_loop()]
 
 
-def test_threads_that_create_tasks_at_once(background_tasks: BackgroundTasks) -> None:
+def test_tasks_created_by_concurrent_threads_are_captured_once(background_tasks: BackgroundTasks) -> None:
     """The tasks of all threads are captured, each exactly once."""
     background_tasks.start_capturing()
     barrier = threading.Barrier(4)
@@ -360,7 +360,7 @@ def test_threads_that_create_tasks_at_once(background_tasks: BackgroundTasks) ->
     assert sorted(background_tasks.run_all_sync()) == list(range(400))
 
 
-def test_the_task_of_a_runner_that_is_not_asyncios_own(background_tasks: BackgroundTasks, tmp_path: Path) -> None:
+def test_task_of_a_third_party_runner_is_not_captured(background_tasks: BackgroundTasks, tmp_path: Path) -> None:
     """Library code that creates a task outside a running loop is about to run the loop for it."""
     runner: dict[str, Any] = {}
     source = "def run(loop, coroutine):\n    loop.run_until_complete(ensure_future(coroutine, loop=loop))"
@@ -379,7 +379,7 @@ def test_the_task_of_a_runner_that_is_not_asyncios_own(background_tasks: Backgro
     background_tasks.reset()
 
 
-def test_in_a_def_test_create_task_is_captured(background_tasks: BackgroundTasks) -> None:
+def test_create_task_is_captured_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     """No loop is needed; a later asyncio.run in the same test works."""
     background_tasks.start_capturing()
     task = asyncio.create_task(answer(1))
@@ -394,7 +394,7 @@ def test_in_a_def_test_create_task_is_captured(background_tasks: BackgroundTasks
     assert task.result() == 1
 
 
-def test_in_a_def_test_everything_else_raises_as_in_life(background_tasks: BackgroundTasks) -> None:
+def test_other_calls_without_a_loop_raise_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     """No loop exists where production has none: in other threads, for other calls, after stop_capturing."""
     background_tasks.start_capturing()
     with pytest.raises(RuntimeError, match="no running event loop"):
@@ -421,7 +421,7 @@ def test_in_a_def_test_everything_else_raises_as_in_life(background_tasks: Backg
     assert len(errors) == 2
 
 
-def test_in_a_def_test_what_is_ignored_raises_as_in_life(background_tasks: BackgroundTasks) -> None:
+def test_create_task_of_an_ignored_function_raises_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing(ignore=answer)
     coroutine = answer()
     with pytest.raises(RuntimeError, match="no running event loop"):
@@ -448,7 +448,7 @@ async def test_a_held_task_is_not_eager(background_tasks: BackgroundTasks) -> No
 
 
 @pytest.mark.skipif(sys.version_info < (3, 14), reason="eager_start came with 3.14")
-async def test_eager_start_waits_for_the_test(background_tasks: BackgroundTasks) -> None:
+async def test_task_with_eager_start_is_held(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     task = asyncio.create_task(answer(), eager_start=True)  # type: ignore[call-arg]
     assert not task.done()
@@ -456,7 +456,7 @@ async def test_eager_start_waits_for_the_test(background_tasks: BackgroundTasks)
     assert await background_tasks.run_all_async() == [42]
 
 
-async def test_debug_mode(background_tasks: BackgroundTasks) -> None:
+async def test_held_tasks_run_in_debug_mode(background_tasks: BackgroundTasks) -> None:
     """asyncio's debug mode reports nothing."""
     asyncio.get_running_loop().set_debug(True)
     background_tasks.start_capturing()
@@ -466,7 +466,7 @@ async def test_debug_mode(background_tasks: BackgroundTasks) -> None:
     assert background_tasks.run_all_sync() == [42]
 
 
-def test_a_task_that_was_started_on_a_loop_that_is_closed_ends_without_a_word(
+def test_started_task_of_a_closed_loop_is_cancelled_silently(
     background_tasks: BackgroundTasks,
 ) -> None:
     """If a runner does not cancel pending tasks, the task ends after callbacks can no longer be scheduled."""
@@ -485,7 +485,7 @@ def test_a_task_that_was_started_on_a_loop_that_is_closed_ends_without_a_word(
     assert captured.state == "cancelled"
 
 
-async def test_what_else_is_called_soon_while_a_task_is_made_is_called(background_tasks: BackgroundTasks) -> None:
+async def test_call_soon_during_task_creation_is_not_lost(background_tasks: BackgroundTasks) -> None:
     """Here, creating the name of the task schedules a callback."""
     calls: list[str] = []
 

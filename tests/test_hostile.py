@@ -143,7 +143,7 @@ PROJECTS = {
             raise HostileError("seen")
 
         @pytest.mark.asyncio
-        async def test_of_task():
+        async def test_error_of_a_task():
             with pytest.raises(HostileError):
                 await asyncio.create_task(fail())
 
@@ -273,7 +273,7 @@ PROJECTS = {
 
 
 @pytest.mark.parametrize("name", PROJECTS)
-def test_the_run_with_the_plugin_equals_the_run_without(name: str, outcome_of: Callable[..., list[str]]) -> None:
+def test_output_with_the_plugin_equals_output_without_it(name: str, outcome_of: Callable[..., list[str]]) -> None:
     without = outcome_of(PROJECTS[name], *PLUGIN, "-p", "no:background_tasks")
     assert "ERRORS" not in without, "the project itself is right"
     assert outcome_of(PROJECTS[name]) == without
@@ -282,7 +282,9 @@ def test_the_run_with_the_plugin_equals_the_run_without(name: str, outcome_of: C
 
 
 @pytest.mark.parametrize("name", PROJECTS)
-def test_with_all_reports_on_the_tests_end_as_without(name: str, outcome_of: Callable[..., list[str]]) -> None:
+def test_outcomes_with_all_reports_equal_those_without_the_plugin(
+    name: str, outcome_of: Callable[..., list[str]]
+) -> None:
     """Leaks are reported; nothing else differs."""
     without = outcome_of(PROJECTS[name])
     reported = outcome_of(PROJECTS[name], *PLUGIN, *ALL_ON)
@@ -326,7 +328,7 @@ async def refuse(thing: object) -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_task_may_be_given_anything_and_return_it(background_tasks: BackgroundTasks) -> None:
+async def test_task_can_receive_and_return_any_object(background_tasks: BackgroundTasks) -> None:
     thing = Refusing()
     background_tasks.start_capturing(ignore="another")
     asyncio.create_task(take(thing))
@@ -338,7 +340,7 @@ async def test_a_task_may_be_given_anything_and_return_it(background_tasks: Back
 
 
 @pytest.mark.asyncio
-async def test_an_error_that_is_false_and_frozen_is_raised_with_its_note(background_tasks: BackgroundTasks) -> None:
+async def test_falsy_frozen_error_is_raised_with_its_note(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(refuse(Refusing()), name="job")
     with pytest.raises(FrozenError) as raised:
@@ -347,7 +349,7 @@ async def test_an_error_that_is_false_and_frozen_is_raised_with_its_note(backgro
 
 
 @pytest.mark.asyncio
-async def test_a_callback_that_refuses_every_question_does_not_wait(background_tasks: BackgroundTasks) -> None:
+async def test_hostile_callback_is_not_mistaken_for_a_waiting_task(background_tasks: BackgroundTasks) -> None:
     called = []
 
     class Callback(Refusing):
@@ -377,7 +379,7 @@ async def test_an_empty_context_is_respected(background_tasks: BackgroundTasks) 
 
 
 @pytest.mark.asyncio
-async def test_a_background_task_of_starlette_may_be_a_dataclass_without_a_hash(
+async def test_starlette_background_task_can_be_an_unhashable_dataclass(
     background_tasks: BackgroundTasks,
 ) -> None:
     @dataclass(eq=True)
@@ -394,7 +396,7 @@ async def test_a_background_task_of_starlette_may_be_a_dataclass_without_a_hash(
 
 
 @pytest.mark.asyncio
-async def test_who_holds_a_lock_is_found_among_variables_that_refuse(background_tasks: BackgroundTasks) -> None:
+async def test_lock_holder_is_found_among_hostile_variables(background_tasks: BackgroundTasks) -> None:
     lock = asyncio.Lock()
 
     async def hold() -> None:

@@ -33,12 +33,12 @@ def imports(path: Path) -> set[str]:
     return {name.removeprefix("pytest_background_tasks.") for name in found}
 
 
-def test_nobody_imports_the_plugin() -> None:
+def test_plugin_module_is_not_imported() -> None:
     assert [name for name, path in MODULES.items() if "plugin" in imports(path)] == []
 
 
-@pytest.mark.parametrize("room", ["capture", "control", "explorer", "watch"])
-def test_the_engine_knows_nothing_of_pytest(room: str) -> None:
+@pytest.mark.parametrize("engine_package", ["capture", "control", "explorer", "watch"])
+def test_engine_does_not_import_pytest(engine_package: str) -> None:
     """Only these modules import pytest: hooks, objects of a session, and the warnings, so that filters find them."""
     knowing = [name for name, path in MODULES.items() if {"pytest", "_pytest", "_pytest.tmpdir"} & imports(path)]
     assert {name.partition(".")[0] for name in knowing} == {
@@ -49,17 +49,17 @@ def test_the_engine_knows_nothing_of_pytest(room: str) -> None:
         "warnings",
         "watching",
     }
-    assert any(name.startswith(room) for name in MODULES)
+    assert any(name.startswith(engine_package) for name in MODULES)
 
 
-def test_capture_knows_nothing_of_control() -> None:
+def test_capture_does_not_import_control() -> None:
     """Holding a task does not depend on how it is run."""
     for name, path in MODULES.items():
         if name.startswith("capture"):
             assert not [other for other in imports(path) if other.startswith(("control", "fixture"))], name
 
 
-def test_exploring_stands_alone() -> None:
+def test_explorer_imports_neither_capture_nor_control() -> None:
     """It neither holds tasks nor runs held tasks."""
     for name, path in MODULES.items():
         if name.startswith("explorer"):
@@ -67,7 +67,7 @@ def test_exploring_stands_alone() -> None:
 
 
 @pytest.mark.parametrize("noun", ["schedule", "trace", "options", "actors", "search", "minimise", "exploration"])
-def test_searching_knows_nothing_of_asyncio(noun: str) -> None:
+def test_search_does_not_import_asyncio(noun: str) -> None:
     """Schedules, traces and the decisions about them are values, independent of the event loop."""
     seen, todo = set(), [f"explorer.{noun}"]
     while todo:
@@ -77,14 +77,14 @@ def test_searching_knows_nothing_of_asyncio(noun: str) -> None:
         todo += [name for name in imports(path) if name in MODULES and MODULES[name] not in seen]
 
 
-def test_integrations_are_imported_only_when_installed() -> None:
+def test_optional_packages_are_imported_only_in_modules_of_their_name() -> None:
     """Only the file named after an optional library imports it at the top of the module."""
     for name, path in MODULES.items():
         foreign = {other.partition(".")[0] for other in imports(path)} & {"starlette", "fastapi", "uvloop", "anyio"}
         assert foreign <= {name.rpartition(".")[2]}, name
 
 
-def test_files_can_be_read_in_one_sitting() -> None:
+def test_modules_have_at_most_400_lines() -> None:
     assert {name: count for name, path in MODULES.items() if (count := len(path.read_text().splitlines())) > 400} == {}
 
 
@@ -97,7 +97,7 @@ def test_errors_and_warnings_are_shown_by_the_name_that_users_import() -> None:
             assert pickle.loads(pickle.dumps(public)) is public
 
 
-def test_everything_public_can_be_imported_and_says_what_it_is() -> None:
+def test_public_names_can_be_imported_and_have_docstrings() -> None:
     assert dir(pytest_background_tasks) == pytest_background_tasks.__all__
     for name in set(pytest_background_tasks.__all__) - {"Target"}:  # an alias cannot carry a docstring
         assert getattr(pytest_background_tasks, name).__doc__, name

@@ -249,15 +249,15 @@ AIOLIB = """
 """
 
 
-@pytest.fixture(params=["below", "elsewhere"])
+@pytest.fixture(params=["inside", "outside"])
 def installed(
     request: pytest.FixtureRequest,
     pytester: pytest.Pytester,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """A site-packages folder, below the project or elsewhere, with the project's wheel and a third-party library."""
-    environment = pytester.path if request.param == "below" else tmp_path_factory.mktemp("elsewhere")
+    """A site-packages folder, inside the project or outside, with the project's wheel and a third-party library."""
+    environment = pytester.path if request.param == "inside" else tmp_path_factory.mktemp("outside")
     site_packages = environment / "lib" / "site-packages"
     for folder, package, source in (
         (pytester.path / "src", "shop", SHOP),
@@ -276,7 +276,7 @@ def run_tests(pytester: pytest.Pytester, tests: str, *options: str) -> pytest.Ru
     return pytester.runpytest_inprocess("-Werror", "-p", "pytest_background_tasks.plugin", *options)
 
 
-def test_the_projects_own_wheel(pytester: pytest.Pytester, installed: Path) -> None:
+def test_installed_wheel_of_the_project_is_captured(pytester: pytest.Pytester, installed: Path) -> None:
     """The installed copy runs, and is captured, because its source is under the rootdir."""
     result = run_tests(
         pytester,
@@ -299,7 +299,7 @@ def test_the_projects_own_wheel(pytester: pytest.Pytester, installed: Path) -> N
     result.assert_outcomes(passed=1)
 
 
-def test_somebodys_library(pytester: pytest.Pytester, installed: Path) -> None:
+def test_only_project_tasks_of_a_library_are_held(pytester: pytest.Pytester, installed: Path) -> None:
     """The library's tasks run; tasks that it starts for the project, or the project starts of it, are held."""
     result = run_tests(
         pytester,
@@ -324,7 +324,7 @@ def test_somebodys_library(pytester: pytest.Pytester, installed: Path) -> None:
     result.assert_outcomes(passed=1)
 
 
-NAMED = """
+LIBRARY_TEST = """
     import asyncio
     import aiolib
 
@@ -340,15 +340,15 @@ NAMED = """
 """
 
 
-def test_a_library_that_the_ini_names(pytester: pytest.Pytester, installed: Path) -> None:
+def test_library_named_in_the_ini_file_is_captured(pytester: pytest.Pytester, installed: Path) -> None:
     """A package in background_tasks_project_packages counts as project code."""
-    result = run_tests(pytester, NAMED.format(only=""), "-o", "background_tasks_project_packages=aiolib")
+    result = run_tests(pytester, LIBRARY_TEST.format(only=""), "-o", "background_tasks_project_packages=aiolib")
     result.assert_outcomes(passed=1)
 
 
-def test_a_library_whose_function_the_test_names(pytester: pytest.Pytester, installed: Path) -> None:
+def test_library_function_named_as_a_target_is_captured(pytester: pytest.Pytester, installed: Path) -> None:
     """start_capturing(function) holds the tasks of that function, whatever code starts them."""
-    result = run_tests(pytester, NAMED.format(only="aiolib.keep_alive"))
+    result = run_tests(pytester, LIBRARY_TEST.format(only="aiolib.keep_alive"))
     result.assert_outcomes(passed=1)
 
 
@@ -364,7 +364,7 @@ def traced(create_task):
 """
 
 
-def test_opentelemetry_may_stand_in_between(
+def test_opentelemetry_instrumentation_keeps_tasks_captured(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     """Its instrumentation of asyncio wraps each coroutine, and creates the task itself."""
@@ -400,7 +400,7 @@ def quart_app(sent: list[str]) -> Any:
     return app
 
 
-def test_what_quart_starts_is_let_through_and_the_error_says_so(background_tasks: BackgroundTasks, run: Run) -> None:
+def test_quart_tasks_are_not_held_and_the_error_says_so(background_tasks: BackgroundTasks, run: Run) -> None:
     async def test() -> None:
         background_tasks.start_capturing()
         await quart_app([]).test_client().post("/users/ada")
@@ -461,7 +461,7 @@ def test_the_hint_for_taskiq_helps(pytester: pytest.Pytester, options: tuple[str
             assert sent == ["ada"]
 
         @pytest.mark.asyncio
-        async def test_told(background_tasks):
+        async def test_error(background_tasks):
             background_tasks.start_capturing("nothing" if {bool(options)} else "send")
             await send.kiq("ada")
             with pytest.raises(AssertionError, match="Receiver.callback, which"):
@@ -471,9 +471,7 @@ def test_the_hint_for_taskiq_helps(pytester: pytest.Pytester, options: tuple[str
     pytester.runpytest_subprocess("-W", "ignore", *options).assert_outcomes(passed=2)
 
 
-def test_what_is_waited_for_and_what_targets_leave_out_is_told_as_that(
-    background_tasks: BackgroundTasks, run: Run
-) -> None:
+def test_error_explains_why_tasks_were_not_held(background_tasks: BackgroundTasks, run: Run) -> None:
     async def test() -> None:
         background_tasks.start_capturing(ignore="audit")
         asyncio.create_task(audit("this"))
@@ -490,7 +488,7 @@ def test_what_is_waited_for_and_what_targets_leave_out_is_told_as_that(
     run(test())
 
 
-def test_a_session_of_library_tasks_is_remembered_in_a_few_lines(background_tasks: BackgroundTasks, run: Run) -> None:
+def test_list_of_tasks_that_were_not_held_is_limited(background_tasks: BackgroundTasks, run: Run) -> None:
     async def test() -> None:
         background_tasks.start_capturing(ignore=lambda _: True)
         for number in range(200):

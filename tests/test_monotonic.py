@@ -49,7 +49,7 @@ async def test_libraries_keep_the_real_clocks(virtual_time: VirtualTime) -> None
     assert time.monotonic() - namespace["measure"]() > 3000
 
 
-async def test_asking_twice_is_asking_once(virtual_time: VirtualTime) -> None:
+async def test_patch_monotonic_is_idempotent(virtual_time: VirtualTime) -> None:
     virtual_time.patch_monotonic()
     virtual_time.patch_monotonic()
     before = time.monotonic()
@@ -57,7 +57,7 @@ async def test_asking_twice_is_asking_once(virtual_time: VirtualTime) -> None:
     assert time.monotonic() - before == 1
 
 
-def test_before_a_loop_has_run_the_clocks_are_real(virtual_time: VirtualTime) -> None:
+def test_clocks_are_real_until_a_loop_has_run(virtual_time: VirtualTime) -> None:
     virtual_time.patch_monotonic()
     before = time.monotonic()
     asyncio.run(asyncio.sleep(10))
@@ -70,7 +70,7 @@ def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunRe
     return pytester.runpytest_inprocess(*mode, *arguments)
 
 
-def test_nothing_stays_patched(pytester: pytest.Pytester) -> None:
+def test_clocks_are_restored_after_the_test(pytester: pytest.Pytester) -> None:
     """After the test, every name has the interpreter's clock again; the fixture says that the test has ended."""
     result = run(
         pytester,
@@ -110,7 +110,7 @@ POLLING = """
 """
 
 
-def test_a_poll_of_a_real_clock_is_told(pytester: pytest.Pytester) -> None:
+def test_polling_a_real_clock_is_reported(pytester: pytest.Pytester) -> None:
     """The report is a warning at the line that sleeps, and a section of the report if the test fails."""
     result = run(pytester, POLLING.format("pass"), "-W", "default")
     result.assert_outcomes(passed=1, warnings=1)
@@ -125,7 +125,7 @@ def test_a_poll_of_a_real_clock_is_told(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*Captured background_tasks call*", "poll sleeps repeatedly*"])
 
 
-def test_a_poll_that_follows_virtual_time_takes_no_time(pytester: pytest.Pytester) -> None:
+def test_polling_a_virtual_clock_takes_no_real_time(pytester: pytest.Pytester) -> None:
     source = POLLING.format("assert virtual_time.now == 1.5").replace(
         "await poll", "virtual_time.patch_monotonic(); await poll"
     )

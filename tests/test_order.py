@@ -45,7 +45,7 @@ async def held(background_tasks: BackgroundTasks) -> BackgroundTasks:
     ],
 )
 @pytest.mark.parametrize("synchronous", [False, True], ids=["async", "sync"])
-async def test_they_start_and_go_on_in_the_order_asked_for(
+async def test_tasks_start_and_resume_in_the_requested_order(
     held: BackgroundTasks, order: Any, expected: str, synchronous: bool
 ) -> None:
     """The results stay in creation order."""
@@ -54,7 +54,7 @@ async def test_they_start_and_go_on_in_the_order_asked_for(
     assert results == ["a", "b", "c", "d"]
 
 
-async def test_run_async_and_run_sync_take_it_too(held: BackgroundTasks) -> None:
+async def test_run_async_and_run_sync_accept_an_order(held: BackgroundTasks) -> None:
     assert await held.run_async(note, order="reversed") == ["a", "c"]
     assert held.run_sync(other, order="reversed") == ["b", "d"]
     assert "".join(started) == "caca" + "dbdb"
@@ -65,7 +65,7 @@ async def test_a_captured_task_can_be_put_first(held: BackgroundTasks) -> None:
     assert "".join(started) == "dabc" * 2
 
 
-def test_random_is_the_same_in_each_run_and_told_on_failure(pytester: pytest.Pytester) -> None:
+def test_random_order_is_reproducible_and_shown_on_failure(pytester: pytest.Pytester) -> None:
     """The order depends only on the test's node id."""
     pytester.makepyfile(
         """
@@ -104,7 +104,9 @@ def test_random_is_the_same_in_each_run_and_told_on_failure(pytester: pytest.Pyt
         ([42], TypeError, r"not an object of type 'int'(?s:.*)run_all_async\(order=\[42\]\)"),
     ],
 )
-async def test_what_is_no_order(held: BackgroundTasks, order: Any, error: type[Exception], message: str) -> None:
+async def test_invalid_order_is_rejected(
+    held: BackgroundTasks, order: Any, error: type[Exception], message: str
+) -> None:
     """The order is rejected before any task starts."""
     with pytest.raises(error, match=message):
         await held.run_all_async(order=order)
@@ -112,7 +114,7 @@ async def test_what_is_no_order(held: BackgroundTasks, order: Any, error: type[E
 
 
 @given(st.permutations("abcde"))
-def test_any_order_can_be_asked_for(order: list[str]) -> None:
+def test_every_permutation_can_be_requested(order: list[str]) -> None:
     """A list of all names is the order itself."""
     from pytest_background_tasks.control.order import ordered
 

@@ -10,19 +10,19 @@ import pytest_asyncio.plugin
 
 Run = Callable[..., pytest.RunResult]
 
-NEEDS_IT = """
+NEEDS_UVLOOP = """
     @explore
     async def test_it():
         assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
 """
-DOES_NOT = """
+NEEDS_ANY_LOOP = """
     @explore
     async def test_it():
         await twice()
 """
-TOLD = "*the test suite configures another event loop, which explored tests do not use: "
+NOTE = "*the test suite configures another event loop, which explored tests do not use: "
 
-ASKING = {
+LOOP_SETTINGS = {
     "policy": (
         "the fixture event_loop_policy (conftest.py:3 in event_loop_policy)",
         "pytest_asyncio.plugin",
@@ -34,7 +34,7 @@ ASKING = {
             return uvloop.EventLoopPolicy()
         """,
     ),
-    "old": (
+    "event_loop": (
         "the fixture event_loop (conftest.py:3 in event_loop)",
         "pytest_asyncio.plugin",
         """
@@ -71,35 +71,37 @@ ASKING = {
 
 
 @pytest.fixture
-def asking(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> tuple[str, str]:
+def loop_setting(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> tuple[str, str]:
     """A project whose conftest.py requests another loop; the message, and the plugin that would use that loop."""
-    told, plugin, source = ASKING[request.param]
+    event_loop, plugin, source = LOOP_SETTINGS[request.param]
     pytester.makeconftest(dedent(source))
-    return told, plugin
+    return event_loop, plugin
 
 
-@pytest.mark.parametrize("asking", ASKING, indirect=True)
-def test_the_failure_names_what_asks_for_it(run: Run, asking: tuple[str, str]) -> None:
-    told, plugin = asking
-    result = run(f"\n    pytestmark = pytest.mark.{plugin.partition('.')[0]}\n{NEEDS_IT}", *ignore(), plugins=(plugin,))
+@pytest.mark.parametrize("loop_setting", LOOP_SETTINGS, indirect=True)
+def test_failure_names_the_setting_of_another_loop(run: Run, loop_setting: tuple[str, str]) -> None:
+    event_loop, plugin = loop_setting
+    result = run(
+        f"\n    pytestmark = pytest.mark.{plugin.partition('.')[0]}\n{NEEDS_UVLOOP}", *ignore(), plugins=(plugin,)
+    )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            f"{TOLD}{told.replace('[', '[[]')}",
+            f"{NOTE}{event_loop.replace('[', '[[]')}",
             "*@explore works like asyncio's default event loop. If the test needs the other one, *remove @explore*",
         ]
     )
 
 
-@pytest.mark.parametrize("asking", ASKING, indirect=True)
-def test_nothing_is_said_of_a_test_that_passes(run: Run, asking: tuple[str, str]) -> None:
-    result = run(DOES_NOT, *ignore(), plugins=(asking[1],))
+@pytest.mark.parametrize("loop_setting", LOOP_SETTINGS, indirect=True)
+def test_passing_test_has_no_note_about_the_loop(run: Run, loop_setting: tuple[str, str]) -> None:
+    result = run(NEEDS_ANY_LOOP, *ignore(), plugins=(loop_setting[1],))
     result.assert_outcomes(passed=1)
-    result.stdout.no_fnmatch_line(TOLD + "*")
+    result.stdout.no_fnmatch_line(NOTE + "*")
 
 
-@pytest.mark.parametrize("asking", ["policy"], indirect=True)
-def test_nothing_is_said_of_a_test_that_fails_in_another_order(run: Run, asking: tuple[str, str]) -> None:
+@pytest.mark.parametrize("loop_setting", ["policy"], indirect=True)
+def test_order_dependent_failure_has_no_note_about_the_loop(run: Run, loop_setting: tuple[str, str]) -> None:
     source = """
         @explore
         async def test_it():
@@ -112,9 +114,9 @@ def test_nothing_is_said_of_a_test_that_fails_in_another_order(run: Run, asking:
             await asyncio.gather(work("a"), work("b"))
             assert done == ["a", "b"]
     """
-    result = run(source, *ignore(), plugins=(asking[1],))
+    result = run(source, *ignore(), plugins=(loop_setting[1],))
     result.assert_outcomes(failed=1)
-    result.stdout.no_fnmatch_line(TOLD + "*")
+    result.stdout.no_fnmatch_line(NOTE + "*")
 
 
 @pytest.mark.skipif(
@@ -129,9 +131,9 @@ def test_a_hook_of_pytest_asyncio_is_named(run: Run, pytester: pytest.Pytester) 
             return {"uvloop": uvloop.new_event_loop}
         """
     )
-    result = run(NEEDS_IT, *ignore(), plugins=("pytest_asyncio.plugin",))
+    result = run(NEEDS_UVLOOP, *ignore(), plugins=("pytest_asyncio.plugin",))
     result.stdout.fnmatch_lines(
-        [TOLD + "the hook pytest_asyncio_loop_factories (conftest.py:3 in pytest_asyncio_loop_factories)"]
+        [NOTE + "the hook pytest_asyncio_loop_factories (conftest.py:3 in pytest_asyncio_loop_factories)"]
     )
 
 
@@ -147,12 +149,12 @@ def policy_of_uvloop() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("policy_of_uvloop")
-def test_a_policy_that_is_set_is_named(run: Run) -> None:
-    result = run(NEEDS_IT)
-    result.stdout.fnmatch_lines([TOLD + "the event loop policy uvloop.EventLoopPolicy"])
+def test_active_event_loop_policy_is_named(run: Run) -> None:
+    result = run(NEEDS_UVLOOP)
+    result.stdout.fnmatch_lines([NOTE + "the event loop policy uvloop.EventLoopPolicy"])
 
 
-def test_a_fixture_called_loop_may_be_anything(run: Run) -> None:
+def test_unrelated_fixture_named_loop_is_not_reported(run: Run) -> None:
     source = """
         @pytest.fixture
         def loop():
@@ -162,7 +164,7 @@ def test_a_fixture_called_loop_may_be_anything(run: Run) -> None:
         async def test_it(loop):
             assert not loop
     """
-    run(source).stdout.no_fnmatch_line(TOLD + "*")
+    run(source).stdout.no_fnmatch_line(NOTE + "*")
 
 
 def ignore() -> tuple[str, ...]:

@@ -65,7 +65,7 @@ WAYS = {
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(asyncio.shield(asyncio.gather(asyncio.shield(save({0})))), 0.01)
     """,
-    "nobody": """
+    "no waiter": """
     asyncio.shield(save({0}))
     await asyncio.sleep(0.01)
     """,
@@ -78,7 +78,7 @@ WAYS = {
     """,
 }
 # A gather retrieves its children's exceptions, even when it is done; a shield that is not awaited takes them over.
-RETRIEVED = ("nested", "nobody")
+RETRIEVED = ("nested", "no waiter")
 
 
 def project(way: str, seconds: str, after: str = "") -> str:
@@ -87,7 +87,7 @@ def project(way: str, seconds: str, after: str = "") -> str:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_outlives_its_waiter_and_its_test_leaks(run, way: str) -> None:
+def test_task_that_outlives_its_waiter_and_the_test_is_leaked(run, way: str) -> None:
     """It is reported once, at the line of the project that had it started."""
     result = run(project(way, "60"), *REPORTS, plugins=PLUGINS)
     result.assert_outcomes(passed=1, errors=1)
@@ -96,7 +96,7 @@ def test_what_outlives_its_waiter_and_its_test_leaks(run, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way not in RETRIEVED])
-def test_what_outlives_its_waiter_and_fails_is_told(run, way: str) -> None:
+def test_task_that_outlives_its_waiter_and_fails_is_reported(run, way: str) -> None:
     result = run(project(way, "0.02, OSError('disk full')", "\nawait asyncio.sleep(0.05)"), *REPORTS, plugins=PLUGINS)
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
@@ -106,12 +106,12 @@ def test_what_outlives_its_waiter_and_fails_is_told(run, way: str) -> None:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_outlives_its_waiter_and_ends_is_right(run, way: str) -> None:
+def test_task_that_outlives_its_waiter_and_succeeds_is_not_reported(run, way: str) -> None:
     result = run(project(way, "0.02", "\nawait asyncio.sleep(0.05)"), *REPORTS, plugins=PLUGINS)
     result.assert_outcomes(passed=1)
 
 
-def test_what_a_waiter_waits_for_is_not_told_beside_it(run) -> None:
+def test_leaked_waiter_is_a_single_finding(run) -> None:
     """A leaked waiter is one leak, whatever it waits behind."""
     result = run(
         f"""{CODE}
@@ -136,7 +136,7 @@ def test_what_a_waiter_waits_for_is_not_told_beside_it(run) -> None:
     result.stdout.no_fnmatch_line("*sub-exception*")
 
 
-def test_what_a_library_shields_is_its_own(run, pytester: pytest.Pytester) -> None:
+def test_task_shielded_by_a_library_is_not_reported(run, pytester: pytest.Pytester) -> None:
     """aiohttp, anyio and asgiref do this, and may run a function of the project."""
     library = pytester.mkdir("site-packages")
     (library / "lib.py").write_text(
@@ -162,7 +162,7 @@ def test_what_a_library_shields_is_its_own(run, pytester: pytest.Pytester) -> No
     result.assert_outcomes(passed=1)
 
 
-def test_what_a_wider_fixture_shields_is_judged_with_it(run) -> None:
+def test_task_shielded_by_a_module_fixture_belongs_to_the_fixture(run) -> None:
     """A server of the session may keep running behind its shields."""
     result = run(
         f"""{CODE}

@@ -33,32 +33,32 @@ SITE = ".venv/lib/python3.13/site-packages"
 
 
 @pytest.mark.parametrize("file", ["src/shop/orders.py", "tests/test_orders.py", "conftest.py"])
-def test_what_lies_under_the_rootdir_is_own(root: Path, file: str) -> None:
+def test_files_under_the_rootdir_are_project_code(root: Path, file: str) -> None:
     assert OwnCode(root)[str(root / file)]
 
 
-def test_other_peoples_packages_are_not(root: Path) -> None:
+def test_installed_packages_are_not_project_code(root: Path) -> None:
     """This holds even if the environment is under the rootdir."""
     assert not OwnCode(root)[str(root / SITE / "aiolib/client.py")]
 
 
 @pytest.mark.parametrize("file", ["shop/orders.py", "stock/count.py"])
-def test_an_installed_copy_of_own_source_is_own(root: Path, file: str) -> None:
+def test_installed_copy_of_project_source_is_project_code(root: Path, file: str) -> None:
     """This holds for the project, and for a project in a subfolder."""
     assert OwnCode(root)[str(root / SITE / file)]
 
 
-def test_python_itself_is_not_even_under_the_rootdir() -> None:
+def test_standard_library_under_the_rootdir_is_not_project_code() -> None:
     library = Path(sysconfig.get_path("stdlib"))
     assert not OwnCode(library.parent)[str(library / "asyncio" / "tasks.py")]
     assert not OwnCode(library.parent)["<frozen runpy>"]
 
 
-def test_code_without_a_file_is_the_tests(root: Path) -> None:
+def test_code_without_a_file_is_project_code(root: Path) -> None:
     assert OwnCode(root)["<doctest test.md[0]>"]
 
 
-def test_a_package_can_be_named(root: Path) -> None:
+def test_installed_package_can_be_declared_project_code(root: Path) -> None:
     """The option may name a package or a part of it, in site-packages or on sys.path."""
     file = str(root / SITE / "aiolib/client.py")
     assert OwnCode(root, ["aiolib"])[file]
@@ -66,14 +66,14 @@ def test_a_package_can_be_named(root: Path) -> None:
     assert not OwnCode(root, ["aiolib.server", "aio"])[file]
 
 
-def test_a_named_package_elsewhere_on_the_path(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_declared_package_can_be_anywhere_on_the_path(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(root / "src"))
     elsewhere = root / "tests"
     assert OwnCode(elsewhere, ["shop"])[str(root / "src/shop/orders.py")]
     assert not OwnCode(elsewhere)[str(root / "src/shop/orders.py")]
 
 
-def test_a_package_that_is_named_is_not_imported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_declared_package_is_not_imported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Names in an ini file are only compared."""
     package = root / "src" / "explosive"
     package.mkdir()
@@ -83,7 +83,7 @@ def test_a_package_that_is_named_is_not_imported(root: Path, monkeypatch: pytest
     assert "explosive" not in sys.modules
 
 
-def test_to_ask_is_no_blocking_call_in_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lookup_makes_no_blocking_call_in_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is called when tasks are created. Tools like blockbuster raise if a running loop is blocked."""
     look = Path.glob
 
@@ -105,7 +105,7 @@ def test_to_ask_is_no_blocking_call_in_the_loop(tmp_path: Path, monkeypatch: pyt
     assert looks
 
 
-def test_to_show_a_file_is_no_blocking_call_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_formatting_a_location_makes_no_blocking_call_in_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     """An error that is raised inside the loop names lines."""
     look = Path.cwd
 

@@ -27,16 +27,16 @@ FAILING = """
 """
 
 
-def pictures(result: pytest.RunResult) -> list[str]:
+def report_paths(result: pytest.RunResult) -> list[str]:
     return re.findall("^report:  (.*)$", result.stdout.str(), re.MULTILINE)
 
 
-def test_the_failure_ends_with_the_path_of_its_page(run, pytester: pytest.Pytester) -> None:
+def test_failure_ends_with_the_path_of_its_html_report(run, pytester: pytest.Pytester) -> None:
     """Below the replay line, relative to the directory in which pytest was started; git ignores the reports."""
     result = run(FAILING)
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["replay:  pytest test_it.py::test_add *", "report:  .explore/test_add-*.html"])
-    [picture] = pictures(result)
+    [picture] = report_paths(result)
     page = (pytester.path / picture).read_text(encoding="ascii")
     assert "<title>test_it.py::test_add</title>" in page
     assert "AssertionError: assert [1] == [2]" in page
@@ -44,7 +44,7 @@ def test_the_failure_ends_with_the_path_of_its_page(run, pytester: pytest.Pytest
     assert (pytester.path / ".explore/.gitignore").read_text().endswith("\n*\n")
 
 
-def test_a_page_is_made_of_what_fails_and_not_of_what_is_expected_to(run, pytester: pytest.Pytester) -> None:
+def test_html_report_is_written_only_for_unexpected_failures(run, pytester: pytest.Pytester) -> None:
     expected = FAILING.replace("@explore", "@pytest.mark.xfail(strict=True)\n    @explore")
     passing = """
     @explore
@@ -54,12 +54,12 @@ def test_a_page_is_made_of_what_fails_and_not_of_what_is_expected_to(run, pytest
     assert not (pytester.path / ".explore").exists()
 
 
-def test_a_failure_in_the_usual_order_has_a_page_too(run, pytester: pytest.Pytester) -> None:
-    [picture] = pictures(run("@explore\nasync def test_it():\n    1 / 0"))
+def test_failure_in_the_default_order_has_an_html_report(run, pytester: pytest.Pytester) -> None:
+    [picture] = report_paths(run("@explore\nasync def test_it():\n    1 / 0"))
     assert "ZeroDivisionError: division by zero" in (pytester.path / picture).read_text()
 
 
-def test_the_errors_of_a_group_and_what_is_noted_stand_on_the_page(run, pytester: pytest.Pytester) -> None:
+def test_html_report_shows_the_errors_of_a_group_and_their_notes(run, pytester: pytest.Pytester) -> None:
     result = run(
         """
         async def job():
@@ -73,7 +73,7 @@ def test_the_errors_of_a_group_and_what_is_noted_stand_on_the_page(run, pytester
                 group.create_task(job())
         """
     )
-    [picture] = pictures(result)
+    [picture] = report_paths(result)
     page = (pytester.path / picture).read_text()
     said = (
         "ExceptionGroup: unhandled errors in a TaskGroup (1 sub-exception)\n  KeyError: &#x27;lost&#x27;\n  and noted<"
@@ -82,43 +82,43 @@ def test_the_errors_of_a_group_and_what_is_noted_stand_on_the_page(run, pytester
 
 
 @pytest.mark.parametrize("off", ["no", ""])
-def test_it_can_be_turned_off(run, pytester: pytest.Pytester, off: str) -> None:
+def test_html_report_can_be_disabled(run, pytester: pytest.Pytester, off: str) -> None:
     result = run(FAILING, f"--explore-report={off}")
     pytester.makeini(f"[pytest]\nexplore_report = {off}")
     for each in (result, run(FAILING)):
         each.assert_outcomes(failed=1)
-        assert pictures(each) == []
+        assert report_paths(each) == []
     assert not (pytester.path / ".explore").exists()
 
 
-def test_the_folder_can_be_chosen(run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_directory_can_be_configured(run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """On the command line relative to the current directory, with priority; in the ini file relative to the rootdir."""
     pytester.makeini("[pytest]\nexplore_report = out/pages")
     monkeypatch.chdir(pytester.mkdir("below"))
     result = run(FAILING, "..", "--rootdir=..")
     result.stdout.fnmatch_lines("replay:  pytest ../test_it.py::test_add *")
-    [by_ini] = pictures(result)
+    [by_ini] = report_paths(result)
     assert re.fullmatch(re.escape(str(pytester.path / "out/pages")) + r"/test_add-\w+\.html", by_ini)
-    [by_command_line] = pictures(run(FAILING, "..", "--rootdir=..", "--explore-report=here"))
+    [by_command_line] = report_paths(run(FAILING, "..", "--rootdir=..", "--explore-report=here"))
     assert by_command_line.startswith("here/")
     assert Path(by_ini).exists()
     assert Path(by_command_line).exists()
 
 
-def test_started_in_another_folder_the_summary_names_tests_from_there(
+def test_summary_names_tests_relative_to_the_current_directory(
     run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(pytester.mkdir("below"))
     run("@explore\nasync def test_it(): ...", "..", "--rootdir=..").stdout.fnmatch_lines("../test_it.py::test_it")
 
 
-def test_a_folder_that_was_there_is_not_hidden_from_git(run, pytester: pytest.Pytester) -> None:
+def test_existing_directory_gets_no_gitignore(run, pytester: pytest.Pytester) -> None:
     run(FAILING, "--explore-report=.")
     assert list(pytester.path.glob("test_add-*.html"))
     assert not (pytester.path / ".gitignore").exists()
 
 
-def test_where_nothing_can_be_written_the_failure_says_so_and_is_shown(run, pytester: pytest.Pytester) -> None:
+def test_failure_is_shown_even_if_its_html_report_cannot_be_written(run, pytester: pytest.Pytester) -> None:
     pytester.path.joinpath("taken").touch()
     result = run(FAILING, "--explore-report=taken")
     result.assert_outcomes(failed=1)
@@ -131,7 +131,7 @@ def test_where_nothing_can_be_written_the_failure_says_so_and_is_shown(run, pyte
     )
 
 
-def test_no_two_tests_share_a_page(run, pytester: pytest.Pytester) -> None:
+def test_no_two_tests_share_an_html_report(run, pytester: pytest.Pytester) -> None:
     """Not in other directories, classes or parameters, nor if only replaced characters differ; under xdist too."""
     source = dedent(FAILING.rpartition("@explore")[0]) + dedent("""
         import asyncio, pytest
@@ -153,7 +153,7 @@ def test_no_two_tests_share_a_page(run, pytester: pytest.Pytester) -> None:
         pytester.mkdir(folder).joinpath("test_it.py").write_text(source)
     result = run("", "--import-mode=importlib", "-n2", plugins=("xdist.plugin",))
     result.assert_outcomes(failed=18)
-    made = pictures(result)
+    made = report_paths(result)
     assert len({each.lower() for each in made}) == 18
     assert {each.name for each in (pytester.path / ".explore").iterdir()} == {
         ".gitignore",
@@ -164,5 +164,5 @@ def test_no_two_tests_share_a_page(run, pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     "nodeid", ["test_a.py::test_it[../..]", "test_a.py::test_it[\ud800]", "a.py::::", "test[[", "t.py::test_ü", ""]
 )
-def test_the_name_of_a_file_is_safe_for_any_id(nodeid: str) -> None:
+def test_file_name_is_safe_for_any_node_id(nodeid: str) -> None:
     assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_-]*-[0-9a-f]{8}\.html", file_name(nodeid))

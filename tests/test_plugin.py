@@ -93,7 +93,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_nothing_is_left_behind(run, runner: str) -> None:
+def test_tests_leave_no_patches_or_tasks_behind(run, runner: str) -> None:
     """After tasks that were held, started, failed or awaited by others, the next test finds everything restored."""
     plugin, mark = RUNNERS[runner]
     result = run(LEFTOVERS.replace("{mark}", mark), *REPORTS_OFF, plugins=(plugin,))
@@ -103,7 +103,7 @@ def test_nothing_is_left_behind(run, runner: str) -> None:
     result.stdout.no_fnmatch_line("*destroyed*")
 
 
-def test_nothing_of_a_test_lives_on(run) -> None:
+def test_context_values_of_a_test_are_garbage_collected(run) -> None:
     """The values of its context variables are freed, although pytest keeps the item."""
     run(
         """
@@ -133,7 +133,7 @@ def test_nothing_of_a_test_lives_on(run) -> None:
     ).assert_outcomes(passed=4)
 
 
-def test_what_is_left_on_the_loop_of_a_def_test_is_cancelled_at_its_end(run) -> None:
+def test_tasks_left_on_the_loop_of_a_def_test_are_cancelled(run) -> None:
     """As with a runner, tasks have time to clean up before the loop is closed."""
     result = run(
         """
@@ -167,7 +167,7 @@ def test_what_is_left_on_the_loop_of_a_def_test_is_cancelled_at_its_end(run) -> 
     result.assert_outcomes(passed=2)
 
 
-def test_what_has_started_on_a_loop_in_another_thread_has_ended_when_the_test_has(run) -> None:
+def test_tasks_on_a_loop_in_another_thread_end_with_the_test(run) -> None:
     """The tasks have also cleaned up: the fixture waits for them, although their loop keeps running."""
     result = run(
         """
@@ -205,7 +205,7 @@ def test_what_has_started_on_a_loop_in_another_thread_has_ended_when_the_test_ha
     result.assert_outcomes(passed=2)
 
 
-def test_unpatched_between_stop_and_start(run) -> None:
+def test_asyncio_is_patched_only_while_capturing(run) -> None:
     """Patches are installed only while a test captures."""
     run(
         """
@@ -229,23 +229,23 @@ def test_unpatched_between_stop_and_start(run) -> None:
     ).assert_outcomes(passed=1)
 
 
-def test_what_somebody_else_patched_meanwhile_is_left_to_them(run) -> None:
+def test_foreign_patches_are_preserved(run) -> None:
     run(
         """
         def test_it(background_tasks):
             original = asyncio.BaseEventLoop.create_task
-            theirs = lambda self, coro, **kwargs: original(self, coro, **kwargs)
+            foreign = lambda self, coro, **kwargs: original(self, coro, **kwargs)
             background_tasks.start_capturing()
-            asyncio.BaseEventLoop.create_task = theirs
+            asyncio.BaseEventLoop.create_task = foreign
             background_tasks.stop_capturing()
-            assert asyncio.BaseEventLoop.create_task is theirs
+            assert asyncio.BaseEventLoop.create_task is foreign
             assert asyncio.run(asyncio.sleep(0, 1)) == 1
             asyncio.BaseEventLoop.create_task = original
         """
     ).assert_outcomes(passed=1)
 
 
-def test_after_its_test_the_fixture_says_so(run) -> None:
+def test_fixture_used_after_its_test_raises_an_error(run) -> None:
     result = run(
         """
         kept = []
@@ -266,7 +266,7 @@ def test_after_its_test_the_fixture_says_so(run) -> None:
     )
 
 
-def test_a_capturing_block_that_outlives_its_test(run) -> None:
+def test_capturing_block_left_after_its_test_patches_nothing(run) -> None:
     """Leaving the block after the test patches nothing."""
     run(
         """
@@ -285,7 +285,7 @@ def test_a_capturing_block_that_outlives_its_test(run) -> None:
     ).assert_outcomes(passed=2)
 
 
-def test_without_pytest_asyncio(run) -> None:
+def test_plugin_works_without_pytest_asyncio(run) -> None:
     """With ``-p no:asyncio``, a def test needs no runner plugin."""
     run(
         """
@@ -300,7 +300,7 @@ def test_without_pytest_asyncio(run) -> None:
     ).assert_outcomes(passed=1)
 
 
-def test_two_tests_in_a_row_under_xdist_and_in_random_order(run) -> None:
+def test_fixture_works_under_xdist_and_in_random_order(run) -> None:
     source = """
         @pytest.mark.asyncio
         @pytest.mark.parametrize("number", range(6))
@@ -332,7 +332,7 @@ def test_a_wrong_ini_value_is_a_usage_error(run, pytester: pytest.Pytester, line
     result.stderr.fnmatch_lines([f"*{message}*write e.g.*"])
 
 
-def test_the_default_time_out_comes_from_the_ini(run, pytester: pytest.Pytester) -> None:
+def test_default_timeout_comes_from_the_ini_file(run, pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nbackground_tasks_timeout = 0.05")
     result = run(
         """
@@ -345,7 +345,7 @@ def test_the_default_time_out_comes_from_the_ini(run, pytester: pytest.Pytester)
     result.stdout.fnmatch_lines(["*did not end within 0.05 s*", "*sleep (Task-*, created at *) waits at *"])
 
 
-def test_a_failure_shows_the_users_lines_and_none_of_ours(run) -> None:
+def test_traceback_shows_only_lines_of_the_project(run) -> None:
     """The traceback goes from the line of the test to the line that failed."""
     result = run(
         """
@@ -383,7 +383,7 @@ def test_a_failure_shows_the_users_lines_and_none_of_ours(run) -> None:
     assert "pytest_background_tasks" not in result.stdout.str().partition("FAILURES")[2]
 
 
-def test_a_failing_test_tells_what_is_held(run) -> None:
+def test_failing_test_reports_held_tasks(run) -> None:
     """A held task is often the reason for the failure."""
     result = run(
         """
@@ -399,7 +399,7 @@ def test_a_failing_test_tells_what_is_held(run) -> None:
 
 
 @pytest.mark.parametrize("call", ["await background_tasks.run_all_async()", "background_tasks.run_all_sync()"])
-def test_a_failing_test_tells_that_there_was_nothing_to_run(run, call: str) -> None:
+def test_failing_test_reports_that_no_task_was_run(run, call: str) -> None:
     """Capturing that begins too late, or never, is the likeliest reason; running nothing is not an error."""
     result = run(
         f"""
@@ -425,7 +425,7 @@ def test_a_failing_test_tells_that_there_was_nothing_to_run(run, call: str) -> N
     assert result.stdout.str().count("nothing was captured") == 1
 
 
-def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
+def test_plugin_can_be_disabled(pytester: pytest.Pytester) -> None:
     """``-p no:background_tasks`` works with the plugin installed as users have it."""
     pytester.makepyfile("def test_it(background_tasks): ...")
     result = pytester.runpytest_subprocess("-p", "no:background_tasks")
@@ -433,7 +433,7 @@ def test_it_can_be_turned_off(pytester: pytest.Pytester) -> None:
     pytester.runpytest_subprocess().assert_outcomes(passed=1)
 
 
-def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) -> None:
+def test_unused_plugin_does_not_import_asyncio_or_the_engine(pytester: pytest.Pytester) -> None:
     """It imports neither asyncio (which pytest itself imports from Python 3.14 on) nor the engine."""
     pytester.makepyfile("def test_it(): pass")
     pytester.makeconftest(
@@ -457,12 +457,17 @@ def test_a_session_that_uses_nothing_imports_nothing(pytester: pytest.Pytester) 
     if "asyncio" in plain:  # from Python 3.14 on, so that the session is monitored
         assert not {name for name in added if name.startswith("pytest_background_tasks.control")}
         added = modules("-p", "pytest_background_tasks.plugin", *REPORTS_OFF) - plain
-    ours = ("plugin", "kinds", "properties", "real_time", "untrusted")
-    of_explore = ("exploring", "exploring.hooks", "exploring.kept", "exploring.settings")
-    assert added == {"pytest_background_tasks", *(f"pytest_background_tasks.{name}" for name in (*ours, *of_explore))}
+    base_modules = ("plugin", "kinds", "properties", "real_time", "untrusted")
+    explore_modules = ("exploring", "exploring.hooks", "exploring.kept", "exploring.settings")
+    assert added == {
+        "pytest_background_tasks",
+        *(f"pytest_background_tasks.{name}" for name in (*base_modules, *explore_modules)),
+    }
 
 
-def test_virtual_time_where_nothing_else_is(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_virtual_time_without_threads_or_other_plugins(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without other threads, plugins and libraries, shortcuts that save time change nothing."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
@@ -484,7 +489,7 @@ def test_virtual_time_where_nothing_else_is(pytester: pytest.Pytester, monkeypat
     result.assert_outcomes(passed=1)
 
 
-def test_time_outs_are_of_real_time_though_a_test_freezes_it(
+def test_timeouts_use_real_time_when_a_test_freezes_time(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """freezegun does this, in the module time and in all modules that have imported its names."""
@@ -515,7 +520,7 @@ def test_time_outs_are_of_real_time_though_a_test_freezes_it(
     result.assert_outcomes(passed=1)
 
 
-def test_the_fixture_is_listed_with_a_sentence(pytester: pytest.Pytester) -> None:
+def test_fixture_is_listed_with_its_docstring(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--fixtures", "-o", "asyncio_default_fixture_loop_scope=function")
     result.stdout.fnmatch_lines(
         ["background_tasks -- *", "    Hold the background tasks that the code under test starts*"]

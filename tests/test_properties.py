@@ -16,7 +16,7 @@ from pytest_background_tasks.own import OwnCode
 
 
 @pytest.fixture(autouse=True)
-def nothing_left() -> Iterator[None]:
+def collect_garbage() -> Iterator[None]:
     """Retrieve the failed tasks of these programs now, not while another test parses (see `syntax`)."""
     yield
     gc.collect()
@@ -47,9 +47,9 @@ class Program:
         self.tasks: list[asyncio.Task[str]] = []
 
     def start(self, job: Job, name: str) -> None:
-        self.tasks.append(asyncio.create_task(self.play(job, name), name=name))
+        self.tasks.append(asyncio.create_task(self.run_job(job, name), name=name))
 
-    async def play(self, job: Job, name: str) -> str:
+    async def run_job(self, job: Job, name: str) -> str:
         for number, step in enumerate(job.steps):
             self.log.append(f"{name}@{number}")
             if step is None:
@@ -66,7 +66,7 @@ class Program:
             await asyncio.sleep(0)
         return name
 
-    async def plainly(self, program: list[Job]) -> list[str]:
+    async def run_in_asyncio(self, program: list[Job]) -> list[str]:
         for number, job in enumerate(program):
             self.start(job, str(number))
         for task in self.tasks:  # grows
@@ -84,25 +84,25 @@ def fixture() -> BackgroundTasks:
 
 def captured(program: list[Job], run: Callable[[BackgroundTasks], Any]) -> tuple[list[str], list[str]]:
     """Return the log and the outcomes of `program`, whose tasks are held first and then started by `run`."""
-    background_tasks, played = fixture(), Program()
+    background_tasks, interpreter = fixture(), Program()
 
     async def main() -> None:
         background_tasks.start_capturing()
         for number, job in enumerate(program):
-            played.start(job, str(number))
+            interpreter.start(job, str(number))
         results = run(background_tasks)
         if asyncio.iscoroutine(results):
             results = await results
         assert [type(result) for result in results] == [
             asyncio.CancelledError if task.cancelled() else type(task.exception() or task.result())
-            for task in played.tasks
+            for task in interpreter.tasks
         ]
 
     try:
         asyncio.run(main())
     finally:
         background_tasks._close()
-    return played.log, [outcome(task) for task in played.tasks]
+    return interpreter.log, [outcome(task) for task in interpreter.tasks]
 
 
 programs = st.lists(jobs, max_size=4)
@@ -110,16 +110,16 @@ programs = st.lists(jobs, max_size=4)
 
 @settings(max_examples=60)
 @given(programs)
-def test_running_what_is_held_is_what_asyncio_would_have_done(program: list[Job]) -> None:
+def test_running_held_tasks_equals_running_them_in_asyncio(program: list[Job]) -> None:
     """run_all_async leads to the same steps in the same order, and to the same outcomes, as asyncio."""
     plain = Program()
-    outcomes = asyncio.run(plain.plainly(program))
+    outcomes = asyncio.run(plain.run_in_asyncio(program))
     assert captured(program, lambda tasks: tasks.run_all_async(return_exceptions=True)) == (plain.log, outcomes)
 
 
 @settings(max_examples=60)
 @given(programs)
-def test_run_all_sync_does_what_run_all_async_does(program: list[Job]) -> None:
+def test_run_all_sync_equals_run_all_async(program: list[Job]) -> None:
     assert captured(program, lambda tasks: tasks.run_all_sync(return_exceptions=True)) == captured(
         program, lambda tasks: tasks.run_all_async(return_exceptions=True)
     )
@@ -128,15 +128,15 @@ def test_run_all_sync_does_what_run_all_async_does(program: list[Job]) -> None:
 @pytest.mark.background_tasks(unhandled="ignore")  # its jobs fail, and it drops some of them on purpose
 @settings(max_examples=60)
 @given(programs, st.lists(st.sampled_from(["run_all_sync", "reset", "stop", "start", "first", "cancel"]), max_size=8))
-def test_whatever_the_test_does_each_task_runs_at_most_once(program: list[Job], actions: list[str]) -> None:
+def test_each_task_runs_at_most_once_in_any_sequence_of_actions(program: list[Job], actions: list[str]) -> None:
     """The fixture never loses count: each captured task is held, running or finished."""
-    background_tasks, played = fixture(), Program()
+    background_tasks, interpreter = fixture(), Program()
 
     async def main() -> None:
         background_tasks.start_capturing()
         for action in actions:
             for job in program:
-                played.start(job, f"{len(played.tasks)}")
+                interpreter.start(job, f"{len(interpreter.tasks)}")
             held = background_tasks.held_tasks
             if action == "run_all_sync":
                 background_tasks.run_all_sync(return_exceptions=True)
@@ -154,18 +154,18 @@ def test_whatever_the_test_does_each_task_runs_at_most_once(program: list[Job], 
             assert states.count("held") == len(background_tasks.held_tasks)
         background_tasks.stop_capturing()
         await background_tasks.run_all_async(return_exceptions=True)
-        await asyncio.gather(*played.tasks, return_exceptions=True)
+        await asyncio.gather(*interpreter.tasks, return_exceptions=True)
 
     try:
         asyncio.run(main())
     finally:
         background_tasks._close()
-    assert len(played.log) == len(set(played.log))
+    assert len(interpreter.log) == len(set(interpreter.log))
 
 
 @settings(max_examples=60)
 @given(programs)
-def test_playing_a_program_twice_gives_the_same_log(program: list[Job]) -> None:
+def test_running_a_program_twice_gives_the_same_log(program: list[Job]) -> None:
     def run(tasks: BackgroundTasks) -> Any:
         return tasks.run_all_async(return_exceptions=True)
 

@@ -8,7 +8,7 @@ import pytest
 README = (Path(__file__).parents[1] / "README.md").read_text()
 
 
-def test_the_failure_it_shows_is_the_real_one(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_in_the_readme_is_the_actual_output(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its example with a mail server that does not answer prints the output below it."""
     example, shown = re.findall(r"```(?:python|text)\n(.*?)```", README, re.DOTALL)[:2]
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")

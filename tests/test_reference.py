@@ -93,7 +93,7 @@ def table_of_errors(kind: type[Exception], but: type[Exception] | None = None) -
     return table("name", "", rows=rows)
 
 
-def test_page(request: pytest.FixtureRequest) -> None:
+def test_reference_tables_are_up_to_date(request: pytest.FixtureRequest) -> None:
     """docs/reference.md has all options, marks, names, errors and warnings, in the words of the code."""
     tables = [
         table_of_options(),
@@ -110,7 +110,7 @@ def test_page(request: pytest.FixtureRequest) -> None:
     assert [each for each in tables if each not in page] == []
 
 
-def test_every_fixture_is_named(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_fixture_is_listed(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """The reference names each fixture, and links its description."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     shown = pytester.runpytest_inprocess("-p", "pytest_background_tasks.plugin", "--fixtures").stdout.str()

@@ -46,7 +46,7 @@ OTHER = """
         await twice()
 """
 REPLAYED = "This was a replay of one schedule; verdict: failed."
-AGAIN = "This schedule failed last time and was tried first."
+PREVIOUS_FAILURE = "This schedule failed last time and was tried first."
 
 
 def replay_line(result: pytest.RunResult) -> list[str]:
@@ -58,7 +58,7 @@ def replay_line(result: pytest.RunResult) -> list[str]:
 # The replay line.
 
 
-def test_the_line_can_be_pasted(run, pytester: pytest.Pytester) -> None:
+def test_replay_line_can_be_pasted(run, pytester: pytest.Pytester) -> None:
     """In a POSIX shell, with any name of the test and its parameters."""
     source = SHOP + TEST.replace("@explore", """@pytest.mark.parametrize("kind", ["a b", "$x'"])\n    @explore""")
     source = source.replace("test_it()", "test_it(kind)")
@@ -67,7 +67,7 @@ def test_the_line_can_be_pasted(run, pytester: pytest.Pytester) -> None:
     run(source, *words).stdout.fnmatch_lines([REPLAYED])
 
 
-def test_added_to_the_line_it_shows_the_lines_of_a_library(
+def test_suggested_option_shows_the_lines_of_a_library(
     run, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The library in which a task was suspended at the deviation."""
@@ -97,7 +97,7 @@ def test_added_to_the_line_it_shows_the_lines_of_a_library(
     run(source, *replay_line(result), *added).stdout.fnmatch_lines(["*:2 await lock.acquire()", REPLAYED])
 
 
-def test_the_line_has_the_options_of_this_command_line_that_say_what_a_run_is(run) -> None:
+def test_replay_line_has_the_options_that_affect_a_run(run) -> None:
     """Without them, the schedule would belong to another program."""
     source = """
         @explore
@@ -126,7 +126,7 @@ def test_a_word_survives_a_posix_shell(text: str) -> None:
     assert shlex.split(quoted(text, is_windows=False)) == [text]
 
 
-def read_by_a_program_on_windows(line: str) -> list[str]:
+def parse_windows_command_line(line: str) -> list[str]:
     """Parse like the C runtime: https://learn.microsoft.com/cpp/c-language/parsing-c-command-line-arguments."""
     words, word, is_quoted, has_word = [], "", False, False
     for backslashes, other in re.findall(r"(\\*)([^\\]|\Z)", line, re.DOTALL):
@@ -149,10 +149,10 @@ def read_by_a_program_on_windows(line: str) -> list[str]:
 
 
 @given(st.lists(st.text(st.sampled_from("ab \\\"'&%!@+;()")), min_size=1))
-def test_a_word_survives_on_windows(texts: list[str]) -> None:
+def test_a_word_survives_a_windows_shell(texts: list[str]) -> None:
     """A shell finds no special character in it: all of them are between double quotes."""
     words = [quoted(text, is_windows=True) for text in texts]
-    assert read_by_a_program_on_windows(" ".join(words)) == texts
+    assert parse_windows_command_line(" ".join(words)) == texts
     for word in words:
         assert word[0] == word[-1] == '"' or not re.search(r"""[\s'"&%!;()]""", word)
 
@@ -161,7 +161,7 @@ def test_a_word_survives_on_windows(texts: list[str]) -> None:
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-def test_a_replay_is_of_one_test(run, plugins: tuple[str, ...]) -> None:
+def test_replay_needs_exactly_one_test(run, plugins: tuple[str, ...]) -> None:
     args = ("--explore-replay=sell@1+1", *(("-n2",) if plugins else ()))
     result = run(SHOP + TEST + OTHER, *args, "-k", "not other", plugins=plugins)
     assert result.parseoutcomes()["failed"] == 1
@@ -180,37 +180,37 @@ def test_a_replay_is_of_one_test(run, plugins: tuple[str, ...]) -> None:
     assert "INTERNALERROR" not in result.stdout.str()
 
 
-def test_a_replay_of_no_test_is_refused(run) -> None:
+def test_replay_without_an_explored_test_is_a_usage_error(run) -> None:
     result = run("def test_it(): ...", "--explore-replay=sell@1+1")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*needs exactly one explored test, but none are selected", "  write e.g. *"])
 
 
-def test_a_module_that_cannot_be_imported_says_so_itself(run) -> None:
+def test_import_error_is_reported_instead_of_a_missing_test(run) -> None:
     result = run("1 / 0", "--explore-replay=sell@1+1")
     result.stdout.fnmatch_lines(["E*ZeroDivisionError*"])
     assert "--explore-replay plays" not in result.stderr.str()
 
 
-def test_text_that_is_no_schedule_is_refused(run) -> None:
+def test_invalid_schedule_text_is_a_usage_error(run) -> None:
     result = run(SHOP + TEST, "--explore-replay=sell@")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*expected @ and the number of a step*", "*sell@", "*    ^"])
 
 
-def test_a_replay_may_stand_in_the_test(run) -> None:
+def test_replay_can_be_an_argument_of_explore(run) -> None:
     result = run(SHOP + TEST.replace("arrivals", "replay='sell@1+1', arrivals"))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines([REPLAYED])
 
 
-def test_a_replay_that_is_kept_says_that_it_does_not_fail(run) -> None:
+def test_passing_replay_in_a_test_has_the_verdict_replayed(run) -> None:
     """As the test of a repaired bug; it proves nothing about other orders."""
     result = run(REPAIRED + TEST.replace("arrivals", "replay='sell@1+1', arrivals"), "-v")
     result.stdout.fnmatch_lines(["*PASSED (replayed, 1 run*", "    replayed: sell@1+1 passes; *"])
 
 
-def test_a_replay_still_fails_when_lines_were_added_above(run) -> None:
+def test_replay_is_independent_of_line_numbers(run) -> None:
     """A schedule names tasks and steps, not lines."""
     source = SHOP + TEST
     words = replay_line(run(source))
@@ -220,7 +220,7 @@ def test_a_replay_still_fails_when_lines_were_added_above(run) -> None:
         result.stdout.fnmatch_lines(["E*assert 1 == 0", REPLAYED])
 
 
-def test_a_replay_fails_in_every_new_process(run, pytester: pytest.Pytester) -> None:
+def test_replay_fails_in_every_new_process(run, pytester: pytest.Pytester) -> None:
     """It does not depend on the order of sets of strings or on addresses of objects."""
     words = replay_line(
         run(SHOP + TEST.replace("await sells", "await asyncio.to_thread(len, {*'abc'})\n        await sells"))
@@ -238,18 +238,18 @@ def test_a_replay_fails_in_every_new_process(run, pytester: pytest.Pytester) -> 
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-def test_what_failed_last_time_is_tried_first(run, plugins: tuple[str, ...]) -> None:
+def test_previous_failure_is_tried_first(run, plugins: tuple[str, ...]) -> None:
     """Under pytest-xdist, the workers read what the controller has written."""
     args = ("-n2",) if plugins else ()
     source = SHOP + TEST.replace('arrivals="yield"', "") + OTHER
-    assert AGAIN not in run(source, *args, "--explore-seed=5", plugins=plugins).outlines
+    assert PREVIOUS_FAILURE not in run(source, *args, "--explore-seed=5", plugins=plugins).outlines
     for _ in range(2):
         result = run(source, *args, "--explore-seed=6", plugins=plugins)
-        result.stdout.fnmatch_lines([AGAIN, "Found in run 2, minimized and confirmed by a second run*"])
+        result.stdout.fnmatch_lines([PREVIOUS_FAILURE, "Found in run 2, minimized and confirmed by a second run*"])
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-def test_a_test_that_passes_forgets_it(run, plugins: tuple[str, ...]) -> None:
+def test_passing_test_removes_its_stored_failure(run, plugins: tuple[str, ...]) -> None:
     """The next failure is found as if for the first time."""
     args = ("-n2",) if plugins else ()
     run(SHOP + TEST, *args, plugins=plugins)
@@ -257,76 +257,76 @@ def test_a_test_that_passes_forgets_it(run, plugins: tuple[str, ...]) -> None:
     assert result.parseoutcomes()["passed"] == 1
     result = run(SHOP + TEST, *args, plugins=plugins)
     assert result.parseoutcomes()["failed"] == 1
-    assert AGAIN not in result.outlines
+    assert PREVIOUS_FAILURE not in result.outlines
 
 
-def test_what_failed_last_time_and_passes_now_is_told(run) -> None:
+def test_previous_failure_that_passes_now_is_reported_once(run) -> None:
     """It is reported once; then the schedule is removed."""
-    told = "*; sell@1+1, which failed last time, passes now"
+    passes_now = "*; sell@1+1, which failed last time, passes now"
     run(SHOP + TEST)
-    run(REPAIRED + TEST).stdout.fnmatch_lines([told])
-    run(REPAIRED + TEST).stdout.no_fnmatch_line(told)
+    run(REPAIRED + TEST).stdout.fnmatch_lines([passes_now])
+    run(REPAIRED + TEST).stdout.no_fnmatch_line(passes_now)
 
 
-def test_what_cannot_be_played_any_more_is_forgotten_without_a_word(run) -> None:
+def test_previous_failure_that_cannot_be_replayed_is_removed_silently(run) -> None:
     """The exploration that follows finds the current failure."""
     run(SHOP + TEST)
     renamed = (SHOP + TEST).replace("sell(", "vend(")
     result = run(renamed)
     assert result.parseoutcomes()["failed"] == 1
-    assert AGAIN not in result.outlines
-    run(renamed).stdout.fnmatch_lines([AGAIN])
+    assert PREVIOUS_FAILURE not in result.outlines
+    run(renamed).stdout.fnmatch_lines([PREVIOUS_FAILURE])
 
 
-@pytest.mark.parametrize("body", ["assert False, 'as ever'", "pytest.skip('now')"])
-def test_what_says_nothing_about_it_leaves_it_alone(run, body: str) -> None:
+@pytest.mark.parametrize("body", ["assert False, 'always'", "pytest.skip('now')"])
+def test_inconclusive_run_keeps_the_stored_failure(run, body: str) -> None:
     """After a failure in the default order or a skip, the schedule is still stored for the next session."""
     run(SHOP + TEST)
     run(SHOP + TEST.replace("await sells", f"{body}\n        await sells"))
-    run(SHOP + TEST).stdout.fnmatch_lines([AGAIN])
+    run(SHOP + TEST).stdout.fnmatch_lines([PREVIOUS_FAILURE])
 
 
-def test_a_typed_replay_leaves_it_alone(run) -> None:
+def test_replay_keeps_the_stored_failure(run) -> None:
     run(SHOP + TEST)
     run(SHOP + TEST, "--explore-replay=look_and_sell@1+1").assert_outcomes(passed=1)
-    run(SHOP + TEST).stdout.fnmatch_lines([AGAIN])
+    run(SHOP + TEST).stdout.fnmatch_lines([PREVIOUS_FAILURE])
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-def test_it_can_be_forgotten(run, plugins: tuple[str, ...]) -> None:
+def test_stored_failures_can_be_cleared(run, plugins: tuple[str, ...]) -> None:
     """For the tests that run, however they end."""
     args = ("--explore-clear-failures", *(("-n2",) if plugins else ()))
     run(SHOP + TEST)
     result = run(SHOP + TEST, *args, plugins=plugins)
     assert result.parseoutcomes()["failed"] == 1
-    assert AGAIN not in result.outlines
-    run(SHOP + TEST).stdout.fnmatch_lines([AGAIN])
+    assert PREVIOUS_FAILURE not in result.outlines
+    run(SHOP + TEST).stdout.fnmatch_lines([PREVIOUS_FAILURE])
     run(SHOP + TEST.replace("await", "assert False; await"), *args, plugins=plugins)
-    assert AGAIN not in run(SHOP + TEST).outlines
+    assert PREVIOUS_FAILURE not in run(SHOP + TEST).outlines
 
 
-def test_without_the_cache_nothing_is_kept(run, pytester: pytest.Pytester) -> None:
+def test_no_failure_is_stored_without_the_cache(run, pytester: pytest.Pytester) -> None:
     for _ in range(2):
-        assert AGAIN not in run(SHOP + TEST, "-p", "no:cacheprovider").outlines
+        assert PREVIOUS_FAILURE not in run(SHOP + TEST, "-p", "no:cacheprovider").outlines
     assert not (pytester.path / ".pytest_cache").exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"schedule": 1}', '{"schedule": "sell@"}', '{"schedule": "sell@1'])
-def test_whatever_lies_in_the_cache_does_no_harm(run, pytester: pytest.Pytester, text: str) -> None:
+def test_invalid_cache_content_is_harmless(run, pytester: pytest.Pytester, text: str) -> None:
     run(SHOP + TEST)
     (kept,) = (pytester.path / ".pytest_cache/v/explore").iterdir()
     assert json.loads(kept.read_text()) == {"test": "test_it.py::test_it", "schedule": "sell@1+1"}
     kept.write_text(text)
     result = run(SHOP + TEST)
     result.assert_outcomes(failed=1)
-    assert AGAIN not in result.outlines
+    assert PREVIOUS_FAILURE not in result.outlines
 
 
 # Properties.
 
 
 @pytest.mark.parametrize("plugins", [(), ("xdist",)])
-def test_the_report_carries_the_numbers(run, pytester: pytest.Pytester, plugins: tuple[str, ...]) -> None:
+def test_report_properties_have_the_numbers(run, pytester: pytest.Pytester, plugins: tuple[str, ...]) -> None:
     """Also for a failed test: in JUnit's XML, and through pytest-xdist."""
     args = ("-n2",) if plugins else ()
     run(SHOP + TEST + OTHER, *args, "--junit-xml=junit.xml", "-o", "junit_family=legacy", plugins=plugins)

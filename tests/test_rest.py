@@ -87,7 +87,7 @@ CHAINS = pytest.mark.parametrize(
 @CHAINS
 @LENGTHS
 @LOOPS
-def test_chains_of_hand_overs_settle(background_tasks: BackgroundTasks, chain: Any, length: int, new_loop: Any) -> None:
+def test_chains_of_tasks_become_idle(background_tasks: BackgroundTasks, chain: Any, length: int, new_loop: Any) -> None:
     """Chains of 1, 10 and 1,000 links settle, in the loop and through threads, even if another task sleeps."""
     arrived: list[int] = []
 
@@ -105,7 +105,7 @@ def test_chains_of_hand_overs_settle(background_tasks: BackgroundTasks, chain: A
 
 
 @CHAINS
-def test_chains_settle_in_a_synchronous_call(background_tasks: BackgroundTasks, chain: Any) -> None:
+def test_chains_of_tasks_become_idle_in_a_synchronous_call(background_tasks: BackgroundTasks, chain: Any) -> None:
     """They settle in a `def` test, and inside a running test."""
     arrived: list[int] = []
 
@@ -121,7 +121,7 @@ def test_chains_settle_in_a_synchronous_call(background_tasks: BackgroundTasks, 
     asyncio.run(main())
 
 
-def test_a_uvloop_settles_in_a_synchronous_call_what_needs_only_steps(background_tasks: BackgroundTasks) -> None:
+def test_run_until_idle_sync_on_uvloop_runs_ready_tasks_only(background_tasks: BackgroundTasks) -> None:
     async def main() -> None:
         arrived: list[int] = []
         background_tasks.start_capturing()
@@ -139,7 +139,7 @@ def test_a_uvloop_settles_in_a_synchronous_call_what_needs_only_steps(background
         runner.run(main())
 
 
-async def test_held_tasks_start_and_what_they_start_runs_too(background_tasks: BackgroundTasks) -> None:
+async def test_held_tasks_and_their_child_tasks_run(background_tasks: BackgroundTasks) -> None:
     log: list[str] = []
 
     async def child() -> None:
@@ -157,7 +157,9 @@ async def test_held_tasks_start_and_what_they_start_runs_too(background_tasks: B
     assert [task.state for task in background_tasks.captured_tasks] == ["started", "done"]
 
 
-async def test_no_time_passes(background_tasks: BackgroundTasks, virtual_time: VirtualTime) -> None:
+async def test_run_until_idle_does_not_advance_virtual_time(
+    background_tasks: BackgroundTasks, virtual_time: VirtualTime
+) -> None:
     """Virtual time does not jump, so a periodic job runs one round per call."""
     rounds: list[float] = []
 
@@ -175,7 +177,7 @@ async def test_no_time_passes(background_tasks: BackgroundTasks, virtual_time: V
     assert rounds == [0, 60, 120]
 
 
-async def test_it_starts_them_in_the_order_that_is_asked_for(background_tasks: BackgroundTasks) -> None:
+async def test_tasks_start_in_the_requested_order(background_tasks: BackgroundTasks) -> None:
     log: list[int] = []
 
     async def job(number: int) -> None:
@@ -190,7 +192,7 @@ async def test_it_starts_them_in_the_order_that_is_asked_for(background_tasks: B
     assert log == [2, 1, 0, 2, 1, 0]
 
 
-async def test_failures_are_raised_when_all_is_quiet(background_tasks: BackgroundTasks) -> None:
+async def test_failures_are_raised_when_the_loop_is_idle(background_tasks: BackgroundTasks) -> None:
     """Each exception has a note that names the task; several are grouped; each is raised once."""
     ended: list[str] = []
 
@@ -218,7 +220,7 @@ async def test_failures_are_raised_when_all_is_quiet(background_tasks: Backgroun
     await background_tasks.run_until_idle_async()
 
 
-async def test_a_running_call_goes_on_with_what_was_left(
+async def test_running_method_resumes_unfinished_tasks(
     background_tasks: BackgroundTasks, virtual_time: VirtualTime
 ) -> None:
     """It returns the results, or raises the errors, once, even of tasks that have ended in the meantime."""
@@ -243,7 +245,7 @@ async def test_a_running_call_goes_on_with_what_was_left(
         await background_tasks.run_async(job)
 
 
-async def test_a_program_that_never_comes_to_rest(background_tasks: BackgroundTasks) -> None:
+async def test_program_that_never_becomes_idle_times_out(background_tasks: BackgroundTasks) -> None:
     """It ends after the timeout, and names the tasks that keep running."""
 
     async def spin() -> None:
@@ -258,7 +260,7 @@ async def test_a_program_that_never_comes_to_rest(background_tasks: BackgroundTa
         background_tasks.run_until_idle_sync(timeout=0.05)
 
 
-async def test_a_connection_in_use_is_waited_for(background_tasks: BackgroundTasks) -> None:
+async def test_loop_is_not_idle_while_a_connection_is_in_use(background_tasks: BackgroundTasks) -> None:
     """The server is in another thread, and takes its time to answer."""
     import socket
 
@@ -291,7 +293,7 @@ async def test_a_connection_in_use_is_waited_for(background_tasks: BackgroundTas
         thread.join()
 
 
-def test_on_the_loop_of_a_client(background_tasks: BackgroundTasks) -> None:
+def test_tasks_on_the_loop_of_a_client_become_idle(background_tasks: BackgroundTasks) -> None:
     """Tasks that belong to a loop in another thread become idle there."""
     log: list[str] = []
 
@@ -317,18 +319,18 @@ def test_on_the_loop_of_a_client(background_tasks: BackgroundTasks) -> None:
     assert log == ["rested", "rested"]
 
 
-async def test_with_nothing_captured_it_lets_the_rest_settle(background_tasks: BackgroundTasks) -> None:
+async def test_uncaptured_tasks_run_until_idle(background_tasks: BackgroundTasks) -> None:
     arrived: list[int] = []
     task = asyncio.create_task(queue_to_queue(10, arrived))
     await background_tasks.run_until_idle_async()
     assert task.done()
 
 
-def test_in_a_def_test_with_nothing_held(background_tasks: BackgroundTasks) -> None:
+def test_run_until_idle_sync_without_held_tasks_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     assert background_tasks.run_until_idle_sync() is None
 
 
-async def test_it_does_not_wait_for_time(background_tasks: BackgroundTasks) -> None:
+async def test_run_until_idle_does_not_wait_for_timers(background_tasks: BackgroundTasks) -> None:
     """On a real clock, it returns while other tasks sleep."""
     start = time.monotonic()
     task = asyncio.create_task(asyncio.sleep(60))

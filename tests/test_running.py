@@ -44,14 +44,14 @@ async def test_results_come_in_creation_order(background_tasks: BackgroundTasks)
     assert await background_tasks.run_all_async() == [0, 1, 2, 3, 4]
 
 
-async def test_running_when_nothing_is_held(background_tasks: BackgroundTasks) -> None:
+async def test_running_without_held_tasks_returns_no_results(background_tasks: BackgroundTasks) -> None:
     assert await background_tasks.run_all_async() == []
     assert background_tasks.run_all_sync() == []
     background_tasks.start_capturing()
     assert await background_tasks.run_all_async() == []
 
 
-async def test_nothing_runs_twice(background_tasks: BackgroundTasks) -> None:
+async def test_each_task_runs_only_once(background_tasks: BackgroundTasks) -> None:
     ran: list[int] = []
 
     async def job() -> None:
@@ -66,7 +66,7 @@ async def test_nothing_runs_twice(background_tasks: BackgroundTasks) -> None:
     assert background_tasks.task_count == 1
 
 
-async def test_what_a_task_starts_in_turn_runs_too(background_tasks: BackgroundTasks) -> None:
+async def test_child_tasks_run_too(background_tasks: BackgroundTasks) -> None:
     """A task may be started directly, in a group, from a callback or from a thread; its result follows."""
     loop = asyncio.get_running_loop()
 
@@ -92,7 +92,7 @@ async def test_what_a_task_starts_in_turn_runs_too(background_tasks: BackgroundT
     assert background_tasks.task_count == 5
 
 
-async def test_what_a_task_with_a_context_of_its_own_starts_runs_too(background_tasks: BackgroundTasks) -> None:
+async def test_child_tasks_of_a_task_with_its_own_context_run_too(background_tasks: BackgroundTasks) -> None:
     async def parent() -> None:
         asyncio.create_task(answer())
 
@@ -101,7 +101,7 @@ async def test_what_a_task_with_a_context_of_its_own_starts_runs_too(background_
     assert await background_tasks.run_all_async() == [None, 42]
 
 
-async def test_after_stop_capturing_what_a_task_starts_is_its_own_business(background_tasks: BackgroundTasks) -> None:
+async def test_child_tasks_are_not_captured_after_stop_capturing(background_tasks: BackgroundTasks) -> None:
     started: list[asyncio.Task[int]] = []
 
     async def parent() -> None:
@@ -115,7 +115,7 @@ async def test_after_stop_capturing_what_a_task_starts_is_its_own_business(backg
     assert await started[0] == 42
 
 
-async def test_what_others_start_meanwhile_stays_held(background_tasks: BackgroundTasks) -> None:
+async def test_tasks_started_by_others_during_a_run_stay_held(background_tasks: BackgroundTasks) -> None:
     """A task that the test itself runs during the call is not a child of the tasks that are run."""
 
     async def bystander() -> None:
@@ -129,7 +129,7 @@ async def test_what_others_start_meanwhile_stays_held(background_tasks: Backgrou
     assert await background_tasks.run_all_async() == [2]
 
 
-async def test_run_async_runs_only_what_matches(background_tasks: BackgroundTasks) -> None:
+async def test_run_async_runs_only_matching_tasks(background_tasks: BackgroundTasks) -> None:
     """Tasks that the matching ones start run as well; the others stay held."""
 
     async def parent() -> str:
@@ -146,7 +146,7 @@ async def test_run_async_runs_only_what_matches(background_tasks: BackgroundTask
     assert background_tasks.held_tasks == []
 
 
-async def test_run_async_with_nothing_that_matches(background_tasks: BackgroundTasks) -> None:
+async def test_run_async_without_a_match_lists_held_tasks(background_tasks: BackgroundTasks) -> None:
     """The error lists the held tasks."""
     background_tasks.start_capturing()
     asyncio.create_task(answer(7), name="the-answer")
@@ -164,7 +164,9 @@ async def test_run_async_with_nothing_that_matches(background_tasks: BackgroundT
         await background_tasks.run_async(answer)
 
 
-async def test_one_failure_is_raised_itself_after_the_rest_has_run(background_tasks: BackgroundTasks) -> None:
+async def test_one_failure_is_raised_unwrapped_after_the_other_tasks_have_run(
+    background_tasks: BackgroundTasks,
+) -> None:
     """A note names the task and the line that created it."""
     background_tasks.start_capturing()
     asyncio.create_task(fail("no"), name="failing")
@@ -188,7 +190,7 @@ async def test_several_failures_come_in_a_group_in_creation_order(background_tas
     assert all(error.__notes__ for error in caught.value.exceptions)
 
 
-async def test_return_exceptions_puts_them_into_the_results(background_tasks: BackgroundTasks) -> None:
+async def test_return_exceptions_returns_failures_as_results(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(answer(1))
     asyncio.create_task(fail("no"))
@@ -197,7 +199,7 @@ async def test_return_exceptions_puts_them_into_the_results(background_tasks: Ba
     assert isinstance(error, ValueError)
 
 
-async def test_a_failed_assertion_of_the_test_itself_comes_through(background_tasks: BackgroundTasks) -> None:
+async def test_pytest_fail_in_a_task_is_raised(background_tasks: BackgroundTasks) -> None:
     """``pytest.fail`` does not raise an Exception, but counts as a failure."""
 
     async def check() -> None:
@@ -237,7 +239,9 @@ async def never() -> None:
 
 
 @pytest.mark.parametrize("synchronous", [False, True], ids=["async", "sync"])
-async def test_a_task_that_never_ends(background_tasks: BackgroundTasks, synchronous: bool) -> None:
+async def test_timeout_names_unfinished_tasks_and_where_they_wait(
+    background_tasks: BackgroundTasks, synchronous: bool
+) -> None:
     """The timeout error names each unfinished task and the line where it waits."""
     background_tasks.start_capturing()
     asyncio.create_task(answer())
@@ -254,7 +258,7 @@ async def test_a_task_that_never_ends(background_tasks: BackgroundTasks, synchro
     assert isinstance(caught.value, TimeoutError)
 
 
-async def test_a_time_out_does_not_hide_a_failure(background_tasks: BackgroundTasks) -> None:
+async def test_timeout_does_not_hide_a_failure(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(never())
     asyncio.create_task(fail("also"))
@@ -263,21 +267,21 @@ async def test_a_time_out_does_not_hide_a_failure(background_tasks: BackgroundTa
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-def test_a_time_out_in_a_def_test(background_tasks: BackgroundTasks) -> None:
+def test_timeout_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(never())
     with pytest.raises(BackgroundTasksTimeout, match="never"):
         background_tasks.run_all_sync(timeout=0.05)
 
 
-async def test_without_time_out(background_tasks: BackgroundTasks) -> None:
+async def test_timeout_can_be_disabled(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(answer())
     assert await background_tasks.run_all_async(timeout=None) == [42]
 
 
 @pytest.mark.parametrize("timeout", [-1, 0, "soon", True])
-async def test_a_time_out_that_is_none(background_tasks: BackgroundTasks, timeout: Any) -> None:
+async def test_invalid_timeout_is_rejected(background_tasks: BackgroundTasks, timeout: Any) -> None:
     """A wrong timeout is rejected before any task runs."""
     background_tasks.start_capturing()
     asyncio.create_task(answer())
@@ -286,7 +290,9 @@ async def test_a_time_out_that_is_none(background_tasks: BackgroundTasks, timeou
     assert len(background_tasks.held_tasks) == 1
 
 
-async def test_the_time_out_is_of_real_time(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_timeout_is_measured_in_real_time(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A loop whose clock runs ahead does not end the call early."""
     loop = asyncio.get_running_loop()
     ahead = 0.0
@@ -308,7 +314,7 @@ async def test_the_time_out_is_of_real_time(background_tasks: BackgroundTasks, m
     assert await background_tasks.run_all_async(timeout=10) == ["ended"] * 2
 
 
-async def test_a_task_that_starts_itself_again_for_ever(background_tasks: BackgroundTasks) -> None:
+async def test_endless_chain_of_tasks_is_detected(background_tasks: BackgroundTasks) -> None:
     """A limit on the number of tasks that one call runs stops it, and the error names it."""
     rounds = 0
 
@@ -325,7 +331,7 @@ async def test_a_task_that_starts_itself_again_for_ever(background_tasks: Backgr
     assert len(background_tasks.held_tasks) == 1
 
 
-async def test_what_a_call_does_not_follow_any_more_stays_held(
+async def test_tasks_beyond_the_limit_stay_held(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All tasks from the first one beyond the limit on stay held."""
@@ -342,7 +348,9 @@ async def test_what_a_call_does_not_follow_any_more_stays_held(
     assert (background_tasks.task_count, len(background_tasks.held_tasks)) == (23, 12)
 
 
-async def test_many_held_tasks_are_no_chain(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_held_tasks_do_not_count_towards_the_limit(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(run_module, "STARTED_IN_TURN", 10)
     background_tasks.start_capturing()
     for number in range(20):
@@ -350,7 +358,7 @@ async def test_many_held_tasks_are_no_chain(background_tasks: BackgroundTasks, m
     assert await background_tasks.run_all_async() == list(range(20))
 
 
-async def test_sync_inside_a_running_test_with_others_ready(background_tasks: BackgroundTasks) -> None:
+async def test_run_all_sync_in_a_running_test_with_other_ready_tasks(background_tasks: BackgroundTasks) -> None:
     """Ten other tasks that are ready in the same iteration of the loop run as well, each exactly once."""
     order: list[int] = []
 
@@ -373,7 +381,7 @@ async def test_sync_inside_a_running_test_with_others_ready(background_tasks: Ba
     assert callbacks == [0, 1, 2, 3, 4]
 
 
-async def test_sync_inside_a_callback(background_tasks: BackgroundTasks) -> None:
+async def test_run_all_sync_inside_a_callback(background_tasks: BackgroundTasks) -> None:
     """In a callback, no task is current."""
     results: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
 
@@ -386,7 +394,7 @@ async def test_sync_inside_a_callback(background_tasks: BackgroundTasks) -> None
     assert await results == [42]
 
 
-async def test_sync_inside_a_running_test_waits_for_timers_threads_and_sockets(
+async def test_run_all_sync_waits_for_timers_threads_and_sockets(
     background_tasks: BackgroundTasks,
 ) -> None:
     async def job() -> bytes:
@@ -409,7 +417,7 @@ async def test_sync_inside_a_running_test_waits_for_timers_threads_and_sockets(
     assert background_tasks.run_all_sync() == [b"x"]
 
 
-def test_sync_for_tasks_on_several_loops(background_tasks: BackgroundTasks) -> None:
+def test_run_all_sync_runs_tasks_on_several_loops(background_tasks: BackgroundTasks) -> None:
     """One call runs tasks of a def test's loop, a closed loop, an idle loop and a TestClient's loop."""
     app = FastAPI()
 
@@ -431,7 +439,7 @@ def test_sync_for_tasks_on_several_loops(background_tasks: BackgroundTasks) -> N
     idle.close()
 
 
-async def test_async_for_tasks_on_several_loops(background_tasks: BackgroundTasks) -> None:
+async def test_run_all_async_runs_tasks_on_several_loops(background_tasks: BackgroundTasks) -> None:
     """An async test, whose loop cannot run the other loops, can do the same."""
     app = FastAPI()
 
@@ -450,7 +458,7 @@ async def test_async_for_tasks_on_several_loops(background_tasks: BackgroundTask
     assert asyncio.get_running_loop().is_running()
 
 
-def test_a_client_that_ends_takes_its_held_tasks_not_with_it(background_tasks: BackgroundTasks) -> None:
+def test_held_tasks_survive_the_client(background_tasks: BackgroundTasks) -> None:
     app = FastAPI()
 
     @app.get("/")
@@ -463,7 +471,7 @@ def test_a_client_that_ends_takes_its_held_tasks_not_with_it(background_tasks: B
     assert background_tasks.run_all_sync() == [42]
 
 
-def test_a_loop_that_is_closed_under_a_running_task(background_tasks: BackgroundTasks) -> None:
+def test_stopping_the_loop_during_a_run_is_an_error(background_tasks: BackgroundTasks) -> None:
     """Its task can never end; the call says so at once."""
     background_tasks.start_capturing()
     loop = asyncio.new_event_loop()
@@ -486,7 +494,7 @@ def on_uvloop(test: Callable[[], Any]) -> Any:
         return runner.run(test())
 
 
-def test_sync_inside_a_running_uvloop(background_tasks: BackgroundTasks) -> None:
+def test_run_all_sync_inside_a_running_uvloop(background_tasks: BackgroundTasks) -> None:
     """Tasks run if they need neither timers nor I/O, but only queues, events and yields."""
 
     async def test() -> list[Any]:
@@ -511,7 +519,7 @@ def test_sync_inside_a_running_uvloop(background_tasks: BackgroundTasks) -> None
     assert on_uvloop(test) == ["put", [0, 1, 2], 3]
 
 
-def test_what_cannot_be_run_inside_a_running_uvloop(background_tasks: BackgroundTasks) -> None:
+def test_timers_cannot_run_synchronously_inside_a_running_uvloop(background_tasks: BackgroundTasks) -> None:
     """A timer cannot be waited for: the error says so, and names the call that can."""
 
     async def sleep() -> str:
@@ -530,7 +538,7 @@ def test_what_cannot_be_run_inside_a_running_uvloop(background_tasks: Background
     on_uvloop(test)
 
 
-def test_sync_on_an_idle_uvloop(background_tasks: BackgroundTasks) -> None:
+def test_run_all_sync_on_a_uvloop_that_is_not_running(background_tasks: BackgroundTasks) -> None:
     """A uvloop that is not running is run like any other loop."""
     background_tasks.start_capturing()
     loop = uvloop.new_event_loop()
@@ -544,7 +552,7 @@ def test_sync_on_an_idle_uvloop(background_tasks: BackgroundTasks) -> None:
     loop.close()
 
 
-async def test_reset_forgets_what_is_held(background_tasks: BackgroundTasks) -> None:
+async def test_reset_discards_held_tasks(background_tasks: BackgroundTasks) -> None:
     """Held tasks never run, and end cancelled."""
     ran: list[int] = []
 
@@ -562,7 +570,7 @@ async def test_reset_forgets_what_is_held(background_tasks: BackgroundTasks) -> 
     assert ran == []
 
 
-async def test_reset_cancels_what_runs(background_tasks: BackgroundTasks) -> None:
+async def test_reset_cancels_started_tasks(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     task = asyncio.create_task(never())
     with pytest.raises(BackgroundTasksTimeout):
@@ -572,7 +580,7 @@ async def test_reset_cancels_what_runs(background_tasks: BackgroundTasks) -> Non
         await task
 
 
-async def test_reset_while_tasks_run(background_tasks: BackgroundTasks) -> None:
+async def test_reset_during_a_run_ends_the_run(background_tasks: BackgroundTasks) -> None:
     """A task that calls reset during a run ends the run; nothing hangs."""
 
     async def reset() -> None:
@@ -588,17 +596,17 @@ async def test_reset_while_tasks_run(background_tasks: BackgroundTasks) -> None:
 
 
 @pytest.mark.parametrize("name", ["run", "run_all", "run_until_idle", "step"])
-def test_a_verb_without_its_ending_names_the_two_that_exist(background_tasks, name: str) -> None:
+def test_method_name_without_suffix_suggests_the_existing_ones(background_tasks, name: str) -> None:
     with pytest.raises(AttributeError, match=rf"no {name}\(\).* await background_tasks.{name}_async\(.*{name}_sync\("):
         getattr(background_tasks, name)
 
 
-def test_any_other_name_is_missing_as_usual(background_tasks) -> None:
+def test_unknown_attribute_raises_the_usual_attribute_error(background_tasks) -> None:
     with pytest.raises(AttributeError, match="'BackgroundTasks' object has no attribute 'run_everything'"):
         background_tasks.run_everything()
 
 
-def test_a_task_that_was_left_waiting_and_whose_loop_is_closed_now(background_tasks: BackgroundTasks) -> None:
+def test_blocked_task_of_a_closed_loop_times_out_at_once(background_tasks: BackgroundTasks) -> None:
     """The task can never end; the call says so at once."""
     background_tasks.start_capturing()
     loop = asyncio.new_event_loop()

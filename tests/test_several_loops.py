@@ -55,7 +55,7 @@ async def test_an_async_test_steps_a_task_of_another_thread(background_tasks: Ba
         assert (await background_tasks.step_async(count)).result() == "counted"
 
 
-def test_a_task_of_another_thread_that_is_stepped_is_known_to_its_loop(background_tasks: BackgroundTasks) -> None:
+def test_stepped_task_of_another_thread_is_in_all_tasks_of_its_loop(background_tasks: BackgroundTasks) -> None:
     """The loop cancels it when it ends. From Python 3.14 on, each thread has a list of the tasks that begin in it."""
     background_tasks.start_capturing()
     with loop_in_thread() as loop:
@@ -71,7 +71,7 @@ def test_a_task_of_another_thread_that_is_stepped_is_known_to_its_loop(backgroun
         background_tasks.run_all_sync()
 
 
-async def test_an_async_test_steps_a_task_of_a_loop_that_nobody_runs(background_tasks: BackgroundTasks) -> None:
+async def test_async_test_steps_a_task_of_a_loop_that_is_not_running(background_tasks: BackgroundTasks) -> None:
     log: list[int] = []
     idle = asyncio.new_event_loop()
     background_tasks.start_capturing()
@@ -83,7 +83,7 @@ async def test_an_async_test_steps_a_task_of_a_loop_that_nobody_runs(background_
     idle.close()
 
 
-async def test_a_step_in_another_thread_that_does_not_come_in_time(background_tasks: BackgroundTasks) -> None:
+async def test_step_in_another_thread_times_out(background_tasks: BackgroundTasks) -> None:
     """The test gets the error that says so, as on its own loop."""
 
     async def nap() -> None:
@@ -103,7 +103,7 @@ async def test_a_step_in_another_thread_that_does_not_come_in_time(background_ta
 
 @pytest.mark.parametrize("end", ["its runner cancels its tasks", "it is stopped"])
 @pytest.mark.parametrize("synchronous", [False, True])
-async def test_a_loop_in_another_thread_that_ends_while_a_step_is_waited_for(
+async def test_loop_that_ends_in_another_thread_ends_a_pending_step(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, synchronous: bool, end: str
 ) -> None:
     monkeypatch.setattr(elsewhere, "_GLANCE", 0)
@@ -151,7 +151,7 @@ async def test_a_loop_in_another_thread_that_ends_while_a_step_is_waited_for(
 
 
 @pytest.mark.parametrize("synchronous", [False, True])
-async def test_tasks_that_wake_each_other_across_loops_all_come_to_rest(
+async def test_tasks_that_wake_each_other_across_loops_become_idle(
     background_tasks: BackgroundTasks, synchronous: bool
 ) -> None:
     """This holds however often one task wakes another on a loop that was already idle."""
@@ -177,7 +177,7 @@ async def test_tasks_that_wake_each_other_across_loops_all_come_to_rest(
     there.close()
 
 
-def test_a_loop_that_is_blocked_in_another_thread(background_tasks: BackgroundTasks) -> None:
+def test_blocked_loop_in_another_thread_times_out(background_tasks: BackgroundTasks) -> None:
     """A task cannot even start in time there; the timeout error says so."""
     gate = threading.Event()
     with loop_in_thread() as loop:

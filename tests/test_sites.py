@@ -13,7 +13,7 @@ from pytest_background_tasks import BackgroundTasks, DeadlockError, Explorer
 from pytest_background_tasks.sites import behind, waiting_sites
 from pytest_background_tasks.waits import known
 
-IS_OWN = defaultdict(bool, {__file__: True})
+IS_PROJECT_FILE = defaultdict(bool, {__file__: True})
 
 
 async def wait() -> None:
@@ -60,7 +60,7 @@ def decorated(function: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable
     return wrapper
 
 
-class OwnAwait:
+class CustomAwaitable:
     def __await__(self) -> Generator[Any, None, None]:
         return wait().__await__()
 
@@ -113,16 +113,16 @@ async def in_decorator() -> None:
     await decorated(wait)()
 
 
-async def in_own_await() -> None:
-    await OwnAwait()
+async def in_custom_awaitable() -> None:
+    await CustomAwaitable()
 
 
-async def waiting(awaitable: Any) -> tuple[list[str], asyncio.Task[Any]]:
+async def suspended_path(awaitable: Any) -> tuple[list[str], asyncio.Task[Any]]:
     """The functions in which a task for `awaitable` waits, and the task, cancelled."""
     task = asyncio.get_running_loop().create_task(awaitable)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    sites = waiting_sites(task.get_coro(), IS_OWN)
+    sites = waiting_sites(task.get_coro(), IS_PROJECT_FILE)
     task.cancel()
     await asyncio.wait([task])
     return [site.function.rpartition(".<locals>.")[2] for site in sites if not site.function.endswith("comp>")], task
@@ -141,11 +141,11 @@ async def waiting(awaitable: Any) -> tuple[list[str], asyncio.Task[Any]]:
         (in_aclose, ["in_aclose", "generate_and_clean_up", "wait"]),
         (in_athrow, ["in_athrow", "generate_and_clean_up", "wait"]),
         (in_decorator, ["in_decorator", "wrapper", "wait"]),
-        (in_own_await, ["in_own_await", "wait"]),
+        (in_custom_awaitable, ["in_custom_awaitable", "wait"]),
     ],
 )
 async def test_the_path_leads_to_the_innermost_line(function: Callable[[], Any], path: list[str]) -> None:
-    assert (await waiting(function()))[0] == path
+    assert (await suspended_path(function()))[0] == path
 
 
 NEXT: dict[str, Callable[[], Any]] = {
@@ -158,7 +158,7 @@ NEXT: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("make", NEXT.values(), ids=list(NEXT))
 async def test_a_task_for_the_next_item_waits_in_the_generator(make: Callable[[], Any]) -> None:
-    path, task = await waiting(make())
+    path, task = await suspended_path(make())
     assert path == ["generate", "wait"]
     assert known(task).endswith("(generate)")
 
@@ -187,7 +187,7 @@ async def test_a_captured_task_shows_the_generator(background_tasks: BackgroundT
     background_tasks.reset()
 
 
-async def test_what_a_generator_is_sent_is_not_taken_for_it() -> None:
+async def test_asend_leads_to_its_generator_and_a_coroutine_to_itself() -> None:
     sent = wait()
     generator: Any = generate_and_clean_up()
     sending = generator.asend(None)

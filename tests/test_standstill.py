@@ -60,7 +60,7 @@ async def test_joining_a_queue_that_a_held_task_would_empty(background_tasks: Ba
 
 
 @pytest.mark.parametrize("pause", [0, 0.001], ids=["yielding", "sleeping"])
-async def test_polling_done_of_a_held_task(background_tasks: BackgroundTasks, pause: float) -> None:
+async def test_polling_done_of_a_held_task_is_a_deadlock(background_tasks: BackgroundTasks, pause: float) -> None:
     """A loop that sleeps until a held task is done gets an error in its call of done()."""
 
     async def job() -> None: ...
@@ -72,7 +72,7 @@ async def test_polling_done_of_a_held_task(background_tasks: BackgroundTasks, pa
             await asyncio.sleep(pause)
 
 
-async def test_asking_a_held_task_for_every_message_is_not_polling(background_tasks: BackgroundTasks) -> None:
+async def test_checking_a_held_task_for_each_message_is_not_polling(background_tasks: BackgroundTasks) -> None:
     """A debounce that checks its task for each of a hundred messages gets no error."""
     queue: asyncio.Queue[int] = asyncio.Queue()
     flush: asyncio.Task[None] | None = None
@@ -99,7 +99,7 @@ async def test_asking_a_held_task_for_every_message_is_not_polling(background_ta
     assert (seen, background_tasks.task_count) == (100, 1)
 
 
-async def test_a_function_that_polls_done_of_a_held_task(background_tasks: BackgroundTasks) -> None:
+async def test_polling_done_through_a_function_is_a_deadlock(background_tasks: BackgroundTasks) -> None:
     async def until(condition: Callable[[], bool]) -> None:
         while not condition():
             await asyncio.sleep(0)
@@ -110,7 +110,7 @@ async def test_a_function_that_polls_done_of_a_held_task(background_tasks: Backg
         await until(lambda: task.done())
 
 
-async def test_a_throttle_that_is_fed_is_not_polling(background_tasks: BackgroundTasks) -> None:
+async def test_throttle_that_checks_its_task_is_not_polling(background_tasks: BackgroundTasks) -> None:
     flush: asyncio.Task[None] | None = None
 
     def feed() -> None:
@@ -125,7 +125,7 @@ async def test_a_throttle_that_is_fed_is_not_polling(background_tasks: Backgroun
     assert background_tasks.task_count == 1
 
 
-async def test_a_scheduler_that_nobody_waits_for_is_not_polling(background_tasks: BackgroundTasks) -> None:
+async def test_scheduler_in_the_background_is_not_polling(background_tasks: BackgroundTasks) -> None:
     """The scheduler restarts its job when the last one is done, and checks at every tick."""
     job: asyncio.Task[None] | None = None
 
@@ -152,7 +152,7 @@ async def test_asserting_that_a_held_task_is_not_done_is_not_polling(background_
         assert not task.done()
 
 
-async def test_a_timer_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_while_a_timer_is_pending(background_tasks: BackgroundTasks) -> None:
     """A timeout of the test itself is not a deadlock."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
@@ -160,7 +160,7 @@ async def test_a_timer_can_still_go_on(background_tasks: BackgroundTasks) -> Non
         await asyncio.wait_for(asyncio.Event().wait(), 0.05)
 
 
-async def test_a_thread_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_while_a_thread_is_running(background_tasks: BackgroundTasks) -> None:
     """The detector waits for a thread that was started through asyncio, through anyio, or directly."""
     anyio_to_thread = pytest.importorskip("anyio.to_thread")
     background_tasks.start_capturing()
@@ -208,7 +208,7 @@ def database() -> Iterator[Database]:
     database.close()
 
 
-async def test_a_thread_from_before_the_test_can_still_go_on(
+async def test_no_deadlock_error_while_an_earlier_thread_is_at_work(
     database: Database, background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The detector waits while the thread is at work, and no longer when it has nothing to do."""
@@ -222,7 +222,7 @@ async def test_a_thread_from_before_the_test_can_still_go_on(
         await asyncio.Event().wait()
 
 
-async def test_a_worker_that_was_just_given_work_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_for_a_worker_that_was_just_given_work(background_tasks: BackgroundTasks) -> None:
     """The worker looks idle, because it has not begun its work yet."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
@@ -232,7 +232,7 @@ async def test_a_worker_that_was_just_given_work_can_still_go_on(background_task
             await asyncio.wait([loop.run_in_executor(pool, threading.Event().wait, 0.05)])
 
 
-async def test_a_process_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_while_a_child_process_is_running(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     process = await asyncio.create_subprocess_exec("sleep", "0.1", stdout=asyncio.subprocess.PIPE)
@@ -240,7 +240,7 @@ async def test_a_process_can_still_go_on(background_tasks: BackgroundTasks) -> N
     assert process.returncode == 0
 
 
-async def test_a_peer_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_while_a_peer_may_send_data(background_tasks: BackgroundTasks) -> None:
     """The detector waits for a connection to a peer outside the loop."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
@@ -266,7 +266,7 @@ def python(code: str, *files: int) -> "subprocess.Popen[bytes]":
     return subprocess.Popen([sys.executable, "-c", code], pass_fds=files)
 
 
-async def test_a_process_that_will_connect_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_while_a_process_may_connect(background_tasks: BackgroundTasks) -> None:
     """The loop does not know the process, which was started with ``subprocess`` or ``multiprocessing``."""
     connected = asyncio.Event()
 
@@ -282,7 +282,7 @@ async def test_a_process_that_will_connect_can_still_go_on(background_tasks: Bac
             await connected.wait()
 
 
-async def test_a_datagram_can_still_come(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_while_a_datagram_may_arrive(background_tasks: BackgroundTasks) -> None:
     """Any peer may send it, because the socket has none."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
@@ -295,7 +295,7 @@ async def test_a_datagram_can_still_come(background_tasks: BackgroundTasks) -> N
             assert await loop.sock_recv(here, 1) == b"!"
 
 
-async def test_a_signal_can_still_come(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_while_a_signal_may_arrive(background_tasks: BackgroundTasks) -> None:
     loop, rung = asyncio.get_running_loop(), asyncio.Event()
     loop.add_signal_handler(signal.SIGALRM, rung.set)
     background_tasks.start_capturing()
@@ -305,7 +305,7 @@ async def test_a_signal_can_still_come(background_tasks: BackgroundTasks) -> Non
     loop.remove_signal_handler(signal.SIGALRM)
 
 
-async def test_the_other_end_of_a_pair_can_still_go_on(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_while_a_socket_pair_has_an_external_end(background_tasks: BackgroundTasks) -> None:
     """Neither end of a pair has a name; if both are in this loop, no event is possible."""
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
@@ -324,7 +324,7 @@ async def test_the_other_end_of_a_pair_can_still_go_on(background_tasks: Backgro
     assert "nothing has come" not in str(caught.value)
 
 
-async def test_both_ends_of_a_connection_in_one_loop_cannot_go_on(background_tasks: BackgroundTasks) -> None:
+async def test_connection_with_both_ends_in_one_loop_is_a_deadlock(background_tasks: BackgroundTasks) -> None:
     """A handler that waits for a held task, and a client that waits for the handler, are a deadlock."""
     ready = asyncio.Event()
 
@@ -346,7 +346,9 @@ async def test_both_ends_of_a_connection_in_one_loop_cannot_go_on(background_tas
         await writer.wait_closed()
 
 
-async def test_an_aiohttp_client_and_server(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_deadlock_between_an_aiohttp_client_and_server(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The client sets a timer of five minutes; the error still comes, after the timeout of a running method."""
     ready = asyncio.Event()
 
@@ -373,7 +375,7 @@ async def test_an_aiohttp_client_and_server(background_tasks: BackgroundTasks, m
     await runner.cleanup()
 
 
-async def test_a_run_that_waits_for_another_held_task(background_tasks: BackgroundTasks) -> None:
+async def test_running_a_task_that_waits_for_a_held_task_is_a_deadlock(background_tasks: BackgroundTasks) -> None:
     """Running one of two tasks that need each other fails at once, and the error says where that task waits."""
     event = asyncio.Event()
 
@@ -390,7 +392,9 @@ async def test_a_run_that_waits_for_another_held_task(background_tasks: Backgrou
     assert [task.state for task in background_tasks.captured_tasks] == ["done", "done"]
 
 
-async def test_a_run_keeps_its_own_time_out(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_running_method_keeps_its_own_timeout(
+    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """This timeout may be longer than the silence after which a test counts as deadlocked."""
     monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
     background_tasks.start_capturing()
@@ -399,7 +403,7 @@ async def test_a_run_keeps_its_own_time_out(background_tasks: BackgroundTasks, m
     assert await background_tasks.run_async("to_thread", timeout=5) == [None]
 
 
-async def test_a_test_may_sleep_through_others(
+async def test_no_deadlock_error_while_awaited_tasks_sleep(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a group or a gather, a test may sleep longer than that silence, as if it slept itself."""
@@ -412,7 +416,7 @@ async def test_a_test_may_sleep_through_others(
         group.create_task(asyncio.sleep(0.4))
 
 
-def test_asyncio_run_in_a_def_test(background_tasks: BackgroundTasks) -> None:
+def test_deadlock_in_asyncio_run_of_a_def_test(background_tasks: BackgroundTasks) -> None:
     async def main() -> None:
         event = asyncio.Event()
         asyncio.create_task(set_event(event))
@@ -423,7 +427,7 @@ def test_asyncio_run_in_a_def_test(background_tasks: BackgroundTasks) -> None:
         asyncio.run(main())
 
 
-def test_asyncio_run_in_a_thread_that_the_test_joins(
+def test_deadlock_in_a_thread_that_the_test_joins(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread gets the error after the timeout; the test does not wait forever."""
@@ -467,7 +471,7 @@ def make_app() -> FastAPI:
 
 
 @pytest.mark.parametrize("portal", [False, True], ids=["request", "with"])
-def test_an_endpoint_behind_a_test_client(background_tasks: BackgroundTasks, portal: bool) -> None:
+def test_deadlock_in_an_endpoint_behind_a_test_client(background_tasks: BackgroundTasks, portal: bool) -> None:
     """The endpoint gets the error, and through the client, so does the test."""
     background_tasks.start_capturing()
     client = TestClient(make_app())
@@ -479,14 +483,14 @@ def test_an_endpoint_behind_a_test_client(background_tasks: BackgroundTasks, por
             client.get("/")
 
 
-def test_a_websocket_that_waits_for_a_held_answer(background_tasks: BackgroundTasks) -> None:
+def test_deadlock_of_a_websocket_that_waits_for_a_held_task(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     with pytest.raises(DeadlockError, match="held: WebSocket.send_text"):
         with TestClient(make_app()).websocket_connect("/ws") as websocket:
             websocket.receive_text()
 
 
-def test_a_portal_that_waits_for_the_test_is_left_alone(background_tasks: BackgroundTasks) -> None:
+def test_no_deadlock_error_while_a_portal_waits_for_the_test(background_tasks: BackgroundTasks) -> None:
     """While the test's thread has something to do, the idle loop of its client is not a deadlock."""
     background_tasks.start_capturing()
     with TestClient(make_app()).websocket_connect("/ws") as websocket:
@@ -496,7 +500,7 @@ def test_a_portal_that_waits_for_the_test_is_left_alone(background_tasks: Backgr
         websocket.send_text("thanks")
 
 
-def test_a_slow_test_does_not_end_what_its_client_waits_for(
+def test_no_deadlock_error_while_a_slow_test_is_at_work(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This holds however long the test's thread is at work (in a debugger, say)."""
@@ -516,7 +520,9 @@ def client() -> Iterator[TestClient]:
         yield client
 
 
-def test_a_client_that_waits_for_another_is_left_alone(client: TestClient, background_tasks: BackgroundTasks) -> None:
+def test_no_deadlock_error_while_a_client_waits_for_another_loop(
+    client: TestClient, background_tasks: BackgroundTasks
+) -> None:
     """The test waits for the loop of an older client; the other loop is silent meanwhile."""
     background_tasks.start_capturing()
     with TestClient(make_app()).websocket_connect("/ws") as websocket:
@@ -524,7 +530,7 @@ def test_a_client_that_waits_for_another_is_left_alone(client: TestClient, backg
         websocket.send_text("thanks")
 
 
-async def test_without_held_tasks_nothing_is_watched(background_tasks: BackgroundTasks) -> None:
+async def test_no_deadlock_error_without_held_tasks(background_tasks: BackgroundTasks) -> None:
     """After the held tasks have run, the detector does not concern itself with waiting."""
     background_tasks.start_capturing()
 
@@ -536,7 +542,7 @@ async def test_without_held_tasks_nothing_is_watched(background_tasks: Backgroun
         await background_tasks.run_all_async(timeout=0.05)
 
 
-def test_the_error_is_not_lost(pytester: pytest.Pytester) -> None:
+def test_swallowed_deadlock_error_fails_the_test(pytester: pytest.Pytester) -> None:
     """A test fails even if the code under test swallows the error."""
     pytester.makepyfile(
         """
@@ -579,7 +585,7 @@ def test_the_error_is_not_lost(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*ValueError: other*", "*before that: every task is blocked*"])
 
 
-async def test_the_error_comes_at_every_line_that_waits(background_tasks: BackgroundTasks) -> None:
+async def test_deadlock_error_is_raised_at_every_blocked_line(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     with pytest.raises(DeadlockError):
@@ -593,14 +599,14 @@ class TestUnittest(unittest.IsolatedAsyncioTestCase):
     def _take(self, background_tasks: BackgroundTasks) -> None:
         self.background_tasks = background_tasks
 
-    async def test_assert_raises_takes_the_traceback_away(self) -> None:
+    async def test_deadlock_error_is_caught_by_assert_raises(self) -> None:
         self.background_tasks.start_capturing()
         asyncio.create_task(set_event(asyncio.Event()))
         with self.assertRaisesRegex(DeadlockError, "held: set_event"):  # noqa: PT027
             await asyncio.Event().wait()
 
 
-def test_the_error_comes_in_every_loop(background_tasks: BackgroundTasks) -> None:
+def test_deadlock_error_is_raised_in_every_loop(background_tasks: BackgroundTasks) -> None:
     """In a Hypothesis test, each example runs in a new loop."""
 
     async def main() -> None:
@@ -613,7 +619,7 @@ def test_the_error_comes_in_every_loop(background_tasks: BackgroundTasks) -> Non
             asyncio.run(main())
 
 
-def test_code_that_catches_everything_does_not_spin(background_tasks: BackgroundTasks) -> None:
+def test_code_that_swallows_the_deadlock_error_is_cancelled(background_tasks: BackgroundTasks) -> None:
     """A worker that swallows the error and waits again is cancelled a few times, and then left waiting."""
     caught: list[type[BaseException]] = []
 
@@ -636,7 +642,7 @@ def test_code_that_catches_everything_does_not_spin(background_tasks: Background
     assert caught == [DeadlockError, asyncio.CancelledError, asyncio.CancelledError]
 
 
-def test_a_uvloop_gets_the_error_after_a_silence(
+def test_deadlock_on_uvloop_is_detected_after_inactivity(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """uvloop exposes neither its queue nor its timers; a test that sleeps gets no error."""
@@ -656,9 +662,7 @@ def test_a_uvloop_gets_the_error_after_a_silence(
         runner.run(main())
 
 
-def test_a_heartbeat_beside_it_does_not_hide_a_standstill(
-    background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_heartbeat_does_not_hide_a_deadlock(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
     """Timers that wake other tasks delay the error, but do not prevent it."""
     app = make_app()
 
@@ -682,7 +686,7 @@ def test_a_heartbeat_beside_it_does_not_hide_a_standstill(
 
 
 @pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
-def test_a_thread_that_waits_for_a_held_task_does_not_keep_its_loop_from_closing(
+def test_thread_waiting_for_a_held_task_does_not_block_loop_close(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, new_loop: Any
 ) -> None:
     """The test gets the error; then the thread's wait ends cancelled, and the runner can end."""

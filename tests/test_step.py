@@ -59,7 +59,7 @@ def test_one_step_at_a_time(background_tasks: BackgroundTasks, new_loop: Any, wa
         runner.run(main())
 
 
-def test_in_a_def_test(background_tasks: BackgroundTasks) -> None:
+def test_step_sync_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     log: list[int] = []
     background_tasks.start_capturing()
     task = asyncio.create_task(counting(log)())
@@ -70,7 +70,7 @@ def test_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     assert log == [0, 1, 2]
 
 
-async def test_two_tasks_in_the_order_of_the_test(background_tasks: BackgroundTasks) -> None:
+async def test_stepping_two_tasks_reproduces_a_lost_update(background_tasks: BackgroundTasks) -> None:
     """The test runs a lost update step by step."""
     account = {"balance": 0}
 
@@ -86,7 +86,7 @@ async def test_two_tasks_in_the_order_of_the_test(background_tasks: BackgroundTa
     assert account["balance"] == 5
 
 
-async def test_nothing_else_runs_during_a_step_that_is_ready(background_tasks: BackgroundTasks) -> None:
+async def test_step_of_a_ready_task_runs_no_other_task(background_tasks: BackgroundTasks) -> None:
     others: list[int] = []
 
     async def other() -> None:
@@ -96,14 +96,16 @@ async def test_nothing_else_runs_during_a_step_that_is_ready(background_tasks: B
     background_tasks.start_capturing(ignore=other)
     count = counting(log)
     asyncio.create_task(count())
-    beside = asyncio.create_task(other())
+    other_task = asyncio.create_task(other())
     await background_tasks.step_async(count)
     background_tasks.step_sync(count)
     assert (log, others) == ([0, 1], [])
-    await beside
+    await other_task
 
 
-async def test_what_makes_it_ready_is_waited_for(background_tasks: BackgroundTasks, virtual_time: VirtualTime) -> None:
+async def test_step_async_waits_until_a_blocked_task_is_ready(
+    background_tasks: BackgroundTasks, virtual_time: VirtualTime
+) -> None:
     """step waits for a timer, a thread or another task."""
 
     async def job() -> str:
@@ -124,7 +126,7 @@ async def test_what_makes_it_ready_is_waited_for(background_tasks: BackgroundTas
     assert (await background_tasks.step_async(job)).result() == "done"
 
 
-def test_a_synchronous_step_waits_too(background_tasks: BackgroundTasks) -> None:
+def test_step_sync_waits_until_a_blocked_task_is_ready(background_tasks: BackgroundTasks) -> None:
     async def job() -> str:
         await asyncio.sleep(0.01)
         return "done"
@@ -141,7 +143,7 @@ def test_a_synchronous_step_waits_too(background_tasks: BackgroundTasks) -> None
     asyncio.run(main())
 
 
-def test_a_uvloop_cannot_wait_in_a_synchronous_step(background_tasks: BackgroundTasks) -> None:
+def test_step_sync_cannot_wait_on_uvloop(background_tasks: BackgroundTasks) -> None:
     async def job() -> None:
         await asyncio.sleep(0.01)
 
@@ -159,7 +161,7 @@ def test_a_uvloop_cannot_wait_in_a_synchronous_step(background_tasks: Background
         runner.run(main())
 
 
-async def test_a_task_that_was_started_before_is_stopped_at_its_next_step(background_tasks: BackgroundTasks) -> None:
+async def test_started_task_is_stopped_at_its_next_step(background_tasks: BackgroundTasks) -> None:
     """This holds whether its next step is already scheduled, or it waits."""
     log: list[int] = []
     gate = asyncio.Event()
@@ -190,7 +192,7 @@ async def test_a_task_that_was_started_before_is_stopped_at_its_next_step(backgr
     assert log == [0, 1, 2, -1]
 
 
-async def test_a_running_call_takes_a_stopped_task_up(background_tasks: BackgroundTasks) -> None:
+async def test_running_methods_resume_a_stopped_task(background_tasks: BackgroundTasks) -> None:
     log: list[int] = []
     background_tasks.start_capturing()
     for verb in (background_tasks.run_all_async, background_tasks.run_until_idle_async):
@@ -203,7 +205,7 @@ async def test_a_running_call_takes_a_stopped_task_up(background_tasks: Backgrou
 
 
 @pytest.mark.parametrize("way", [asyncio.gather, asyncio.wait_for, asyncio.shield, None])
-async def test_waiting_for_a_stopped_task_lets_it_go_on(background_tasks: BackgroundTasks, way: Any) -> None:
+async def test_waiting_for_a_stopped_task_resumes_it(background_tasks: BackgroundTasks, way: Any) -> None:
     log: list[int] = []
     background_tasks.start_capturing()
     task = asyncio.create_task(counting(log)())
@@ -230,7 +232,7 @@ async def test_cancelling_a_stopped_task_ends_it(background_tasks: BackgroundTas
     assert log == [0]
 
 
-async def test_a_failing_step_raises_what_the_task_raised(background_tasks: BackgroundTasks) -> None:
+async def test_failing_step_raises_the_exception_of_the_task(background_tasks: BackgroundTasks) -> None:
     async def fail() -> None:
         await asyncio.sleep(0)
         raise ValueError("no")
@@ -244,7 +246,7 @@ async def test_a_failing_step_raises_what_the_task_raised(background_tasks: Back
     assert background_tasks.captured_tasks[0].state == "failed"
 
 
-async def test_what_a_step_starts_stays_held(background_tasks: BackgroundTasks) -> None:
+async def test_child_tasks_of_a_step_stay_held(background_tasks: BackgroundTasks) -> None:
     async def child() -> None: ...
 
     async def parent() -> None:
@@ -258,7 +260,7 @@ async def test_what_a_step_starts_stays_held(background_tasks: BackgroundTasks) 
     await background_tasks.run_all_async()
 
 
-async def test_a_task_that_nothing_can_make_ready(background_tasks: BackgroundTasks) -> None:
+async def test_step_of_a_deadlocked_task_is_an_error(background_tasks: BackgroundTasks) -> None:
     """The error comes at once, and says what the task waits for."""
     lock = asyncio.Lock()
 
@@ -283,7 +285,7 @@ async def test_a_task_that_nothing_can_make_ready(background_tasks: BackgroundTa
     background_tasks.reset()
 
 
-async def test_a_task_that_is_not_ready_in_time(background_tasks: BackgroundTasks) -> None:
+async def test_step_of_a_task_that_stays_blocked_times_out(background_tasks: BackgroundTasks) -> None:
     async def nap() -> None:
         await asyncio.sleep(60)
 
@@ -296,7 +298,7 @@ async def test_a_task_that_is_not_ready_in_time(background_tasks: BackgroundTask
         await background_tasks.step_async(nap, timeout=0.05)
 
 
-async def test_what_cannot_be_stepped(background_tasks: BackgroundTasks) -> None:
+async def test_step_of_an_unsuitable_target_is_an_error(background_tasks: BackgroundTasks) -> None:
     """The target matches no task, several, or one that has ended: the message lists the tasks."""
 
     async def job() -> None: ...
@@ -318,7 +320,7 @@ async def test_what_cannot_be_stepped(background_tasks: BackgroundTasks) -> None
         await background_tasks.step_async(first)
 
 
-def test_on_the_loop_of_a_client(background_tasks: BackgroundTasks) -> None:
+def test_step_sync_on_the_loop_of_a_client(background_tasks: BackgroundTasks) -> None:
     """A task on a loop in another thread is stepped there; a task whose loop has ended, on another loop."""
     log: list[int] = []
     count = counting(log)
@@ -344,7 +346,7 @@ def test_on_the_loop_of_a_client(background_tasks: BackgroundTasks) -> None:
 
 
 @pytest.mark.usefixtures("virtual_time")
-async def test_a_long_sleep_reads_as_a_number_of_seconds(background_tasks: BackgroundTasks) -> None:
+async def test_long_sleep_is_shown_in_seconds(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(asyncio.sleep(3600), name="napper")
     wait = (await background_tasks.step_async("napper")).suspended_at
@@ -353,7 +355,7 @@ async def test_a_long_sleep_reads_as_a_number_of_seconds(background_tasks: Backg
     assert repr(background_tasks) == "<background_tasks capturing; 1 captured, 0 held, 1 stopped after a step>"
 
 
-async def test_a_task_that_has_started_is_named_where_only_held_ones_can_be_run(
+async def test_error_names_a_task_that_is_no_longer_held(
     background_tasks: BackgroundTasks,
 ) -> None:
     background_tasks.start_capturing()
@@ -363,7 +365,7 @@ async def test_a_task_that_has_started_is_named_where_only_held_ones_can_be_run(
         await background_tasks.run_async("napper")
 
 
-async def test_nothing_is_left_of_the_loop(background_tasks: BackgroundTasks) -> None:
+async def test_loop_is_restored_when_no_task_is_stopped(background_tasks: BackgroundTasks) -> None:
     """The loop is restored once no task is stopped."""
     loop = asyncio.get_running_loop()
     background_tasks.start_capturing()

@@ -5,7 +5,7 @@ import re
 import pytest
 
 
-def test_runs_that_a_cancellation_ends_are_counted_not_failures(run) -> None:
+def test_runs_ended_by_a_cancellation_are_counted_but_do_not_fail(run) -> None:
     """gather() forwards the cancellation of a client to the test, which is correct."""
     result = run(
         """
@@ -23,7 +23,7 @@ def test_runs_that_a_cancellation_ends_are_counted_not_failures(run) -> None:
     )
 
 
-def test_a_task_that_has_not_started_yet_says_that_its_start_was_late(run) -> None:
+def test_report_names_a_delayed_task_start(run) -> None:
     """The test passes without the kind of arrival that the text names."""
     source = """
         @explore(arrivals=[ARRIVALS])
@@ -44,7 +44,7 @@ def test_a_task_that_has_not_started_yet_says_that_its_start_was_late(run) -> No
     run(source.replace("ARRIVALS", "'yield', 'timer'")).assert_outcomes(passed=1)
 
 
-def test_two_waiters_of_one_event_see_the_same(run) -> None:
+def test_waiters_of_one_event_resume_in_the_same_iteration(run) -> None:
     """One set() wakes tasks in asyncio's order: no external event can come between."""
     run(
         """
@@ -69,7 +69,7 @@ def test_two_waiters_of_one_event_see_the_same(run) -> None:
     ).assert_outcomes(passed=1)
 
 
-def test_a_cache_that_is_filled_in_the_first_run_is_named_as_such(run) -> None:
+def test_cache_filled_in_the_first_run_is_not_deterministic(run) -> None:
     result = run(
         """
         cache = {}
@@ -89,7 +89,7 @@ def test_a_cache_that_is_filled_in_the_first_run_is_named_as_such(run) -> None:
 
 
 @pytest.mark.parametrize("args", [(), ("-n1",)])
-def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...]) -> None:
+def test_output_of_the_failing_run_alone_is_shown(run, args: tuple[str, ...]) -> None:
     """Standard output, standard error and the log are those of the failing run, whichever it was."""
     result = run(
         """
@@ -122,7 +122,7 @@ def test_of_hundreds_of_runs_that_print_one_is_shown(run, args: tuple[str, ...])
 
 
 @pytest.mark.parametrize("waiting", ["asyncio.timeout(1)", "anyio.fail_after(1)", "contextlib.nullcontext()"])
-def test_aiosqlites_thread_is_named_and_neither_deadlock_nor_time_out(
+def test_aiosqlites_thread_is_named_instead_of_a_deadlock_or_timeout(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, waiting: str
 ) -> None:
     """The connection is closed, so that nothing fails later, in another test.
@@ -144,7 +144,7 @@ def test_aiosqlites_thread_is_named_and_neither_deadlock_nor_time_out(
                 {enter} {waiting}:
                     await db.execute("select 1")
 
-        def test_nothing_is_left():
+        def test_no_thread_is_left():
             for thread in set(threading.enumerate()) - {{threading.main_thread()}}:
                 thread.join(5)
                 assert not thread.is_alive()

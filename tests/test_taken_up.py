@@ -59,7 +59,7 @@ VERBS = [run_all_async, run_all_sync, run_async, run_sync, run_until_idle_async,
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=[verb.__name__ for verb in VERBS])
-def test_what_was_cancelled_while_it_was_held_has_ended(
+def test_task_cancelled_while_held_has_ended(
     background_tasks: BackgroundTasks, on_loop: Callable[[Test], None], verb: Any
 ) -> None:
     async def test() -> None:
@@ -77,7 +77,7 @@ def test_what_was_cancelled_while_it_was_held_has_ended(
     on_loop(test)
 
 
-def test_what_the_call_itself_cancels_while_it_is_held_has_ended(
+def test_held_task_cancelled_by_a_running_task_has_ended(
     background_tasks: BackgroundTasks, on_loop: Callable[[Test], None]
 ) -> None:
     async def cancel(victim: "asyncio.Task[object]") -> None:
@@ -93,7 +93,7 @@ def test_what_the_call_itself_cancels_while_it_is_held_has_ended(
     on_loop(test)
 
 
-def test_what_was_cancelled_while_held_has_ended_in_a_def_test(background_tasks: BackgroundTasks) -> None:
+def test_task_cancelled_while_held_has_ended_in_a_def_test(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     task = asyncio.create_task(work())
     task.cancel()
@@ -175,7 +175,7 @@ def done() -> list[str]:
 
 
 @pytest.mark.parametrize("give_up_on", WAITERS, ids=[waiter.__name__ for waiter in WAITERS])
-class TestAWaiterThatGivesUp:
+class TestAbandonedTask:
     """The task continues without the waiter, and belongs to the test."""
 
     @pytest.fixture(autouse=True)
@@ -203,11 +203,11 @@ class TestAWaiterThatGivesUp:
         assert done == []
         assert await background_tasks.run_all_async() == ["saved"]
 
-    async def test_its_result_is_told_once(self, background_tasks: BackgroundTasks, done: list[str]) -> None:
+    async def test_result_is_returned_once(self, background_tasks: BackgroundTasks, done: list[str]) -> None:
         await background_tasks.run_all_async()
         assert await background_tasks.run_all_async() == []
 
-    async def test_cancelled_afterwards(
+    async def test_cancellation_is_returned(
         self, background_tasks: BackgroundTasks, abandoned: "asyncio.Task[str]"
     ) -> None:
         abandoned.cancel()
@@ -215,7 +215,7 @@ class TestAWaiterThatGivesUp:
         assert isinstance(result, asyncio.CancelledError)
 
 
-async def test_one_that_ends_meanwhile_gives_its_result_and_its_error(
+async def test_error_of_a_task_that_ended_meanwhile_is_raised(
     background_tasks: BackgroundTasks, virtual_time: VirtualTime, done: list[str]
 ) -> None:
     async def fail() -> None:
@@ -230,7 +230,7 @@ async def test_one_that_ends_meanwhile_gives_its_result_and_its_error(
         await background_tasks.run_all_async()
 
 
-async def test_what_somebody_still_waits_for_is_theirs(
+async def test_task_with_a_waiter_is_not_run(
     background_tasks: BackgroundTasks, virtual_time: VirtualTime, done: list[str]
 ) -> None:
     background_tasks.start_capturing(save)
@@ -245,7 +245,7 @@ async def test_what_somebody_still_waits_for_is_theirs(
     assert done == ["saved"]
 
 
-async def test_a_call_inside_a_captured_task_waits_neither_for_that_nor_for_what_another_call_runs(
+async def test_nested_running_method_does_not_wait_for_the_outer_one(
     background_tasks: BackgroundTasks, done: list[str]
 ) -> None:
     results: list[Any] = []
@@ -261,7 +261,7 @@ async def test_a_call_inside_a_captured_task_waits_neither_for_that_nor_for_what
     assert results == [[]], "what it had started was the call's already"
 
 
-async def test_a_call_that_timed_out_leaves_its_task_to_the_next(
+async def test_running_method_resumes_a_task_after_a_timeout(
     background_tasks: BackgroundTasks, done: list[str]
 ) -> None:
     async def wait(event: asyncio.Event) -> str:

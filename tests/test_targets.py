@@ -125,7 +125,7 @@ async def test_a_target_matches(
     assert background_tasks.task_count == 1
 
 
-async def test_the_tasks_name_is_matched_too(background_tasks: BackgroundTasks) -> None:
+async def test_pattern_matches_the_task_name(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing("mail-*", other)
     asyncio.create_task(send_mail("ada"), name="mail-1")
     asyncio.create_task(other())
@@ -133,7 +133,7 @@ async def test_the_tasks_name_is_matched_too(background_tasks: BackgroundTasks) 
     assert [task.name for task in background_tasks.captured_tasks] == ["mail-1", ANY]
 
 
-async def test_a_captured_task_names_itself(background_tasks: BackgroundTasks) -> None:
+async def test_captured_task_is_a_target(background_tasks: BackgroundTasks) -> None:
     """It matches only itself, even if another task is alike."""
     background_tasks.start_capturing()
     asyncio.create_task(send_mail("ada"))
@@ -146,13 +146,13 @@ async def test_a_captured_task_names_itself(background_tasks: BackgroundTasks) -
     assert len({first, second, *background_tasks.captured_tasks}) == 2
 
 
-async def test_several_targets_to_ignore(background_tasks: BackgroundTasks) -> None:
+async def test_several_targets_can_be_ignored(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing(ignore=[send_mail, "other"])
     await asyncio.gather(asyncio.create_task(send_mail("ada")), asyncio.create_task(other()))
     assert background_tasks.task_count == 0
 
 
-async def test_only_captures_what_it_names_wherever_it_comes_from(background_tasks: BackgroundTasks) -> None:
+async def test_target_is_captured_in_a_task_group(background_tasks: BackgroundTasks) -> None:
     """A task of a group is captured too; the group waits for it, so it starts at once."""
     background_tasks.start_capturing(send_mail)
     async with asyncio.TaskGroup() as group:
@@ -161,7 +161,7 @@ async def test_only_captures_what_it_names_wherever_it_comes_from(background_tas
     assert [captured.state for captured in background_tasks.captured_tasks] == ["done"]
 
 
-async def test_a_star_does_not_stop_the_runner(background_tasks: BackgroundTasks) -> None:
+async def test_star_pattern_does_not_hold_the_main_task(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing("*")
 
     async def main() -> int:
@@ -201,7 +201,7 @@ async def test_a_patched_function_is_a_target_by_name(background_tasks: Backgrou
         assert await background_tasks.run_async(mock) == [ANY]
 
 
-async def test_a_mock_without_a_spec_shows_what_it_was_given(background_tasks: BackgroundTasks) -> None:
+async def test_mock_without_a_spec_has_its_call_arguments(background_tasks: BackgroundTasks) -> None:
     background_tasks.start_capturing()
     asyncio.create_task(AsyncMock(name="job")(1, two=2))
     [captured] = background_tasks.captured_tasks
@@ -220,7 +220,7 @@ async def test_a_mock_without_a_spec_shows_what_it_was_given(background_tasks: B
         (AsyncMock, "<AsyncMock id=*>"),  # it has no name
     ],
 )
-def test_an_error_names_a_target_as_the_reader_knows_it(
+def test_error_shows_a_readable_name_of_the_target(
     background_tasks: BackgroundTasks, make: Callable[[], Any], said: str
 ) -> None:
     """A function is shown by its name, a mock by the object that it replaces, anything else by its repr."""
@@ -233,7 +233,7 @@ def write_log(message: str) -> None:
     raise AssertionError("not called by looking")
 
 
-async def test_a_function_given_to_starlette_matches_itself(background_tasks: BackgroundTasks) -> None:
+async def test_function_of_a_starlette_task_is_a_target(background_tasks: BackgroundTasks) -> None:
     """This includes a plain def."""
     background_tasks.start_capturing()
     await BackgroundTask(write_log, "hello")()
@@ -242,7 +242,7 @@ async def test_a_function_given_to_starlette_matches_itself(background_tasks: Ba
         await background_tasks.run_async(write_log)
 
 
-async def test_one_of_starlettes_tasks_that_fails_keeps_no_other_from_running(
+async def test_failing_starlette_task_does_not_stop_the_others(
     background_tasks: BackgroundTasks,
 ) -> None:
     """The tasks are held separately; in production, the first failure would prevent the others."""
@@ -260,7 +260,7 @@ async def test_one_of_starlettes_tasks_that_fails_keeps_no_other_from_running(
     assert ran == [1, 1]
 
 
-async def test_a_method_given_to_starlette_matches_itself(background_tasks: BackgroundTasks) -> None:
+async def test_method_of_a_starlette_task_is_a_target(background_tasks: BackgroundTasks) -> None:
     """Each access creates a new method object; the method of another object does not match."""
     background_tasks.start_capturing()
     await BackgroundTask(service.refresh)()
@@ -268,7 +268,7 @@ async def test_a_method_given_to_starlette_matches_itself(background_tasks: Back
     assert await background_tasks.run_async(service.refresh) == [None]
 
 
-async def test_a_function_to_capture_may_be_given_to_starlette_later(background_tasks: BackgroundTasks) -> None:
+async def test_target_given_before_its_starlette_task_is_not_called(background_tasks: BackgroundTasks) -> None:
     """It is not called as a predicate, although it could be one."""
     background_tasks.start_capturing(write_log)
     await BackgroundTask(write_log, "hello")()
@@ -276,7 +276,7 @@ async def test_a_function_to_capture_may_be_given_to_starlette_later(background_
     background_tasks.reset()
 
 
-async def test_what_answers_neither_yes_nor_no(background_tasks: BackgroundTasks) -> None:
+async def test_predicate_that_does_not_return_a_bool_is_an_error(background_tasks: BackgroundTasks) -> None:
     def nothing(task: object) -> None: ...
 
     background_tasks.start_capturing()
@@ -286,7 +286,7 @@ async def test_what_answers_neither_yes_nor_no(background_tasks: BackgroundTasks
     background_tasks.reset()
 
 
-def test_a_predicate_that_fails_fails_the_test(pytester: pytest.Pytester) -> None:
+def test_failing_predicate_fails_the_test(pytester: pytest.Pytester) -> None:
     """It does not fail the code under test, which might swallow the error, or a server's loop, which it would end."""
     pytester.makepyfile(
         """
@@ -315,7 +315,7 @@ def test_a_predicate_that_fails_fails_the_test(pytester: pytest.Pytester) -> Non
     )
 
 
-async def test_a_plain_function_that_starlette_was_given_is_never_called_to_ask(
+async def test_function_of_a_starlette_task_is_not_called_as_a_predicate(
     background_tasks: BackgroundTasks,
 ) -> None:
     """This holds even if another task is compared first."""
@@ -328,7 +328,7 @@ async def test_a_plain_function_that_starlette_was_given_is_never_called_to_ask(
     assert background_tasks.run_all_sync() == [None]
 
 
-async def test_the_task_itself_names_itself(background_tasks: BackgroundTasks) -> None:
+async def test_asyncio_task_is_a_target(background_tasks: BackgroundTasks) -> None:
     """The task that the code under test got matches itself."""
     background_tasks.start_capturing()
     asyncio.create_task(send_mail("ada"))
@@ -336,7 +336,7 @@ async def test_the_task_itself_names_itself(background_tasks: BackgroundTasks) -
     assert await background_tasks.run_async(task) == ["bob"]
 
 
-NO_PREDICATE = "a function that does not accept the captured task"
+INVALID_PREDICATE = "a function that does not accept the captured task"
 PREDICATE = "lambda task: task.name == 'name'"
 
 
@@ -352,13 +352,15 @@ def no_argument() -> bool:
         (lambda: None, "an object of type 'NoneType'", "None", "'name'"),
         (lambda: Service, "an object of type 'type'", f"{Service!r}", "'name'"),
         (lambda: (send_mail, other), "a tuple of them", "[first, second]", "*[first, second]"),
-        (lambda: lambda: True, NO_PREDICATE, "lambda: ...", PREDICATE),
-        (lambda: no_argument, NO_PREDICATE, "no_argument", PREDICATE),
-        (lambda: functools.partial(write_log, "a"), NO_PREDICATE, "partial", PREDICATE),
+        (lambda: lambda: True, INVALID_PREDICATE, "lambda: ...", PREDICATE),
+        (lambda: no_argument, INVALID_PREDICATE, "no_argument", PREDICATE),
+        (lambda: functools.partial(write_log, "a"), INVALID_PREDICATE, "partial", PREDICATE),
     ],
     ids=["coroutine", "number", "none", "class", "tuple", "lambda", "function", "object"],
 )
-def test_what_is_no_target(background_tasks: BackgroundTasks, target: Any, what: str, wrong: str, right: str) -> None:
+def test_invalid_target_is_a_type_error(
+    background_tasks: BackgroundTasks, target: Any, what: str, wrong: str, right: str
+) -> None:
     """A TypeError shows the wrong call and the right one."""
     with pytest.raises(TypeError) as raised:
         background_tasks.start_capturing(target())

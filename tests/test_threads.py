@@ -10,8 +10,8 @@ import pytest
 from pytest_background_tasks.control.threads import _waits_for_loop, is_at_work
 
 
-@pytest.mark.parametrize(("answer", "waits"), [(Future(), True), (None, False)], ids=["waits", "has gone on"])
-def test_a_thread_that_goes_on_while_we_look(answer: Future[int] | None, waits: bool) -> None:
+@pytest.mark.parametrize(("answer", "waits"), [(Future(), True), (None, False)], ids=["waits", "has resumed"])
+def test_thread_leaving_future_result_is_no_longer_waiting(answer: Future[int] | None, waits: bool) -> None:
     """`Future.result` deletes its `self` before it returns; its thread no longer waits."""
     inner: dict[str, Any] = {"__name__": "threading", "look": lambda: _waits_for_loop(sys._getframe(1))}
     exec("def wait(): return look()", inner)
@@ -20,7 +20,7 @@ def test_a_thread_that_goes_on_while_we_look(answer: Future[int] | None, waits: 
     assert futures["result"](answer, None) is waits
 
 
-def test_a_thread_that_has_not_come_to_its_answer_yet_is_at_work() -> None:
+def test_thread_that_has_not_read_its_result_yet_is_at_work() -> None:
     """On a busy machine, that may take longer than the allowed silence."""
     answer: Future[int] = Future()
     thread = threading.Thread(target=answer.result)

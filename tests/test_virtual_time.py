@@ -46,7 +46,7 @@ class TestTime:
         assert virtual_time.now == 3600
         assert loop.time() - before == 3600
 
-    async def test_time_outs_keep_their_moment(self, virtual_time: VirtualTime) -> None:
+    async def test_timeouts_expire_at_their_virtual_time(self, virtual_time: VirtualTime) -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(60):
                 await asyncio.sleep(61)
@@ -58,7 +58,7 @@ class TestTime:
             await anyio.sleep(100)
         assert virtual_time.now == 70
 
-    async def test_timers_due_at_one_moment_fire_in_the_order_they_were_set(self, virtual_time: VirtualTime) -> None:
+    async def test_timers_with_equal_deadlines_fire_in_order_of_creation(self, virtual_time: VirtualTime) -> None:
         """This holds in whatever way they were set for that moment."""
         order: list[int] = []
         loop = asyncio.get_running_loop()
@@ -70,7 +70,7 @@ class TestTime:
         await asyncio.sleep(5)
         assert order == list(range(40))
 
-    async def test_a_year_later_it_still_fires(self, virtual_time: VirtualTime) -> None:
+    async def test_timers_fire_after_a_year_of_virtual_time(self, virtual_time: VirtualTime) -> None:
         """By then, the loop's resolution is less than the distance to the next float."""
         for _ in range(3):
             await asyncio.sleep(365 * 86400)
@@ -86,7 +86,7 @@ class TestTime:
         await virtual_time.advance(10)
         assert virtual_time.now == 10
 
-    async def test_a_timer_that_is_set_for_now_again_and_again_makes_time_pass(self, virtual_time: VirtualTime) -> None:
+    async def test_timer_rescheduled_for_now_advances_time(self, virtual_time: VirtualTime) -> None:
         """aiohttp's keep-alive does this until its moment has passed."""
         loop = asyncio.get_running_loop()
         close_at = loop.time() + 15
@@ -102,13 +102,13 @@ class TestTime:
         await closed.wait()
         assert virtual_time.now == 15
 
-    async def test_the_clock_of_the_wall_is_left_alone(self, virtual_time: VirtualTime) -> None:
+    async def test_wall_clock_is_unchanged(self, virtual_time: VirtualTime) -> None:
         before = time.time()
         await asyncio.sleep(3600)
         assert time.time() - before < 60
 
     @pytest.mark.parametrize("uptime", [0.5, 211.9, 212.1, 400, 2**15 - 200, 2**17 - 4000])
-    def test_what_is_reckoned_with_it_does_not_depend_on_when_the_machine_was_started(
+    def test_loop_time_differences_are_independent_of_uptime(
         self, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch, uptime: float
     ) -> None:
         """A loop's time begins at the uptime. Floats lose their last digit when they pass a power of two."""
@@ -137,7 +137,7 @@ class TestTime:
         assert ages_from(uptime) == ages_from(0)
         assert ages_from(uptime)[::3] == [300] * 5
 
-    async def test_it_says_what_it_is(self, virtual_time: VirtualTime) -> None:
+    async def test_repr_shows_the_time_and_autojump(self, virtual_time: VirtualTime) -> None:
         await asyncio.sleep(2.5)
         assert repr(virtual_time) == "<virtual_time 2.5 s>"
         virtual_time.autojump = False
@@ -146,7 +146,7 @@ class TestTime:
 
 @pytest.mark.usefixtures("no_real_time")
 class TestAdvance:
-    async def test_all_that_is_due_has_run_when_it_returns(self, virtual_time: VirtualTime) -> None:
+    async def test_advance_runs_all_timers_that_are_due(self, virtual_time: VirtualTime) -> None:
         """It has run in order, including timers that are set meanwhile, and tasks have run to where they wait again."""
         virtual_time.autojump = False
         log: list[tuple[str, float]] = []
@@ -173,7 +173,7 @@ class TestAdvance:
             task.cancel()
         await asyncio.wait(tasks)
 
-    async def test_no_more_time_passes_than_is_asked_for(self, virtual_time: VirtualTime) -> None:
+    async def test_advance_moves_time_by_exactly_the_requested_amount(self, virtual_time: VirtualTime) -> None:
         virtual_time.autojump = False
         alarm = asyncio.create_task(asyncio.sleep(60))
         await virtual_time.advance(59.999)
@@ -181,7 +181,7 @@ class TestAdvance:
         await virtual_time.advance(0.001)
         assert alarm.done()
 
-    async def test_of_several_at_once_each_keeps_its_moment(self, virtual_time: VirtualTime) -> None:
+    async def test_concurrent_advances_end_at_their_own_times(self, virtual_time: VirtualTime) -> None:
         log: list[tuple[float, float]] = []
 
         async def advance(seconds: float) -> None:
@@ -191,20 +191,20 @@ class TestAdvance:
         await asyncio.gather(*map(advance, (20, 10, 15, 10)))
         assert log == [(10, 10), (10, 10), (15, 15), (20, 20)]
 
-    async def test_zero_runs_what_is_ready(self, virtual_time: VirtualTime) -> None:
+    async def test_advance_by_zero_runs_ready_tasks(self, virtual_time: VirtualTime) -> None:
         task = asyncio.create_task(asyncio.sleep(0, "done"))
         await virtual_time.advance(0)
         assert task.result() == "done"
         assert virtual_time.now == 0
 
-    async def test_it_holds_time_back_beside_autojump(self, virtual_time: VirtualTime) -> None:
+    async def test_advance_limits_autojump(self, virtual_time: VirtualTime) -> None:
         alarm = asyncio.create_task(asyncio.sleep(60))
         await virtual_time.advance(10)
         assert (virtual_time.now, alarm.done()) == (10, False)
         await alarm
         assert virtual_time.now == 60
 
-    async def test_a_thread_that_it_starts_on_the_way_is_waited_for(self, virtual_time: VirtualTime) -> None:
+    async def test_advance_waits_for_threads_that_start_meanwhile(self, virtual_time: VirtualTime) -> None:
         async def report() -> str:
             await asyncio.sleep(10)
             return await asyncio.to_thread(lambda: threading.Event().wait(0.05) or "reported")
@@ -213,7 +213,7 @@ class TestAdvance:
         await virtual_time.advance(10)
         assert task.result() == "reported"
 
-    async def test_no_step_seems_to_take_that_long(
+    async def test_debug_mode_reports_no_slow_callbacks(
         self, virtual_time: VirtualTime, caplog: pytest.LogCaptureFixture
     ) -> None:
         """A loop in debug mode warns of callbacks that take longer than 0.1 s."""
@@ -223,12 +223,12 @@ class TestAdvance:
         await alarm
         assert [record.message for record in caplog.records if "took" in record.message] == []
 
-    async def test_without_autojump_a_sleep_is_an_error_that_says_so(self, virtual_time: VirtualTime) -> None:
+    async def test_sleep_without_autojump_is_a_deadlock_error(self, virtual_time: VirtualTime) -> None:
         virtual_time.autojump = False
         with pytest.raises(DeadlockError, match=r"(?s)a sleep of 5 s.*autojump is False:  await virtual_time.advance"):
             await asyncio.sleep(5)
 
-    async def test_timers_without_end_at_one_moment(
+    async def test_advance_times_out_on_a_livelock(
         self, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It gives up after the timeout of a running method, and names the tasks that keep running."""
@@ -254,7 +254,7 @@ class TestAdvance:
         (True, TypeError, r"advance\(True\): write a number of seconds"),
     ],
 )
-async def test_what_is_no_number_of_seconds(
+async def test_advance_rejects_an_invalid_number_of_seconds(
     virtual_time: VirtualTime, seconds: object, error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):
@@ -268,7 +268,7 @@ async def test_autojump_is_a_bool(virtual_time: VirtualTime) -> None:
 
 @settings(max_examples=50)
 @given(st.lists(st.lists(st.sampled_from([0, 0.25, 0.5, 1, 3600]), max_size=4), max_size=6))
-def test_the_order_is_that_of_the_moments_and_then_of_setting(sleeps: list[list[float]]) -> None:
+def test_sleeping_tasks_wake_by_deadline_and_then_in_order_of_creation(sleeps: list[list[float]]) -> None:
     """Tasks that sleep resume in the order of their wake-up times, then in the order in which they fell asleep."""
     woken: list[tuple[float, int]] = []
     asleep: dict[tuple[float, int], int] = {}
@@ -287,13 +287,13 @@ def test_the_order_is_that_of_the_moments_and_then_of_setting(sleeps: list[list[
     async def main() -> None:
         await asyncio.gather(*[sleeper(number, naps) for number, naps in enumerate(sleeps)])
 
-    with a_virtual_time() as virtual_time:
+    with make_virtual_time() as virtual_time:
         asyncio.run(main())
         assert virtual_time.now == max(map(sum, sleeps), default=0)
     assert woken == sorted(woken, key=lambda each: (each[0], asleep[each]))
 
 
-def a_virtual_time():
+def make_virtual_time():
     from pathlib import Path
 
     from pytest_background_tasks.own import OwnCode
@@ -301,10 +301,10 @@ def a_virtual_time():
     return BackgroundTasks(OwnCode(Path(__file__).parent), "a property", None, 10, 0.02)._virtual_time()._driving()
 
 
-class TestTheRealWorld:
+class TestExternalActivity:
     """Time does not run ahead of real work."""
 
-    async def test_a_thread_is_waited_for(self, virtual_time: VirtualTime) -> None:
+    async def test_time_waits_for_threads(self, virtual_time: VirtualTime) -> None:
         """The thread may be asyncio's, an executor's or anyio's; awaited alone, gathered, or with a timeout."""
         loop = asyncio.get_running_loop()
 
@@ -319,14 +319,14 @@ class TestTheRealWorld:
             assert await anyio.to_thread.run_sync(work) == "done"
         assert virtual_time.now == 0
 
-    async def test_an_idle_pool_does_not_hold_time(self, virtual_time: VirtualTime, no_real_time: None) -> None:
+    async def test_idle_thread_pool_does_not_stop_time(self, virtual_time: VirtualTime, no_real_time: None) -> None:
         await asyncio.to_thread(list)
         await anyio.to_thread.run_sync(list)
         for _ in range(2000):
             await asyncio.sleep(3600)
         assert virtual_time.now == 7_200_000
 
-    async def test_a_thread_of_a_librarys_own_gets_a_grace(self, virtual_time: VirtualTime) -> None:
+    async def test_thread_of_a_library_gets_a_grace_period(self, virtual_time: VirtualTime) -> None:
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         threading.Timer(0.005, lambda: loop.call_soon_threadsafe(answer.set_result, "done")).start()
@@ -336,7 +336,7 @@ class TestTheRealWorld:
     @pytest.mark.parametrize(
         "code", ["time.sleep(0.1); print('done')", "print('done', flush=True); os.close(1); time.sleep(0.3)"]
     )
-    async def test_a_child_process_is_waited_for(self, virtual_time: VirtualTime, code: str) -> None:
+    async def test_time_waits_for_child_processes(self, virtual_time: VirtualTime, code: str) -> None:
         """This holds even if the process has no more output."""
         async with asyncio.timeout(0.001):
             process = await asyncio.create_subprocess_exec(
@@ -345,7 +345,7 @@ class TestTheRealWorld:
             assert (await process.communicate())[0] == b"done\n"
         assert virtual_time.now == 0
 
-    async def test_a_peer_gets_a_grace_to_answer(self, virtual_time: VirtualTime) -> None:
+    async def test_peer_gets_a_grace_period(self, virtual_time: VirtualTime) -> None:
         """An open connection that is not in use does not hold back time."""
         with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -371,7 +371,7 @@ class TestTheRealWorld:
             await writer.wait_closed()
             thread.join()
 
-    async def test_an_aiohttp_server_and_client(self, virtual_time: VirtualTime) -> None:
+    async def test_aiohttp_server_and_client_have_no_spurious_timeout(self, virtual_time: VirtualTime) -> None:
         """No timeout fires wrongly; a sleep of an hour in another task, or in a handler, returns at once."""
 
         async def answer(request: web.Request) -> web.Response:
@@ -397,14 +397,14 @@ class TestTheRealWorld:
         await runner.cleanup()
         assert time.monotonic() - start < 30
 
-    async def test_a_listening_server_holds_no_time(self, virtual_time: VirtualTime, no_real_time: None) -> None:
+    async def test_listening_server_does_not_stop_time(self, virtual_time: VirtualTime, no_real_time: None) -> None:
         async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0):
             for _ in range(2000):
                 await asyncio.sleep(3600)
 
 
-class TestStandstill:
-    async def test_it_is_an_error_that_says_who_waits_for_what(self, virtual_time: VirtualTime) -> None:
+class TestDeadlock:
+    async def test_deadlock_error_says_which_task_waits_for_what(self, virtual_time: VirtualTime) -> None:
         lock, event = asyncio.Lock(), asyncio.Event()
 
         async def hold() -> None:
@@ -429,7 +429,7 @@ class TestStandstill:
             task.cancel()
         await asyncio.wait(tasks)
 
-    async def test_a_running_call_ends_at_once(
+    async def test_running_method_fails_at_once(
         self, virtual_time: VirtualTime, background_tasks: BackgroundTasks, no_real_time: None
     ) -> None:
         """It does not wait for its timeout, which is in real time."""
@@ -464,7 +464,7 @@ class TestWithHeldTasks:
         asyncio.create_task(job())
         assert background_tasks.run_all_sync(timeout=30) == [7200]
 
-    def test_what_run_all_sync_runs_in_a_def_test(
+    def test_run_all_sync_in_a_def_test_uses_virtual_time(
         self, virtual_time: VirtualTime, background_tasks: BackgroundTasks, no_real_time: None
     ) -> None:
         async def job() -> float:
@@ -475,7 +475,7 @@ class TestWithHeldTasks:
         asyncio.create_task(job())
         assert background_tasks.run_all_sync() == [3600]
 
-    def test_time_goes_on_from_loop_to_loop(self, virtual_time: VirtualTime) -> None:
+    def test_time_continues_from_loop_to_loop(self, virtual_time: VirtualTime) -> None:
         asyncio.run(asyncio.sleep(10))
         with asyncio.Runner() as one, asyncio.Runner() as other:
             one.run(asyncio.sleep(10))
@@ -483,7 +483,7 @@ class TestWithHeldTasks:
             one.run(asyncio.sleep(10))
         assert virtual_time.now == 40
 
-    async def test_a_time_out_of_a_running_call_is_of_real_time(
+    async def test_timeout_of_a_running_method_is_in_real_time(
         self, virtual_time: VirtualTime, background_tasks: BackgroundTasks
     ) -> None:
         gate = threading.Event()
@@ -494,7 +494,9 @@ class TestWithHeldTasks:
         assert virtual_time.now == 0
         gate.set()
 
-    async def test_a_step_without_autojump(self, virtual_time: VirtualTime, background_tasks: BackgroundTasks) -> None:
+    async def test_step_without_autojump_suggests_advance(
+        self, virtual_time: VirtualTime, background_tasks: BackgroundTasks
+    ) -> None:
         """The error names the task to step, and the call that makes time pass, because nothing else helps."""
         virtual_time.autojump = False
         background_tasks.start_capturing()
@@ -507,8 +509,8 @@ class TestWithHeldTasks:
         assert "run_all" not in str(caught.value)
 
 
-class TestWhereItCannot:
-    def test_uvloop_says_why_and_what_to_do(self, virtual_time: VirtualTime) -> None:
+class TestUnsupportedLoops:
+    def test_uvloop_is_rejected_with_an_alternative(self, virtual_time: VirtualTime) -> None:
         async def main() -> None: ...
 
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -518,7 +520,7 @@ class TestWhereItCannot:
                 runner.run(main())
         asyncio.run(main())
 
-    def test_a_coroutine_that_a_uvloop_may_not_run_is_closed(self, virtual_time: VirtualTime) -> None:
+    def test_coroutine_rejected_on_uvloop_is_closed(self, virtual_time: VirtualTime) -> None:
         """There is no warning that the coroutine was never awaited."""
 
         async def main() -> None: ...
@@ -530,7 +532,7 @@ class TestWhereItCannot:
         loop.close()
         asyncio.run(main())
 
-    def test_a_loop_with_a_clock_of_its_own(self, virtual_time: VirtualTime) -> None:
+    def test_loop_with_its_own_clock_is_rejected(self, virtual_time: VirtualTime) -> None:
         class Loop(asyncio.SelectorEventLoop):
             def time(self) -> float:
                 return 0.0
@@ -542,7 +544,7 @@ class TestWhereItCannot:
                 runner.run(main())
         asyncio.run(main())
 
-    async def test_another_threads_loop_keeps_real_time(self, virtual_time: VirtualTime) -> None:
+    async def test_loop_in_another_thread_keeps_real_time(self, virtual_time: VirtualTime) -> None:
         async def main() -> str:
             await asyncio.sleep(0.001)
             try:
@@ -601,7 +603,7 @@ PROJECT = """
             asyncio.create_task(asyncio.sleep(60, "slept"))
             assert await background_tasks.run_all_async() == ["slept"]
 
-        async def test_standstill(self, virtual_time):
+        async def test_deadlock(self, virtual_time):
             await asyncio.Event().wait()
 
         async def test_real_after(self):
@@ -615,7 +617,9 @@ PROJECT = """
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
-def test_under_every_runner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: str) -> None:
+def test_virtual_time_under_every_runner(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: str
+) -> None:
     """The test's loop runs in virtual time and is restored; a deadlock is an error of its own test."""
     plugin, mark = RUNNERS[runner]
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
@@ -632,7 +636,9 @@ def test_under_every_runner(pytester: pytest.Pytester, monkeypatch: pytest.Monke
     result.stdout.fnmatch_lines(["E*DeadlockError: every task is blocked:", "E*the test waits at*for an event"])
 
 
-def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_virtual_time_under_unittest_and_in_def_tests(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In a `def` test without a loop, the error says that virtual time was not used."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
@@ -654,13 +660,13 @@ def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch:
         def test_no_loop(virtual_time):
             pass
 
-        def test_that_fails_by_itself(virtual_time):
+        def test_own_failure(virtual_time):
             raise ValueError("mine")
 
         def test_asyncio_run(virtual_time):
             asyncio.run(asyncio.sleep(3600))
 
-        def test_nothing_is_left():
+        def test_loop_is_restored():
             assert asyncio.BaseEventLoop.run_forever.__module__ == "asyncio.base_events"
             with asyncio.Runner() as runner:
                 loop = runner.get_loop()
@@ -677,7 +683,7 @@ def test_under_unittest_and_in_def_tests(pytester: pytest.Pytester, monkeypatch:
     )
 
 
-def test_under_pytest_aiohttp(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_virtual_time_under_pytest_aiohttp(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client and a server communicate over loopback in the test's loop."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
@@ -707,7 +713,7 @@ def test_under_pytest_aiohttp(pytester: pytest.Pytester, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("value", ["soon", "-1", "inf"])
-def test_a_grace_that_is_no_number_of_seconds(pytester: pytest.Pytester, value: str) -> None:
+def test_invalid_grace_period_is_a_usage_error(pytester: pytest.Pytester, value: str) -> None:
     result = pytester.runpytest_inprocess(
         "-o", f"background_tasks_grace_period={value}", "-o", "asyncio_default_fixture_loop_scope=function"
     )
@@ -717,17 +723,19 @@ def test_a_grace_that_is_no_number_of_seconds(pytester: pytest.Pytester, value: 
 
 
 @pytest.mark.usefixtures("no_real_time")
-class TestOnTheWay:
+class TestExistingLoop:
     """The clock is installed on a loop that existed before."""
 
-    async def test_asked_for_in_the_middle_of_a_test(self, request: pytest.FixtureRequest) -> None:
+    async def test_fixture_requested_during_a_test_drives_the_running_loop(
+        self, request: pytest.FixtureRequest
+    ) -> None:
         """It drives the running loop from now on."""
         virtual_time: VirtualTime = request.getfixturevalue("virtual_time")
         assert virtual_time.autojump
         await asyncio.sleep(3600)
         assert virtual_time.now == 3600
 
-    def test_timers_from_before_come_first_among_those_due_at_one_moment(self, virtual_time: VirtualTime) -> None:
+    def test_earlier_timers_fire_first_among_equal_deadlines(self, virtual_time: VirtualTime) -> None:
         loop, fired = asyncio.new_event_loop(), []
         due = math.ceil(loop.time()) + 5
 
@@ -742,19 +750,19 @@ class TestOnTheWay:
         loop.close()
         assert fired == ["before"] * 4 + [4, 5, 6, 7]
 
-    async def test_in_debug_mode_a_callback_knows_who_asked_for_it(self, virtual_time: VirtualTime) -> None:
+    async def test_debug_mode_records_the_caller_of_call_soon(self, virtual_time: VirtualTime) -> None:
         """The innermost frame belongs to the program, as with asyncio's own clock."""
         loop = asyncio.get_running_loop()
         loop.set_debug(True)
         handle: Any = loop.call_soon(list)
         assert handle._source_traceback[-1].filename == __file__
 
-    async def test_what_cannot_be_a_timer_is_refused_as_by_asyncio(self, virtual_time: VirtualTime) -> None:
+    async def test_invalid_timer_raises_the_type_error_of_asyncio(self, virtual_time: VirtualTime) -> None:
         loop = asyncio.get_running_loop()
         with pytest.raises(TypeError, match="when cannot be None"):
             loop.call_at(None, list)  # type: ignore[arg-type]
 
-    def test_a_loop_that_is_closed_takes_no_timers(self, virtual_time: VirtualTime) -> None:
+    def test_closed_loop_accepts_no_timers(self, virtual_time: VirtualTime) -> None:
         async def main() -> asyncio.AbstractEventLoop:
             return asyncio.get_running_loop()
 
@@ -763,7 +771,7 @@ class TestOnTheWay:
             loop.call_later(1, list)
 
 
-def test_under_nest_asyncio(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_virtual_time_under_nest_asyncio(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its loops run without run_forever()."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makepyfile(
@@ -789,7 +797,7 @@ def test_under_nest_asyncio(pytester: pytest.Pytester, monkeypatch: pytest.Monke
     pytester.runpytest_subprocess("-p", "pytest_background_tasks.plugin", timeout=20).assert_outcomes(passed=1)
 
 
-def test_what_the_program_has_put_on_its_loop_stays() -> None:
+def test_loop_attributes_set_by_the_program_are_kept() -> None:
     """Only the replacements of the clock itself are removed."""
     loop, asked = asyncio.new_event_loop(), []
 
@@ -798,7 +806,7 @@ def test_what_the_program_has_put_on_its_loop_stays() -> None:
         return asyncio.BaseEventLoop.call_soon(loop, callback, *args, **kwargs)
 
     loop.call_soon = call_soon  # type: ignore[method-assign]  # as a program does that counts its callbacks
-    with a_virtual_time():
+    with make_virtual_time():
         loop.run_until_complete(asyncio.sleep(3600))
     assert vars(loop)["call_soon"] is call_soon
     assert asked

@@ -14,7 +14,7 @@ from pytest_background_tasks.sites import SourceLocation
 from pytest_background_tasks.wait_reason import WaitPoint, WaitReason
 from pytest_background_tasks.waits import known, wait_of
 
-IS_OWN = defaultdict(bool, {__file__: True})
+IS_PROJECT_FILE = defaultdict(bool, {__file__: True})
 
 
 async def settle() -> None:
@@ -22,7 +22,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def told(coroutine: Awaitable[object], after: Callable[[], object] = lambda: None) -> str:
+async def reason_text(coroutine: Awaitable[object], after: Callable[[], object] = lambda: None) -> str:
     """Return the reason for which a task that runs `coroutine` waits, in words."""
     return re.sub(r"Task-\d+", "Task", str(await reason(coroutine, after)))
 
@@ -31,7 +31,7 @@ async def reason(coroutine: Awaitable[object], after: Callable[[], object] = lam
     task = asyncio.ensure_future(coroutine)
     await settle()
     try:
-        wait = wait_of(task, IS_OWN)
+        wait = wait_of(task, IS_PROJECT_FILE)
         assert wait is not None
         assert wait.file == __file__
         assert wait.waiting_for == str(wait.reason)
@@ -52,186 +52,186 @@ async def enter(lock) -> None:
         await forever()
 
 
-async def of_event():
+async def wait_for_event():
     await asyncio.Event().wait()
 
 
-async def of_condition():
+async def wait_for_condition():
     async with (condition := asyncio.Condition()):
         await condition.wait()
 
 
-async def of_barrier():
+async def wait_at_barrier():
     await asyncio.Barrier(2).wait()
 
 
-async def of_get():
+async def get_from_queue():
     await asyncio.Queue().get()
 
 
-async def of_put():
+async def put_into_queue():
     queue = asyncio.Queue(1)
     queue.put_nowait(1)
     await queue.put(2)
 
 
-async def of_join():
+async def join_queue():
     queue = asyncio.Queue()
     queue.put_nowait(1)
     queue.put_nowait(2)
     await queue.join()
 
 
-async def of_sleep():
+async def sleep_in_asyncio():
     await asyncio.sleep(60)
 
 
-async def of_anyio_sleep():
+async def sleep_in_anyio():
     await anyio.sleep(60)
 
 
-async def of_bare_yield():
+async def yield_repeatedly():
     while True:
         await asyncio.sleep(0)
 
 
-async def of_task():
+async def await_task():
     await asyncio.create_task(forever())
 
 
-async def of_gather():
+async def gather_tasks():
     await asyncio.gather(forever(), forever())
 
 
-async def of_gathered_futures():
+async def gather_futures():
     await asyncio.gather(*[asyncio.get_running_loop().create_future() for _ in range(2)])
 
 
-async def of_wait():
+async def wait_for_tasks():
     await asyncio.wait([asyncio.create_task(forever(), name=f"job-{number}") for number in range(5)])
 
 
-async def of_wait_for():
+async def wait_for_coroutine():
     await asyncio.wait_for(forever(), 60)
 
 
-async def of_wait_for_future():
+async def wait_for_future():
     await asyncio.wait_for(asyncio.get_running_loop().create_future(), 60)
 
 
-async def of_timeout():
+async def wait_inside_timeout():
     async with asyncio.timeout(60):
         await asyncio.Event().wait()
 
 
-async def of_shield():
+async def await_shielded_task():
     await asyncio.shield(forever())
 
 
-async def of_as_completed():
+async def iterate_as_completed():
     for each in asyncio.as_completed([forever()]):
         await each
 
 
-async def of_group():
+async def exit_group():
     async with asyncio.TaskGroup() as group:
         group.create_task(forever(), name="one")
         group.create_task(forever(), name="two")
 
 
-async def of_group_of_one():
+async def exit_group_of_one():
     async with asyncio.TaskGroup() as group:
         group.create_task(forever(), name="one")
 
 
-async def of_anyio_group():
+async def exit_anyio_group():
     async with anyio.create_task_group() as group:
         group.start_soon(forever, name="one")
         group.start_soon(forever, name="two")
 
 
-async def of_future():
+async def await_future():
     await asyncio.get_running_loop().create_future()
 
 
-async def of_stream():
+async def receive_from_stream():
     send, receive = anyio.create_memory_object_stream(0)
     with send, receive:
         await receive.receive()
 
 
-async def of_full_stream():
+async def send_to_full_stream():
     send, receive = anyio.create_memory_object_stream(0)
     with send, receive:
         await send.send(1)
 
 
-async def of_reader():
+async def read_from_stream_reader():
     await asyncio.StreamReader().readline()
 
 
 WORDS = {
-    of_event: "an event",
-    of_condition: "a condition to be notified",
-    of_barrier: "a barrier (1 of 2 tasks have arrived)",
-    of_get: "an item from a queue",
-    of_put: "space in a queue (maxsize 1)",
-    of_join: "2 unfinished items of a queue",
-    of_sleep: "a sleep of 60 s (60 s left)",
-    of_anyio_sleep: "a sleep of 60 s (60 s left)",
-    of_bare_yield: "its next turn in the event loop",
-    of_task: "the task Task (forever)",
-    of_gather: "the tasks Task (forever), Task (forever)",
-    of_gathered_futures: "2 futures",
-    of_wait: "the tasks job-0 (forever), job-1 (forever), job-2 (forever) and 2 more",
-    of_wait_for_future: "a future",
-    of_timeout: "an event",
-    of_shield: "the task Task (forever), shielded",
-    of_as_completed: "the next task that as_completed() yields",
-    of_group: "the tasks one (forever), two (forever)",
-    of_group_of_one: "the task one (forever)",
-    of_anyio_group: "the tasks one, two",
-    of_future: "a future",
-    of_stream: "an item from a stream",
-    of_full_stream: "space in a stream",
-    of_reader: "data on a stream",
+    wait_for_event: "an event",
+    wait_for_condition: "a condition to be notified",
+    wait_at_barrier: "a barrier (1 of 2 tasks have arrived)",
+    get_from_queue: "an item from a queue",
+    put_into_queue: "space in a queue (maxsize 1)",
+    join_queue: "2 unfinished items of a queue",
+    sleep_in_asyncio: "a sleep of 60 s (60 s left)",
+    sleep_in_anyio: "a sleep of 60 s (60 s left)",
+    yield_repeatedly: "its next turn in the event loop",
+    await_task: "the task Task (forever)",
+    gather_tasks: "the tasks Task (forever), Task (forever)",
+    gather_futures: "2 futures",
+    wait_for_tasks: "the tasks job-0 (forever), job-1 (forever), job-2 (forever) and 2 more",
+    wait_for_future: "a future",
+    wait_inside_timeout: "an event",
+    await_shielded_task: "the task Task (forever), shielded",
+    iterate_as_completed: "the next task that as_completed() yields",
+    exit_group: "the tasks one (forever), two (forever)",
+    exit_group_of_one: "the task one (forever)",
+    exit_anyio_group: "the tasks one, two",
+    await_future: "a future",
+    receive_from_stream: "an item from a stream",
+    send_to_full_stream: "space in a stream",
+    read_from_stream_reader: "data on a stream",
 }
 
 
 KINDS = {
-    of_event: "event",
-    of_condition: "event",
-    of_barrier: "event",
-    of_get: "queue",
-    of_put: "queue",
-    of_join: "queue",
-    of_sleep: "sleep",
-    of_bare_yield: "turn",
-    of_task: "task",
-    of_group: "task",
-    of_shield: "task",
-    of_future: "future",
-    of_gathered_futures: "future",
-    of_stream: "stream",
-    of_reader: "stream",
+    wait_for_event: "event",
+    wait_for_condition: "event",
+    wait_at_barrier: "event",
+    get_from_queue: "queue",
+    put_into_queue: "queue",
+    join_queue: "queue",
+    sleep_in_asyncio: "sleep",
+    yield_repeatedly: "turn",
+    await_task: "task",
+    exit_group: "task",
+    await_shielded_task: "task",
+    await_future: "future",
+    gather_futures: "future",
+    receive_from_stream: "stream",
+    read_from_stream_reader: "stream",
 }
 
 
 @pytest.mark.parametrize("function", KINDS, ids=lambda function: function.__name__)
-async def test_each_way_of_waiting_has_its_kind(function) -> None:
+async def test_each_wait_has_a_kind(function) -> None:
     """A program compares that, and not the words."""
     assert (await reason(function())).kind == KINDS[function]
 
 
 @pytest.mark.parametrize("function", WORDS, ids=lambda function: function.__name__)
-async def test_each_way_of_waiting_has_its_words(function) -> None:
-    words = await told(function())
+async def test_each_wait_has_a_description(function) -> None:
+    words = await reason_text(function())
     assert re.sub(r"\(59\.\d+ s left\)", "(60 s left)", words) == WORDS[function]
 
 
-async def test_of_wait_for_it_tells_what_is_waited_for() -> None:
+async def test_wait_for_is_described_by_the_awaited_object() -> None:
     """Before 3.12 that is a task of its own."""
-    assert await told(of_wait_for()) in {"the task Task (forever)", "an event"}
+    assert await reason_text(wait_for_coroutine()) in {"the task Task (forever)", "an event"}
 
 
 @pytest.mark.parametrize(
@@ -244,21 +244,21 @@ async def test_of_wait_for_it_tells_what_is_waited_for() -> None:
         (lambda: anyio.CapacityLimiter(1), "a limiter"),
     ],
 )
-async def test_who_is_inside_a_lock_is_named_as_its_holder(make, what: str) -> None:
+async def test_lock_holder_is_named(make, what: str) -> None:
     """Not who waits for it as well."""
     lock = make()
     holder = asyncio.create_task(enter(lock), name="holder")
     await settle()
     another = asyncio.create_task(enter(lock), name="another")
     try:
-        assert await told(enter(lock)) == f"{what} held by holder (enter)"
+        assert await reason_text(enter(lock)) == f"{what} held by holder (enter)"
     finally:
         for task in (holder, another):
             task.cancel()
         await asyncio.wait([holder, another])
 
 
-async def test_a_lock_that_was_taken_by_hand_has_no_known_holder() -> None:
+async def test_lock_acquired_without_async_with_has_no_known_holder() -> None:
     """Also if the code that took it is inside another lock of the kind."""
 
     async def take(lock, other):
@@ -269,7 +269,7 @@ async def test_a_lock_that_was_taken_by_hand_has_no_known_holder() -> None:
     lock = asyncio.Lock()
     holder = asyncio.create_task(take(lock, asyncio.Lock()))
     await settle()
-    assert await told(enter(lock)) == "a lock"
+    assert await reason_text(enter(lock)) == "a lock"
     holder.cancel()
     await asyncio.wait([holder])
 
@@ -294,23 +294,23 @@ async def sleep_in_executor(event: Event) -> None:
         (sleep_in_executor, "a thread"),
     ],
 )
-async def test_a_thread_is_named_by_what_it_runs(function, words: str) -> None:
+async def test_thread_is_described_by_its_function(function, words: str) -> None:
     event = Event()
-    assert await told(function(event), after=event.set) == words
+    assert await reason_text(function(event), after=event.set) == words
 
 
-async def test_a_child_process() -> None:
+async def test_wait_for_a_child_process_is_described() -> None:
     process = await asyncio.create_subprocess_exec("cat", stdin=asyncio.subprocess.PIPE)
 
     async def wait_for_it():
         await process.wait()
 
-    assert await told(wait_for_it()) == "a child process to exit"
+    assert await reason_text(wait_for_it()) == "a child process to exit"
     process.stdin.close()
     await process.wait()
 
 
-async def test_inside_an_asynchronous_generator_the_line_is_the_generators() -> None:
+async def test_wait_inside_an_async_generator_has_the_generators_line() -> None:
     async def numbers():
         await asyncio.Event().wait()
         yield 1
@@ -321,7 +321,7 @@ async def test_inside_an_asynchronous_generator_the_line_is_the_generators() -> 
 
     task = asyncio.create_task(consume())
     await settle()
-    wait = wait_of(task, IS_OWN)
+    wait = wait_of(task, IS_PROJECT_FILE)
     assert wait is not None
     assert wait.function.endswith("numbers")
     assert wait.waiting_for == "an event"
@@ -329,7 +329,7 @@ async def test_inside_an_asynchronous_generator_the_line_is_the_generators() -> 
     await asyncio.wait([task])
 
 
-async def test_a_task_without_a_name_is_known_by_its_function() -> None:
+async def test_unnamed_task_is_described_by_its_function() -> None:
     task = asyncio.create_task(asyncio.sleep(0), name="nap")
     assert known(task) == "nap (sleep)"
     task.set_name(None)  # type: ignore[arg-type]
@@ -337,15 +337,15 @@ async def test_a_task_without_a_name_is_known_by_its_function() -> None:
     await task
 
 
-async def test_what_runs_or_has_not_started_or_has_ended_waits_for_nothing() -> None:
+async def test_task_that_is_not_suspended_has_no_wait() -> None:
     task = asyncio.create_task(asyncio.sleep(0))
-    assert wait_of(task, IS_OWN) is None
+    assert wait_of(task, IS_PROJECT_FILE) is None
     await task
-    assert wait_of(task, IS_OWN) is None
-    assert wait_of(asyncio.current_task(), IS_OWN) is None
+    assert wait_of(task, IS_PROJECT_FILE) is None
+    assert wait_of(asyncio.current_task(), IS_PROJECT_FILE) is None
 
 
-async def test_without_a_line_of_the_projects_own_it_is_the_innermost(tmp_path) -> None:
+async def test_wait_without_project_code_has_the_innermost_line(tmp_path) -> None:
     task = asyncio.create_task(asyncio.sleep(60))
     await settle()
     wait = wait_of(task, OwnCode(tmp_path))
@@ -356,7 +356,7 @@ async def test_without_a_line_of_the_projects_own_it_is_the_innermost(tmp_path) 
     await asyncio.wait([task])
 
 
-def test_it_reads_as_a_place_and_a_reason() -> None:
+def test_text_of_a_wait_has_its_line_and_reason() -> None:
     wait = WaitPoint("/srv/api.py", 3, "answer", WaitReason("event", "an event"))
     assert str(wait) == "/srv/api.py:3 in answer, for an event"
     assert wait.location == SourceLocation("/srv/api.py", 3, "answer")

@@ -48,7 +48,7 @@ def told(error: pytest.ExceptionInfo[AssertionError]) -> str:
     return re.sub(r"test_wanted.py:\d+", "test_wanted.py:N", str(error.value))
 
 
-async def test_captured_lists_what_matches(shop: BackgroundTasks) -> None:
+async def test_captured_lists_matching_tasks(shop: BackgroundTasks) -> None:
     """A task matches by target and by the names of the parameters, including defaults, whatever its state."""
     assert [task.name for task in shop.captured(send_mail)] == ["mail-1", "mail-2"]
     assert [task.name for task in shop.captured(send_mail, subject="hello")] == ["mail-2"]
@@ -59,18 +59,18 @@ async def test_captured_lists_what_matches(shop: BackgroundTasks) -> None:
     assert [task.state for task in shop.captured(send_mail)] == ["done", "done"]
 
 
-async def test_anything_that_defines_equality_will_do(shop: BackgroundTasks) -> None:
+async def test_arguments_are_compared_by_equality(shop: BackgroundTasks) -> None:
     assert len(shop.captured(send_mail, to=ANY)) == 2
     assert shop.assert_captured(send_mail, to=IsStr(regex="a.a"), subject=ANY).name == "mail-1"
 
 
-async def test_assert_captured_returns_the_one(shop: BackgroundTasks) -> None:
+async def test_assert_captured_returns_the_matching_task(shop: BackgroundTasks) -> None:
     captured = shop.assert_captured(send_mail, to="bob")
     assert captured == shop.captured_tasks[2]
     assert await shop.run_async(captured) == [None]
 
 
-async def test_none_matches(shop: BackgroundTasks) -> None:
+async def test_error_without_a_match_lists_the_nearest_first(shop: BackgroundTasks) -> None:
     """The list is nearest first, and says in which argument the nearest tasks differ."""
     with pytest.raises(AssertionError) as error:
         shop.assert_captured(send_mail, to="bob", subject="your tea")
@@ -85,22 +85,22 @@ no captured task matches send_mail(to='bob', subject='your tea'), expected exact
 """)
 
 
-async def test_an_argument_that_the_function_does_not_have(shop: BackgroundTasks) -> None:
+async def test_error_names_an_unknown_argument(shop: BackgroundTasks) -> None:
     with pytest.raises(AssertionError, match=r"it has no argument 'too' \(it has to, subject\)"):
         shop.assert_captured(send_mail, too="ada")
 
 
-async def test_several_match(shop: BackgroundTasks) -> None:
+async def test_several_matches_are_an_error(shop: BackgroundTasks) -> None:
     with pytest.raises(AssertionError, match=r"2 captured tasks match send_mail, expected exactly one(?s:.*)matches"):
         shop.assert_captured(send_mail)
 
 
-async def test_a_misspelled_name_finds_its_like_first(shop: BackgroundTasks) -> None:
+async def test_misspelled_name_lists_similar_tasks_first(shop: BackgroundTasks) -> None:
     with pytest.raises(AssertionError, match=r"matches 'send_male', expected exactly one; captured:\n  send_mail"):
         shop.assert_captured("send_male")
 
 
-def test_nothing_was_captured(background_tasks: BackgroundTasks) -> None:
+def test_assert_captured_without_captured_tasks(background_tasks: BackgroundTasks) -> None:
     background_tasks.assert_nothing_captured()
     with pytest.raises(AssertionError, match=r"nothing was captured; call start_capturing\(\) before the code"):
         background_tasks.assert_captured(send_mail)
@@ -117,7 +117,7 @@ async def test_assert_nothing_captured(shop: BackgroundTasks) -> None:
     shop.assert_nothing_captured()
 
 
-async def test_a_decorated_function_is_known_by_its_own_parameters(background_tasks: BackgroundTasks) -> None:
+async def test_decorated_function_is_matched_by_its_own_parameters(background_tasks: BackgroundTasks) -> None:
     """This holds although ``wrapper(*args, **kwargs)`` runs."""
     background_tasks.start_capturing()
     asyncio.create_task(logged_job(1))
@@ -127,7 +127,7 @@ async def test_a_decorated_function_is_known_by_its_own_parameters(background_ta
         background_tasks.assert_captured(logged_job, second=3)
 
 
-async def test_a_mock(background_tasks: BackgroundTasks) -> None:
+async def test_mock_is_matched_by_its_arguments(background_tasks: BackgroundTasks) -> None:
     mock = AsyncMock(send_mail, name="send_mail")
     background_tasks.start_capturing()
     asyncio.create_task(mock("ada"))
@@ -137,19 +137,19 @@ async def test_a_mock(background_tasks: BackgroundTasks) -> None:
 
 
 @pytest.mark.parametrize("verb", ["captured", "assert_captured", "assert_nothing_captured"])
-def test_what_is_no_target(background_tasks: BackgroundTasks, verb: str) -> None:
+def test_invalid_target_is_a_type_error(background_tasks: BackgroundTasks, verb: str) -> None:
     with pytest.raises(TypeError, match=rf"you wrote:  background_tasks.{verb}\(send_mail\(\)\)"):
         getattr(background_tasks, verb)(send_mail("ada"))
 
 
-async def test_a_predicate_says_nothing_of_parameters(background_tasks: BackgroundTasks) -> None:
+async def test_parameters_of_a_predicate_are_not_used_for_matching(background_tasks: BackgroundTasks) -> None:
     """Its parameters are not those of the function that it selects."""
     background_tasks.start_capturing()
     asyncio.create_task(logged_job(1))
     background_tasks.assert_captured(lambda task: task.kwargs == {}, args=(1,), kwargs={})
 
 
-async def test_a_predicate_may_be_written_in_c(background_tasks: BackgroundTasks) -> None:
+async def test_predicate_implemented_in_c(background_tasks: BackgroundTasks) -> None:
     """The parameters of such a predicate may be unknown."""
     is_without_arguments = operator.methodcaller("__contains__", ())
     background_tasks.start_capturing()

@@ -21,7 +21,7 @@ from pytest_background_tasks import BackgroundTaskWarning
 PARTS = Path(__file__).with_name("watched")
 PRELOADED = [aiohttp.test_utils, starlette.testclient]  # otherwise each project imports them again
 
-SINS: dict[str, Any] = runpy.run_path(str(PARTS / "sins.py"))["SINS"]
+BUGS: dict[str, Any] = runpy.run_path(str(PARTS / "misbehaving.py"))["BUGS"]
 
 
 NO_MODULE = {
@@ -40,7 +40,7 @@ class Runner(NamedTuple):
         tests: the part of `watched/` that is its test module.
         above: the text above it.
         settings: the values of the module's other parameters.
-        lacks: the sins that cannot be committed under it, and why.
+        lacks: the misbehaving that cannot be committed under it, and why.
         fails: the tests that the runner itself fails with the exception; then the plugin reports nothing.
         is_wide: whether its loop keeps running after the test.
     """
@@ -62,26 +62,28 @@ class Runner(NamedTuple):
     def expected(self) -> list[tuple[str, str, str, int]]:
         """Return the expected reports: the test, the kind and the line of each."""
         told = []
-        for name, sin in SINS.items():
+        for name, bug in BUGS.items():
             if name in self.lacks:
                 continue
-            kinds = [(f"sin {name}", sin.report)]
-            if sin.place == "module":  # it is reported for the test for which it is set up
-                kinds = [(FIRST, sin.report)]
+            kinds = [(f"bug {name}", bug.report)]
+            if bug.place == "module":  # it is reported for the test for which it is set up
+                kinds = [(FIRST, bug.report)]
             elif name == "failed_in_later_test":
                 kinds += [(LAST, UNHANDLED)]
             elif name == "failed_while_cancelled" and (self.is_wide or not self.cancels):
                 # The task outlives its test, and fails after the last one, if ever.
-                kinds = [(f"sin {name}", LEAKED), *([(LAST, UNHANDLED)] if self.cancels else [])]
-            told += [(test, kind, "sins.py", sin.line) for test, kind in kinds if not self._is_seen(test, kind, name)]
+                kinds = [(f"bug {name}", LEAKED), *([(LAST, UNHANDLED)] if self.cancels else [])]
+            told += [
+                (test, kind, "misbehaving.py", bug.line) for test, kind in kinds if not self._is_seen(test, kind, name)
+            ]
         return sorted(told)
 
-    def _is_seen(self, test: str, kind: str, sin: str) -> bool:
-        return test in self.fails and kind == UNHANDLED and sin != "failed_while_cancelled"
+    def _is_seen(self, test: str, kind: str, bug: str) -> bool:
+        return test in self.fails and kind == UNHANDLED and bug != "failed_while_cancelled"
 
 
 UNHANDLED, LEAKED = "UnhandledTaskExceptionWarning", "LeakedTaskWarning"
-FIRST, LAST = "sin failed", "virtue rung"
+FIRST, LAST = "bug failed", "program earlier_tasks_woken"
 REPORTS = ("--background-tasks-leaked=warn", "--background-tasks-deadlock=error")
 PYTEST_ASYNCIO = ("-p", "pytest_asyncio.plugin", "--asyncio-mode=auto", "-o")
 FUNCTION = (*PYTEST_ASYNCIO, "asyncio_default_fixture_loop_scope=function")
@@ -94,7 +96,7 @@ OF_ANYIO = (
     "@pytest.fixture(scope={!r})\ndef anyio_backend(): return 'asyncio'\n"
 )
 SEEN_BY_ANYIO = tuple(
-    f"sin failed{where}" for where in ("", "_behind_shield", "_in_teardown", "_in_fixture", "_in_callback", "_in_timer")
+    f"bug failed{where}" for where in ("", "_behind_shield", "_in_teardown", "_in_fixture", "_in_callback", "_in_timer")
 )
 RUNNERS = {
     "pytest-asyncio": Runner(FUNCTION, "in_async", lacks=NO_MODULE),
@@ -120,7 +122,7 @@ RUNNERS = {
 }
 
 
-class Told(NamedTuple):
+class RecordedWarning(NamedTuple):
     """A warning that pytest has recorded."""
 
     test: str
@@ -134,7 +136,7 @@ class Recorder:
     """A plugin that records the warnings of a session, and the tests that did not pass."""
 
     def __init__(self) -> None:
-        self.told: list[Told] = []
+        self.told: list[RecordedWarning] = []
         self.failed: list[str] = []
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, nodeid: str) -> None:
@@ -142,7 +144,7 @@ class Recorder:
         category = warning_message.category
         if issubclass(category, BackgroundTaskWarning):
             text = str(warning_message.message)
-            self.told.append(Told(name_in(nodeid), category.__name__, file, warning_message.lineno, text))
+            self.told.append(RecordedWarning(name_in(nodeid), category.__name__, file, warning_message.lineno, text))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -150,30 +152,30 @@ class Recorder:
 
 
 def name_in(nodeid: str) -> str:
-    """Return ``sin failed`` for ``test_x.py::test_sin[failed]`` and ``test_x.py::TestWatched::test_sin_failed``."""
+    """Return ``bug failed`` for ``test_x.py::test_bug[failed]`` and ``test_x.py::TestWatched::test_bug_failed``."""
     kind, name = re.split(r"[\[_]", nodeid.rpartition("::test_")[2].rstrip("]").replace("asyncio-", ""), maxsplit=1)
     return f"{kind} {name}"
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("runner", RUNNERS.values(), ids=RUNNERS)
-def test_watched(
+def test_findings_under_every_runner(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: Runner, loop: str, tidy: object
 ) -> None:
-    """Each sin is reported once, for its test, at its line, with its exception; nothing else is reported."""
+    """Each bug is reported once, for its test, at its line, with its exception; nothing else is reported."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-    parts = {name: (PARTS / f"{name}.py").read_text() for name in ("sins", "virtues", runner.tests)}
+    parts = {name: (PARTS / f"{name}.py").read_text() for name in ("misbehaving", "well_behaved", runner.tests)}
     tests = parts.pop(runner.tests)
     settings = {"IS_WIDE": runner.is_wide, "LACKS": dict(runner.lacks), **runner.settings}
     cell = "\n".join(f"{name} = {value!r}" for name, value in settings.items())
-    pytester.makepyfile(**parts, cell=cell, test_watched=f"{runner.above}\n{tests}")
+    pytester.makepyfile(**parts, cell=cell, test_findings_under_every_runner=f"{runner.above}\n{tests}")
     recorder = Recorder()
     options = ("-p", "pytest_background_tasks.plugin", *REPORTS, "-W", "always")
     pytester.runpytest_inprocess(*options, *runner.options, plugins=[recorder, tidy])
     assert sorted(told[:4] for told in recorder.told) == runner.expected
     for told in recorder.told:
-        name, sin = next((name, sin) for name, sin in SINS.items() if sin.line == told.line)
-        assert told.category != UNHANDLED or sin.error in told.text
-        attributed = rf"attributed to .*test_sin\[{name}.*, which has ended"
-        assert told.test in {f"sin {name}", FIRST} or re.search(attributed, told.text)
+        name, bug = next((name, bug) for name, bug in BUGS.items() if bug.line == told.line)
+        assert told.category != UNHANDLED or bug.error in told.text
+        attributed = rf"attributed to .*test_bug\[{name}.*, which has ended"
+        assert told.test in {f"bug {name}", FIRST} or re.search(attributed, told.text)
     assert sorted(recorder.failed) == sorted(runner.fails)

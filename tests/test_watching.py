@@ -66,7 +66,7 @@ LEAKING = """
 """
 
 
-def test_a_failure_is_told_by_default(run) -> None:
+def test_failure_is_reported_by_default(run) -> None:
     """The report has the line that created the task, the traceback, and the ini line that silences it."""
     result = run(FAILING)
     result.assert_outcomes(passed=1, warnings=1)
@@ -82,7 +82,7 @@ def test_a_failure_is_told_by_default(run) -> None:
     )
 
 
-def test_a_task_without_a_name_is_told_by_its_function(run) -> None:
+def test_task_without_a_name_is_reported_by_its_function(run) -> None:
     """On CPython 3.13.0, every task of a program's task factory has no name."""
     result = run(
         """
@@ -102,7 +102,7 @@ def test_a_task_without_a_name_is_told_by_its_function(run) -> None:
     )
 
 
-def test_a_leak_is_told_when_asked_for(run) -> None:
+def test_leak_is_reported_on_request(run) -> None:
     run(LEAKING).assert_outcomes(passed=1, warnings=0)
     result = run(LEAKING, "--background-tasks-leaked=warn")
     result.assert_outcomes(passed=1, warnings=1)
@@ -117,7 +117,7 @@ def test_a_leak_is_told_when_asked_for(run) -> None:
 
 
 @pytest.mark.parametrize("how", ["option", "ini", "mark", "-W error"])
-def test_an_error_is_one_of_the_teardown(run, how: str) -> None:
+def test_error_is_raised_in_the_teardown(run, how: str) -> None:
     """The test has passed; its teardown has not, and shows the traceback of the task."""
     options = {"option": ["--background-tasks-unhandled=error"], "-W error": ["-W", "error"]}.get(how, [])
     ini = "background_tasks_unhandled = error" if how == "ini" else ""
@@ -137,13 +137,13 @@ def test_an_error_is_one_of_the_teardown(run, how: str) -> None:
             "*created at test_it.py:* in test_it",
         ]
     )
-    for ours in ("watching.py", "entries are hidden", "^^"):
-        assert ours not in result.stdout.str()
+    for internal in ("watching.py", "entries are hidden", "^^"):
+        assert internal not in result.stdout.str()
 
 
 @pytest.mark.parametrize("style", ["auto", "long", "short"])
 @pytest.mark.parametrize("what", ["send_mail", "poll"])
-def test_an_error_shows_the_line_and_not_its_whole_module(run, what: str, style: str) -> None:
+def test_error_shows_the_line_but_not_the_whole_module(run, what: str, style: str) -> None:
     """This holds however long the module is; a call over several lines is shown to its end."""
     long = "".join(f"NUMBER_{number} = {number}\n" for number in range(300))
     test = f"""
@@ -160,7 +160,7 @@ def test_an_error_shows_the_line_and_not_its_whole_module(run, what: str, style:
     assert len(result.outlines) < 40
 
 
-def test_several_errors_come_together(run) -> None:
+def test_several_errors_are_reported_together(run) -> None:
     result = run(
         """
         async def test_it():
@@ -190,7 +190,7 @@ def test_the_nearest_mark_decides(run) -> None:
             await turns()
 
         @pytest.mark.background_tasks(leaked="ignore")
-        async def test_deaf():
+        async def test_ignoring():
             keep(poll())
             await turns()
         """
@@ -210,7 +210,7 @@ def test_the_nearest_mark_decides(run) -> None:
         '["heart*", poll]',
     ],
 )
-def test_what_is_allowed_may_leak(run, allow: str) -> None:
+def test_allowed_tasks_may_leak(run, allow: str) -> None:
     """Any kind of target can be used; other tasks are reported."""
     result = run(
         f"""
@@ -264,7 +264,7 @@ def test_a_mark_above_explore_is_a_usage_error(run, arguments: str) -> None:
     )
 
 
-def test_a_mark_on_a_module_is_for_the_tests_that_are_not_explored(run) -> None:
+def test_module_mark_applies_to_tests_that_are_not_explored(run) -> None:
     result = run(
         """
         from pytest_background_tasks import explore
@@ -295,7 +295,7 @@ def test_a_wrong_mode_is_a_usage_error(run, kind: str) -> None:
     result.stderr.fnmatch_lines(["*invalid choice: 'loud'*"])
 
 
-def test_only_the_first_of_its_kind_says_how_to_silence_it(run) -> None:
+def test_first_warning_of_each_kind_says_how_to_silence_it(run) -> None:
     result = run(
         """
         @pytest.mark.parametrize("number", range(3))
@@ -308,7 +308,7 @@ def test_only_the_first_of_its_kind_says_how_to_silence_it(run) -> None:
     assert result.stdout.str().count("background_tasks_unhandled = ignore") == 1
 
 
-def test_the_summary_counts_by_line_worst_first(run) -> None:
+def test_summary_counts_leaks_by_line_in_descending_order(run) -> None:
     source = """
         async def test_one():
             keep(poll())
@@ -334,7 +334,7 @@ def test_the_summary_counts_by_line_worst_first(run) -> None:
     run(source).stdout.no_fnmatch_line("*leaked background tasks*")
 
 
-def test_a_test_that_is_run_again_leaks_once(run, pytester: pytest.Pytester) -> None:
+def test_rerun_test_is_counted_once(run, pytester: pytest.Pytester) -> None:
     """pytest-rerunfailures runs the same item several times. Its worst run counts."""
     pytester.makeconftest(
         """
@@ -352,7 +352,7 @@ def test_a_test_that_is_run_again_leaks_once(run, pytester: pytest.Pytester) -> 
     assert len({report.attrib["value"] for report in reports}) == 1
 
 
-def test_a_plugin_that_runs_tests_by_itself_does_not_come_first(run, pytester: pytest.Pytester) -> None:
+def test_reports_work_with_a_plugin_that_runs_tests_itself(run, pytester: pytest.Pytester) -> None:
     """pytest-forked is such a plugin."""
     pytester.makeconftest(
         """
@@ -426,7 +426,7 @@ HANDED_OVER = """
 MODULE_LOOP = ("-o", "asyncio_default_fixture_loop_scope=module")
 
 
-def test_what_a_wider_fixture_keeps_is_not_the_tests(run) -> None:
+def test_tasks_kept_by_a_module_fixture_are_not_leaked(run) -> None:
     """The server owns the tasks that it started, and those that the test passed to it."""
     result = run(
         dedent(SERVER.replace("{end}", "await server.stop()") + HANDED_OVER)
@@ -440,7 +440,7 @@ def test_what_a_wider_fixture_keeps_is_not_the_tests(run) -> None:
     result.assert_outcomes(passed=2)
 
 
-def test_what_a_wider_fixture_does_not_clean_up_is_told_when_it_ends(run) -> None:
+def test_tasks_left_by_a_module_fixture_are_reported_at_its_end(run) -> None:
     """It is reported under the name of its test. A task that the fixture created for itself is not a leak."""
     result = run(
         dedent(SERVER.replace("{end}", "") + HANDED_OVER)
@@ -461,7 +461,7 @@ def test_what_a_wider_fixture_does_not_clean_up_is_told_when_it_ends(run) -> Non
     )
 
 
-def test_a_class_or_a_module_that_is_set_up_keeps_things_too(run) -> None:
+def test_tasks_kept_by_setup_class_or_setup_module_are_not_leaked(run) -> None:
     result = run(
         """
         runner = asyncio.Runner()
@@ -498,7 +498,7 @@ def test_a_class_or_a_module_that_is_set_up_keeps_things_too(run) -> None:
     result.assert_outcomes(passed=1)
 
 
-def test_a_fixtures_task_that_fails_is_told(run) -> None:
+def test_failed_task_of_a_fixture_is_reported(run) -> None:
     result = run(
         """
         @pytest.fixture(scope="module")
@@ -542,7 +542,7 @@ def test_a_fixture_may_clean_up_after_the_test(run) -> None:
     result.assert_outcomes(passed=1)
 
 
-def test_failed_after_its_test(run) -> None:
+def test_failure_after_its_test_names_that_test(run) -> None:
     """It is reported as soon as it is known, under the name of the test that created the task."""
     result = run(
         """
@@ -575,7 +575,7 @@ def test_failed_after_its_test(run) -> None:
     )
 
 
-def test_held_and_never_run_is_a_leak(run) -> None:
+def test_held_task_that_never_ran_is_leaked(run) -> None:
     source = """
         async def test_never_run(background_tasks):
             background_tasks.start_capturing()
@@ -599,7 +599,7 @@ def test_held_and_never_run_is_a_leak(run) -> None:
     )
 
 
-def test_a_forgotten_await_is_told_at_its_line(run) -> None:
+def test_forgotten_await_is_reported_at_its_line(run) -> None:
     """Python reports the coroutine, and the plugin the task that it left held, if requested."""
     result = run(
         """
@@ -620,7 +620,7 @@ def test_a_forgotten_await_is_told_at_its_line(run) -> None:
     )
 
 
-def test_a_captured_task_that_somebody_started(run) -> None:
+def test_failure_of_a_started_captured_task_is_reported(run) -> None:
     """It is monitored like any other task."""
     result = run(
         """
@@ -634,7 +634,7 @@ def test_a_captured_task_that_somebody_started(run) -> None:
     result.assert_outcomes(passed=1, warnings=1)
 
 
-def test_search_finds_what_the_garbage_collector_has_not_come_by(run) -> None:
+def test_gc_mode_forces_garbage_collection(run) -> None:
     """It is a task that nothing can ever wake; tasks with a living reference are not collected."""
     source = """
         @pytest.fixture(autouse=True)
@@ -657,19 +657,19 @@ def test_search_finds_what_the_garbage_collector_has_not_come_by(run) -> None:
             asyncio.create_task(bell.wait())
             await turns()
 
-        def test_in_a_def_test():
+        def test_lost_in_a_def_test():
             asyncio.run(test_lost())
     """
     result = run(source, ini="background_tasks_destroyed = gc")
     result.assert_outcomes(passed=4, warnings=2)
-    for test in ("test_lost", "test_in_a_def_test"):
+    for test in ("test_lost", "test_lost_in_a_def_test"):
         result.stdout.fnmatch_lines(
             [f"test_it.py::{test}", "*DestroyedTaskWarning*poll* was garbage-collected while pending*"]
         )
 
 
 @pytest.mark.parametrize(("count", "raised"), [(1, "*ConnectionError*"), (2, "*ExceptionGroup*(2 sub-exceptions)*")])
-def test_what_a_test_has_failed_with_is_not_told_again(run, count: int, raised: str) -> None:
+def test_failure_raised_by_the_runner_is_not_reported_again(run, count: int, raised: str) -> None:
     """The anyio plugin raises the exceptions that its loop's handler was called with, several of them in a group."""
     source = f"""
         @pytest.mark.anyio
@@ -684,7 +684,7 @@ def test_what_a_test_has_failed_with_is_not_told_again(run, count: int, raised: 
     result.stdout.fnmatch_lines([raised])
 
 
-def test_a_failed_test_is_not_told_of_what_it_could_not_clean_up(run) -> None:
+def test_leaks_of_a_failed_test_are_not_reported(run) -> None:
     """Failed tasks are reported even then, because they may be the reason."""
     result = run(
         """
@@ -700,7 +700,7 @@ def test_a_failed_test_is_not_told_of_what_it_could_not_clean_up(run) -> None:
     result.stdout.no_fnmatch_line("*LeakedTaskWarning*")
 
 
-def test_an_error_in_the_teardown_comes_first(run) -> None:
+def test_teardown_error_is_shown_first(run) -> None:
     result = run(
         """
         @pytest.fixture
@@ -720,7 +720,7 @@ def test_an_error_in_the_teardown_comes_first(run) -> None:
     )
 
 
-def test_the_sins_of_libraries_change_nothing(run, pytester: pytest.Pytester) -> None:
+def test_library_tasks_are_not_reported(run, pytester: pytest.Pytester) -> None:
     """Every warning is an error here: code that is not project code is not monitored."""
     library = pytester.mkpydir("site-packages")
     (library / "library.py").write_text(
@@ -735,7 +735,7 @@ def test_the_sins_of_libraries_change_nothing(run, pytester: pytest.Pytester) ->
         async def wait():
             await asyncio.get_running_loop().create_future()
 
-        async def sin():
+        async def start_tasks():
             asyncio.create_task(fail())
             asyncio.create_task(wait())
             kept.add(asyncio.create_task(wait()))
@@ -750,7 +750,7 @@ def test_the_sins_of_libraries_change_nothing(run, pytester: pytest.Pytester) ->
         import library
 
         async def test_it():
-            await library.sin()
+            await library.start_tasks()
             gc.collect()
         """,
         "-W",
@@ -761,7 +761,7 @@ def test_the_sins_of_libraries_change_nothing(run, pytester: pytest.Pytester) ->
     result.assert_outcomes(passed=1)
 
 
-def test_nothing_is_remembered_of_a_test(run) -> None:
+def test_records_are_discarded_with_their_tasks(run) -> None:
     """The tests share one loop; the records die with their tasks."""
     result = run(
         """
@@ -782,7 +782,7 @@ def test_nothing_is_remembered_of_a_test(run) -> None:
     result.assert_outcomes(passed=20)
 
 
-def test_off_means_off(run) -> None:
+def test_plugin_patches_nothing_when_reports_are_off(run) -> None:
     """If no report is enabled, nothing is loaded or patched; one mark turns the monitor on."""
     off = ("--background-tasks-unhandled=ignore", "--background-tasks-destroyed=ignore")
     source = """
@@ -823,7 +823,7 @@ HANGING = {
         "import unittest\nclass TestIt(unittest.IsolatedAsyncioTestCase):\n    async def test_it(self): await hang()",
     ),
     "asyncio.run": ((), "def test_it(): asyncio.run(hang())"),
-    "a portal": (
+    "blocking portal": (
         (),
         "from anyio.from_thread import start_blocking_portal\n"
         "def test_it():\n    with start_blocking_portal() as portal: portal.call(hang)",
@@ -833,7 +833,7 @@ HANGING = {
 
 
 @pytest.mark.parametrize("runner", HANGING)
-def test_a_test_that_can_never_go_on_fails_at_once(run, runner: str) -> None:
+def test_deadlocked_test_fails_at_once(run, runner: str) -> None:
     """At the line that waits, the error says what each task waits for, and which task holds it."""
     plugins, test = HANGING[runner]
     result = run(dedent(DEADLOCK) + f"\n{test}\n", "--background-tasks-deadlock=error", "--tb=short", plugins=plugins)
@@ -849,7 +849,7 @@ def test_a_test_that_can_never_go_on_fails_at_once(run, runner: str) -> None:
 
 
 @pytest.mark.skipif(not list(Path("/proc/self/task").glob("*/children")), reason="children are not listed here")
-def test_what_multiprocessing_keeps_is_nobody_to_wait_for(
+def test_resource_tracker_process_does_not_hide_a_deadlock(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its resource tracker is a child process that lasts until Python exits; others may still send something."""
@@ -868,7 +868,7 @@ def test_what_multiprocessing_keeps_is_nobody_to_wait_for(
             with pytest.raises(Exception, match="every task is blocked"):
                 asyncio.run(wait())
 
-        def test_beside_another():
+        def test_another_child_process():
             with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
                 assert list(_processes()) == ["a child process"]
                 child.stdin.close()
@@ -882,7 +882,7 @@ def test_what_multiprocessing_keeps_is_nobody_to_wait_for(
     pytester.runpytest_subprocess(*options, timeout=20).assert_outcomes(passed=2)
 
 
-def test_a_deadlock_that_was_caught_has_failed_the_test_too(run) -> None:
+def test_caught_deadlock_error_fails_the_test(run) -> None:
     result = run(
         dedent(DEADLOCK)
         + dedent("""
@@ -901,7 +901,7 @@ def test_a_deadlock_that_was_caught_has_failed_the_test_too(run) -> None:
     result.stdout.fnmatch_lines(["E*DeadlockError: every task is blocked*"])
 
 
-def test_what_may_still_come_is_waited_for(run) -> None:
+def test_no_deadlock_error_while_an_external_wakeup_is_possible(run) -> None:
     """It may be a timer, a thread, a process or a peer."""
     result = run(
         """
@@ -939,7 +939,7 @@ def test_what_may_still_come_is_waited_for(run) -> None:
     result.assert_outcomes(passed=5)
 
 
-def test_a_call_of_the_exception_handler_by_the_code_itself_is_heard(run) -> None:
+def test_explicit_exception_handler_call_is_not_reported(run) -> None:
     """A job scheduler has reported the error in its own way; only reports of the loop are repeated."""
     result = run(
         """
@@ -953,7 +953,7 @@ def test_a_call_of_the_exception_handler_by_the_code_itself_is_heard(run) -> Non
     result.assert_outcomes(passed=1, warnings=0)
 
 
-def test_a_failed_unittest_is_not_told_of_what_it_could_not_clean_up(run) -> None:
+def test_leaks_of_a_failed_unittest_are_not_reported(run) -> None:
     """pytest learns of the failure only after the call."""
     result = run(
         """
@@ -971,7 +971,7 @@ def test_a_failed_unittest_is_not_told_of_what_it_could_not_clean_up(run) -> Non
     result.assert_outcomes(failed=1, warnings=0)
 
 
-def test_a_task_that_the_loop_itself_creates_is_told_by_its_function(run) -> None:
+def test_task_created_by_the_loop_is_reported_by_its_function(run) -> None:
     result = run(
         """
         async def test_it():
@@ -983,7 +983,7 @@ def test_a_task_that_the_loop_itself_creates_is_told_by_its_function(run) -> Non
     result.stdout.fnmatch_lines(["    created at test_it.py:* in send_mail"])
 
 
-def test_a_task_that_goes_with_its_loop_is_a_leak(run) -> None:
+def test_task_destroyed_with_its_loop_is_leaked(run) -> None:
     result = run(
         """
         def test_it():
@@ -1000,7 +1000,7 @@ def test_a_task_that_goes_with_its_loop_is_a_leak(run) -> None:
     result.stdout.fnmatch_lines(["*LeakedTaskWarning: *poll* was still pending after its event loop had ended*"])
 
 
-def test_what_is_created_outside_of_any_test_is_nobodys(run, pytester: pytest.Pytester) -> None:
+def test_tasks_created_outside_tests_are_not_reported(run, pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
         import asyncio
@@ -1019,7 +1019,7 @@ def test_what_is_created_outside_of_any_test_is_nobodys(run, pytester: pytest.Py
     run("def test_it(): pass").assert_outcomes(passed=1, warnings=0)
 
 
-def test_a_task_factory_may_make_what_takes_no_attributes(run) -> None:
+def test_task_factory_may_return_objects_without_attributes(run) -> None:
     result = run(
         """
         class Handle:
@@ -1044,7 +1044,7 @@ def test_a_task_factory_may_make_what_takes_no_attributes(run) -> None:
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks came with 3.12")
-def test_an_eager_task_that_is_over_at_once_is_told(run) -> None:
+def test_eager_task_that_ends_at_once_is_reported(run) -> None:
     """It no longer has a coroutine; asking for it crashes CPython 3.12.1."""
     result = run(
         """
@@ -1059,7 +1059,7 @@ def test_an_eager_task_that_is_over_at_once_is_told(run) -> None:
     )
 
 
-def test_a_task_is_known_by_its_own_function_though_a_task_factory_wraps_it(run) -> None:
+def test_task_wrapped_by_a_task_factory_keeps_its_function(run) -> None:
     """Tracing tools do this, such as Sentry."""
     result = run(
         """
@@ -1083,7 +1083,7 @@ def test_a_task_is_known_by_its_own_function_though_a_task_factory_wraps_it(run)
     )
 
 
-def test_on_virtual_time_a_deadlock_is_told_once(run) -> None:
+def test_deadlock_on_virtual_time_is_reported_once(run) -> None:
     result = run(
         dedent(DEADLOCK) + "\nasync def test_it(virtual_time): await hang()\n", "--background-tasks-deadlock=error"
     )

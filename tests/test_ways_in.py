@@ -99,7 +99,9 @@ def part(name: str) -> str:
 
 
 @pytest.mark.parametrize("runner", RUNNERS.values(), ids=RUNNERS)
-def test_ways_in(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: Runner, loop: str) -> None:
+def test_every_way_to_create_a_task_is_captured(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, runner: Runner, loop: str
+) -> None:
     """Each way is captured, held and run, or raises as in production; other tasks run as usual."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     number = write_project(pytester, runner, loop)
@@ -110,31 +112,31 @@ def test_ways_in(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, run
 @pytest.mark.skipif(
     not entry_points(group="pytest11", name="background_tasks"), reason="the plugin is on the path, but not installed"
 )
-def test_installed_plugin(pytester: pytest.Pytester) -> None:
+def test_installed_plugin_is_found_by_its_entry_point(pytester: pytest.Pytester) -> None:
     """The fixture needs no configuration: pytest finds the entry point."""
     number = write_project(pytester, RUNNERS["auto"], "asyncio")
     result = pytester.runpytest_subprocess("-Werror", "-p", "no:randomly", *AUTO[2:])
     result.assert_outcomes(passed=number)
 
 
-def test_page() -> None:
+def test_page_matches_the_projects() -> None:
     """The table and the list of docs/ways-in.md agree with the assertions of the projects."""
     page = PAGE.read_text()
-    for part_of_page in (table_of_ways(), list_of_what_is_left_alone()):
+    for part_of_page in (table_of_ways(), list_of_tasks_not_captured()):
         assert part_of_page in page, f"write into {PAGE.name}:\n{part_of_page}"
 
 
-SHOWN = {"held": "✓", "raises": "raises", "no endpoint": "", "no response": ""}
+CELL_TEXTS = {"held": "✓", "raises": "raises", "no endpoint": "", "no response": ""}
 
 
 def table_of_ways() -> str:
     titles = ["way in", "since", "`created_at`", *(runner.title for runner in RUNNERS.values())]
     rows = [titles, ["---"] * len(titles)]
     for name, way in WAYS.items():
-        cells = [SHOWN[runner.cell(name)] for runner in RUNNERS.values()]
+        cells = [CELL_TEXTS[runner.cell(name)] for runner in RUNNERS.values()]
         rows.append([way.title, "{}.{}".format(*way.since), "the line" if way.line else "the job", *cells])
     return "".join(f"| {' | '.join(row)} |\n" for row in rows)
 
 
-def list_of_what_is_left_alone() -> str:
+def list_of_tasks_not_captured() -> str:
     return "".join(f"- {title}\n" for _, title in NOT_BACKGROUND.values())

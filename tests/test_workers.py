@@ -127,7 +127,7 @@ async def test_a_loop_is_not_idle_while_a_worker_works(
     assert task.result() == "data"
 
 
-async def test_polling_a_call_does_not_run_ahead_of_it(virtual_time: VirtualTime) -> None:
+async def test_polling_an_executor_call_waits_for_it(virtual_time: VirtualTime) -> None:
     call = in_thread()
     while not call.done():
         await asyncio.sleep(1)
@@ -178,7 +178,7 @@ def old_worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
     worker.join()
 
 
-async def test_a_worker_from_before_the_test_is_waited_for(old_worker: Worker, virtual_time: VirtualTime) -> None:
+async def test_virtual_time_waits_for_an_earlier_worker(old_worker: Worker, virtual_time: VirtualTime) -> None:
     """This holds whether it takes long or no time at all; between its calls, time advances."""
     for number in range(40):
         async with asyncio.timeout(0.001):
@@ -196,7 +196,7 @@ async def database(tmp_path: Path) -> AsyncIterator[aiosqlite.Connection]:
         yield database
 
 
-async def test_a_connection_of_another_fixture_is_waited_for(
+async def test_virtual_time_waits_for_a_connection_of_a_fixture(
     database: aiosqlite.Connection, virtual_time: VirtualTime
 ) -> None:
     for number in range(20):
@@ -207,7 +207,7 @@ async def test_a_connection_of_another_fixture_is_waited_for(
     assert virtual_time.now == 1200
 
 
-async def test_what_computes_or_writes_a_file_in_a_thread_is_waited_for(
+async def test_virtual_time_waits_for_computation_and_file_io_in_threads(
     virtual_time: VirtualTime, tmp_path: Path
 ) -> None:
     def write() -> int:
@@ -236,7 +236,7 @@ def processes() -> Iterator[Executor]:
 
 
 @pytest.mark.parametrize("is_shielded", [False, True])
-async def test_a_pool_of_processes_is_waited_for(
+async def test_virtual_time_waits_for_a_process_pool(
     processes: Executor, virtual_time: VirtualTime, is_shielded: bool
 ) -> None:
     async with asyncio.timeout(0.001):
@@ -246,7 +246,7 @@ async def test_a_pool_of_processes_is_waited_for(
     assert virtual_time.now == 3600
 
 
-async def test_a_pool_of_multiprocessing_is_waited_for(virtual_time: VirtualTime) -> None:
+async def test_virtual_time_waits_for_a_multiprocessing_pool(virtual_time: VirtualTime) -> None:
     loop = asyncio.get_running_loop()
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         answer = loop.create_future()
@@ -258,7 +258,7 @@ async def test_a_pool_of_multiprocessing_is_waited_for(virtual_time: VirtualTime
     assert virtual_time.now == 0
 
 
-async def test_a_loop_is_not_idle_while_a_pool_of_processes_works(
+async def test_loop_is_not_idle_while_a_process_pool_works(
     processes: Executor, background_tasks: BackgroundTasks
 ) -> None:
     background_tasks.start_capturing()
@@ -296,7 +296,7 @@ def by_lock(loop: asyncio.AbstractEventLoop, seconds: float) -> int:
 
 @pytest.mark.parametrize("seconds", [0, 60])
 @pytest.mark.parametrize("ask", [by_run_coroutine_threadsafe, by_from_thread, by_event, by_lock])
-async def test_time_goes_on_for_a_thread_that_waits_for_the_loop(
+async def test_time_advances_while_a_thread_waits_for_the_loop(
     virtual_time: VirtualTime, ask: Callable[[asyncio.AbstractEventLoop, float], int], seconds: float
 ) -> None:
     assert await anyio.to_thread.run_sync(ask, asyncio.get_running_loop(), seconds) == 42
@@ -304,7 +304,7 @@ async def test_time_goes_on_for_a_thread_that_waits_for_the_loop(
 
 
 @_linux
-async def test_time_goes_on_for_a_blocking_client_of_the_tests_own_server(virtual_time: VirtualTime) -> None:
+async def test_time_advances_for_a_blocking_client_of_a_server_in_the_test(virtual_time: VirtualTime) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         await asyncio.sleep(60)
@@ -323,7 +323,7 @@ async def test_time_goes_on_for_a_blocking_client_of_the_tests_own_server(virtua
 
 @pytest.mark.parametrize("kind", [queue.Queue, queue.SimpleQueue])
 @pytest.mark.parametrize("timeout", [None, 3600])
-async def test_time_goes_on_beside_a_thread_that_listens(
+async def test_time_advances_while_a_thread_waits_for_a_queue(
     virtual_time: VirtualTime, kind: Any, timeout: float | None
 ) -> None:
     """The thread may belong to the loop's executor, or be a separate one."""
@@ -341,7 +341,7 @@ async def test_time_goes_on_beside_a_thread_that_listens(
 
 
 @pytest.mark.parametrize("wait", [threading.Event.wait, lambda stop, seconds: time.sleep(seconds) or stop.is_set()])
-async def test_time_goes_on_beside_a_heartbeat_in_a_thread(
+async def test_time_advances_during_a_heartbeat_in_a_thread(
     virtual_time: VirtualTime, wait: Callable[[threading.Event, float], bool]
 ) -> None:
     stop = threading.Event()
@@ -380,16 +380,16 @@ class TestMessages:
             f"background_tasks_timeout={seconds}",
         )
 
-    def test_a_thread_that_never_answers_ends_the_test_after_the_timeout(self, pytester: pytest.Pytester) -> None:
+    def test_thread_that_never_ends_fails_the_test_after_the_timeout(self, pytester: pytest.Pytester) -> None:
         result = self.run(
             pytester,
             """
             import asyncio, threading, time
 
-            gone_on = []
+            finished = []
 
             def poll():
-                while not gone_on:
+                while not finished:
                     time.sleep(0.01)
 
             async def test_it(virtual_time):
@@ -397,7 +397,7 @@ class TestMessages:
                 try:
                     await asyncio.sleep(60)
                 finally:
-                    gone_on.append(1)
+                    finished.append(1)
             """,
         )
         result.stdout.fnmatch_lines(
@@ -434,7 +434,7 @@ class TestMessages:
             ]
         )
 
-    def test_advance_names_a_pool_of_processes_and_what_it_runs(self, pytester: pytest.Pytester) -> None:
+    def test_advance_names_a_process_pool_and_its_work(self, pytester: pytest.Pytester) -> None:
         result = self.run(
             pytester,
             """
@@ -464,7 +464,7 @@ class TestMessages:
             await background_tasks.run_until_idle_async(timeout=0.3)
         gate.set()
 
-    async def test_a_timeout_names_all_that_can_be_ignored(self, background_tasks: BackgroundTasks) -> None:
+    async def test_timeout_suggests_tasks_to_ignore(self, background_tasks: BackgroundTasks) -> None:
         async def beat() -> None:
             await asyncio.Event().wait()
 
@@ -486,15 +486,17 @@ def no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_kernel")
-class TestWithoutTheKernel:
+class TestWithoutKernelInformation:
     """If the kernel reports nothing, a blocked worker gets a short time to answer."""
 
     @pytest.mark.parametrize("way", WAYS)
-    async def test_a_worker_is_waited_for(self, virtual_time: VirtualTime, way: Callable[[], Awaitable[str]]) -> None:
+    async def test_worker_gets_a_grace_period(
+        self, virtual_time: VirtualTime, way: Callable[[], Awaitable[str]]
+    ) -> None:
         async with asyncio.timeout(0.001):
             assert await way() == "data"
 
-    async def test_time_goes_on_beside_a_thread_that_listens(self, virtual_time: VirtualTime) -> None:
+    async def test_time_advances_while_a_thread_waits_for_a_queue(self, virtual_time: VirtualTime) -> None:
         items = queue.SimpleQueue[str]()
         call = asyncio.ensure_future(asyncio.to_thread(items.get))
         await asyncio.sleep(60)
@@ -502,7 +504,7 @@ class TestWithoutTheKernel:
         assert await call == "item"
 
 
-def test_the_grace_begins_when_the_last_worker_has_ended_its_work(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_grace_period_begins_when_the_last_worker_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that waits for the worker has yet to wake up, however long the loop has been idle."""
     looks = [Look(("a worker",), is_any_listening=False), *[Look((), is_any_listening=True)] * 2]
     moments = [0.0]

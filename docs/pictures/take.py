@@ -26,7 +26,7 @@ PICTURES = {
     "test_all_philosophers_dine": "philosophers",
     "test_no_token_is_lost": "token",
     "test_what_is_read_belongs_together": "two-stages",
-    "test_explored_it_fails": "chat",
+    "test_concurrent_audits_fail_when_explored": "chat",
     "test_a_thousand_steps": "thousand-steps",
 }
 
@@ -37,7 +37,7 @@ def leave_pages(folder: str) -> None:
     pytest += [f"--explore-report={folder}", "--tb=no"]
     # The project's configuration excludes this folder from collection.
     alone = ["--noconftest", "-o", "addopts=--import-mode=importlib", "-o", "pythonpath=tests/quality"]
-    chat = ["--runxfail", "examples/chat/tests/test_chat_two_audits.py::test_explored_it_fails"]
+    chat = ["--runxfail", "examples/chat/tests/test_chat_two_audits.py::test_concurrent_audits_fail_when_explored"]
     for options in ([*alone, "docs/pictures/failures.py"], chat):
         subprocess.run([*pytest, *options], cwd=ROOT, check=False)
     example = re.search(r"```python\n(# test_seats\.py\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

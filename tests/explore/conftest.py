@@ -17,21 +17,21 @@ from pytest_background_tasks.own import OwnCode
 Scenario = Callable[[], Coroutine[Any, Any, object]]
 
 
-class Played(Protocol):
+class RunSchedule(Protocol):
     def __call__(self, scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run: ...
 
 
 @pytest.fixture(scope="session")
-def played() -> Played:
+def run_schedule() -> RunSchedule:
     """Return a function that runs a scenario under a schedule given as text."""
 
-    def play_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run:
+    def run_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run:
         options.setdefault("is_project_file", OwnCode(Path(__file__).parent))
         with HelperThread() as helper, Surroundings(may_raise=True) as around:
             around.refresh()
             return play(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
 
-    return play_once
+    return run_once
 
 
 def beat() -> None:

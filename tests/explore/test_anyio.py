@@ -18,7 +18,7 @@ import pytest
 
 from pytest_background_tasks import DeadlockError, Explorer, UncontrolledOperation
 
-KNOWS = "is installed, but this plugin supports anyio 3.7 and 4: "
+KNOWN_VERSIONS = "is installed, but this plugin supports anyio 3.7 and 4: "
 
 
 async def sleepers() -> None:
@@ -76,7 +76,7 @@ async def shielded_thread() -> None:
 
 
 @pytest.mark.parametrize("scenario", [sleepers, shielded_thread])
-def test_what_is_correct_does_not_fail(scenario: Callable[[], Any]) -> None:
+def test_correct_programs_do_not_fail(scenario: Callable[[], Any]) -> None:
     assert Explorer().explore(scenario).failure is None
 
 
@@ -84,7 +84,7 @@ def test_streams_keep_their_order() -> None:
     assert Explorer(max_schedules=100).explore(streams).failure is None
 
 
-def test_the_answer_of_a_thread_may_be_late() -> None:
+def test_thread_results_can_be_delayed() -> None:
     failure = Explorer().explore(threads).failure
     assert failure is not None
     assert str(failure.schedule) == "ask#1@3+1"
@@ -110,16 +110,16 @@ def test_a_deadlock_names_tasks_by_their_function() -> None:
 OWNER = getattr(backend, "AsyncIOBackend", backend)
 
 
-async def changed(func: Callable[..., Any], options: object) -> None:
+async def incompatible_run_sync(func: Callable[..., Any], options: object) -> None:
     """A call with a different signature and a different way to a thread."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()
-    thread = threading.Thread(target=lambda: _answering(loop, future), name="AnyIO worker thread")
+    thread = threading.Thread(target=lambda: _send_result(loop, future), name="AnyIO worker thread")
     thread.start()
     await future
 
 
-def _answering(loop: asyncio.AbstractEventLoop, future: Any) -> None:
+def _send_result(loop: asyncio.AbstractEventLoop, future: Any) -> None:
     with suppress(UncontrolledOperation):
         loop.call_soon_threadsafe(future.set_result, None)
 
@@ -130,7 +130,7 @@ async def one_thread() -> None:
 
 @pytest.fixture
 def next_anyio(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(OWNER, "run_sync_in_worker_thread", changed)
+    monkeypatch.setattr(OWNER, "run_sync_in_worker_thread", incompatible_run_sync)
 
 
 @pytest.fixture(params=["a module is missing", "a class is missing"])
@@ -143,12 +143,12 @@ def other_anyio(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.usefixtures("next_anyio")
-def test_code_without_its_threads_is_explored_with_an_anyio_that_is_not_known() -> None:
+def test_code_without_threads_is_explored_with_an_unsupported_anyio() -> None:
     assert Explorer().explore(sleepers).failure is None
 
 
 @pytest.mark.usefixtures("other_anyio")
-def test_code_without_its_tasks_is_explored_with_an_anyio_that_is_not_known() -> None:
+def test_code_without_anyio_is_explored_despite_missing_anyio_internals() -> None:
     async def scenario() -> None:
         await asyncio.gather(asyncio.sleep(1), asyncio.sleep(0))
 
@@ -156,10 +156,10 @@ def test_code_without_its_tasks_is_explored_with_an_anyio_that_is_not_known() ->
 
 
 @pytest.mark.usefixtures("next_anyio")
-def test_where_its_threads_are_needed_the_error_says_which_versions_are_known() -> None:
+def test_error_for_threads_of_an_unsupported_anyio_lists_known_versions() -> None:
     with pytest.raises(UncontrolledOperation) as caught:
         Explorer().explore(one_thread)
     [note] = caught.value.__notes__
-    assert KNOWS in note
+    assert KNOWN_VERSIONS in note
     assert note.endswith("@explore cannot control what this version of anyio sends to threads")
     assert note.startswith("anyio ")

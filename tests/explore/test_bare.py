@@ -18,7 +18,7 @@ def is_value(value: object) -> bool:
     return value is None or isinstance(value, (bool, int, float))
 
 
-def test_it_has_all_that_asyncios_own_has() -> None:
+def test_loop_has_the_same_attributes_as_asyncios_loop() -> None:
     theirs, ours = asyncio.BaseEventLoop(), BareLoop()
     for name, value in vars(theirs).items():
         assert type(getattr(ours, name)) is type(value), name
@@ -27,7 +27,7 @@ def test_it_has_all_that_asyncios_own_has() -> None:
     ours.close()
 
 
-def test_two_loops_share_nothing_that_changes() -> None:
+def test_two_loops_share_no_mutable_state() -> None:
     one, other = BareLoop(), BareLoop()
     kept = [name for name in dir(one) if name.startswith("_") and not name.startswith("__")]
     changing = [name for name in kept if hasattr(getattr(one, name), "clear")]
@@ -37,7 +37,7 @@ def test_two_loops_share_nothing_that_changes() -> None:
     other.close()
 
 
-def test_where_loops_have_what_is_not_known_python_makes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base_loops_with_unknown_attributes_are_initialized_by_asyncio(monkeypatch: pytest.MonkeyPatch) -> None:
     make = asyncio.BaseEventLoop.__init__
 
     def make_with_more(self: Any) -> None:
@@ -54,7 +54,7 @@ def test_where_loops_have_what_is_not_known_python_makes_them(monkeypatch: pytes
     other.close()
 
 
-def test_a_played_loop_has_no_more_attributes_than_cpython_keeps_in_line() -> None:
+def test_controlled_loop_attributes_fit_into_cpythons_inline_values() -> None:
     loop: Any = PlayedLoop(Schedule.parse("main@1+1"), Options(), HelperThread())
     loop.play(asyncio.sleep(0))
     attributes = len(vars(loop))

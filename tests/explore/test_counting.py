@@ -26,15 +26,15 @@ def trace(*names: str) -> Trace:
         ("reader", "writer", set()),
     ],
 )
-def test_what_two_names_have_in_common_is_their_form(one: str, other: str, forms: set[str]) -> None:
+def test_pattern_is_the_common_part_of_two_names(one: str, other: str, forms: set[str]) -> None:
     assert counting_between(trace("main", one), trace("main", other)) == forms
 
 
-def test_who_changes_places_is_known_in_both_runs() -> None:
+def test_swapped_names_have_no_pattern() -> None:
     assert counting_between(trace("worker-1", "worker-2"), trace("worker-2", "worker-1")) == set()
 
 
-def test_a_name_is_told_by_its_form() -> None:
+def test_matching_names_are_replaced_by_their_pattern() -> None:
     counting = Counting(["pool-<n>-worker"])
     assert [counting(name) for name in ("pool-12-worker", "pool-worker", "poolx12xworker")] == [
         "pool-<n>-worker",
@@ -43,6 +43,6 @@ def test_a_name_is_told_by_its_form() -> None:
     ]
 
 
-def test_a_schedule_tells_the_forms_that_it_was_found_with() -> None:
+def test_patterns_are_extracted_from_a_schedule() -> None:
     schedule = Schedule.parse('main/pool-<n>-worker#2@1+1, client@1+1, "request <n>":timer@0+1')
     assert set(counting_in(schedule)) == {"pool-<n>-worker", '"request <n>"'}

@@ -62,7 +62,7 @@ async def one_after_the_other() -> None:
     await asyncio.sleep(1)
 
 
-class Passing(Exception): ...
+class Propagating(Exception): ...
 
 
 # Verdicts.
@@ -84,7 +84,7 @@ def test_failed() -> None:
     assert str(exploration).startswith("failed: sell@1+1, found in run ")
 
 
-def test_failed_in_asyncios_own_order() -> None:
+def test_failed_in_the_default_order() -> None:
     async def scenario() -> None:
         raise LookupError
 
@@ -96,7 +96,7 @@ def test_failed_in_asyncios_own_order() -> None:
     assert "failed: asyncio's default order, found in run 1" in str(exploration)
 
 
-def test_exhausted() -> None:
+def test_exhaustive() -> None:
     exploration = Explorer(max_deviations=99).explore(two_clients)
     assert exploration.verdict == "exhaustive"
     assert exploration.failure is None
@@ -107,7 +107,7 @@ def test_exhausted() -> None:
     )
 
 
-def test_exhausted_says_what_is_included() -> None:
+def test_exhaustive_verdict_lists_the_included_faults() -> None:
     async def scenario() -> None:
         await asyncio.wait([asyncio.create_task(one_after_the_other())])
 
@@ -123,7 +123,7 @@ def test_bounded() -> None:
     assert "bounded: no failure with up to 1 deviation from asyncio's default order (" in str(exploration)
 
 
-def test_truncated() -> None:
+def test_incomplete() -> None:
     first = Explorer(max_deviations=1).explore(two_clients).runs
     exploration = Explorer(max_schedules=first + 3, max_deviations=5).explore(two_clients)
     assert (exploration.verdict, exploration.runs, exploration.deviations) == ("incomplete", first + 3, 1)
@@ -134,7 +134,7 @@ def test_truncated() -> None:
     )
 
 
-def test_what_could_be_bounded_but_for_the_budget_is_truncated() -> None:
+def test_verdict_is_incomplete_if_the_budget_ends_before_the_bound() -> None:
     """A search that ran out of budget never claims to be complete."""
     full = Explorer(max_deviations=1).explore(two_clients)
     short = Explorer(max_deviations=1, max_schedules=full.runs - 1).explore(two_clients)
@@ -142,12 +142,12 @@ def test_what_could_be_bounded_but_for_the_budget_is_truncated() -> None:
     assert Explorer(max_deviations=1, max_schedules=full.runs).explore(two_clients).verdict == "bounded"
 
 
-def test_no_deviations_at_all_is_asyncios_own_order_only() -> None:
+def test_max_deviations_zero_runs_only_the_default_order() -> None:
     assert Explorer(max_deviations=0).explore(two_clients).verdict == "bounded"
     assert Explorer(max_deviations=0).explore(one_after_the_other).verdict == "exhaustive"
 
 
-def test_time_may_end_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_seconds_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
     real_time = SimpleNamespace(monotonic=lambda: next(clock))
     monkeypatch.setattr("pytest_background_tasks.explorer.explorer.real_time", real_time)
@@ -169,7 +169,7 @@ def test_the_same_seed_gives_the_same_exploration() -> None:
     assert runs("tests/test_x.py::test_y") == runs("tests/test_x.py::test_y")
 
 
-def test_random_walks_go_on_where_the_search_ends() -> None:
+def test_random_walks_continue_after_the_search() -> None:
     async def needs_three() -> None:
         order = []
 
@@ -192,7 +192,7 @@ def test_random_walks_go_on_where_the_search_ends() -> None:
 # Failures are minimized and confirmed, and belong to the last run.
 
 
-def test_the_failing_run_is_the_last_that_is_played() -> None:
+def test_failing_run_is_the_last_run() -> None:
     """Its side effects, such as a store or captured output, are what the reader inspects."""
     outcomes = []
 
@@ -208,7 +208,7 @@ def test_the_failing_run_is_the_last_that_is_played() -> None:
     assert outcomes[-2:] == ["passed", "failed"]
 
 
-def test_a_failure_that_does_not_come_again_is_no_failure() -> None:
+def test_unreproducible_failure_is_reported_as_nondeterminism() -> None:
     calls = itertools.count()
 
     async def scenario() -> None:
@@ -229,7 +229,7 @@ async def gathers() -> None:
     await asyncio.gather(client(), client())
 
 
-def test_runs_that_a_cancellation_ends_are_cut_and_counted() -> None:
+def test_runs_ended_by_a_cancellation_are_counted_as_cut_short() -> None:
     exploration = Explorer(cancel="client*").explore(gathers)
     assert exploration.failure is None
     assert exploration.cut_short > 0
@@ -238,12 +238,12 @@ def test_runs_that_a_cancellation_ends_are_cut_and_counted() -> None:
     )
 
 
-@pytest.mark.parametrize("cancel", [True, "client", "cl*", "*client", ["nobody", "client"]])
-def test_whose_tasks_are_cancelled(cancel: Any) -> None:
+@pytest.mark.parametrize("cancel", [True, "client", "cl*", "*client", ["missing", "client"]])
+def test_cancel_selects_tasks_by_pattern(cancel: Any) -> None:
     assert Explorer(cancel=cancel).explore(gathers).cut_short > 0
 
 
-def test_a_coroutine_function_says_whose_tasks_are_cancelled() -> None:
+def test_cancel_selects_tasks_by_coroutine_function() -> None:
     async def client() -> None:
         await io()
 
@@ -254,7 +254,7 @@ def test_a_coroutine_function_says_whose_tasks_are_cancelled() -> None:
     assert 0 < exploration.cut_short < Explorer(cancel=True, max_deviations=1).explore(scenario).cut_short
 
 
-def test_a_cancellation_may_come_while_time_goes_on() -> None:
+def test_cancellation_can_arrive_between_two_timers() -> None:
     """Between two times at which other tasks run, not only when the task suspends or wakes."""
 
     async def scenario() -> None:
@@ -300,7 +300,7 @@ Write one of these, or cancel=True for all tasks that the test starts\
     )
 
 
-def test_cancel_where_there_is_no_task_is_an_error() -> None:
+def test_cancel_without_any_task_is_an_error() -> None:
     """Otherwise it would pass as a proof that includes cancellations."""
     with pytest.raises(ExplorationError) as raised:
         Explorer(cancel=True).explore(one_after_the_other)
@@ -312,7 +312,7 @@ Wrap the call that should be cancelled:  task = asyncio.create_task(...)\
     )
 
 
-def test_where_cancel_may_find_none_the_verdict_does_not_claim_cancellations() -> None:
+def test_verdict_excludes_cancellations_if_cancel_found_no_task() -> None:
     explorer = Explorer(cancel=True, require_cancel=False, slow_results=True)
     exploration = explorer.explore(one_after_the_other)
     assert "(including slow results; excluding cancellations and injected errors);" in str(exploration)
@@ -329,14 +329,14 @@ async def retries_once() -> None:
     raise LookupError
 
 
-def test_errors_from_outside() -> None:
+def test_injected_errors() -> None:
     assert Explorer(inject_errors=ConnectionError, max_deviations=1).explore(retries_once).failure is None
     exploration = Explorer(inject_errors=ConnectionError).explore(retries_once)
     assert exploration.failure is not None
     assert str(exploration.failure.schedule) == "main@1!ConnectionError, main@2!ConnectionError"
 
 
-def test_answers_that_outlast_a_time_out() -> None:
+def test_slow_results_outlast_a_timeout() -> None:
     async def scenario() -> None:
         async with asyncio.timeout(1):
             await io()
@@ -361,33 +361,33 @@ def test_a_failing_schedule_can_be_replayed() -> None:
     assert exploration.runs == 1
 
 
-def test_a_schedule_that_passes_proves_nothing() -> None:
+def test_passing_replay_has_the_verdict_replayed() -> None:
     exploration = Explorer(replay="look_and_sell@1+1").explore(sells_too_often)
     assert (exploration.verdict, exploration.runs) == ("replayed", 1)
     assert str(exploration).startswith("replayed: look_and_sell@1+1 passes; ")
 
 
-def test_a_schedule_that_passes_is_shown_as_it_was_written() -> None:
+def test_passing_replay_is_shown_as_written() -> None:
     exploration = Explorer(replay="client@1+1").explore(two_clients)
     assert str(exploration).startswith("replayed: client@1+1 passes; ")
 
 
-def test_a_replay_of_no_text_is_of_asyncios_own_order() -> None:
+def test_empty_replay_runs_the_default_order() -> None:
     """For example, the value of an empty shell variable."""
     assert str(Explorer(replay="").explore(sells_too_often)).startswith("replayed: asyncio's default order passes; ")
 
 
-def test_a_replay_is_not_minimised() -> None:
+def test_replay_is_not_minimized() -> None:
     exploration = Explorer(replay="sell@0+1, look_and_sell@1+1").explore(sells_too_often)
     assert exploration.failure is None or len(exploration.failure.schedule) == 2
 
 
-def test_the_cancellation_and_the_slow_answer_of_a_replay_need_not_be_asked_for() -> None:
+def test_replay_of_a_cancellation_or_slow_result_needs_no_option() -> None:
     assert Explorer(replay=Schedule([Cancel("client#2", 1)])).explore(gathers).cut_short == 1
     assert str(Explorer(replay="client#2@1!outlast").explore(gathers)).startswith("replayed: client#2@1!outlast passes")
 
 
-def test_a_replay_is_played_once_and_asyncios_own_order_before_it() -> None:
+def test_replay_runs_the_default_order_and_then_the_schedule_once() -> None:
     """So the side effects of the last run are those of the replayed schedule."""
     runs: list[list[str]] = []
 
@@ -407,7 +407,7 @@ def test_a_replay_is_played_once_and_asyncios_own_order_before_it() -> None:
     assert (failure.found_by, failure.run_number) == ("replay", 1)
 
 
-def test_a_replay_of_what_fails_anyway_says_so() -> None:
+def test_replay_reports_a_failure_in_the_default_order() -> None:
     """A report about the delays would be misleading."""
 
     async def scenario() -> None:
@@ -419,7 +419,7 @@ def test_a_replay_of_what_fails_anyway_says_so() -> None:
     assert failure.schedule == Schedule()
 
 
-def test_nobody_is_stopped_at_a_breakpoint_in_asyncios_own_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_breakpoints_of_a_replay_do_not_stop_in_the_default_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """A user who replays a schedule wants to debug that schedule only."""
     stops: list[int] = []
     monkeypatch.setattr("sys.breakpointhook", lambda: stops.append(0))
@@ -439,7 +439,7 @@ def test_nobody_is_stopped_at_a_breakpoint_in_asyncios_own_order(monkeypatch: py
 # Schedules that failed before.
 
 
-def test_what_has_failed_before_is_tried_first() -> None:
+def test_previous_failure_is_tried_first() -> None:
     """It runs right after the default order, and is minimized like any other failure."""
     for seed in range(5):
         failure = (
@@ -452,16 +452,16 @@ def test_what_has_failed_before_is_tried_first() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "nobody@0+1",
+        "missing@0+1",
         "client@9+1",
         "client@0!ConnectionError",
         "client@1!cancel",
         "client@1!outlast",
         "client@1+1",
-        "client@1+1, nobody@0+1",
+        "client@1+1, missing@0+1",
     ],
 )
-def test_what_passes_now_or_cannot_be_played_counts_for_nothing(text: str) -> None:
+def test_obsolete_previous_failure_does_not_change_the_exploration(text: str) -> None:
     """The counts are the same too: the exploration is the same as without it."""
 
     async def scenario() -> None:
@@ -486,7 +486,7 @@ def test_what_passes_now_or_cannot_be_played_counts_for_nothing(text: str) -> No
         ("client@1!outlast", {"slow_results": True}),
     ],
 )
-def test_what_has_failed_before_must_still_be_asked_for(text: str, options: dict[str, Any]) -> None:
+def test_previous_failure_is_skipped_unless_its_options_are_set(text: str, options: dict[str, Any]) -> None:
     """A user who has found a failure to be impossible, and excluded it, does not see it again."""
 
     async def scenario() -> None:
@@ -510,17 +510,17 @@ def test_what_has_failed_before_must_still_be_asked_for(text: str, options: dict
     assert Explorer(**fixed).explore(scenario).failure is None
 
 
-def test_replay_text_that_cannot_be_read() -> None:
+def test_unparsable_replay_text_is_an_error() -> None:
     with pytest.raises(ScheduleSyntaxError):
         Explorer(replay="client@1")
 
 
-def test_a_replay_of_what_cannot_be_a_schedule() -> None:
+def test_replay_of_an_invalid_schedule_is_an_error() -> None:
     with pytest.raises(ScheduleSyntaxError, match="this step already has a delay, a@1[+]1"):
         Explorer(replay=Schedule([Delay("a", 1, 1), Delay("a", 1, 2)]))
 
 
-def test_a_replay_of_a_task_that_is_not_there() -> None:
+def test_replay_of_a_missing_task_is_an_error() -> None:
     with pytest.raises(ReplayError) as raised:
         Explorer(replay="seller@1+1").explore(sells_too_often)
     assert str(raised.value) == snapshot(
@@ -531,7 +531,7 @@ The test has changed, or the version of Python\
     )
 
 
-def test_a_replay_of_a_step_that_is_not_there() -> None:
+def test_replay_of_a_missing_step_is_an_error() -> None:
     with pytest.raises(ReplayError) as raised:
         Explorer(replay="sell@7+1").explore(sells_too_often)
     assert str(raised.value) == snapshot(
@@ -542,7 +542,7 @@ The test has changed, or the version of Python\
     )
 
 
-def test_a_replay_of_an_error_that_was_not_asked_for() -> None:
+def test_replay_of_an_injected_error_needs_its_option() -> None:
     with pytest.raises(ReplayError, match=r"write: inject_errors=OSError"):
         Explorer(replay="sell@1!OSError").explore(sells_too_often)
 
@@ -550,7 +550,7 @@ def test_a_replay_of_an_error_that_was_not_asked_for() -> None:
 @pytest.mark.parametrize(
     ("text", "meant"), [("cancl", "cancel"), ("outlats", "outlast"), ("ConectionError", "ConnectionError")]
 )
-def test_a_replay_of_what_may_be_a_slip_of_the_pen(text: str, meant: str) -> None:
+def test_replay_suggests_a_correction_for_a_typo(text: str, meant: str) -> None:
     with pytest.raises(ReplayError, match=rf"unknown fault !{text}: .*; did you mean !{meant}[?]"):
         Explorer(replay=f"sell@1!{text}", inject_errors=ConnectionError).explore(sells_too_often)
 
@@ -558,7 +558,7 @@ def test_a_replay_of_what_may_be_a_slip_of_the_pen(text: str, meant: str) -> Non
 # Tests that are not deterministic.
 
 
-def test_state_left_over_from_the_first_run_is_named_as_such() -> None:
+def test_state_left_over_from_the_first_run_is_named_as_the_cause() -> None:
     cache: dict[str, int] = {}
 
     async def scenario() -> None:
@@ -583,7 +583,7 @@ Usual causes and remedies:
     )
 
 
-def test_a_counter_outside_is_not_deterministic() -> None:
+def test_counter_outside_the_test_is_nondeterministic() -> None:
     calls = itertools.count()
 
     async def scenario() -> None:
@@ -597,7 +597,7 @@ def test_a_counter_outside_is_not_deterministic() -> None:
         Explorer().explore(scenario)
 
 
-def test_a_number_in_a_name_may_count_on_from_run_to_run() -> None:
+def test_numbers_in_task_names_may_differ_between_runs() -> None:
     """Pools number their tasks, and many programs name a task after the UUID of a request."""
     pools = itertools.count(98)
 
@@ -623,7 +623,7 @@ def test_a_number_in_a_name_may_count_on_from_run_to_run() -> None:
     assert replayed.schedule == exploration.failure.schedule
 
 
-def test_tasks_that_change_places_are_not_deterministic() -> None:
+def test_swapped_task_names_are_nondeterministic() -> None:
     """Their names contain numbers, but the same numbers in each run."""
     calls = itertools.count()
 
@@ -638,7 +638,7 @@ def test_tasks_that_change_places_are_not_deterministic() -> None:
 
 
 @pytest.mark.parametrize("fine", [1, 2])
-def test_a_run_that_does_the_same_and_ends_otherwise_is_not_deterministic(fine: int) -> None:
+def test_runs_that_differ_only_at_the_end_are_nondeterministic(fine: int) -> None:
     """One run ends at a step at which the next waits forever."""
     calls = itertools.count()
 
@@ -651,7 +651,7 @@ def test_a_run_that_does_the_same_and_ends_otherwise_is_not_deterministic(fine: 
         Explorer().explore(scenario)
 
 
-def test_what_no_schedule_can_order_ends_the_exploration() -> None:
+def test_uncontrolled_operation_ends_the_exploration() -> None:
     async def scenario() -> None:
         await asyncio.open_connection("localhost", 1)
 
@@ -659,7 +659,7 @@ def test_what_no_schedule_can_order_ends_the_exploration() -> None:
         Explorer().explore(scenario)
 
 
-def test_an_outcome_that_passes_through_ends_the_exploration() -> None:
+def test_propagated_outcome_ends_the_exploration() -> None:
     class Skipped(BaseException): ...
 
     runs = itertools.count()
@@ -674,11 +674,11 @@ def test_an_outcome_that_passes_through_ends_the_exploration() -> None:
     assert next(runs) == 6
 
 
-@pytest.mark.parametrize("passes_through", [Passing, (Passing,), lambda error: isinstance(error, Passing)])
-@pytest.mark.parametrize(("errors", "expected"), [((Passing, Passing), Passing), ((Passing, LookupError), None)])
-def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(
-    errors: Any, expected: Any, passes_through: Any
-) -> None:
+@pytest.mark.parametrize("passes_through", [Propagating, (Propagating,), lambda error: isinstance(error, Propagating)])
+@pytest.mark.parametrize(
+    ("errors", "expected"), [((Propagating, Propagating), Propagating), ((Propagating, LookupError), None)]
+)
+def test_group_of_only_propagated_outcomes_is_propagated(errors: Any, expected: Any, passes_through: Any) -> None:
     """For example, when a task of a group skips the test, or a user quits the debugger. It does not hide an error."""
 
     async def fail(error: type[BaseException]) -> None:
@@ -700,7 +700,7 @@ def test_an_outcome_passes_through_a_group_if_it_is_all_that_is_in_it(
 # First stumbling blocks of users.
 
 
-def test_two_waiters_that_one_set_wakes_see_the_same_state() -> None:
+def test_waiters_woken_by_one_set_see_the_same_state() -> None:
     async def scenario() -> None:
         state, ready, waiting, seen = [0], asyncio.Event(), [], []
 
@@ -723,7 +723,7 @@ def test_two_waiters_that_one_set_wakes_see_the_same_state() -> None:
     assert Explorer(max_deviations=3).explore(scenario).failure is None
 
 
-def test_code_that_relies_on_the_start_of_a_task_and_says_so() -> None:
+def test_task_starts_can_be_excluded_from_the_arrivals() -> None:
     async def scenario() -> None:
         is_started = False
 
@@ -763,7 +763,7 @@ async def by_anyio(*jobs: Any) -> None:
             group.start_soon(job)
 
 
-def test_a_task_without_a_name_of_its_own_has_asyncios() -> None:
+def test_unnamed_task_has_asyncios_default_name() -> None:
     """Some versions of Python set the name None if a loop has a task factory."""
 
     async def scenario() -> None:
@@ -775,7 +775,7 @@ def test_a_task_without_a_name_of_its_own_has_asyncios() -> None:
 
 
 @pytest.mark.parametrize("start", [by_gather, by_create_task, by_group, by_anyio])
-def test_the_result_is_the_same_however_tasks_are_started(start: Any) -> None:
+def test_result_is_independent_of_how_tasks_are_started(start: Any) -> None:
     """The tasks have the same names, too."""
 
     async def scenario() -> None:
@@ -799,7 +799,7 @@ def test_the_result_is_the_same_however_tasks_are_started(start: Any) -> None:
     assert str(failure.schedule) == "first@1+1"
 
 
-def test_it_explores_inside_other_things() -> None:
+def test_explorer_works_wherever_no_event_loop_is_running() -> None:
     """In a Hypothesis test, a unittest method, a script: wherever no loop is running."""
 
     @asynccontextmanager
@@ -815,12 +815,12 @@ def test_it_explores_inside_other_things() -> None:
         assert Explorer().explore(scenario).failure is None
 
 
-async def test_inside_a_running_loop_it_says_what_to_do() -> None:
+async def test_exploring_inside_a_running_loop_is_an_error() -> None:
     with pytest.raises(ExplorationError, match="make the test a plain def"):
         Explorer().explore(two_clients)
 
 
-def test_a_deadlock_is_a_failure_of_the_schedule() -> None:
+def test_deadlock_is_a_failure_of_the_schedule() -> None:
     async def scenario() -> None:
         one, two = asyncio.Lock(), asyncio.Lock()
 

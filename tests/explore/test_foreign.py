@@ -17,7 +17,7 @@ import pytest
 from pytest_background_tasks import Explorer, UncontrolledOperation
 from pytest_background_tasks.explorer import foreign
 
-from .conftest import Played
+from .conftest import RunSchedule
 
 
 class Worker(threading.Thread):
@@ -46,7 +46,7 @@ class Worker(threading.Thread):
         return future
 
 
-@pytest.fixture(params=[False, True], ids=["answers", "is busy"])
+@pytest.fixture(params=[False, True], ids=["responsive", "busy"])
 def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
     thread = Worker(slow=request.param)
     yield thread
@@ -110,11 +110,11 @@ async def by_own_deadline(answer: "asyncio.Future[int]") -> int:
         deadline.cancel()
 
 
-WAYS = (by_timeout, by_wait_for, by_wait, by_fail_after, by_shield, by_polling, by_callback, by_own_deadline)
+WAIT_FUNCTIONS = (by_timeout, by_wait_for, by_wait, by_fail_after, by_shield, by_polling, by_callback, by_own_deadline)
 
 
-@pytest.mark.parametrize("wait", WAYS)
-def test_a_thread_is_refused_in_whatever_way_it_is_waited_for(
+@pytest.mark.parametrize("wait", WAIT_FUNCTIONS)
+def test_foreign_thread_is_refused_however_it_is_awaited(
     wait: Callable[["asyncio.Future[int]"], Awaitable[int]], worker: Worker
 ) -> None:
     async def scenario() -> None:
@@ -125,7 +125,7 @@ def test_a_thread_is_refused_in_whatever_way_it_is_waited_for(
         Explorer().explore(scenario)
 
 
-def test_the_line_at_which_a_task_waits_beside_the_thread_is_named(worker: Worker) -> None:
+def test_error_names_the_line_at_which_the_task_waits(worker: Worker) -> None:
     async def scenario() -> None:
         worker.start()
         async with asyncio.timeout(1):
@@ -138,7 +138,7 @@ def test_the_line_at_which_a_task_waits_beside_the_thread_is_named(worker: Worke
         Explorer().explore(scenario)
 
 
-def test_a_timer_of_threading_is_refused() -> None:
+def test_threading_timer_is_refused() -> None:
     async def scenario() -> None:
         answered = asyncio.Event()
         timer = threading.Timer(30, asyncio.get_running_loop().call_soon_threadsafe, [answered.set])
@@ -152,7 +152,7 @@ def test_a_timer_of_threading_is_refused() -> None:
         Explorer().explore(scenario)
 
 
-def test_a_pool_of_the_programs_own_is_refused() -> None:
+def test_thread_pool_of_the_program_is_refused() -> None:
     async def scenario() -> None:
         with ThreadPoolExecutor(1, "shop") as pool:
             async with asyncio.timeout(1):
@@ -172,7 +172,7 @@ def test_a_process_pool_is_refused_and_ends() -> None:
         Explorer().explore(scenario)
 
 
-def test_what_is_sent_to_a_process_pool_through_the_loop_runs_in_the_helper() -> None:
+def test_run_in_executor_with_a_process_pool_uses_the_helper_thread() -> None:
     async def scenario() -> None:
         with ProcessPoolExecutor(1) as pool:
             async with asyncio.timeout(1):
@@ -181,7 +181,7 @@ def test_what_is_sent_to_a_process_pool_through_the_loop_runs_in_the_helper() ->
     assert Explorer().explore(scenario).failure is None
 
 
-def test_a_thread_that_was_started_without_threading_is_refused() -> None:
+def test_thread_started_without_the_threading_module_is_refused() -> None:
     begun, end = threading.Event(), threading.Event()
 
     def work() -> None:
@@ -200,8 +200,8 @@ def test_a_thread_that_was_started_without_threading_is_refused() -> None:
         end.set()
 
 
-def test_a_coroutine_that_a_foreign_thread_sends_is_refused_and_the_thread_told() -> None:
-    told: list[BaseException] = []
+def test_run_coroutine_threadsafe_from_a_foreign_thread_is_refused() -> None:
+    thread_errors: list[BaseException] = []
 
     async def nothing() -> None: ...
 
@@ -210,7 +210,7 @@ def test_a_coroutine_that_a_foreign_thread_sends_is_refused_and_the_thread_told(
         try:
             asyncio.run_coroutine_threadsafe(coroutine, loop).result()
         except BaseException as error:
-            told.append(error)
+            thread_errors.append(error)
         coroutine.close()
 
     async def scenario() -> None:
@@ -221,11 +221,11 @@ def test_a_coroutine_that_a_foreign_thread_sends_is_refused_and_the_thread_told(
 
     with pytest.raises(UncontrolledOperation, match="work"):
         Explorer().explore(scenario)
-    assert [type(error) for error in told] == [UncontrolledOperation]
+    assert [type(error) for error in thread_errors] == [UncontrolledOperation]
 
 
 @pytest.mark.parametrize("jumps", [False, True])
-def test_no_failure_is_claimed_beside_a_thread_that_is_at_work(jumps: bool) -> None:
+def test_failure_is_not_claimed_while_a_foreign_thread_is_running(jumps: bool) -> None:
     end = threading.Event()
 
     async def scenario() -> None:
@@ -241,7 +241,7 @@ def test_no_failure_is_claimed_beside_a_thread_that_is_at_work(jumps: bool) -> N
         end.set()
 
 
-def test_a_run_that_passes_beside_a_thread_that_is_at_work_proves_nothing() -> None:
+def test_passing_run_is_no_proof_while_a_foreign_thread_is_running() -> None:
     end = threading.Event()
 
     async def scenario() -> None:
@@ -254,7 +254,7 @@ def test_a_run_that_passes_beside_a_thread_that_is_at_work_proves_nothing() -> N
         end.set()
 
 
-def test_threads_that_end_and_do_not_call_the_loop_are_harmless() -> None:
+def test_threads_that_end_without_calling_the_loop_are_harmless() -> None:
     async def scenario() -> None:
         joined = threading.Thread(target=len, args=[""])
         joined.start()
@@ -271,7 +271,7 @@ def test_threads_that_end_and_do_not_call_the_loop_are_harmless() -> None:
     assert Explorer().explore(scenario).verdict == "exhaustive"
 
 
-def test_an_idle_thread_from_before_is_harmless(worker: Worker) -> None:
+def test_idle_thread_started_before_the_run_is_harmless(worker: Worker) -> None:
     worker.start()
 
     async def scenario() -> None:
@@ -281,8 +281,8 @@ def test_an_idle_thread_from_before_is_harmless(worker: Worker) -> None:
     assert Explorer().explore(scenario).verdict == "exhaustive"
 
 
-@pytest.mark.parametrize("wait", WAYS)
-def test_a_thread_from_before_makes_no_false_failure(
+@pytest.mark.parametrize("wait", WAIT_FUNCTIONS)
+def test_thread_started_before_the_run_causes_no_false_failure(
     wait: Callable[["asyncio.Future[int]"], Awaitable[int]],
 ) -> None:
     """A connection opened by a fixture of wider scope answers on the loop of a finished run, and stays open."""
@@ -304,7 +304,7 @@ def test_a_thread_from_before_makes_no_false_failure(
     assert not worker.errors
 
 
-def test_a_thread_from_before_makes_no_false_proof() -> None:
+def test_thread_started_before_the_run_causes_no_false_proof() -> None:
     worker = Worker()
     worker.start()
 
@@ -320,7 +320,7 @@ def test_a_thread_from_before_makes_no_false_proof() -> None:
     worker.join()
 
 
-def test_a_refused_run_ends_with_the_answers_of_its_threads() -> None:
+def test_refused_run_waits_for_the_results_of_its_threads() -> None:
     """A connection is closed, so that no thread is left over or dies with an error."""
     worker = Worker()
 
@@ -345,13 +345,13 @@ def test_a_refused_run_ends_with_the_answers_of_its_threads() -> None:
     assert not worker.errors
 
 
-def test_a_closed_loop_drops_an_answer_and_refuses_all_else(played: Played) -> None:
+def test_closed_loop_drops_thread_results_and_rejects_other_calls(run_schedule: RunSchedule) -> None:
     loops: list[asyncio.AbstractEventLoop] = []
 
     async def scenario() -> None:
         loops.append(asyncio.get_running_loop())
 
-    played(scenario)
+    run_schedule(scenario)
     answers: list[object] = []
     future = loops[0].create_future()
 
@@ -368,7 +368,7 @@ def test_a_closed_loop_drops_an_answer_and_refuses_all_else(played: Played) -> N
     assert answers == [True, "Event loop is closed"]
 
 
-def test_threads_of_the_surroundings_are_harmless() -> None:
+def test_threads_of_pytest_plugins_are_harmless() -> None:
     """Threads of pytest-xdist's execnet, and a timer of pytest-timeout."""
     gateways = execnet.Group()
 

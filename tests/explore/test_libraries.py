@@ -19,7 +19,7 @@ from starlette.routing import Route
 from pytest_background_tasks import Explorer, UncontrolledOperation
 from pytest_background_tasks.explorer.anyio import SetInOrder
 
-Played = Any  # the fixture
+RunSchedule = Any  # the fixture
 
 
 @asynccontextmanager
@@ -64,9 +64,9 @@ async def visits(repaired: bool) -> None:
         assert (await client.get("/visits")).json() == 2
 
 
-def test_a_fastapi_app_loses_a_visit(played: Played) -> None:
+def test_lost_update_in_a_fastapi_app_is_found(run_schedule: RunSchedule) -> None:
     """Two requests over httpx.ASGITransport; the `def` endpoint runs in the helper thread."""
-    assert played(lambda: visits(False)).error is None
+    assert run_schedule(lambda: visits(False)).error is None
     exploration = Explorer().explore(lambda: visits(False))
     assert exploration.failure is not None
     assert isinstance(exploration.failure.error, AssertionError)
@@ -74,7 +74,7 @@ def test_a_fastapi_app_loses_a_visit(played: Played) -> None:
     assert Explorer(max_schedules=100).explore(lambda: visits(True)).failure is None
 
 
-def test_a_starlette_app_and_background_tasks_of_fastapi(played: Played) -> None:
+def test_starlette_app_and_fastapi_background_tasks_are_explored(run_schedule: RunSchedule) -> None:
     done = []
 
     async def hello(request: Request) -> JSONResponse:
@@ -152,7 +152,7 @@ async def echo_over_streams() -> None:
     server_writer.close()
 
 
-def test_streams_over_transports_in_memory() -> None:
+def test_streams_over_in_memory_transports() -> None:
     assert Explorer().explore(echo_over_streams).verdict in ("bounded", "exhaustive")
 
 
@@ -179,11 +179,11 @@ async def anyio_program() -> None:
     assert sorted(results) == [0, 1, 4]
 
 
-def test_anyio_on_top() -> None:
+def test_anyio_program() -> None:
     assert Explorer(max_deviations=1).explore(anyio_program).verdict == "bounded"
 
 
-def test_anyios_limiter_holds_on_a_played_loop(played: Played) -> None:
+def test_anyio_limiter_works_on_a_controlled_loop(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         limiter = anyio.CapacityLimiter(1)
         async with limiter:
@@ -192,10 +192,10 @@ def test_anyios_limiter_holds_on_a_played_loop(played: Played) -> None:
             assert not task.done()
         assert await task == 0
 
-    assert played(scenario).error is None
+    assert run_schedule(scenario).error is None
 
 
-def test_anyio_cancels_nested_scopes_in_the_order_in_which_they_were_entered() -> None:
+def test_anyio_cancels_nested_scopes_in_order_of_entry() -> None:
     """anyio keeps scopes in a set, by address: a scenario with nested task groups would not be deterministic."""
     everything: list[object] = []  # prevents reuse of addresses
 
@@ -220,7 +220,7 @@ def test_anyio_cancels_nested_scopes_in_the_order_in_which_they_were_entered() -
     assert Explorer(max_schedules=20, arrivals="sleep").explore(scenario).failure is None
 
 
-def test_anyio_wakes_who_receives_in_order_when_a_stream_is_closed() -> None:
+def test_closed_anyio_stream_wakes_receivers_in_order() -> None:
     async def scenario() -> None:
         woken: list[int] = []
 
@@ -241,7 +241,7 @@ def test_anyio_wakes_who_receives_in_order_when_a_stream_is_closed() -> None:
     assert Explorer(max_schedules=20, arrivals="sleep").explore(scenario).failure is None
 
 
-def test_what_stands_for_anyios_sets_is_one() -> None:
+def test_ordered_set_behaves_like_a_set() -> None:
     items = SetInOrder([3, 1])
     items.add(2)
     copy = items.copy()
@@ -255,7 +255,7 @@ def test_what_stands_for_anyios_sets_is_one() -> None:
             items.add(item + 10)
 
 
-def test_elsewhere_anyios_threads_are_as_ever() -> None:
+def test_anyio_threads_are_unchanged_outside_an_exploration() -> None:
     from pytest_background_tasks.explorer.surroundings import Surroundings
 
     async def main() -> int:
@@ -265,11 +265,11 @@ def test_elsewhere_anyios_threads_are_as_ever() -> None:
         assert asyncio.run(main()) == 3
 
 
-def test_a_call_from_anyios_thread_into_the_loop_says_that_it_cannot_be(played: Played) -> None:
+def test_call_from_an_anyio_thread_into_the_loop_is_refused(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         await anyio.to_thread.run_sync(anyio.from_thread.run_sync, len, "abc")
 
-    assert "AnyIO worker thread" in str(played(scenario).error)
+    assert "AnyIO worker thread" in str(run_schedule(scenario).error)
 
 
 def test_a_server_with_real_sockets_is_refused() -> None:

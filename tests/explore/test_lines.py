@@ -9,7 +9,7 @@ import pytest
 
 from pytest_background_tasks.explorer.lines import Recorder
 
-IS_OWN = defaultdict(bool, {__file__: True})
+IS_PROJECT_FILE = defaultdict(bool, {__file__: True})
 
 
 @pytest.fixture(autouse=True)
@@ -34,8 +34,8 @@ def fail() -> None:
     raise KeyError
 
 
-def test_lines_of_the_projects_own_code_are_recorded_with_their_depth() -> None:
-    recorder = Recorder(IS_OWN)
+def test_lines_of_project_code_are_recorded_with_their_depth() -> None:
+    recorder = Recorder(IS_PROJECT_FILE)
     with recorder:
         outer()
     first = outer.__code__.co_firstlineno
@@ -49,26 +49,26 @@ def test_lines_of_the_projects_own_code_are_recorded_with_their_depth() -> None:
     assert recorder.lines == ()
 
 
-def test_of_a_computation_the_beginning_is_recorded() -> None:
+def test_only_the_first_lines_of_a_long_computation_are_recorded() -> None:
     def compute() -> None:
         for number in range(10_000):
             hash(number)
 
-    recorder = Recorder(IS_OWN)
+    recorder = Recorder(IS_PROJECT_FILE)
     with recorder:
         compute()
         outer()
     assert len(recorder.lines) == 200
 
 
-def trace_of_another(*_: object) -> Any:
+def other_tracer(*_: object) -> Any:
     return None
 
 
-@pytest.mark.parametrize("before", [None, trace_of_another])
-def test_who_traced_before_does_so_afterwards_whatever_happens(before: Any) -> None:
+@pytest.mark.parametrize("before", [None, other_tracer])
+def test_previous_tracer_is_restored_even_after_an_error(before: Any) -> None:
     sys.settrace(before)
-    recorder = Recorder(IS_OWN)
+    recorder = Recorder(IS_PROJECT_FILE)
     with pytest.raises(KeyError), recorder:
         fail()
     after = sys.gettrace()
@@ -76,15 +76,15 @@ def test_who_traced_before_does_so_afterwards_whatever_happens(before: Any) -> N
     assert after is before
 
 
-def test_a_debugger_that_the_program_starts_goes_first() -> None:
-    recorder = Recorder(IS_OWN)
+def test_debugger_started_by_the_program_takes_precedence() -> None:
+    recorder = Recorder(IS_PROJECT_FILE)
     with recorder:
-        sys.settrace(trace_of_another)
-    assert sys.gettrace() is trace_of_another
+        sys.settrace(other_tracer)
+    assert sys.gettrace() is other_tracer
     with recorder:
         outer()
     assert recorder.lines == ()
-    assert sys.gettrace() is trace_of_another
+    assert sys.gettrace() is other_tracer
     sys.settrace(None)
     with recorder:
         outer()

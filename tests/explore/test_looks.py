@@ -49,16 +49,16 @@ def stack_of(task: Any) -> str:
     return text.getvalue()
 
 
-def of_each(look: Callable[[Any], object]) -> Callable[[Things], list[str]]:
+def apply_to_each(look: Callable[[Any], object]) -> Callable[[Things], list[str]]:
     """Inspect each of the objects in turn; an exception is a result too."""
 
     def look_at_all(things: Things) -> list[str]:
-        return [f"{name}: {answer(lambda thing=thing: look(thing))}" for name, thing in things.each().items()]
+        return [f"{name}: {result_of(lambda thing=thing: look(thing))}" for name, thing in things.each().items()]
 
     return look_at_all
 
 
-def answer(look: Look) -> str:
+def result_of(look: Look) -> str:
     try:
         return str(look())
     except Exception as error:
@@ -78,12 +78,12 @@ def public(thing: Any) -> list[str]:
     return [name for name in dir(thing) if not name.startswith("_")]
 
 
-def unless(*names: str) -> Callable[[Any], list[str]]:
+def public_except(*names: str) -> Callable[[Any], list[str]]:
     return lambda thing: [name for name in public(thing) if name not in names]
 
 
 # A loop also has our own attributes, which the explorer reads.
-OURS = (
+EXTRA_LOOP_ATTRIBUTES = (
     "check_threads",
     "failed_callbacks",
     "has_cancelled",
@@ -101,18 +101,18 @@ OURS = (
     "unused",
     "watches_itself",
 )
-OURS_OF_HANDLES = ("asked_behind", "fail", "kind", "number", "who")
+EXTRA_HANDLE_ATTRIBUTES = ("asked_behind", "fail", "kind", "number", "who")
 
 TABLE: dict[str, Callable[[Things], Any]] = {
-    "repr": of_each(repr),
-    "str": of_each(str),
-    "format": of_each(format),
-    "type": of_each(type),
-    "name of type": of_each(lambda thing: type(thing).__name__),
-    "qualified name of type": of_each(lambda thing: type(thing).__qualname__),
-    "module of type": of_each(lambda thing: type(thing).__module__),
-    "class": of_each(lambda thing: thing.__class__),
-    "isinstance": of_each(
+    "repr": apply_to_each(repr),
+    "str": apply_to_each(str),
+    "format": apply_to_each(format),
+    "type": apply_to_each(type),
+    "name of type": apply_to_each(lambda thing: type(thing).__name__),
+    "qualified name of type": apply_to_each(lambda thing: type(thing).__qualname__),
+    "module of type": apply_to_each(lambda thing: type(thing).__module__),
+    "class": apply_to_each(lambda thing: thing.__class__),
+    "isinstance": apply_to_each(
         lambda thing: [
             kind.__name__
             for kind in (
@@ -128,21 +128,21 @@ TABLE: dict[str, Callable[[Things], Any]] = {
             if isinstance(thing, kind)
         ]
     ),
-    "isfuture": of_each(asyncio.isfuture),
-    "public attributes": of_each(unless(*OURS, *OURS_OF_HANDLES)),
-    "equal to itself": of_each(lambda thing: (thing == thing, thing != thing, thing == object())),
-    "hash": of_each(lambda thing: hash(thing) == hash(thing)),
-    "set": of_each(lambda thing: len({thing, thing})),
-    "pickle": of_each(can_be_pickled),
-    "copy": lambda things: [answer(lambda thing=thing: copy.copy(thing)) for thing in (things.future, things.task)],
+    "isfuture": apply_to_each(asyncio.isfuture),
+    "public attributes": apply_to_each(public_except(*EXTRA_LOOP_ATTRIBUTES, *EXTRA_HANDLE_ATTRIBUTES)),
+    "equal to itself": apply_to_each(lambda thing: (thing == thing, thing != thing, thing == object())),
+    "hash": apply_to_each(lambda thing: hash(thing) == hash(thing)),
+    "set": apply_to_each(lambda thing: len({thing, thing})),
+    "pickle": apply_to_each(can_be_pickled),
+    "copy": lambda things: [result_of(lambda thing=thing: copy.copy(thing)) for thing in (things.future, things.task)],
     "vars": lambda things: [vars(things.future), vars(things.task)],
-    "attribute of one's own": lambda things: [
+    "custom attribute": lambda things: [
         (setattr(thing, name, "x"), getattr(thing, name))
         for thing in (things.loop, things.future, things.task)
         for name in ("actor", "number", "created_at", "who", "kind")
     ],
     "attribute of a handle": lambda things: [
-        answer(lambda thing=thing: setattr(thing, "mine", 1)) for thing in (things.soon, things.later)
+        result_of(lambda thing=thing: setattr(thing, "mine", 1)) for thing in (things.soon, things.later)
     ],
     "time": lambda things: [
         abs(things.loop.time() - time.monotonic()) < 60,
@@ -183,25 +183,25 @@ TABLE: dict[str, Callable[[Things], Any]] = {
         things.soon == things.soon,
     ],
     "misuse": lambda things: [
-        answer(lambda: things.loop.call_at(None, nothing)),
-        answer(lambda: things.loop.call_later(None, nothing)),
-        answer(lambda: things.loop.create_task(7)),
-        answer(lambda: things.loop.set_task_factory(7)),
-        answer(lambda: things.loop.set_exception_handler(7)),
-        answer(lambda: things.loop.close()),
-        answer(lambda: things.future.result()),
-        answer(lambda: things.task.set_result(1)),
-        answer(lambda: asyncio.Task(7, loop=things.loop)),
+        result_of(lambda: things.loop.call_at(None, nothing)),
+        result_of(lambda: things.loop.call_later(None, nothing)),
+        result_of(lambda: things.loop.create_task(7)),
+        result_of(lambda: things.loop.set_task_factory(7)),
+        result_of(lambda: things.loop.set_exception_handler(7)),
+        result_of(lambda: things.loop.close()),
+        result_of(lambda: things.future.result()),
+        result_of(lambda: things.task.set_result(1)),
+        result_of(lambda: asyncio.Task(7, loop=things.loop)),
     ],
-    "a factory of the program's own": lambda things: own_factory(things.loop),
+    "custom task factory": lambda things: own_factory(things.loop),
 }
 
 IN_DEBUG_MODE: dict[str, Callable[[Things], Any]] = {
-    "repr": of_each(repr),
+    "repr": apply_to_each(repr),
     "callback that is a coroutine": lambda things: [
-        answer(lambda: things.loop.call_soon(child)),
-        answer(lambda: things.loop.call_later(1, child)),
-        answer(lambda: things.loop.run_in_executor(None, child)),
+        result_of(lambda: things.loop.call_soon(child)),
+        result_of(lambda: things.loop.call_later(1, child)),
+        result_of(lambda: things.loop.run_in_executor(None, child)),
     ],
     "debug": lambda things: things.loop.get_debug(),
     "off": lambda things: (things.loop.set_debug(False), things.loop.get_debug()),
@@ -213,13 +213,13 @@ def own_factory(loop: Any) -> object:
         return asyncio.Task(coroutine, loop=loop, **kwargs)
 
     loop.set_task_factory(factory)
-    seen = loop.get_task_factory() is factory
+    observations = loop.get_task_factory() is factory
     task = loop.create_task(child())
     loop.set_task_factory(None)
-    return seen, type(task), loop.get_task_factory()
+    return observations, type(task), loop.get_task_factory()
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """Return `text` without the parts that differ between runs of asyncio itself: addresses, times, task numbers."""
     text = re.sub(r"0x[0-9a-f]+", "0x", text)
     text = re.sub(r"Task-\d+", "Task-n", text)
@@ -231,13 +231,13 @@ def normalised(text: str) -> str:
     return re.sub(rf"created at {re.escape(__file__)}:\d+", "created", text)
 
 
-def seen(table: dict[str, Callable[[Things], Any]], run: Callable[[Any], object]) -> dict[str, str]:
+def observations(table: dict[str, Callable[[Things], Any]], run: Callable[[Any], object]) -> dict[str, str]:
     answers: dict[str, str] = {}
 
     async def look() -> None:
         things = Things()
         await asyncio.sleep(0)
-        answers.update({name: normalised(answer(lambda look=look: look(things))) for name, look in table.items()})
+        answers.update({name: normalized(result_of(lambda look=look: look(things))) for name, look in table.items()})
         things.future.cancel()
         await asyncio.wait([things.task, things.other])
 
@@ -261,30 +261,35 @@ def debug_mode(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def theirs() -> dict[str, str]:
-    return seen(TABLE, by_asyncio)
+def asyncio_observations() -> dict[str, str]:
+    return observations(TABLE, by_asyncio)
 
 
 @pytest.fixture(scope="module")
-def ours() -> dict[str, str]:
-    return seen(TABLE, explored)
+def explored_observations() -> dict[str, str]:
+    return observations(TABLE, explored)
 
 
 @pytest.mark.parametrize("what", TABLE)
-def test_a_program_sees_what_it_sees_of_asyncio(what: str, theirs: dict[str, str], ours: dict[str, str]) -> None:
-    assert ours[what] == theirs[what]
+def test_loop_objects_look_like_asyncios(
+    what: str, asyncio_observations: dict[str, str], explored_observations: dict[str, str]
+) -> None:
+    assert explored_observations[what] == asyncio_observations[what]
 
 
 @pytest.mark.usefixtures("debug_mode")
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
-def test_a_program_sees_what_it_sees_of_asyncio_in_debug_mode() -> None:
-    ours, theirs = seen(IN_DEBUG_MODE, explored), seen(IN_DEBUG_MODE, by_asyncio)
+def test_loop_objects_look_like_asyncios_in_debug_mode() -> None:
+    explored_observations, asyncio_observations = (
+        observations(IN_DEBUG_MODE, explored),
+        observations(IN_DEBUG_MODE, by_asyncio),
+    )
     for what in IN_DEBUG_MODE:
-        assert ours[what].split(", ") == theirs[what].split(", ")
+        assert explored_observations[what].split(", ") == asyncio_observations[what].split(", ")
 
 
 @pytest.mark.usefixtures("debug_mode")
-def test_a_task_of_a_factory_of_the_programs_own_is_shown_as_created_there() -> None:
+def test_task_of_a_custom_factory_is_shown_as_created_in_the_factory() -> None:
     """In debug mode; also on asyncio's own loop, where this plugin wraps the creation of tasks."""
     created: list[str] = []
 
@@ -303,22 +308,22 @@ def test_a_task_of_a_factory_of_the_programs_own_is_shown_as_created_there() -> 
 
 def test_time_is_the_same_in_every_run() -> None:
     """The start time is chosen once per exploration, because a run with another start time would be a different run."""
-    seen: list[tuple[float, float]] = []
+    observations: list[tuple[float, float]] = []
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         start = loop.time()
         await asyncio.gather(asyncio.sleep(0.1), asyncio.sleep(0.2), asyncio.sleep(300))
-        seen.append((start, loop.time() - start))
+        observations.append((start, loop.time() - start))
 
     exploration = Explorer().explore(scenario)
     assert exploration.verdict == "bounded"
-    assert len(set(seen)) == 1
-    assert seen[0][1] == 300
-    assert exploration.runs == len(seen) - 2  # two more, to check that it is deterministic
+    assert len(set(observations)) == 1
+    assert observations[0][1] == 300
+    assert exploration.runs == len(observations) - 2  # two more, to check that it is deterministic
 
 
-def test_a_trace_counts_from_the_start_of_the_run() -> None:
+def test_trace_times_count_from_the_start_of_the_run() -> None:
     async def scenario() -> None:
         await asyncio.sleep(0.1)
         raise KeyError
@@ -329,16 +334,16 @@ def test_a_trace_counts_from_the_start_of_the_run() -> None:
 
 
 @pytest.mark.usefixtures("background_tasks")
-async def test_a_held_task_is_a_task_to_all_who_look(background_tasks: Any) -> None:
+async def test_held_task_looks_like_an_asyncio_task(background_tasks: Any) -> None:
     background_tasks.start_capturing()
     task: Any = asyncio.create_task(child(), name="held")
     assert type(task) is not asyncio.Task
-    assert normalised(repr(task)) == f"<Task pending name='held' coro=<child() running at {__file__}:{line_of(child)}>>"
+    assert normalized(repr(task)) == f"<Task pending name='held' coro=<child() running at {__file__}:{line_of(child)}>>"
     assert repr(type(task)) == repr(asyncio.Task)
     background_tasks.reset()
 
 
-async def test_a_timer_on_virtual_time_is_a_timer_to_all_who_look(virtual_time: Any) -> None:
+async def test_virtual_timer_looks_like_an_asyncio_timer(virtual_time: Any) -> None:
     loop = asyncio.get_running_loop()
     timer = loop.call_later(1, nothing)
     assert type(loop.time()) is float

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pytest_background_tasks import Delay, Outcome, Schedule, StepDetail, WaitReason
 
-Played = Heartbeat = Any  # the fixtures
+RunSchedule = Heartbeat = Any  # the fixtures
 
 
 class InOrderTimer(asyncio.TimerHandle):
@@ -211,7 +211,7 @@ class Program:
                 self.note(type(error).__name__)
 
 
-async def guarded(program: Program, what: list[Op]) -> None:
+async def run_guarded(program: Program, what: list[Op]) -> None:
     try:
         await program.main(what)
     except (Exception, asyncio.CancelledError) as error:
@@ -226,23 +226,27 @@ async def guarded(program: Program, what: list[Op]) -> None:
 @pytest.mark.background_tasks(unhandled="ignore", destroyed="ignore")
 @settings(max_examples=200)
 @given(what=ops)
-def test_the_empty_schedule_is_asyncios_own_order_step_for_step(played: Played, what: list[Op]) -> None:
+def test_empty_schedule_runs_asyncios_default_order_step_by_step(run_schedule: RunSchedule, what: list[Op]) -> None:
     ours, theirs = Program(), Program()
-    played(lambda: guarded(ours, what))
-    on_reference_loop(guarded(theirs, what))
+    run_schedule(lambda: run_guarded(ours, what))
+    on_reference_loop(run_guarded(theirs, what))
     assert ours.log == theirs.log
 
 
 @pytest.mark.background_tasks(unhandled="ignore", destroyed="ignore")
 @settings(max_examples=100)
 @given(what=ops, late=st.lists(st.tuples(st.integers(0, 99), st.integers(1, 6)), max_size=4))
-def test_a_schedule_is_played_the_same_way_twice(played: Played, what: list[Op], late: list[tuple[int, int]]) -> None:
+def test_schedule_runs_the_same_way_twice(
+    run_schedule: RunSchedule, what: list[Op], late: list[tuple[int, int]]
+) -> None:
     """The same holds for a run that is recorded for a report."""
-    arrivals = list(played(lambda: guarded(Program(), what)).trace.arrivals())
+    arrivals = list(run_schedule(lambda: run_guarded(Program(), what)).trace.arrivals())
     steps = [(arrivals[index % len(arrivals)][1], by) for index, by in late if arrivals]
     chosen = {(step.task, step.number): by for step, by in steps}
     text = str(Schedule(Delay(who, number, by) for (who, number), by in chosen.items()))
-    once, again, told = (played(lambda: guarded(Program(), what), text, tells=tells) for tells in (False, False, True))
+    once, again, told = (
+        run_schedule(lambda: run_guarded(Program(), what), text, tells=tells) for tells in (False, False, True)
+    )
     assert once.trace == again.trace
     assert once.trace.signature == told.trace.signature
     assert once.unused == again.unused == told.unused
@@ -277,16 +281,16 @@ async def waiting() -> None:
 
 
 @pytest.mark.parametrize("scenario", [group_that_aborts, completing, waiting])
-def test_what_iterates_sets_runs_the_same_way_sixty_times(played: Played, scenario: Any) -> None:
+def test_code_that_iterates_over_sets_runs_the_same_way_sixty_times(run_schedule: RunSchedule, scenario: Any) -> None:
     keep = []  # makes addresses differ
     runs = []
     for _ in range(60):
-        runs.append(played(scenario))
+        runs.append(run_schedule(scenario))
         keep.append([object() for _ in range(7)])
     assert len({run.trace for run in runs}) == 1
 
 
-def test_as_completed_starts_coroutines_in_the_order_in_which_they_were_given(played: Played) -> None:
+def test_as_completed_starts_coroutines_in_the_given_order(run_schedule: RunSchedule) -> None:
     started = []
 
     async def scenario() -> None:
@@ -296,7 +300,7 @@ def test_as_completed_starts_coroutines_in_the_order_in_which_they_were_given(pl
         for each in asyncio.as_completed([job(number) for number in range(9)]):
             await each
 
-    played(scenario)
+    run_schedule(scenario)
     assert started == list(range(9))
 
 
@@ -319,7 +323,7 @@ print(exploration.runs, exploration.failure.schedule, exploration.failure.trace.
 """
 
 
-def test_traces_and_searches_are_equal_between_processes_that_hash_strings_differently() -> None:
+def test_traces_and_searches_are_independent_of_the_hash_seed() -> None:
     outputs = {
         subprocess.run(
             [sys.executable, "-c", PROGRAM], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
@@ -330,7 +334,7 @@ def test_traces_and_searches_are_equal_between_processes_that_hash_strings_diffe
     assert "@" in outputs.pop()
 
 
-def test_timers_at_one_moment_fire_in_the_order_in_which_they_were_set(played: Played) -> None:
+def test_simultaneous_timers_fire_in_order_of_creation(run_schedule: RunSchedule) -> None:
     fired: list[int] = []
 
     async def scenario() -> None:
@@ -338,11 +342,11 @@ def test_timers_at_one_moment_fire_in_the_order_in_which_they_were_set(played: P
             asyncio.get_running_loop().call_later(1, fired.append, number)
         await asyncio.sleep(2)
 
-    played(scenario)
+    run_schedule(scenario)
     assert fired == list(range(9))
 
 
-def test_the_loop_stops_where_asyncio_run_would(played: Played) -> None:
+def test_the_loop_stops_where_asyncio_run_would(run_schedule: RunSchedule) -> None:
     """One iteration after the scenario has ended: handles that are ready then still run, and no time passes."""
 
     def scenario_that_notes(seen: list[str]) -> Any:
@@ -370,13 +374,13 @@ def test_the_loop_stops_where_asyncio_run_would(played: Played) -> None:
     with asyncio.Runner() as runner:
         runner.run(scenario_that_notes(theirs)())
         assert theirs == ["end", "job 0", "queued"], "a runner that is closed lets the loop run on"
-    steps = played(scenario_that_notes(ours)).trace.steps
+    steps = run_schedule(scenario_that_notes(ours)).trace.steps
     assert [step.task for step in steps] == ["main", "job", "main", "job", again_name := steps[-1].task]
     assert again_name.endswith("again")
     assert ours[:3] == ["end", "job 0", "queued"]
 
 
-def test_time_is_virtual_and_in_round_numbers(played: Played) -> None:
+def test_virtual_time_has_no_rounding_errors(run_schedule: RunSchedule) -> None:
     times = []
 
     async def scenario() -> None:
@@ -385,12 +389,12 @@ def test_time_is_virtual_and_in_round_numbers(played: Played) -> None:
             await asyncio.sleep(seconds)
             times.append(loop.time())
 
-    played(scenario)
+    run_schedule(scenario)
     assert times == [3600, 3600.5]
 
 
-def names_in(played: Played, scenario: Any, text: str = "") -> list[str]:
-    trace = played(scenario, text).trace
+def names_in(run_schedule: RunSchedule, scenario: Any, text: str = "") -> list[str]:
+    trace = run_schedule(scenario, text).trace
     return [
         trace.display_name(name)
         for name in dict.fromkeys(step.task for step in trace.steps if step.delivered != "call")
@@ -408,9 +412,9 @@ async def family() -> None:
     await asyncio.gather(client(), client(), job())
 
 
-def test_tasks_are_named_after_who_started_them(played: Played) -> None:
+def test_tasks_are_named_after_their_creators(run_schedule: RunSchedule) -> None:
     """They are numbered if one creator starts several of the same name."""
-    assert sorted(names_in(played, family)) == [
+    assert sorted(names_in(run_schedule, family)) == [
         "client#1",
         "client#1/job#1",
         "client#1/job#2",
@@ -422,11 +426,11 @@ def test_tasks_are_named_after_who_started_them(played: Played) -> None:
     ]
 
 
-def test_names_do_not_depend_on_the_order_of_the_run(played: Played) -> None:
-    assert sorted(names_in(played, family, "client#1@0+5")) == sorted(names_in(played, family))
+def test_task_names_are_independent_of_the_schedule(run_schedule: RunSchedule) -> None:
+    assert sorted(names_in(run_schedule, family, "client#1@0+5")) == sorted(names_in(run_schedule, family))
 
 
-async def own_names() -> None:
+async def explicit_names() -> None:
     await asyncio.gather(
         asyncio.create_task(job(), name="worker"),
         asyncio.get_running_loop().create_task(job(), name="worker"),
@@ -435,13 +439,13 @@ async def own_names() -> None:
     )
 
 
-def test_a_name_of_its_own_comes_first(played: Played) -> None:
-    assert names_in(played, own_names) == ["main", "worker#1", "worker#2", '"a name"', "main#2"]
-    run = played(own_names, str(Schedule([Delay("a name", 1, 1)])))
+def test_explicit_task_name_takes_precedence(run_schedule: RunSchedule) -> None:
+    assert names_in(run_schedule, explicit_names) == ["main", "worker#1", "worker#2", '"a name"', "main#2"]
+    run = run_schedule(explicit_names, str(Schedule([Delay("a name", 1, 1)])))
     assert not run.unused
 
 
-def test_the_name_of_a_timer_that_sets_the_next_one_does_not_grow(played: Played, heartbeat: Heartbeat) -> None:
+def test_name_of_a_repeating_timer_does_not_grow(run_schedule: RunSchedule, heartbeat: Heartbeat) -> None:
     """A heartbeat of a thousand beats."""
 
     async def scenario() -> None:
@@ -451,13 +455,13 @@ def test_the_name_of_a_timer_that_sets_the_next_one_does_not_grow(played: Played
 
         await asyncio.create_task(server(), name="a:b:c")
 
-    trace = played(scenario).trace
+    trace = run_schedule(scenario).trace
     names = [step.task for step in trace.steps if ":timer" in step.task]
     assert names[:3] == ['"a:b:c":timer', '"a:b:c":timer:timer', '"a:b:c":timer:timer#2']
     assert names[-1] == '"a:b:c":timer:timer#999'
 
 
-def test_timers_are_named_after_who_set_them(played: Played) -> None:
+def test_timers_are_named_after_their_creators(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         async def client() -> None:
             async with asyncio.timeout(2), asyncio.timeout(3):
@@ -466,25 +470,25 @@ def test_timers_are_named_after_who_set_them(played: Played) -> None:
 
         await asyncio.gather(client(), asyncio.sleep(5))
 
-    trace = played(scenario, arrivals="timer").trace
+    trace = run_schedule(scenario, arrivals="timer").trace
     assert [trace.display_name(step.task) for _, step in trace.arrivals()] == ["client:timer#3"]
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
-def test_an_eager_tasks_first_step_is_part_of_its_creators(played: Played, order: Any) -> None:
+def test_first_step_of_an_eager_task_is_part_of_its_creators_step(run_schedule: RunSchedule, order: Any) -> None:
     async def scenario() -> None:
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
         assert asyncio.get_running_loop().get_task_factory() is asyncio.eager_task_factory  # type: ignore[attr-defined]
         await asyncio.gather(job(), job())
 
-    run = played(scenario)
+    run = run_schedule(scenario)
     assert run.error is None
     assert order(run.trace) == "main@0 job@1 job#2@1 main@1"
-    assert order(played(scenario, "job#1@1+1").trace) == "main@0 job#2@1 job@1 main@1"
+    assert order(run_schedule(scenario, "job#1@1+1").trace) == "main@0 job#2@1 job@1 main@1"
 
 
 @pytest.mark.skipif(sys.version_info < (3, 12), reason="eager tasks are new in 3.12")
-def test_what_an_eager_task_does_in_its_first_step_is_its_own(played: Played) -> None:
+def test_timers_of_an_eager_tasks_first_step_are_named_after_the_task(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)  # type: ignore[attr-defined]
 
@@ -494,7 +498,7 @@ def test_what_an_eager_task_does_in_its_first_step_is_its_own(played: Played) ->
 
         await asyncio.gather(client(), client())
 
-    trace = played(scenario).trace
+    trace = run_schedule(scenario).trace
     assert [(trace.display_name(step.task), step.number) for _, step in trace.arrivals()] == [
         ("client#1:timer", 0),
         ("client#1", 1),
@@ -503,14 +507,14 @@ def test_what_an_eager_task_does_in_its_first_step_is_its_own(played: Played) ->
     ]
 
 
-def test_tasks_that_the_loop_has_not_made_run_too(played: Played, order: Any) -> None:
+def test_tasks_not_created_by_the_loop_run_too(run_schedule: RunSchedule, order: Any) -> None:
     async def scenario() -> None:
         await asyncio.gather(asyncio.Task(job()), asyncio.Task(job()))
 
-    assert order(played(scenario).trace) == "main@0 job@0 job#2@0 job@1 job#2@1 main@1"
+    assert order(run_schedule(scenario).trace) == "main@0 job@0 job#2@0 job@1 job#2@1 main@1"
 
 
-def test_what_is_told_of_a_step(played: Played) -> None:
+def test_step_details(run_schedule: RunSchedule) -> None:
     """The lines where it resumes, the next wait, and the step that woke it; none of these during the search."""
     wait_definition = 0
 
@@ -527,8 +531,8 @@ def test_what_is_told_of_a_step(played: Played) -> None:
         ready.set()
         await waiting
 
-    assert {step.detail for step in played(scenario).trace.steps} == {None}
-    steps = played(scenario, tells=True).trace.steps
+    assert {step.detail for step in run_schedule(scenario).trace.steps} == {None}
+    steps = run_schedule(scenario, tells=True).trace.steps
     [before, after] = [step for step in steps if step.task == "wait"]
     assert before.detail is not None
     assert after.detail is not None
@@ -546,7 +550,9 @@ def test_what_is_told_of_a_step(played: Played) -> None:
     ("end", "error"),
     [(Outcome("raised", "KeyError"), KeyError), (Outcome("cancelled"), asyncio.CancelledError)],
 )
-def test_how_a_task_ends_is_told(played: Played, end: Outcome, error: type[BaseException]) -> None:
+def test_step_details_include_the_outcome_of_the_task(
+    run_schedule: RunSchedule, end: Outcome, error: type[BaseException]
+) -> None:
     """The lines through which its error propagated are recorded too."""
 
     def fail() -> None:
@@ -558,7 +564,7 @@ def test_how_a_task_ends_is_told(played: Played, end: Outcome, error: type[BaseE
     async def scenario() -> None:
         await asyncio.wait([asyncio.create_task(job())])
 
-    told = played(scenario, tells=True).trace.steps[1].detail
+    told = run_schedule(scenario, tells=True).trace.steps[1].detail
     assert told is not None
     assert told.outcome == end
     lines = [
@@ -568,9 +574,9 @@ def test_how_a_task_ends_is_told(played: Played, end: Outcome, error: type[BaseE
     assert lines == ([] if end.kind == "cancelled" else [(1, job.__qualname__), (1, fail.__qualname__)])
 
 
-def test_what_is_told_names_tasks_as_the_trace_shows_them(played: Played) -> None:
+def test_step_details_use_the_display_names_of_tasks(run_schedule: RunSchedule) -> None:
     """Also before a second task of the same name exists."""
-    steps = played(family, tells=True).trace.steps
+    steps = run_schedule(family, tells=True).trace.steps
     assert steps[0].detail is not None
     assert steps[0].detail.waiting_for == WaitReason("task", "", ("client#1", "client#2", "job"))
     [first, _] = [step for step in steps if step.task == "client"]
@@ -578,7 +584,7 @@ def test_what_is_told_names_tasks_as_the_trace_shows_them(played: Played) -> Non
     assert first.detail.waiting_for == WaitReason("task", "", ("client#1/job#1", "client#1/job#2"))
 
 
-def test_the_task_factory_can_be_set_and_asked_for(played: Played) -> None:
+def test_task_factory_can_be_set_and_read(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         assert loop.get_task_factory() is None
@@ -596,49 +602,49 @@ def test_the_task_factory_can_be_set_and_asked_for(played: Played) -> None:
         await asyncio.create_task(job())
         assert len(made) == 1
 
-    assert played(scenario).error is None
+    assert run_schedule(scenario).error is None
 
 
-def test_a_callback_that_fails_is_a_matter_for_the_exception_handler(played: Played) -> None:
+def test_failing_callback_is_passed_to_the_exception_handler(run_schedule: RunSchedule) -> None:
     """As on asyncio's loops, the run continues."""
-    heard: list[dict[str, Any]] = []
+    contexts: list[dict[str, Any]] = []
 
     def fail() -> None:
         raise LookupError
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: heard.append(context))
+        loop.set_exception_handler(lambda _, context: contexts.append(context))
         loop.call_soon(fail)
         loop.call_later(1, fail)
         await asyncio.sleep(2)
 
-    assert played(scenario).error is None
-    assert [type(context["exception"]) for context in heard] == [LookupError, LookupError]
-    assert all(context["message"].startswith("Exception in callback ") for context in heard)
+    assert run_schedule(scenario).error is None
+    assert [type(context["exception"]) for context in contexts] == [LookupError, LookupError]
+    assert all(context["message"].startswith("Exception in callback ") for context in contexts)
 
 
-def test_when_a_run_is_over_its_loop_is_closed(played: Played) -> None:
+def test_loop_is_closed_after_the_run(run_schedule: RunSchedule) -> None:
     """Code that kept a reference to the loop gets asyncio's own error."""
     loops = []
 
     async def scenario() -> None:
         loops.append(asyncio.get_running_loop())
 
-    played(scenario)
+    run_schedule(scenario)
     [loop] = loops
     for ask in (loop.call_soon, loop.call_soon_threadsafe):
         with pytest.raises(RuntimeError, match="Event loop is closed"):
             ask(list)
 
 
-def test_a_callback_that_is_cancelled_leaves_no_step(played: Played) -> None:
+def test_cancelled_callback_leaves_no_step(run_schedule: RunSchedule) -> None:
     """The records of other steps stay with those steps."""
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_soon(list).cancel()
         await asyncio.sleep(0)
 
-    steps = played(scenario, tells=True).trace.steps
+    steps = run_schedule(scenario, tells=True).trace.steps
     assert [step.task for step in steps[:2]] == ["main", "main"]
     assert [step.detail.outcome for step in steps[:2] if step.detail] == [None, Outcome("returned")]

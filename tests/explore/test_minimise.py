@@ -37,14 +37,14 @@ def up_to(deviation: Deviation) -> st.SearchStrategy[Deviation]:
 
 
 @given(schedules, st.data())
-def test_what_a_failure_needs_is_what_is_left(schedule: Schedule, data: st.DataObject) -> None:
+def test_minimized_schedule_has_only_the_needed_deviations(schedule: Schedule, data: st.DataObject) -> None:
     """It leaves no needless deviation and no needless delay."""
     some = data.draw(st.sampled_from([c for n in range(4) for c in combinations(schedule.sorted(), n)]))
     needed = Schedule([data.draw(up_to(deviation)) for deviation in some])
     assert minimised(schedule, at_least(needed)) == needed
 
 
-def test_it_asks_few_questions() -> None:
+def test_minimizer_tries_few_schedules() -> None:
     """It tries no delay, the smallest, half, and one less, which decides."""
     asked: list[str] = []
     minimised(Schedule.parse("a@1+9"), lambda schedule: bool(asked.append(str(schedule))))
@@ -52,7 +52,7 @@ def test_it_asks_few_questions() -> None:
 
 
 @given(schedules, st.randoms(use_true_random=False))
-def test_it_never_grows_and_asks_nothing_twice(schedule: Schedule, random: st.DataObject) -> None:
+def test_schedule_never_grows_and_no_candidate_is_tried_twice(schedule: Schedule, random: st.DataObject) -> None:
     """This holds for any answers."""
     asked: dict[Schedule, bool] = {schedule: True}
 
@@ -72,7 +72,7 @@ def test_it_never_grows_and_asks_nothing_twice(schedule: Schedule, random: st.Da
 
 
 @given(schedules)
-def test_dropping_any_single_part_makes_the_failure_go_away(schedule: Schedule) -> None:
+def test_each_remaining_deviation_is_needed_for_the_failure(schedule: Schedule) -> None:
     def fails(candidate: Schedule) -> bool:
         return sum(each.by for each in candidate if isinstance(each, Delay)) >= 5
 

@@ -19,7 +19,7 @@ def failure_of(scenario: Callable[[], Coroutine[Any, Any, object]], **options: A
     return failure
 
 
-class Seen:
+class Observation:
     """The observations at the moment of the failure."""
 
     def __init__(self, failure: Failure) -> None:
@@ -68,9 +68,9 @@ async def overtaken() -> None:
         group.create_task(client("second"))
 
 
-def test_it_is_where_the_error_is_raised_and_nothing_is_unwound() -> None:
+def test_inspection_sees_the_raising_frame_before_unwinding() -> None:
     """All frames of the task are there, and the group around it has not cancelled the others."""
-    seen = Seen(failure_of(overtaken))
+    seen = Observation(failure_of(overtaken))
     assert seen.times == 1
     assert str(seen.error).startswith("overtaken")
     assert seen.lines == ["await book(name)", 'assert done, "overtaken"']
@@ -78,7 +78,7 @@ def test_it_is_where_the_error_is_raised_and_nothing_is_unwound() -> None:
     assert seen.tasks == {"overtaken", "job", "client"}
 
 
-def test_an_error_that_was_caught_is_passed_over() -> None:
+def test_caught_errors_are_skipped() -> None:
     """Even with the same class and line. Classes are compared by name: a run may define them anew."""
 
     async def scenario() -> None:
@@ -94,21 +94,21 @@ def test_an_error_that_was_caught_is_passed_over() -> None:
                 if number == 2:
                     raise
 
-    assert Seen(failure_of(scenario)).variables["number"] == "2"
+    assert Observation(failure_of(scenario)).variables["number"] == "2"
 
 
-def test_an_error_of_a_thread_is_looked_at_where_its_answer_is_awaited() -> None:
+def test_thread_error_is_inspected_where_its_result_is_awaited() -> None:
     def work() -> None:
         raise LookupError
 
     async def scenario() -> None:
         await asyncio.to_thread(work)
 
-    seen = Seen(failure_of(scenario))
+    seen = Observation(failure_of(scenario))
     assert (seen.lines[0], seen.lines[-1]) == ("await asyncio.to_thread(work)", "raise LookupError")
 
 
-def test_an_error_that_nobody_has_looked_at() -> None:
+def test_never_retrieved_error_is_inspected_where_it_is_raised() -> None:
     async def scenario() -> None:
         async def background() -> None:
             raise LookupError
@@ -117,12 +117,12 @@ def test_an_error_that_nobody_has_looked_at() -> None:
         await asyncio.sleep(1)
         assert task.done()
 
-    seen = Seen(failure_of(scenario))
+    seen = Observation(failure_of(scenario))
     assert seen.lines == ["raise LookupError"]
     assert seen.tasks == {"scenario", "background"}
 
 
-def test_at_a_deadlock_it_is_where_the_scenario_waits() -> None:
+def test_deadlock_is_inspected_where_the_scenario_waits() -> None:
     """In the scenario's own code, not inside asyncio; the loop looks as if it were running."""
 
     async def scenario() -> None:
@@ -132,7 +132,7 @@ def test_at_a_deadlock_it_is_where_the_scenario_waits() -> None:
         first = asyncio.create_task(client(asyncio.Event()))
         await first
 
-    seen = Seen(failure_of(scenario))
+    seen = Observation(failure_of(scenario))
     assert isinstance(seen.error, DeadlockError)
     assert seen.lines == ["await first"]
     assert len(seen.stacks) == 2
@@ -140,12 +140,12 @@ def test_at_a_deadlock_it_is_where_the_scenario_waits() -> None:
     assert seen.tasks == {"scenario", "client"}
 
 
-def test_at_a_livelock_and_a_leak_it_is_where_a_task_waits() -> None:
+def test_livelock_and_leak_are_inspected_where_a_task_waits() -> None:
     async def spin() -> None:
         while True:
             await asyncio.sleep(0)
 
-    seen = Seen(failure_of(spin, max_steps=50))
+    seen = Observation(failure_of(spin, max_steps=50))
     assert isinstance(seen.error, StepLimitExceeded)
     assert seen.lines == ["await asyncio.sleep(0)"]
 
@@ -154,12 +154,12 @@ def test_at_a_livelock_and_a_leak_it_is_where_a_task_waits() -> None:
         await asyncio.sleep(0)
         assert not leaking.done()
 
-    seen = Seen(failure_of(leak, fail_on_leaks=True))
+    seen = Observation(failure_of(leak, fail_on_leaks=True))
     assert isinstance(seen.error, LeakedTasks)
     assert seen.lines == ["await asyncio.sleep(1)"]
 
 
-def test_what_looking_raises_is_no_business_of_the_program() -> None:
+def test_error_of_the_inspection_is_hidden_from_the_program() -> None:
     """It propagates at the end, as when a user quits the debugger."""
     caught = []
 
@@ -180,7 +180,7 @@ def test_what_looking_raises_is_no_business_of_the_program() -> None:
     assert {type(error) for error in caught} == {AssertionError}
 
 
-def test_nobody_is_stopped_at_a_breakpoint_on_the_way(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_breakpoints_do_not_stop_before_the_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tracers of the process, such as coverage, continue to trace."""
     stops: list[None] = []
     monkeypatch.setattr("sys.breakpointhook", lambda: stops.append(None))
@@ -197,14 +197,14 @@ def test_nobody_is_stopped_at_a_breakpoint_on_the_way(monkeypatch: pytest.Monkey
     before = sys.gettrace()
     sys.settrace(tracer)
     try:
-        assert Seen(failure).times == 1
+        assert Observation(failure).times == 1
         assert sys.gettrace() is tracer
     finally:
         sys.settrace(before)
     assert stops == []
 
 
-def test_a_failure_that_a_cancellation_causes_is_looked_at() -> None:
+def test_failure_caused_by_a_cancellation_is_inspected() -> None:
     """At the later line that raises it, not where the cancellation arrives."""
 
     async def scenario() -> None:
@@ -220,10 +220,10 @@ def test_a_failure_that_a_cancellation_causes_is_looked_at() -> None:
 
     failure = failure_of(scenario, cancel="client")
     assert "cancel" in str(failure.schedule)
-    assert Seen(failure).lines == ["assert done"]
+    assert Observation(failure).lines == ["assert done"]
 
 
-def test_a_failure_that_does_not_come_again_is_not_looked_at() -> None:
+def test_unreproducible_failure_is_not_inspected() -> None:
     """No error is raised either."""
     mended: list[None] = []
     looked: list[BaseException] = []

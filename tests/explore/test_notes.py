@@ -29,7 +29,7 @@ def test_a_note_has_the_table_and_the_replay() -> None:
     assert failure.error.__notes__ == [note]
 
 
-def test_a_failure_in_asyncios_own_order_has_one_too() -> None:
+def test_failure_in_the_default_order_has_a_note() -> None:
     async def fails() -> None:
         raise KeyError
 
@@ -66,7 +66,7 @@ SOURCE = """
 
 
 @pytest.mark.parametrize("test", ["TestIt", "test_explored"])
-def test_pytest_shows_it_once(pytester: pytest.Pytester, test: str) -> None:
+def test_pytest_shows_the_note_once(pytester: pytest.Pytester, test: str) -> None:
     pytester.makepyfile(SOURCE)
     args = ("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:aiohttp", "-p", "no:anyio", "-k", test)
     shown = pytester.runpytest_subprocess(*args).stdout.str()

@@ -52,16 +52,16 @@ class NeedsArguments(Exception):
         ({"replay": 7}, TypeError, "replay=7 is not a schedule; write e.g. replay='client@1\\+1'"),
     ],
 )
-def test_what_cannot_be_asked_for(options: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_invalid_options_are_errors(options: dict[str, Any], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         Explorer(**options)
 
 
-def test_what_is_written_and_what_is_kept_are_the_same_options() -> None:
+def test_arguments_and_stored_options_have_the_same_names() -> None:
     assert sorted(ExplorerArguments.__annotations__) == sorted(each.name for each in fields(Options) if each.init)
 
 
-def test_several_ways_to_write_are_kept_in_one() -> None:
+def test_equivalent_arguments_are_stored_in_one_form() -> None:
     assert Options().arrivals == frozenset(KINDS)
     assert Options(arrivals="any").arrivals == {*KINDS, "any"}
     assert Options(arrivals="sleep").arrivals == {"sleep"}

@@ -20,7 +20,7 @@ from pytest_background_tasks.explorer.surroundings import Surroundings
 from pytest_background_tasks.explorer.threads import HelperThread
 from pytest_background_tasks.explorer.trace import PLACES
 
-from .conftest import Played
+from .conftest import RunSchedule
 
 Ask = Callable[..., Any]
 
@@ -49,7 +49,7 @@ async def wakes(order: list[str], ask: Callable[[], Coroutine[Any, Any, None]], 
     await asyncio.gather(wait("x", x), wait("y", y), client(), first(), second())
 
 
-def test_on_asyncios_own_loop_a_thread_answers_between_two_steps_of_one_iteration() -> None:
+def test_thread_result_arrives_between_two_steps_on_asyncios_loop() -> None:
     """The experiment on which the model is based. `second` only waits until the answer is in the queue."""
     order: list[str] = []
     go, answered = threading.Event(), threading.Event()
@@ -81,7 +81,7 @@ def through_executor() -> Any:
 @pytest.mark.parametrize(
     "ask", [lambda: asyncio.to_thread(len, ""), through_executor, lambda: anyio.to_thread.run_sync(len, "")]
 )
-def test_the_explorer_finds_that_order(ask: Ask) -> None:
+def test_explorer_finds_thread_results_between_two_steps(ask: Ask) -> None:
     """The thread's call is recorded at once; the task that waits for the thread's result resumes an iteration later."""
     orders: set[str] = set()
 
@@ -105,7 +105,7 @@ def test_the_explorer_finds_that_order(ask: Ask) -> None:
     assert not any(order.index("T") < order.index("t") for order in orders), "the function sends, then it answers"
 
 
-async def passes_on(log: list[str]) -> None:
+async def send_and_wake(log: list[str]) -> None:
     """One task sends a function to a thread, then three wake others in the same iteration."""
     events = [asyncio.Event() for _ in range(3)]
 
@@ -127,16 +127,16 @@ async def passes_on(log: list[str]) -> None:
     ("schedule", "ahead"),
     [("", 6), ("client@1+0.0", 0), ("client@1+0.1", 1), ("client@1+0.2", 2), ("client@1+0.9", 6), ("client@1+2.0", 6)],
 )
-def test_the_number_tells_how_many_handles_it_comes_behind(played: Played, schedule: str, ahead: int) -> None:
+def test_delay_specifies_the_number_of_handles_ahead(run_schedule: RunSchedule, schedule: str, ahead: int) -> None:
     """The queue of iteration 2 contains three tasks that resume, and three callbacks of ended tasks."""
     log: list[str] = []
-    trace = played(lambda: passes_on(log), schedule).trace
+    trace = run_schedule(lambda: send_and_wake(log), schedule).trace
     arrives = next(index for index, step in enumerate(trace.steps) if step.kind == "thread")
     assert sum(step.entry // PLACES == 2 for step in trace.steps[:arrives]) == ahead
     assert log == ["0", "1", "2", "T"]  # the task that it wakes runs an iteration later
 
 
-def test_an_answer_is_not_there_before_it_was_asked_for(played: Played) -> None:
+def test_thread_result_never_arrives_before_its_request(run_schedule: RunSchedule) -> None:
     """It comes behind the handles that were queued when the function was sent to the thread."""
 
     async def scenario() -> None:
@@ -145,12 +145,12 @@ def test_an_answer_is_not_there_before_it_was_asked_for(played: Played) -> None:
         asyncio.get_running_loop().call_soon(list, "")
         await asked
 
-    calls = [step.task for step in played(scenario, "main@1+0.0").trace.steps if step.delivered == "call"]
+    calls = [step.task for step in run_schedule(scenario, "main@1+0.0").trace.steps if step.delivered == "call"]
     assert calls == ["len", "main", "list"]
 
 
 @pytest.mark.parametrize("schedule", ["client@1+1.0", "client@1+0.0"])
-def test_nothing_but_the_answer_of_a_thread_enters_in_the_queue(schedule: str) -> None:
+def test_only_thread_results_can_enter_between_queued_handles(schedule: str) -> None:
     async def scenario() -> None:
         async def client() -> None:
             await asyncio.sleep(0)
@@ -162,7 +162,7 @@ def test_nothing_but_the_answer_of_a_thread_enters_in_the_queue(schedule: str) -
 
 
 @pytest.mark.parametrize("by", [1, 2, 3, 4])
-def test_what_a_function_has_sent_comes_before_its_answer(played: Played, by: int) -> None:
+def test_calls_sent_by_a_thread_arrive_before_its_result(run_schedule: RunSchedule, by: int) -> None:
     log: list[str] = []
 
     async def scenario() -> None:
@@ -172,7 +172,7 @@ def test_what_a_function_has_sent_comes_before_its_answer(played: Played, by: in
         log.append("answered")
 
     for schedule in (f"to_thread:call+{by}", f"to_thread:call+{by}, to_thread@1+1", "to_thread@1+0.0"):
-        played(scenario, schedule)
+        run_schedule(scenario, schedule)
         assert log == ["sent", "answered"], schedule
 
 
@@ -194,7 +194,7 @@ def queued(*rows: tuple[int, str | None, int]) -> Trace:
         ([(0, None, 1), (4, "start", 0), (4, "start", 0)], {}),  # the origin of the second is unknown
     ],
 )
-def test_a_task_from_outside_acts_between_two_arrivals(
+def test_external_task_acts_between_two_arrivals(
     rows: list[tuple[int, str | None, int]], places: dict[int, list[int]]
 ) -> None:
     assert places_of_task(queued(*rows)) == places
@@ -209,7 +209,9 @@ def test_a_task_from_outside_acts_between_two_arrivals(
         ("waiter@1!cancel+0.9", "ab-"),
     ],
 )
-def test_a_cancellation_by_a_task_comes_behind_so_many_handles(played: Played, schedule: str, order: str) -> None:
+def test_cancellation_by_a_task_enters_behind_a_given_number_of_handles(
+    run_schedule: RunSchedule, schedule: str, order: str
+) -> None:
     log: list[str] = []
 
     async def scenario() -> None:
@@ -226,7 +228,7 @@ def test_a_cancellation_by_a_task_comes_behind_so_many_handles(played: Played, s
         if "-" not in "".join(log):
             log.append("-")
 
-    assert played(scenario, schedule, cancel=True).unused == ()
+    assert run_schedule(scenario, schedule, cancel=True).unused == ()
     assert "".join(log) == order
 
 
@@ -266,7 +268,7 @@ def scenario_of(programs: list[list[str]]) -> Scenario:
 @settings(max_examples=12)
 @example([["thread"], ["wait 0", "soon"], ["ask 0"]], 2)
 @given(programs, st.integers(0, 3))
-def test_exhausted_equals_brute_force(programs: list[list[str]], seed: int) -> None:
+def test_exhaustive_search_equals_brute_force(programs: list[list[str]], seed: int) -> None:
     """The search finds every possible run, with the results of threads at all places."""
     assume(sum(op in ("thread", "ask 0") for program in programs for op in program) <= 2)
     scenario, options = scenario_of(programs), Options(arrivals="thread", max_deviations=99)

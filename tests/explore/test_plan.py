@@ -6,7 +6,7 @@ from typing import Any
 import anyio.lowlevel
 import pytest
 
-Played = Any  # the fixtures
+RunSchedule = Any  # the fixtures
 Order = Any
 
 
@@ -33,19 +33,23 @@ async def three() -> None:
         ("a@0+2, b@0+1", "c@0 b@0 a@0 | c@1 b@1 a@1"),
     ],
 )
-def test_what_is_late_enters_at_the_start_of_an_iteration(played: Played, schedule: str, order: str) -> None:
+def test_delayed_arrival_enters_at_the_start_of_an_iteration(
+    run_schedule: RunSchedule, schedule: str, order: str
+) -> None:
     """It enters behind the whole queue, never between queued handles."""
     iterations: dict[int, list[str]] = {}
-    for step in played(three, schedule).trace.steps:
+    for step in run_schedule(three, schedule).trace.steps:
         if step.task in "abc":
             iterations.setdefault(step.entry // 4, []).append(f"{step.task}@{step.number}")
     assert " | ".join(map(" ".join, iterations.values())) == order
 
 
 @pytest.mark.parametrize(("schedule", "disturbed"), [("a@5+1", 0), ("main@1+1", 0), ("a@1+1", 1), ("a@0+9", 1)])
-def test_the_trace_says_of_whose_queue_something_was_taken_out(played: Played, schedule: str, disturbed: int) -> None:
+def test_trace_records_the_iterations_whose_queue_lost_a_handle(
+    run_schedule: RunSchedule, schedule: str, disturbed: int
+) -> None:
     """It names no other iteration: neither one where a step that may not be delayed ran, nor one during a delay."""
-    assert len(played(three, schedule).trace.disturbed) == disturbed
+    assert len(run_schedule(three, schedule).trace.disturbed) == disturbed
 
 
 async def two_sleepers() -> None:
@@ -64,26 +68,26 @@ def calls(run: Any) -> list[tuple[str, int, float]]:
     return [(step.task, step.entry // 4, step.time) for step in run.trace.steps if step.kind == "sleep"]
 
 
-def test_timers_that_are_due_at_one_moment_may_fire_in_either_order(played: Played) -> None:
-    assert calls(played(two_sleepers)) == [("sleep", 2, 1.0), ("work", 2, 1.0)]
-    assert calls(played(two_sleepers, "sleep@1+1")) == [("work", 2, 1.0), ("sleep", 2, 1.0)]
+def test_simultaneous_timers_can_fire_in_either_order(run_schedule: RunSchedule) -> None:
+    assert calls(run_schedule(two_sleepers)) == [("sleep", 2, 1.0), ("work", 2, 1.0)]
+    assert calls(run_schedule(two_sleepers, "sleep@1+1")) == [("work", 2, 1.0), ("sleep", 2, 1.0)]
 
 
 @pytest.mark.parametrize(("by", "iteration"), [(1, 2), (2, 3), (3, 3), (4, 4)])
-def test_a_timers_places_begin_behind_what_arrives_with_it(played: Played, by: int, iteration: int) -> None:
-    [_, late] = calls(played(two_sleepers, f"sleep@1+{by}"))
+def test_delayed_timer_enters_behind_simultaneous_arrivals(run_schedule: RunSchedule, by: int, iteration: int) -> None:
+    [_, late] = calls(run_schedule(two_sleepers, f"sleep@1+{by}"))
     assert late == ("sleep", iteration, 1.0)
 
 
-def test_what_was_cancelled_before_it_came_is_not_late(played: Played) -> None:
+def test_handle_cancelled_before_its_arrival_is_not_delayed(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         asyncio.get_running_loop().call_soon_threadsafe(len, "").cancel()
         await asyncio.sleep(0)
 
-    assert list(map(str, played(scenario, "main:call+1").unused)) == ["main:call+1"]
+    assert list(map(str, run_schedule(scenario, "main:call+1").unused)) == ["main:call+1"]
 
 
-def test_time_stands_still_for_lateness(played: Played) -> None:
+def test_delays_take_no_virtual_time(run_schedule: RunSchedule) -> None:
     """However long its delay, an answer comes before the next timer."""
 
     async def scenario() -> None:
@@ -93,12 +97,12 @@ def test_time_stands_still_for_lateness(played: Played) -> None:
             await asyncio.sleep(0.5)
 
     for schedule in ("main@1+99", "main@2+99"):
-        run = played(scenario, schedule)
+        run = run_schedule(scenario, schedule)
         assert run.unused == ()
         assert run.error is None
 
 
-def test_only_arrivals_may_be_late(played: Played) -> None:
+def test_only_arrivals_can_be_delayed(run_schedule: RunSchedule) -> None:
     """Not tasks woken by another task, nor tasks started deeper in the code."""
 
     async def scenario() -> None:
@@ -116,16 +120,16 @@ def test_only_arrivals_may_be_late(played: Played) -> None:
         await asyncio.gather(wait(), outer())
 
     for schedule in ("wait@1+1", "outer/inner@0+1", "outer@1+1", "main@1+1"):
-        assert len(played(scenario, schedule).unused) == 1
-        assert played(scenario, schedule, arrivals="any").unused == ()
-    assert played(scenario, "wait@0+1").unused == ()
+        assert len(run_schedule(scenario, schedule).unused) == 1
+        assert run_schedule(scenario, schedule, arrivals="any").unused == ()
+    assert run_schedule(scenario, "wait@0+1").unused == ()
 
 
 @pytest.mark.parametrize(
     ("kind", "schedule"),
     [("start", "job@0+1"), ("yield", "job@1+1"), ("sleep", "job@2+1"), ("timer", "job:timer+1"), ("thread", "job@3+1")],
 )
-def test_only_the_kinds_of_arrival_asked_for_may_be_late(played: Played, kind: str, schedule: str) -> None:
+def test_only_selected_kinds_of_arrival_can_be_delayed(run_schedule: RunSchedule, kind: str, schedule: str) -> None:
     async def scenario() -> None:
         async def job() -> None:
             await asyncio.sleep(0)
@@ -136,12 +140,12 @@ def test_only_the_kinds_of_arrival_asked_for_may_be_late(played: Played, kind: s
         await asyncio.gather(job(), asyncio.sleep(2))
 
     for only in ("start", "yield", "sleep", "timer", "thread"):
-        run = played(scenario, schedule, arrivals=only)
+        run = run_schedule(scenario, schedule, arrivals=only)
         assert bool(run.unused) == (only != kind)
         assert {step.kind for step in run.trace.steps} - {None} == {only}
 
 
-def test_a_bare_yield_of_a_library_is_no_arrival(played: Played) -> None:
+def test_bare_yield_of_a_library_is_not_an_arrival(run_schedule: RunSchedule) -> None:
     """A yield that the project makes through a library's `sleep` or `checkpoint` is one: the two count as the same."""
     no_time = 0
 
@@ -151,7 +155,7 @@ def test_a_bare_yield_of_a_library_is_no_arrival(played: Played) -> None:
         await anyio.sleep(no_time)
         await anyio.lowlevel.checkpoint()
 
-    kinds = [step.kind for step in played(scenario).trace.steps if step.task == "main"]
+    kinds = [step.kind for step in run_schedule(scenario).trace.steps if step.task == "main"]
     assert kinds == [None, None, None, "yield", "yield"]
 
 
@@ -193,20 +197,20 @@ async def cancellable() -> list[str]:
         ("wait@0!cancel", []),
     ],
 )
-def test_a_cancellation_comes_while_a_task_waits_or_when_it_is_answered(
-    played: Played, schedule: str, log: list[str]
+def test_cancellation_arrives_during_a_wait_or_as_the_task_resumes(
+    run_schedule: RunSchedule, schedule: str, log: list[str]
 ) -> None:
-    run = played(cancellable, schedule)
+    run = run_schedule(cancellable, schedule)
     assert list(run.error.args) == log
     assert run.unused == ()
 
 
-def test_a_cancellation_from_outside_is_one_call_of_its_own(played: Played) -> None:
-    calls = [step for step in played(cancellable, "wait@1!cancel+1").trace.steps if step.task == "wait:cancel"]
+def test_external_cancellation_is_a_separate_call(run_schedule: RunSchedule) -> None:
+    calls = [step for step in run_schedule(cancellable, "wait@1!cancel+1").trace.steps if step.task == "wait:cancel"]
     assert [(step.number, step.delivered, step.kind, step.time) for step in calls] == [(0, "call", None, 0)]
 
 
-def test_a_cancellation_whose_place_never_comes_ends_a_wait_for_ever(played: Played) -> None:
+def test_cancellation_at_an_unreached_place_ends_an_endless_wait(run_schedule: RunSchedule) -> None:
     """It arrives when all other tasks are blocked: a deadlock that it would end is not reported."""
 
     async def scenario() -> None:
@@ -216,11 +220,11 @@ def test_a_cancellation_whose_place_never_comes_ends_a_wait_for_ever(played: Pla
         with pytest.raises(asyncio.CancelledError):
             await asyncio.create_task(wait())
 
-    run = played(scenario, "wait@1!cancel+50")
+    run = run_schedule(scenario, "wait@1!cancel+50")
     assert (run.error, run.unused) == (None, ())
 
 
-def test_a_cancellation_enters_behind_what_is_late_and_enters_there_too(played: Played) -> None:
+def test_cancellation_enters_behind_a_delayed_arrival_of_the_same_place(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         async def late() -> None:
             await asyncio.sleep(0)
@@ -230,7 +234,7 @@ def test_a_cancellation_enters_behind_what_is_late_and_enters_there_too(played: 
 
         await asyncio.gather(late(), wait(), return_exceptions=True)
 
-    steps = played(scenario, "late@1+1, wait@1!cancel+0").trace.steps
+    steps = run_schedule(scenario, "late@1+1, wait@1!cancel+0").trace.steps
     entered = [
         (step.task, step.entry)
         for step in steps
@@ -240,25 +244,25 @@ def test_a_cancellation_enters_behind_what_is_late_and_enters_there_too(played: 
 
 
 @pytest.mark.parametrize("schedule", ["client#2@1!cancel", "client#2@1!cancel+0"])
-def test_a_cancellation_that_ends_the_scenario_cuts_the_run(played: Played, schedule: str) -> None:
+def test_cancellation_that_ends_the_scenario_cuts_the_run_short(run_schedule: RunSchedule, schedule: str) -> None:
     async def scenario() -> None:
         async def client() -> None:
             await asyncio.sleep(1)
 
         await asyncio.gather(client(), client())
 
-    run = played(scenario, schedule)
+    run = run_schedule(scenario, schedule)
     assert run.is_cut
     assert run.error is None
 
 
 @pytest.mark.parametrize("schedule", ["", "main@1+1"])
-def test_a_scenario_that_cancels_itself_fails(played: Played, schedule: str) -> None:
+def test_a_scenario_that_cancels_itself_fails(run_schedule: RunSchedule, schedule: str) -> None:
     async def scenario() -> None:
         await asyncio.sleep(0)
         raise asyncio.CancelledError
 
-    run = played(scenario, schedule)
+    run = run_schedule(scenario, schedule)
     assert not run.is_cut
     assert isinstance(run.error, asyncio.CancelledError)
 
@@ -267,7 +271,7 @@ def test_a_scenario_that_cancels_itself_fails(played: Played, schedule: str) -> 
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 4])
-def test_what_a_task_waits_for_may_fail(played: Played, step: int) -> None:
+def test_error_is_injected_into_each_kind_of_wait(run_schedule: RunSchedule, step: int) -> None:
     """A bare yield, a sleep, a thread, a mock."""
     from unittest.mock import AsyncMock
 
@@ -286,25 +290,25 @@ def test_what_a_task_waits_for_may_fail(played: Played, step: int) -> None:
             raise
         return at
 
-    run = played(scenario, f"main@{step}!ConnectionError", inject_errors=ConnectionError)
+    run = run_schedule(scenario, f"main@{step}!ConnectionError", inject_errors=ConnectionError)
     assert isinstance(run.error, ConnectionError)
     assert [each.delivered for each in run.trace.steps if (each.task, each.delivered) == ("main", "ConnectionError")]
     assert run.unused == ()
 
 
-def test_an_instance_to_raise_is_copied(played: Played) -> None:
+def test_injected_exception_instance_is_copied(run_schedule: RunSchedule) -> None:
     error = OSError(5, "disk")
 
     async def scenario() -> None:
         await asyncio.sleep(0)
 
-    raised = played(scenario, "main@1!OSError", inject_errors=error).error
+    raised = run_schedule(scenario, "main@1!OSError", inject_errors=error).error
     assert raised is not error
     assert raised.args == (5, "disk")
     assert error.__traceback__ is None
 
 
-def test_a_callback_of_a_timer_waits_for_nothing_that_could_fail(played: Played) -> None:
+def test_error_is_not_injected_into_a_timer_callback(run_schedule: RunSchedule) -> None:
     """It is called as usual."""
     calls: list[str] = []
 
@@ -312,14 +316,14 @@ def test_a_callback_of_a_timer_waits_for_nothing_that_could_fail(played: Played)
         asyncio.get_running_loop().call_later(1, calls.append, "called")
         await asyncio.sleep(2)
 
-    assert played(scenario, "main:timer@0!OSError", inject_errors=OSError).error is None
+    assert run_schedule(scenario, "main:timer@0!OSError", inject_errors=OSError).error is None
     assert calls == ["called"]
 
 
 # Slow.
 
 
-async def with_time_out() -> str:
+async def with_timeout() -> str:
     try:
         async with asyncio.timeout(5):
             await asyncio.sleep(0)
@@ -331,42 +335,42 @@ async def with_time_out() -> str:
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
-def test_a_slow_answer_outlasts_the_next_timer(played: Played, step: int) -> None:
-    assert played(with_time_out).error is None
-    run = played(with_time_out, f"main@{step}!outlast")
+def test_slow_result_outlasts_the_next_timer(run_schedule: RunSchedule, step: int) -> None:
+    assert run_schedule(with_timeout).error is None
+    run = run_schedule(with_timeout, f"main@{step}!outlast")
     assert str(run.error) == "timed out"
     assert run.trace.steps[-1].time == 5
 
 
-def test_a_slow_answer_enters_in_the_iteration_after_the_timers(played: Played) -> None:
-    assert calls(played(two_sleepers, "work@1!outlast")) == [("sleep", 2, 1.0), ("work", 3, 1.0)]
+def test_slow_result_enters_in_the_iteration_after_the_timers(run_schedule: RunSchedule) -> None:
+    assert calls(run_schedule(two_sleepers, "work@1!outlast")) == [("sleep", 2, 1.0), ("work", 3, 1.0)]
 
 
-def test_a_slow_answer_keeps_nothing_else_from_entering(played: Played) -> None:
+def test_slow_result_does_not_hold_back_other_arrivals(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         asyncio.get_running_loop().call_later(1, len, "")
         await two_sleepers()
 
-    slow = played(scenario, "sleep@1+9, work@1!outlast")
+    slow = run_schedule(scenario, "sleep@1+9, work@1!outlast")
     assert calls(slow) == [("work", 3, 1.0), ("sleep", 6, 1.0)]
 
 
-def test_a_slow_answer_comes_when_there_is_no_timer(played: Played) -> None:
+def test_slow_result_arrives_if_there_is_no_timer(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(1)
 
     for step in (1, 2):
-        run = played(scenario, f"main@{step}!outlast")
+        run = run_schedule(scenario, f"main@{step}!outlast")
         assert run.error is None
         assert run.unused == ()
 
 
 @pytest.mark.parametrize("schedule", ["a@5+1", "a@5!outlast", "a@5!cancel", "a@5!ConnectionError"])
-def test_a_deviation_that_finds_no_step_is_unused_whatever_it_is(played: Played, schedule: str) -> None:
-    assert list(map(str, played(three, schedule, inject_errors=ConnectionError).unused)) == [schedule]
+def test_each_kind_of_deviation_without_a_step_is_unused(run_schedule: RunSchedule, schedule: str) -> None:
+    assert list(map(str, run_schedule(three, schedule, inject_errors=ConnectionError).unused)) == [schedule]
 
 
-def test_deviations_that_find_no_step_are_unused(played: Played) -> None:
-    run = played(three, "a@5+1, nobody@0!outlast, b@1+1")
-    assert sorted(map(str, run.unused)) == ["a@5+1", "nobody@0!outlast"]
+def test_all_deviations_without_a_step_are_unused(run_schedule: RunSchedule) -> None:
+    run = run_schedule(three, "a@5+1, missing@0!outlast, b@1+1")
+    assert sorted(map(str, run.unused)) == ["a@5+1", "missing@0!outlast"]

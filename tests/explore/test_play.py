@@ -18,10 +18,10 @@ from inline_snapshot import snapshot
 
 from pytest_background_tasks import DeadlockError, LeakedTasks, SourceLocation, StepLimitExceeded, UncontrolledOperation
 
-Played = Heartbeat = Any  # the fixtures
+RunSchedule = Heartbeat = Any  # the fixtures
 
 
-def told(error: BaseException | None) -> str:
+def message_of(error: BaseException | None) -> str:
     """Return the message of an error, without the line numbers of this file."""
     return re.sub(r"\S*test_play\.py:\d+", "test_play.py", str(error))
 
@@ -29,25 +29,25 @@ def told(error: BaseException | None) -> str:
 # Failures.
 
 
-def test_the_scenario_raises(played: Played) -> None:
+def test_exception_of_the_scenario_is_the_failure(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         await asyncio.sleep(0)
         raise LookupError("no such memory")
 
-    run = played(scenario)
+    run = run_schedule(scenario)
     assert isinstance(run.error, LookupError)
     assert run.way == ("LookupError",)
     assert run.error.__traceback__ is not None
 
 
-def test_a_group_of_errors_fails_in_the_way_of_its_errors(played: Played) -> None:
+def test_signature_of_an_exception_group_lists_its_errors(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         raise ExceptionGroup("several", [ValueError(), ExceptionGroup("inner", [OSError(), ValueError()])])
 
-    assert played(scenario).way == ("OSError", "ValueError", "ValueError")
+    assert run_schedule(scenario).way == ("OSError", "ValueError", "ValueError")
 
 
-def test_a_background_task_fails_and_nobody_looks(played: Played) -> None:
+def test_never_retrieved_exception_of_a_background_task_is_a_failure(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         async def job() -> None:
             raise ValueError("lost")
@@ -55,16 +55,16 @@ def test_a_background_task_fails_and_nobody_looks(played: Played) -> None:
         asyncio.create_task(job())
         await asyncio.sleep(1)
 
-    error = played(scenario).error
+    error = run_schedule(scenario).error
     assert isinstance(error, ValueError)
     assert error.__notes__ == ["exception of background task job was never retrieved"]
-    shown = played(scenario, tells=True).error
+    shown = run_schedule(scenario, tells=True).error
     assert shown is not None
     created = f"created at {SourceLocation(__file__, scenario.__code__.co_firstlineno + 4, scenario.__qualname__)}"
     assert shown.__notes__ == [f"exception of background task job was never retrieved ({created})"]
 
 
-def test_a_background_task_fails_and_somebody_looks(played: Played) -> None:
+def test_retrieved_exceptions_of_background_tasks_are_not_failures(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         async def job() -> None:
             raise ValueError("found")
@@ -75,12 +75,12 @@ def test_a_background_task_fails_and_somebody_looks(played: Played) -> None:
         await asyncio.sleep(1)
         assert task.exception()
 
-    run = played(scenario)
+    run = run_schedule(scenario)
     assert isinstance(run.error, ValueError)  # the first: waiting for a task does not retrieve its exception
     assert "job#1" in run.error.__notes__[0]
 
 
-def test_a_deadlock_says_who_waits_for_what_and_who_holds_it(played: Played) -> None:
+def test_deadlock_error_names_blocked_tasks_and_lock_holders(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         first, second = asyncio.Lock(), asyncio.Lock()
 
@@ -92,10 +92,10 @@ def test_a_deadlock_says_who_waits_for_what_and_who_holds_it(played: Played) -> 
 
         await asyncio.gather(use(first, second), use(second, first))
 
-    run = played(scenario)
+    run = run_schedule(scenario)
     assert isinstance(run.error, DeadlockError)
-    assert told(run.error).replace(
-        "test_a_deadlock_says_who_waits_for_what_and_who_holds_it.<locals>.", ""
+    assert message_of(run.error).replace(
+        "test_deadlock_error_names_blocked_tasks_and_lock_holders.<locals>.", ""
     ) == snapshot(
         """\
 every task is blocked:
@@ -106,7 +106,7 @@ every task is blocked:
     )
 
 
-def test_a_livelock_names_the_busiest(played: Played) -> None:
+def test_livelock_error_names_the_busiest_task(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         async def poll() -> None:
             while True:
@@ -114,9 +114,9 @@ def test_a_livelock_names_the_busiest(played: Played) -> None:
 
         await poll()
 
-    run = played(scenario, max_steps=100)
+    run = run_schedule(scenario, max_steps=100)
     assert isinstance(run.error, StepLimitExceeded)
-    assert told(run.error).replace("test_a_livelock_names_the_busiest.<locals>.", "") == snapshot(
+    assert message_of(run.error).replace("test_livelock_error_names_the_busiest_task.<locals>.", "") == snapshot(
         """\
 livelock? The test has not ended after max_steps=100 steps
   busiest: main (100 steps)
@@ -125,18 +125,18 @@ livelock? The test has not ended after max_steps=100 steps
     )
 
 
-def test_a_livelock_names_who_goes_on_and_not_what_asyncio_calls_for_that(played: Played) -> None:
+def test_livelock_error_names_the_task_and_not_asyncios_callbacks(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         async def nothing() -> None: ...
 
         while True:
             await asyncio.shield(asyncio.gather(nothing(), nothing()))
 
-    run = played(scenario, max_steps=1000)
+    run = run_schedule(scenario, max_steps=1000)
     assert str(run.error).split("\n")[1].startswith("  busiest: main (")
 
 
-def test_a_livelock_names_a_timer_that_sets_itself_for_ever(played: Played, heartbeat: Heartbeat) -> None:
+def test_livelock_error_names_a_timer_that_repeats_endlessly(run_schedule: RunSchedule, heartbeat: Heartbeat) -> None:
     """A heartbeat while all other tasks wait."""
 
     async def scenario() -> None:
@@ -146,11 +146,11 @@ def test_a_livelock_names_a_timer_that_sets_itself_for_ever(played: Played, hear
 
         await asyncio.create_task(server(), name="server:1")
 
-    busiest = str(played(scenario, max_steps=100).error).split("\n")[1]
+    busiest = str(run_schedule(scenario, max_steps=100).error).split("\n")[1]
     assert busiest == '  busiest: timers of "server:1" (98 steps, calling beat), main (1 step), "server:1" (1 step)'
 
 
-def test_a_deadlock_names_what_has_failed_before(played: Played) -> None:
+def test_deadlock_error_names_earlier_failures(run_schedule: RunSchedule) -> None:
     """The earlier failure may well be the reason."""
 
     async def scenario() -> None:
@@ -166,10 +166,10 @@ def test_a_deadlock_names_what_has_failed_before(played: Played) -> None:
         await asyncio.gather(*(server(number) for number in range(4)), return_exceptions=True)
         await ready.wait()
 
-    assert told(played(scenario).error).replace(f"{scenario.__qualname__}.<locals>.", "") == snapshot(
+    assert message_of(run_schedule(scenario).error).replace(f"{scenario.__qualname__}.<locals>.", "") == snapshot(
         """\
 every task is blocked:
-  main waits at test_play.py in test_a_deadlock_names_what_has_failed_before.<locals>.scenario, for an event
+  main waits at test_play.py in test_deadlock_error_names_earlier_failures.<locals>.scenario, for an event
   on_change failed at test_play.py in on_change: KeyError: 'state'
   server#1 failed at test_play.py in server: ValueError: no port 0
   server#2 failed at test_play.py in server: ValueError: no port 1
@@ -178,7 +178,7 @@ every task is blocked:
     )
 
 
-def test_a_callback_that_fails_unseen_is_a_failure(played: Played) -> None:
+def test_never_retrieved_exception_of_a_callback_is_a_failure(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         def on_change() -> None:
             raise IndexError
@@ -186,14 +186,14 @@ def test_a_callback_that_fails_unseen_is_a_failure(played: Played) -> None:
         asyncio.get_running_loop().call_later(1, on_change)
         await asyncio.sleep(2)
 
-    run = played(scenario)
+    run = run_schedule(scenario)
     assert isinstance(run.error, IndexError)
     [note] = run.error.__notes__
     assert note.endswith("on_change was never retrieved")
     assert [entry.name for entry in extract_tb(run.error.__traceback__)] == ["on_change"]
 
 
-def test_a_callback_that_fails_is_none_if_the_program_has_an_exception_handler(played: Played) -> None:
+def test_callback_error_passed_to_an_exception_handler_is_not_a_failure(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         seen: list[object] = []
         loop = asyncio.get_running_loop()
@@ -202,27 +202,27 @@ def test_a_callback_that_fails_is_none_if_the_program_has_an_exception_handler(p
         await asyncio.sleep(2)
         assert seen
 
-    assert played(scenario).error is None
+    assert run_schedule(scenario).error is None
 
 
-def test_tasks_left_over_are_a_failure_if_asked(played: Played) -> None:
+def test_leaked_tasks_are_a_failure_on_request(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         task = asyncio.create_task(asyncio.Event().wait(), name="listener")
         await asyncio.sleep(0)
         del task
 
-    assert played(scenario).error is None
-    error = played(scenario, fail_on_leaks=True).error
+    assert run_schedule(scenario).error is None
+    error = run_schedule(scenario, fail_on_leaks=True).error
     assert isinstance(error, LeakedTasks)
     assert str(error).startswith("tasks were still pending when the test ended:\n  listener waits at ")
 
 
-def test_a_scenario_that_stops_the_loop_fails(played: Played) -> None:
+def test_a_scenario_that_stops_the_loop_fails(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         asyncio.get_running_loop().stop()
         await asyncio.sleep(1)
 
-    assert "loop.stop()" in str(played(scenario).error)
+    assert "loop.stop()" in str(run_schedule(scenario).error)
 
 
 # Exceptions that pass through.
@@ -233,28 +233,28 @@ class Skipped(BaseException):
 
 
 @pytest.mark.parametrize("error", [Skipped, KeyboardInterrupt, SystemExit])
-def test_what_is_no_failure_passes_through(played: Played, error: type[BaseException]) -> None:
+def test_outcomes_other_than_failures_propagate(run_schedule: RunSchedule, error: type[BaseException]) -> None:
     async def scenario() -> None:
         await asyncio.sleep(0)
         raise error
 
     with pytest.raises(error):
-        played(scenario, propagate=(Skipped,))
+        run_schedule(scenario, propagate=(Skipped,))
 
 
-def test_what_calling_the_scenario_raises_passes_through(played: Played) -> None:
+def test_exception_from_calling_the_scenario_propagates(run_schedule: RunSchedule) -> None:
     def scenario() -> Any:
         raise Skipped
 
     with pytest.raises(Skipped):
-        played(scenario)
+        run_schedule(scenario)
 
 
-def test_a_scenario_gives_a_coroutine(played: Played) -> None:
+def test_scenario_must_return_a_coroutine(run_schedule: RunSchedule) -> None:
     with pytest.raises(
         TypeError, match=r"a scenario must be an async def without arguments; scenario\(\) returned None"
     ):
-        played(scenario)
+        run_schedule(scenario)
 
 
 def scenario() -> None: ...
@@ -263,7 +263,7 @@ def scenario() -> None: ...
 # Threads started by the scenario.
 
 
-def test_a_foreign_thread_that_calls_the_loop_is_named(played: Played) -> None:
+def test_a_foreign_thread_that_calls_the_loop_is_named(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
@@ -273,10 +273,10 @@ def test_a_foreign_thread_that_calls_the_loop_is_named(played: Played) -> None:
         await answer
 
     with pytest.raises(UncontrolledOperation, match="database"):
-        played(scenario)
+        run_schedule(scenario)
 
 
-def test_a_foreign_thread_that_is_still_busy_is_named_and_no_deadlock(played: Played) -> None:
+def test_busy_foreign_thread_is_named_instead_of_a_deadlock(run_schedule: RunSchedule) -> None:
     """Like aiosqlite's: one thread per connection, which waits for work."""
     end = threading.Event()
 
@@ -290,7 +290,7 @@ def test_a_foreign_thread_that_is_still_busy_is_named_and_no_deadlock(played: Pl
 
     try:
         with pytest.raises(UncontrolledOperation, match=r"connection 1, a .*\.Connection"):
-            played(scenario)
+            run_schedule(scenario)
     finally:
         end.set()
 
@@ -325,16 +325,16 @@ async def untidy() -> None:
     del tasks, unstarted
 
 
-def test_what_is_left_over_is_ended_without_a_word(played: Played, caplog: Any, capsys: Any) -> None:
+def test_leftover_tasks_and_generators_are_ended_silently(run_schedule: RunSchedule, caplog: Any, capsys: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert played(untidy).error is None
+        assert run_schedule(untidy).error is None
         gc.collect()
     assert caplog.records == []
     assert capsys.readouterr() == ("", "")
 
 
-def test_pending_tasks_clean_up(played: Played) -> None:
+def test_pending_tasks_run_their_cleanup(run_schedule: RunSchedule) -> None:
     cleaned = []
 
     async def scenario() -> None:
@@ -358,24 +358,24 @@ def test_pending_tasks_clean_up(played: Played) -> None:
         kept.append(generator)
 
     kept: list[Any] = []
-    assert played(scenario).error is None
+    assert run_schedule(scenario).error is None
     assert cleaned == ["job", "generator"]
     assert asyncio._get_running_loop() is None
 
 
-def test_a_run_is_garbage_when_it_is_over(played: Played) -> None:
+def test_finished_run_is_garbage_collected(run_schedule: RunSchedule) -> None:
     loops = []
 
     async def scenario() -> None:
         loops.append(weakref.ref(asyncio.get_running_loop()))
         await untidy()
 
-    played(scenario)
+    run_schedule(scenario)
     gc.collect()
     assert loops[0]() is None
 
 
-def test_memory_stays_flat(played: Played) -> None:
+def test_runs_do_not_leak_memory(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         async def job() -> None:
             await asyncio.sleep(1)
@@ -388,7 +388,7 @@ def test_memory_stays_flat(played: Played) -> None:
 
     def run(times: int) -> int:
         for _ in range(times):
-            played(scenario, "job@1+1")
+            run_schedule(scenario, "job@1+1")
         gc.collect()
         return sum(trace.size for trace in tracemalloc.take_snapshot().filter_traces(where).traces)
 
@@ -400,7 +400,7 @@ def test_memory_stays_flat(played: Played) -> None:
         tracemalloc.stop()
 
 
-def test_the_garbage_collector_comes_between_runs_only(played: Played) -> None:
+def test_garbage_collector_runs_only_between_runs(run_schedule: RunSchedule) -> None:
     """Otherwise finalizers would run at a moment that depends on earlier runs."""
     seen: list[str] = []
 
@@ -416,7 +416,7 @@ def test_the_garbage_collector_comes_between_runs_only(played: Played) -> None:
     gc.set_threshold(1)
     gc.callbacks.append(lambda *_: seen.append("collects"))
     try:
-        played(scenario)
+        run_schedule(scenario)
         assert gc.isenabled()
     finally:
         gc.callbacks.pop()
@@ -424,13 +424,13 @@ def test_the_garbage_collector_comes_between_runs_only(played: Played) -> None:
     assert "begins ends" in " ".join(seen)
     gc.disable()
     try:
-        played(scenario)
+        run_schedule(scenario)
         assert not gc.isenabled()
     finally:
         gc.enable()
 
 
-def test_hooks_of_the_thread_are_put_back(played: Played) -> None:
+def test_asyncgen_hooks_are_restored(run_schedule: RunSchedule) -> None:
     before = sys.get_asyncgen_hooks()
-    played(untidy)
+    run_schedule(untidy)
     assert sys.get_asyncgen_hooks() == before

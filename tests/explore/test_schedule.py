@@ -42,14 +42,14 @@ def test_a_schedule_survives_its_text_form(schedule: Schedule) -> None:
 
 
 @given(st.text())
-def test_any_other_name_is_taken_for_a_name_given_by_the_program(name: str) -> None:
+def test_arbitrary_names_are_parsed_as_names_given_by_the_program(name: str) -> None:
     """It means the same when it is parsed again."""
     late = Delay(name, 1)
     assert Schedule.parse(str(late)) == {late}
 
 
 @given(st.text(max_size=30) | st.text('ab@+!#"\\/:, 1', max_size=12))
-def test_whatever_is_typed_is_a_schedule_or_an_error_that_points_into_it(text: str) -> None:
+def test_any_text_is_a_schedule_or_an_error_with_a_pointer(text: str) -> None:
     try:
         Schedule.parse(text)
     except ScheduleSyntaxError as error:
@@ -60,7 +60,7 @@ def test_whatever_is_typed_is_a_schedule_or_an_error_that_points_into_it(text: s
     assert "^" in message
 
 
-def test_it_reads_like_this() -> None:
+def test_text_form() -> None:
     text = (
         "audit#2@1+3, audit#3@1+0.0, audit#4@1+2.1, client:timer#1+2, client@4!cancel, client@5!cancel+0, "
         '"job 7"/x@2!outlast, store@2!ConnectionError'
@@ -86,7 +86,7 @@ def test_one_schedule_has_one_text() -> None:
     assert repr(schedule) == "Schedule.parse('a@2!cancel, a@2!outlast, a@2+1, a@10+1, b@0!outlast')"
 
 
-def test_no_text_is_asyncios_own_order() -> None:
+def test_empty_text_is_the_default_order() -> None:
     assert Schedule.parse("") == Schedule.parse("  ") == Schedule()
     assert not Schedule()
     assert str(Schedule()) == ""
@@ -110,7 +110,7 @@ def test_no_text_is_asyncios_own_order() -> None:
         ("a@1!outlast, a@1!outlast", "this step already has a slow result, a@1!outlast", 13),
     ],
 )
-def test_an_error_points_at_the_place(text: str, complaint: str, place: int) -> None:
+def test_syntax_error_points_at_the_position(text: str, complaint: str, place: int) -> None:
     with pytest.raises(ScheduleSyntaxError) as raised:
         Schedule.parse(text)
     first, shown, pointer, *_ = str(raised.value).splitlines()
@@ -119,7 +119,7 @@ def test_an_error_points_at_the_place(text: str, complaint: str, place: int) -> 
     assert pointer.index("^") == place + 2
 
 
-def test_the_whole_error() -> None:
+def test_complete_text_of_a_syntax_error() -> None:
     with pytest.raises(ScheduleSyntaxError) as raised:
         Schedule.parse("audit#1@1+1; client@4!cancel")
     assert str(raised.value) == snapshot(
@@ -147,12 +147,12 @@ Write a schedule like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
         (lambda: Raise("a", 1, "outlast"), "error='outlast' is not the name of an exception's class"),
     ],
 )
-def test_a_deviation_that_cannot_be_says_so(make: object, complaint: str) -> None:
+def test_invalid_deviation_is_an_error(make: object, complaint: str) -> None:
     with pytest.raises(ValueError, match=complaint):
         make()  # type: ignore[operator]
 
 
-def test_what_is_the_first_of_its_name_may_have_its_number_or_not() -> None:
+def test_number_of_the_first_task_of_a_name_is_optional() -> None:
     assert canonical("client#1/job#1:timer#1") == canonical("client/job:timer") == "client/job:timer"
     assert canonical("client#11/job#2") == "client#11/job#2"
     assert canonical('"a#1/b"#1') == '"a#1/b"'

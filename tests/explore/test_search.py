@@ -19,7 +19,7 @@ from pytest_background_tasks.explorer.surroundings import Surroundings
 from pytest_background_tasks.explorer.threads import HelperThread
 from pytest_background_tasks.own import OwnCode
 
-OWN = OwnCode(Path(__file__).parent)
+PROJECT_CODE = OwnCode(Path(__file__).parent)
 
 Job = list[str]
 jobs = st.lists(st.sampled_from(["yield", "yield", "sleep 0", "sleep 1", "lock", "set", "wait"]), max_size=2)
@@ -54,9 +54,9 @@ def scenario_of(programs: list[Job]) -> Scenario:
 Facts = tuple[Any, ...]
 
 
-def searched(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
+def run_search(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
     """Return all different runs that the search finds, and the number of runs that it needs."""
-    options, found, runs, given = Options(is_project_file=OWN, max_deviations=99), set(), 0, set()
+    options, found, runs, given = Options(is_project_file=PROJECT_CODE, max_deviations=99), set(), 0, set()
     search = Search(options, seed)
     with HelperThread() as helper, Surroundings(may_raise=True):
         while (schedule := search.next()) is not None:
@@ -73,7 +73,7 @@ def searched(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
 
 def brute_force(scenario: Scenario, farthest: int) -> set[Facts]:
     """Return all different runs that exist: every arrival of any run, delayed by every number of places."""
-    options, found = Options(is_project_file=OWN), set()
+    options, found = Options(is_project_file=PROJECT_CODE), set()
     arrivals: dict[tuple[str, int], None] = {}
     tried: set[Schedule] = set()
     with HelperThread() as helper, Surroundings(may_raise=True):
@@ -93,16 +93,16 @@ def brute_force(scenario: Scenario, farthest: int) -> set[Facts]:
 
 @settings(max_examples=12)
 @given(st.lists(jobs, min_size=1, max_size=3), st.integers(0, 3))
-def test_exhausted_equals_brute_force(programs: list[Job], seed: int) -> None:
+def test_exhaustive_search_equals_brute_force(programs: list[Job], seed: int) -> None:
     """The search skips only equal runs: it finds every possible run."""
     scenario = scenario_of(programs)
-    found, runs = searched(scenario, seed)
+    found, runs = run_search(scenario, seed)
     assume(runs < 500)
     everything = brute_force(scenario, farthest=6)
     assert everything <= found
 
 
-def seen(*rows: tuple[str, int, int], **more: Any) -> Trace:
+def trace_of_steps(*rows: tuple[str, int, int], **more: Any) -> Trace:
     """Return a trace of answered steps, from the task, step and entry of each."""
     return Trace(tuple((who, number, "value", 0.0, "yield", entry, 0, None) for who, number, entry in rows), **more)
 
@@ -123,7 +123,7 @@ def seen(*rows: tuple[str, int, int], **more: Any) -> Trace:
         (5, 0, [6], set(), 7),
     ],
 )
-def test_late_is_just_late_enough(
+def test_delay_is_as_short_as_possible(
     entry: int, made_ready: int, others: list[int], disturbed: set[int], place: int | None
 ) -> None:
     """A delay ends behind the next step that does not follow from the delayed step itself."""
@@ -132,37 +132,37 @@ def test_late_is_just_late_enough(
     assert next_place(Trace(tuple(rows), disturbed=frozenset(disturbed)), 0) == place
 
 
-def test_time_stands_still_for_lateness() -> None:
+def test_delays_take_no_virtual_time() -> None:
     rows = tuple(("ab"[at], 1, "value", float(at), "sleep", 4, 0, None) for at in (0, 1))
     assert next_place(Trace(rows), 0) is None
 
 
-def test_a_deviation_more() -> None:
+def test_extensions_add_one_deviation() -> None:
     """The same step may get a deviation of another kind, but no second one of the same, and one cancellation in all."""
-    trace = seen(("a", 1, 4), ("b", 1, 4), cancellable=frozenset({"b"}))
-    options = Options(is_project_file=OWN, slow_results=True)
+    trace = trace_of_steps(("a", 1, 4), ("b", 1, 4), cancellable=frozenset({"b"}))
+    options = Options(is_project_file=PROJECT_CODE, slow_results=True)
 
     def texts(text: str) -> list[str]:
         schedule = Schedule.parse(text)
         return sorted(str(Schedule(longer - schedule)) for longer in extensions(schedule, trace, options))
 
     assert texts("") == ["a@1!outlast", "a@1+1", "b@1!cancel", "b@1!outlast"]
-    assert next(extensions(Schedule(), seen(("a", 1, 4), ("b", 1, 13)), options)) == {Delay("a", 1, by=6)}
+    assert next(extensions(Schedule(), trace_of_steps(("a", 1, 4), ("b", 1, 13)), options)) == {Delay("a", 1, by=6)}
     assert texts("a@1+1") == ["a@1!outlast", "b@1!cancel", "b@1!outlast"]
     assert texts("a@1!outlast, b@1!cancel") == ["a@1+1", "b@1!outlast"]
 
 
-def test_later_again() -> None:
+def test_longer_delay_replaces_the_previous_one() -> None:
     """The longer delay replaces the previous one, if a step is left to come behind."""
     schedule = Schedule.parse("a@1+1, b@1!outlast")
-    assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 6)))) == [Schedule.parse("a@1+2, b@1!outlast")]
-    assert list(later(schedule, seen(("a", 1, 5), ("b", 1, 13)))) == [Schedule.parse("a@1+6, b@1!outlast")]
-    assert list(later(schedule, seen(("a", 1, 5)))) == []
+    assert list(later(schedule, trace_of_steps(("a", 1, 5), ("b", 1, 6)))) == [Schedule.parse("a@1+2, b@1!outlast")]
+    assert list(later(schedule, trace_of_steps(("a", 1, 5), ("b", 1, 13)))) == [Schedule.parse("a@1+6, b@1!outlast")]
+    assert list(later(schedule, trace_of_steps(("a", 1, 5)))) == []
 
 
-def test_one_answer_comes_last_of_all() -> None:
+def test_one_result_can_be_delayed_behind_all_other_steps() -> None:
     """It comes behind all other steps at its time, whether or not they follow from it. The search tries this first."""
-    trace = seen(("a", 0, 4), ("a", 1, 6), ("b", 1, 6), ("c", 1, 8))
+    trace = trace_of_steps(("a", 0, 4), ("a", 1, 6), ("b", 1, 6), ("c", 1, 8))
     started = ("d", 0, "value", 0.0, "start", 4, 0, None)
     later_on = ("e", 1, "value", 1.0, "sleep", 18, 0, None)
     schedules = list(map(str, latest(Trace((started, *trace.rows, later_on)))))
@@ -170,10 +170,10 @@ def test_one_answer_comes_last_of_all() -> None:
 
 
 @pytest.mark.parametrize("answers", [3, 30])
-def test_the_first_few_schedules_let_one_answer_come_last(answers: int) -> None:
+def test_first_schedules_delay_one_result_to_the_end(answers: int) -> None:
     """All of them in a short scenario, 20 in a long one; the earliest answers, which let most tasks run, first."""
-    trace = seen(*(("a", number, 4 + 4 * number) for number in range(answers)), ("b", 1, 4 + 4 * answers))
-    search = Search(Options(is_project_file=OWN), 0)
+    trace = trace_of_steps(*(("a", number, 4 + 4 * number) for number in range(answers)), ("b", 1, 4 + 4 * answers))
+    search = Search(Options(is_project_file=PROJECT_CODE), 0)
     assert search.next() == Schedule()
     search.saw(Schedule(), trace)
     few, rest = min(answers, 20), iter(search.next, None)
@@ -184,12 +184,12 @@ def test_the_first_few_schedules_let_one_answer_come_last(answers: int) -> None:
     assert Schedule([Delay("a", 0, 3)]) in rest, "and then all the others"
 
 
-def test_within_one_number_of_deviations_schedules_come_in_an_order_of_the_seed() -> None:
+def test_seed_shuffles_schedules_with_the_same_number_of_deviations() -> None:
     """Each delays the start of a task, which is not an answer."""
     rows = tuple((f"job{number}", 0, "value", 0.0, "start", 4, 0, None) for number in range(12))
 
     def given_to(seed: int) -> tuple[Schedule, ...]:
-        search = Search(Options(is_project_file=OWN, max_deviations=1), seed)
+        search = Search(Options(is_project_file=PROJECT_CODE, max_deviations=1), seed)
         assert search.next() == Schedule()
         search.saw(Schedule(), Trace(rows))
         return tuple(iter(search.next, None))
@@ -210,34 +210,32 @@ def test_within_one_number_of_deviations_schedules_come_in_an_order_of_the_seed(
         ([16], []),  # in the iteration in which it resumes
     ],
 )
-def test_a_task_is_cancelled_wherever_something_has_happened_while_it_waits(
-    others: list[int], places: list[str]
-) -> None:
+def test_task_is_cancelled_after_each_step_that_runs_while_it_waits(others: list[int], places: list[str]) -> None:
     """Also when it resumes; never twice unless a step ran in between."""
     between = [("b", number, entry) for number, entry in enumerate(others)]
-    trace = seen(("a", 0, 4), *between, ("a", 1, 18), cancellable=frozenset({"a"}))
+    trace = trace_of_steps(("a", 0, 4), *between, ("a", 1, 18), cancellable=frozenset({"a"}))
     called = Trace((*trace.rows, ("a", 2, "call", 0.0, None, 20, 0, None)), trace.cancellable)
     found = [
         str(schedule)
-        for schedule in extensions(Schedule(), called, Options(is_project_file=OWN))
+        for schedule in extensions(Schedule(), called, Options(is_project_file=PROJECT_CODE))
         if "!" in str(schedule)
     ]
     assert found == ["a@0!cancel", "a@1!cancel", *(f"a@1!cancel{place}" for place in places)]
 
 
-def test_runs_differ_by_what_happened_and_by_the_faults_in_it() -> None:
+def test_distinct_runs_differ_in_their_trace_or_their_faults() -> None:
     """Delays that changed nothing do not count."""
-    search, trace = Search(Options(is_project_file=OWN), 0), seen(("a", 1, 4))
+    search, trace = Search(Options(is_project_file=PROJECT_CODE), 0), trace_of_steps(("a", 1, 4))
     for schedule, distinct in ((Schedule(), 1), (Schedule([Delay("a", 1)]), 1), (Schedule([Outlast("a", 1)]), 2)):
         search.saw(schedule, trace)
         assert search.distinct == distinct
 
 
-def test_random_walks_are_late_a_third_of_the_time_and_rarely_by_much() -> None:
+def test_random_walks_delay_a_third_of_the_arrivals_mostly_by_little() -> None:
     """Half of the delays are one place long, a quarter two."""
-    search = Search(Options(is_project_file=OWN, max_deviations=0, random_walks=3000), 0)
+    search = Search(Options(is_project_file=PROJECT_CODE, max_deviations=0, random_walks=3000), 0)
     assert search.next() == Schedule()
-    search.saw(Schedule(), seen(("a", 1, 4), ("b", 1, 4)))
+    search.saw(Schedule(), trace_of_steps(("a", 1, 4), ("b", 1, 4)))
     counts = Counter(each.by for _ in range(3000) for each in search.next() or () if isinstance(each, Delay))
     assert search.next() is None
     late = counts.total()
@@ -245,8 +243,8 @@ def test_random_walks_are_late_a_third_of_the_time_and_rarely_by_much() -> None:
     assert [counts[by] / late for by in (1, 2, 3)] == pytest.approx([1 / 2, 1 / 4, 1 / 8], abs=0.03)
 
 
-def test_the_search_finds_the_same_however_few_schedules_it_holds_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_search_result_is_independent_of_the_pool_size(monkeypatch: pytest.MonkeyPatch) -> None:
     programs = [["yield", "lock"], ["sleep 1", "yield"], ["lock"]]
-    found, _ = searched(scenario_of(programs), seed=1)
+    found, _ = run_search(scenario_of(programs), seed=1)
     monkeypatch.setattr("pytest_background_tasks.explorer.search._POOL", 1)
-    assert searched(scenario_of(programs), seed=1)[0] == found
+    assert run_search(scenario_of(programs), seed=1)[0] == found

@@ -14,7 +14,7 @@ import pytest
 
 from pytest_background_tasks import Explorer, NonDeterministicTest
 
-READ: dict[str, Callable[[], object]] = {
+SOURCES: dict[str, Callable[[], object]] = {
     "time.time()": time.time,
     "time.monotonic()": time.monotonic,
     "time.perf_counter_ns()": time.perf_counter_ns,
@@ -23,10 +23,10 @@ READ: dict[str, Callable[[], object]] = {
     "id()": lambda: id(object()),
     "os.urandom()": lambda: os.urandom(8),
 }
-HANDED_ON: list[Callable[[], object]] = [uuid.uuid4, lambda: secrets.token_hex(4)]
+INDIRECT_SOURCES: list[Callable[[], object]] = [uuid.uuid4, lambda: secrets.token_hex(4)]
 
 
-def refused(read: Callable[[], object]) -> str:
+def error_text(read: Callable[[], object]) -> str:
     counter = itertools.count(1)
 
     async def scenario() -> None:
@@ -38,26 +38,26 @@ def refused(read: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", READ)
-def test_what_was_read_is_named_with_its_line(name: str) -> None:
-    read = READ[name]
-    text = refused(lambda: read())
+@pytest.mark.parametrize("name", SOURCES)
+def test_nondeterministic_value_is_named_with_its_line(name: str) -> None:
+    read = SOURCES[name]
+    text = error_text(lambda: read())
     assert f"\nIt reads values that differ in every run:\n  {name} at tests/explore/test_sources.py:" in text
 
 
-@pytest.mark.parametrize("read", HANDED_ON)
-def test_what_a_module_of_python_hands_on_is_named_by_the_line_that_asks_it(read: Callable[[], object]) -> None:
-    assert "\n  os.urandom() at tests/explore/test_sources.py:" in refused(lambda: read())
+@pytest.mark.parametrize("read", INDIRECT_SOURCES)
+def test_value_from_the_standard_library_is_named_with_the_calling_line(read: Callable[[], object]) -> None:
+    assert "\n  os.urandom() at tests/explore/test_sources.py:" in error_text(lambda: read())
 
 
-def test_what_a_library_reads_for_itself_is_no_reason() -> None:
+def test_values_used_only_inside_a_library_are_not_named() -> None:
     """A log record contains a time, on which no code depends."""
     log = logging.getLogger("of the test")
     log.addHandler(logging.NullHandler())
-    assert "It reads" not in refused(lambda: log.warning("here"))
+    assert "It reads" not in error_text(lambda: log.warning("here"))
 
 
-def test_how_the_runs_end_is_told_if_one_fails() -> None:
+def test_error_reports_how_both_runs_end_if_one_fails() -> None:
     counter = itertools.count()
 
     async def scenario() -> None:
@@ -70,7 +70,7 @@ def test_how_the_runs_end_is_told_if_one_fails() -> None:
     assert "\nThe first run fails: KeyError: 'gone'\nThe second run passes" in str(caught.value)
 
 
-def test_a_scenario_that_polls_a_clock_is_told_of_it() -> None:
+def test_error_names_a_clock_that_the_scenario_polls() -> None:
     async def scenario() -> None:
         until = time.monotonic() + 0.002
         while time.monotonic() < until:

@@ -15,10 +15,10 @@ import pytest
 from pytest_background_tasks import Explorer
 from pytest_background_tasks.explorer.surroundings import Surroundings
 
-Played = Any  # the fixture
+RunSchedule = Any  # the fixture
 
 
-def test_the_policy_of_event_loops_is_not_asked() -> None:
+def test_event_loop_policy_is_ignored() -> None:
     """So if uvloop is the policy, an explored test still runs in the order of asyncio's loops."""
     uvloop = pytest.importorskip("uvloop")
     loops = []
@@ -53,7 +53,7 @@ def test_random_starts_from_the_same_state_in_every_run() -> None:
     assert set(drawn) == {expected}
 
 
-def test_so_does_numpys_if_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numpy_random_starts_from_the_same_state_if_imported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Uses a stub: numpy is big, and not needed for this."""
     states: list[object] = []
     numpy = types.SimpleNamespace(get_state=lambda: "the state", set_state=states.append)
@@ -64,7 +64,7 @@ def test_so_does_numpys_if_it_is_imported(monkeypatch: pytest.MonkeyPatch) -> No
     assert states == ["the state", "the state"]
 
 
-def test_code_that_draws_unpredictable_numbers_is_fine_as_long_as_the_order_stays() -> None:
+def test_unpredictable_numbers_are_allowed_if_the_order_is_unaffected() -> None:
     async def scenario() -> None:
         names = {uuid.uuid4() for _ in range(3)}
         await asyncio.gather(*[asyncio.sleep(0) for _ in names])
@@ -72,7 +72,7 @@ def test_code_that_draws_unpredictable_numbers_is_fine_as_long_as_the_order_stay
     assert Explorer().explore(scenario).failure is None
 
 
-def test_an_awaited_mock_suspends_for_a_step(played: Played, order: Any) -> None:
+def test_an_awaited_mock_suspends_for_a_step(run_schedule: RunSchedule, order: Any) -> None:
     async def fetch(key: str) -> int:
         raise AssertionError
 
@@ -85,13 +85,13 @@ def test_an_awaited_mock_suspends_for_a_step(played: Played, order: Any) -> None
             await mock()
         assert await store("key") == 7
 
-    run = played(scenario)
+    run = run_schedule(scenario)
     assert run.error is None
     assert [step.kind for step in run.trace.steps if step.task == "main"] == [None, "mock", "mock", "mock"]
-    assert order(played(scenario, "main@1+1").trace) == order(run.trace)
+    assert order(run_schedule(scenario, "main@1+1").trace) == order(run.trace)
 
 
-def test_a_bare_yield_that_fails_points_at_asyncios_own() -> None:
+def test_error_of_a_bare_yield_points_at_asyncios_line() -> None:
     """The frame names asyncio's file, so its line must be the one that suspends there."""
 
     async def scenario() -> None:
@@ -103,7 +103,7 @@ def test_a_bare_yield_that_fails_points_at_asyncios_own() -> None:
     assert (frame.name, frame.line) == ("__sleep0", "yield")
 
 
-def test_outside_an_exploration_a_mock_is_as_ever() -> None:
+def test_mocks_are_unchanged_outside_an_exploration() -> None:
     mock = AsyncMock(return_value=7)
     coroutine = mock()
     with pytest.raises(StopIteration) as stopped:
@@ -119,7 +119,7 @@ def test_outside_an_exploration_a_mock_is_as_ever() -> None:
         coroutine.close()
 
 
-def test_everything_is_put_back() -> None:
+def test_patches_are_removed_after_the_exploration() -> None:
     names = ("set", "__sleep0")
     mixin: Any = AsyncMock.__mro__[1]
     before = [vars(asyncio.tasks).get(name) for name in names], vars(mixin).get("_execute_mock_call")

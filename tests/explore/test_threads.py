@@ -12,10 +12,10 @@ from pytest_background_tasks import UncontrolledOperation
 from pytest_background_tasks.explorer import threads
 from pytest_background_tasks.explorer.threads import HelperThread
 
-Played = Any  # the fixture
+RunSchedule = Any  # the fixture
 
 
-def test_results_and_errors_are_answers(played: Played) -> None:
+def test_results_and_errors_are_delivered(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         assert await asyncio.to_thread(sum, [1, 2]) == 3
         with ThreadPoolExecutor(1) as pool:
@@ -23,7 +23,7 @@ def test_results_and_errors_are_answers(played: Played) -> None:
         with pytest.raises(ZeroDivisionError):
             await asyncio.to_thread(divmod, 1, 0)
 
-    run = played(scenario)
+    run = run_schedule(scenario)
     assert run.error is None
     assert [(step.task, step.number) for step in run.trace.steps if step.kind == "thread"] == [
         ("main", 1),
@@ -32,7 +32,7 @@ def test_results_and_errors_are_answers(played: Played) -> None:
     ]
 
 
-def test_no_loop_is_visible_inside_and_all_run_in_one_thread(played: Played) -> None:
+def test_functions_run_in_one_thread_without_a_visible_loop(run_schedule: RunSchedule) -> None:
     seen = set()
 
     def look() -> None:
@@ -43,22 +43,22 @@ def test_no_loop_is_visible_inside_and_all_run_in_one_thread(played: Played) -> 
     async def scenario() -> None:
         await asyncio.gather(*[asyncio.to_thread(look) for _ in range(3)])
 
-    assert played(scenario).error is None
+    assert run_schedule(scenario).error is None
     assert len(seen) == 1
     assert threading.get_ident() not in seen
 
 
-def test_a_function_in_a_thread_may_run_a_loop_of_its_own(played: Played) -> None:
+def test_function_in_a_thread_can_run_another_event_loop(run_schedule: RunSchedule) -> None:
     async def inner() -> int:
         return 7
 
     async def scenario() -> None:
         assert await asyncio.to_thread(lambda: asyncio.run(inner())) == 7
 
-    assert played(scenario).error is None
+    assert run_schedule(scenario).error is None
 
 
-def test_what_the_thread_tells_the_loop_arrives(played: Played) -> None:
+def test_call_soon_threadsafe_from_the_thread_arrives(run_schedule: RunSchedule) -> None:
     log: list[str] = []
 
     async def scenario() -> None:
@@ -67,11 +67,13 @@ def test_what_the_thread_tells_the_loop_arrives(played: Played) -> None:
         loop.call_soon_threadsafe(log.append, "from the loop")
         await thread
 
-    assert played(scenario).error is None
+    assert run_schedule(scenario).error is None
     assert log == ["from the loop", "from the thread"]
 
 
-def test_a_function_that_waits_for_the_loop_is_named(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_function_that_waits_for_the_loop_is_named(
+    run_schedule: RunSchedule, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(threads, "LIMIT", 0.05)
     ended = threading.Event()
 
@@ -91,7 +93,7 @@ def test_a_function_that_waits_for_the_loop_is_named(played: Played, monkeypatch
     with pytest.raises(
         UncontrolledOperation, match=r"wait_for_the_loop took more than 0.05 s of real time in a thread"
     ):
-        played(scenario)
+        run_schedule(scenario)
     ended.wait(2)
 
 
@@ -104,7 +106,7 @@ def test_the_helper_ends_with_the_exploration() -> None:
     assert threading.active_count() == before
 
 
-def test_a_late_answer_of_a_thread(played: Played) -> None:
+def test_delay_applies_to_the_result_and_not_to_the_function(run_schedule: RunSchedule) -> None:
     """The function ran long before; only the answer is delayed."""
     log = []
 
@@ -120,14 +122,14 @@ def test_a_late_answer_of_a_thread(played: Played) -> None:
 
         await asyncio.gather(client(), other())
 
-    played(scenario)
+    run_schedule(scenario)
     assert log == ["runs", "0", "1", "answered", "2"]
     log.clear()
-    played(scenario, "client@1+2")
+    run_schedule(scenario, "client@1+2")
     assert log == ["runs", "0", "1", "2", "answered"]
 
 
-def test_an_answer_nobody_waits_for_any_more(played: Played) -> None:
+def test_result_for_a_cancelled_task_is_dropped(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         task = asyncio.create_task(asyncio.to_thread(len, ""))
         await asyncio.sleep(0)
@@ -135,4 +137,4 @@ def test_an_answer_nobody_waits_for_any_more(played: Played) -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    assert played(scenario).error is None
+    assert run_schedule(scenario).error is None

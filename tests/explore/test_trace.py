@@ -8,23 +8,23 @@ import pytest
 from pytest_background_tasks import SourceLocation, Step, StepDetail, Trace
 from pytest_background_tasks.explorer.trace import first_difference
 
-TOLD = StepDetail((SourceLocation("app.py", 1, "f"),), (), "", "returns", None)
+DETAIL = StepDetail((SourceLocation("app.py", 1, "f"),), (), "", "returns", None)
 
 
 def step(who: str, number: int = 0, time: float = 0.0, told: StepDetail | None = None) -> Step:
     return Step(who, number, "value", time, None, 0, 0, told)
 
 
-def test_nothing_in_it_is_alive() -> None:
-    trace = Trace((step("a"), step("b", told=TOLD)), siblings=frozenset("a"))
+def test_trace_is_immutable_and_can_be_pickled() -> None:
+    trace = Trace((step("a"), step("b", told=DETAIL)), siblings=frozenset("a"))
     assert pickle.loads(pickle.dumps(trace)) == trace
     with pytest.raises(dataclasses.FrozenInstanceError):
         trace.steps = ()  # type: ignore[misc]
 
 
-def test_two_runs_are_equal_if_the_same_happened_at_the_same_time() -> None:
+def test_runs_with_the_same_steps_at_the_same_times_are_equal() -> None:
     once = Trace((step("a"), step("b")))
-    told = Trace((step("a"), step("b", told=TOLD)))
+    told = Trace((step("a"), step("b", told=DETAIL)))
     assert once != told
     assert once.signature == told.signature
     assert first_difference(once, told) is None
@@ -44,7 +44,7 @@ def test_the_first_difference(other: Trace, index: int) -> None:
     assert first_difference(Trace((step("a"), step("b"))), other) == index
 
 
-def test_the_first_of_several_is_shown_with_its_number() -> None:
+def test_first_of_several_siblings_is_shown_with_its_number() -> None:
     trace = Trace((), siblings=frozenset({"client", "client/job", "client#2:timer", "a/b"}))
     assert trace.display_name("client") == "client#1"
     assert trace.display_name("client#2") == "client#2"

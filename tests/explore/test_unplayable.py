@@ -12,7 +12,7 @@ import pytest
 
 from pytest_background_tasks import UncontrolledOperation
 
-Played = Any  # the fixture
+RunSchedule = Any  # the fixture
 
 
 async def connect() -> None:
@@ -56,25 +56,25 @@ async def watch() -> None:
         (watch, "add_reader() performs real I/O", "a transport in memory"),
     ],
 )
-def test_a_real_call_is_refused(
-    played: Played, scenario: Callable[[], Coroutine[Any, Any, None]], call: str, instead: str
+def test_uncontrollable_call_is_refused(
+    run_schedule: RunSchedule, scenario: Callable[[], Coroutine[Any, Any, None]], call: str, instead: str
 ) -> None:
     with pytest.raises(UncontrolledOperation) as raised:
-        played(scenario)
+        run_schedule(scenario)
     assert str(raised.value).startswith(f"loop.{call}, which @explore cannot control\nUse instead: ")
     assert instead in str(raised.value)
 
 
-def test_also_if_the_code_under_test_catches_the_error(played: Played) -> None:
+def test_call_is_refused_even_if_the_program_catches_the_error(run_schedule: RunSchedule) -> None:
     async def scenario() -> None:
         with suppress(Exception):
             await connect()
 
     with pytest.raises(UncontrolledOperation):
-        played(scenario)
+        run_schedule(scenario)
 
 
-def test_every_abstract_call_of_a_loop_is_played_or_refused() -> None:
+def test_every_abstract_loop_method_is_implemented_or_refused() -> None:
     """No method is left that would only raise NotImplementedError."""
     from pytest_background_tasks.explorer.loop import PlayedLoop
 

@@ -490,7 +490,7 @@ CLASSICS = {
     "bounded buffer": Classic(bounded_buffer, "put#2@0+5, put#3@3+3", 194, DeadlockError),
     "bluetooth driver": Classic(bluetooth_driver, "request@1+1", 2),
     "stale answer": Classic(stale_answer, "search#1@1+1", 2),
-    "time-out against success": Classic(timeout_against_success, "main:timer#1+1", 2),
+    "timeout against success": Classic(timeout_against_success, "main:timer#1+1", 2),
     "resources of a request": Classic(resources_of_a_request, "log@1+3", 3),
     "two auditors": Classic(two_auditors, "audit@2+3", 4),
     "lost token": Classic(lost_token, "client#2@1!cancel+0", 2, DeadlockError, (("cancel", "client"),)),
@@ -498,17 +498,17 @@ CLASSICS = {
     "dirty connection": Classic(dirty_connection, "ask@1!cancel", 2, AssertionError, (("cancel", True),)),
 }
 
-named = pytest.mark.parametrize("classic", CLASSICS.values(), ids=list(CLASSICS))
+for_each_classic = pytest.mark.parametrize("classic", CLASSICS.values(), ids=list(CLASSICS))
 
 
-@named
-def test_it_passes_in_asyncios_own_order(classic: Classic) -> None:
+@for_each_classic
+def test_broken_program_passes_in_the_default_order(classic: Classic) -> None:
     asyncio.run(classic.program(False))
     assert Explorer(replay=Schedule()).explore(lambda: classic.program(False)).failure is None
 
 
-@named
-def test_it_is_found(classic: Classic) -> None:
+@for_each_classic
+def test_bug_is_found_within_the_expected_runs(classic: Classic) -> None:
     """The search finds this schedule within this number of runs."""
     exploration = Explorer(**dict(classic.options)).explore(lambda: classic.program(False))
     assert exploration.failure is not None
@@ -517,8 +517,8 @@ def test_it_is_found(classic: Classic) -> None:
     assert exploration.runs <= classic.runs
 
 
-@named
-def test_repaired_it_is_clean(classic: Classic) -> None:
+@for_each_classic
+def test_repaired_program_has_no_failure(classic: Classic) -> None:
     explorer = Explorer(max_schedules=6000, **dict(classic.options))
     exploration = explorer.explore(lambda: classic.program(True))
     assert exploration.verdict in ("bounded", "exhaustive"), exploration

@@ -156,7 +156,7 @@ async def task_group() -> None:
     assert len(ended) <= 3
 
 
-async def time_out() -> None:
+async def work_against_timeout() -> None:
     """Either the work is done or the time is up; never neither."""
     done = False
 
@@ -362,7 +362,7 @@ async def anyio_streams() -> None:
     assert got == [0, 1, 2]
 
 
-async def anyio_time_outs() -> None:
+async def anyio_timeouts() -> None:
     with anyio.move_on_after(1) as scope:
         await anyio.sleep(2)
     assert scope.cancelled_caught
@@ -384,7 +384,7 @@ PROGRAMS: list[Callable[[], Coroutine[Any, Any, None]]] = [
     barrier,
     priority_queue,
     task_group,
-    time_out,
+    work_against_timeout,
     wait_for,
     shield,
     as_completed,
@@ -400,38 +400,38 @@ PROGRAMS: list[Callable[[], Coroutine[Any, Any, None]]] = [
     anyio_semaphore_and_event,
     anyio_condition,
     anyio_streams,
-    anyio_time_outs,
+    anyio_timeouts,
     anyio_threads,
 ]
 
-NEED_THEIR_TASKS = {queue, task_group, wait_for, wait, anyio_task_group, anyio_condition, anyio_streams}
+CANCELLATION_SENSITIVE = {queue, task_group, wait_for, wait, anyio_task_group, anyio_condition, anyio_streams}
 """If one of their tasks is cancelled, these programs rightly fail."""
 
-START_NONE = {threadsafe, time_out, anyio_time_outs, anyio_threads}
+WITHOUT_TASKS = {threadsafe, work_against_timeout, anyio_timeouts, anyio_threads}
 """They have no task that could be cancelled, and an exploration says so."""
 if not hasattr(asyncio, "eager_task_factory"):
-    START_NONE.add(eager_tasks)
+    WITHOUT_TASKS.add(eager_tasks)
 
-named = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
+for_each_program = pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.__name__)
 
 
-@named
-def test_no_order_raises_an_alarm(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
+@for_each_program
+def test_no_order_raises_a_false_alarm(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
     exploration = Explorer(max_schedules=3000).explore(program)
     assert exploration.verdict in ("bounded", "exhaustive"), exploration
 
 
 @pytest.mark.parametrize(
     "program",
-    [each for each in PROGRAMS if each not in NEED_THEIR_TASKS | START_NONE],
+    [each for each in PROGRAMS if each not in CANCELLATION_SENSITIVE | WITHOUT_TASKS],
     ids=lambda program: program.__name__,
 )
-def test_no_cancellation_raises_an_alarm(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def test_no_cancellation_raises_a_false_alarm(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
     exploration = Explorer(max_deviations=1, cancel=True).explore(program)
     assert exploration.verdict in ("bounded", "exhaustive"), exploration
 
 
-def test_no_cancellation_and_a_late_arrival_raise_an_alarm() -> None:
+def test_no_cancellation_with_a_delay_raises_a_false_alarm() -> None:
     """Two deviations; other pairs take too long here."""
     for program in (lock, semaphore, event, shield, thread, asynchronous_generators):
         exploration = Explorer(cancel=True).explore(program)

@@ -97,7 +97,7 @@ def order(page: Any) -> str:
 # What a reader does.
 
 
-def test_it_opens_at_what_is_different(open_page: Open) -> None:
+def test_page_opens_at_the_deviation(open_page: Open) -> None:
     """In the failing order; the sentence above leads back to it."""
     page = open_page()
     assert (order(page), chosen(page)) == ("failing order", 7)
@@ -108,7 +108,7 @@ def test_it_opens_at_what_is_different(open_page: Open) -> None:
     assert (order(page), chosen(page)) == ("failing order", 7)
 
 
-def test_the_arrow_keys_step_through_it(open_page: Open) -> None:
+def test_arrow_keys_select_steps(open_page: Open) -> None:
     """Down and up to the step before and after; right and left to those of the same task."""
     page = open_page()
     steps = []
@@ -118,7 +118,7 @@ def test_the_arrow_keys_step_through_it(open_page: Open) -> None:
     assert steps == [1, 1, 2, 7, 7, 2, 18, 18, 17]
 
 
-def test_keys_lead_to_the_differences_and_to_the_other_order(open_page: Open) -> None:
+def test_keys_select_deviations_and_switch_the_order(open_page: Open) -> None:
     page = open_page()
     page.keyboard.press("d")
     assert chosen(page) == 6, "where the orders part"
@@ -137,7 +137,7 @@ def test_buttons_do_what_the_keys_do(open_page: Open) -> None:
         assert chosen(page) == step
 
 
-def test_the_chosen_step_is_in_view(open_page: Open, explored) -> None:
+def test_selected_step_is_in_view(open_page: Open, explored) -> None:
     page = open_page(explored(many_steps, max_deviations=0), size=PHONE)
     for key in ("End", "Home"):
         page.keyboard.press(key)
@@ -154,9 +154,7 @@ async def long_statement() -> None:
     assert not long, "whatever"
 
 
-def test_a_row_that_is_cut_can_be_read_whole_where_the_mouse_is(
-    open_page: Open, explored: Any, lost: FailureView
-) -> None:
+def test_hovering_shows_a_truncated_row_in_full(open_page: Open, explored: Any, lost: FailureView) -> None:
     """A statement a line; a row that fits says no more."""
     page = open_page(explored(long_statement, max_deviations=0), size=(1000, 800))
     page.locator("#step-0").hover()
@@ -169,7 +167,7 @@ def test_a_row_that_is_cut_can_be_read_whole_where_the_mouse_is(
     assert not page.locator("#step-7").get_attribute("title")
 
 
-def test_hovering_shows_a_step_and_chooses_none(open_page: Open) -> None:
+def test_hovering_shows_a_step_without_selecting_it(open_page: Open) -> None:
     """Nor does it make a screen reader speak."""
     page = open_page()
     said = page.get_by_role("status").inner_text()
@@ -181,14 +179,14 @@ def test_hovering_shows_a_step_and_chooses_none(open_page: Open) -> None:
     assert heading(page) == "Step 7 \N{MIDDLE DOT} add#1"
 
 
-def test_a_tap_chooses(open_page: Open) -> None:
+def test_tap_selects_a_step(open_page: Open) -> None:
     page = open_page(size=PHONE, has_touch=True, is_mobile=True)
     page.locator("#step-4").tap()
     assert chosen(page) == 5
     assert heading(page) == "Step 5 \N{MIDDLE DOT} hold#2"
 
 
-def test_a_step_shows_its_lines_what_it_waits_for_and_who_woke_it(open_page: Open) -> None:
+def test_step_shows_its_lines_its_wait_and_its_waker(open_page: Open) -> None:
     page = open_page()
     detail = page.locator("#detail")
     page.locator("#step-4").click()
@@ -205,7 +203,7 @@ def test_a_step_shows_its_lines_what_it_waits_for_and_who_woke_it(open_page: Ope
     assert chosen(page) == 12
 
 
-def test_the_lines_that_a_step_ran_stand_in_its_row_and_are_marked_in_the_source(open_page: Open) -> None:
+def test_executed_lines_are_in_the_row_and_marked_in_the_source(open_page: Open) -> None:
     """Not only those at which it goes on and stops."""
     page = open_page()
     page.locator("#step-1").click()
@@ -217,7 +215,7 @@ def test_the_lines_that_a_step_ran_stand_in_its_row_and_are_marked_in_the_source
     assert [line.inner_text().split("\n")[0] for line in page.locator("#detail .ran").all()] == ["40", "42", "43"]
 
 
-def test_a_deviation_is_told_at_one_moment_in_its_own_words(open_page: Open, explored) -> None:
+def test_deviation_is_marked_at_one_step_only(open_page: Open, explored) -> None:
     """Not at the end of the sleep too, which only lets the task go on."""
     page = open_page(explored(late_sleep, arrivals="sleep"))
     assert page.locator("li .mark").all_inner_texts() == ["resumes late"]
@@ -237,7 +235,7 @@ async def late_sleep() -> None:
     assert seen == [1, 2]
 
 
-def test_what_has_raised_is_marked_and_others_are_where_they_are(open_page: Open) -> None:
+def test_raising_line_is_marked_and_other_tasks_show_their_state(open_page: Open) -> None:
     page = open_page()
     page.keyboard.press("End")
     assert "assert total == 2" in page.locator(".source .raised").inner_text()
@@ -271,7 +269,7 @@ async def many_steps() -> None:
     raise ValueError
 
 
-def test_a_thousand_steps_are_all_there(open_page: Open, explored) -> None:
+def test_all_of_a_thousand_steps_are_listed(open_page: Open, explored) -> None:
     """How long that takes is measured in benchmarks/page.py."""
     story = explored(many_steps, max_deviations=0)
     page = open_page(story)
@@ -280,7 +278,7 @@ def test_a_thousand_steps_are_all_there(open_page: Open, explored) -> None:
     assert drawn > 0
 
 
-def test_steps_that_are_left_out_are_counted(open_page: Open, lost: FailureView) -> None:
+def test_omitted_steps_are_counted(open_page: Open, lost: FailureView) -> None:
     long = replace(lost.failing, steps=lost.failing.steps[:5] * 1000)
     page = open_page(replace(lost, baseline=None, failing=long, divergence=None))
     assert page.locator("[data-note]").get_attribute("data-note").endswith(" steps are not shown")
@@ -302,7 +300,7 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize("name", HOSTILE, ids=range(len(HOSTILE)))
-def test_hostile_text_is_text(open_page: Open, lost: FailureView, name: str) -> None:
+def test_hostile_text_is_shown_as_text(open_page: Open, lost: FailureView, name: str) -> None:
     """As the name of a task, in what it waits for, in a message, as a line of source."""
 
     def hostile(run: RunView) -> RunView:
@@ -334,9 +332,7 @@ def test_hostile_text_is_text(open_page: Open, lost: FailureView, name: str) -> 
     assert page.evaluate("Object.keys({}).length + Object.prototype.toString.call('')") == "0[object String]"
 
 
-def test_the_policy_lets_no_other_script_run_and_no_request_out(
-    browser: Any, tmp_path: Path, lost: FailureView
-) -> None:
+def test_policy_blocks_other_scripts_and_requests(browser: Any, tmp_path: Path, lost: FailureView) -> None:
     """Even if text got onto the page as markup, it could do nothing."""
     file = tmp_path / "page.html"
     words = {"title": "", "error": "", "text": "", "replay": "", "sources": {}}
@@ -364,7 +360,7 @@ def luminance(page: Any) -> float:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_it_is_light_or_dark_as_the_system_is_until_it_is_told(open_page: Open, scheme: str) -> None:
+def test_theme_follows_the_system_until_it_is_changed(open_page: Open, scheme: str) -> None:
     page = open_page(color_scheme=scheme)
     is_light = luminance(page) > 600
     assert is_light == (scheme == "light")
@@ -375,7 +371,7 @@ def test_it_is_light_or_dark_as_the_system_is_until_it_is_told(open_page: Open, 
 
 
 @pytest.mark.parametrize(("scheme", "size"), [("light", WIDE), ("dark", PHONE)], ids=["light, wide", "dark, phone"])
-def test_it_breaks_no_rule_of_accessibility(open_page: Open, scheme: str, size: tuple[int, int]) -> None:
+def test_page_has_no_accessibility_violations(open_page: Open, scheme: str, size: tuple[int, int]) -> None:
     """As far as axe can tell: names, roles, contrast."""
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe here (make browser)")
     page = open_page(color_scheme=scheme, size=size)
@@ -385,7 +381,7 @@ def test_it_breaks_no_rule_of_accessibility(open_page: Open, scheme: str, size: 
         assert results.violations_count == 0, results.generate_report()
 
 
-def test_a_screen_reader_hears_the_step_that_is_chosen(open_page: Open) -> None:
+def test_screen_reader_announces_the_selected_step(open_page: Open) -> None:
     page = open_page()
     status = page.get_by_role("status")
     assert status.inner_text().startswith("Step 7: add#1 resumes at ")
@@ -396,7 +392,7 @@ def test_a_screen_reader_hears_the_step_that_is_chosen(open_page: Open) -> None:
     )
 
 
-def test_everything_has_a_name(open_page: Open) -> None:
+def test_elements_have_accessible_names(open_page: Open) -> None:
     snapshot = open_page().locator("body").aria_snapshot()
     for expected in (
         '- heading "test_it.py::test_it" [level=1]',
@@ -411,7 +407,7 @@ def test_everything_has_a_name(open_page: Open) -> None:
         assert expected in snapshot, snapshot
 
 
-def test_all_of_it_can_be_reached_with_the_tab_key_and_focus_is_seen(open_page: Open) -> None:
+def test_tab_key_reaches_all_controls_with_a_visible_focus(open_page: Open) -> None:
     page = open_page()
     reached = []
     while "BODY" not in reached:
@@ -428,12 +424,12 @@ def test_all_of_it_can_be_reached_with_the_tab_key_and_focus_is_seen(open_page: 
 
 
 @pytest.mark.parametrize("size", [WIDE, PHONE, NARROWEST], ids=["wide", "phone", "narrowest"])
-def test_nothing_sticks_out_at_the_side(open_page: Open, size: tuple[int, int]) -> None:
+def test_page_does_not_overflow_horizontally(open_page: Open, size: tuple[int, int]) -> None:
     page = open_page(size=size)
     assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
 
 
-def test_a_window_that_becomes_narrow_is_drawn_anew(open_page: Open) -> None:
+def test_run_is_redrawn_when_the_window_narrows(open_page: Open) -> None:
     page = open_page()
     before = page.locator("svg").bounding_box()
     page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
@@ -445,7 +441,7 @@ def test_a_window_that_becomes_narrow_is_drawn_anew(open_page: Open) -> None:
     assert row["y"] <= ring["y"] + ring["height"] / 2 <= row["y"] + row["height"], "the drawing fits the rows"
 
 
-def test_it_prints_all_steps_and_no_buttons_on_white(open_page: Open) -> None:
+def test_printout_has_all_steps_and_no_buttons_on_white(open_page: Open) -> None:
     page = open_page(color_scheme="dark")
     page.emulate_media(media="print")
     assert luminance(page) > 700
@@ -456,7 +452,7 @@ def test_it_prints_all_steps_and_no_buttons_on_white(open_page: Open) -> None:
     assert page.pdf().startswith(b"%PDF")
 
 
-def test_without_javascript_the_text_is_there(open_page: Open) -> None:
+def test_text_is_shown_without_javascript(open_page: Open) -> None:
     page = open_page(java_script_enabled=False)
     body = page.locator("body").inner_text()
     assert "AssertionError: assert 1 == 2" in body

@@ -30,7 +30,7 @@ def data_of(html: str) -> Any:
     return json.loads(text)
 
 
-def test_it_is_one_file_that_needs_no_other(lost: FailureView) -> None:
+def test_page_is_self_contained(lost: FailureView) -> None:
     """Nothing in it names a place to load something from."""
     html = made(lost)
     assert html.isascii()
@@ -39,7 +39,7 @@ def test_it_is_one_file_that_needs_no_other(lost: FailureView) -> None:
     )
 
 
-def test_its_policy_allows_its_own_script_and_style_and_nothing_else(lost: FailureView) -> None:
+def test_policy_allows_only_the_script_and_style_of_the_page(lost: FailureView) -> None:
     html = made(lost)
     [policy] = re.findall('http-equiv="Content-Security-Policy" content="(.*?)"', html)
     [style] = re.findall("<style>(.*?)</style>", html, re.DOTALL)
@@ -66,7 +66,7 @@ def short(explored) -> FailureView:
 
 
 @given(text=st.text())
-def test_no_text_leaves_its_place(short: FailureView, text: str) -> None:
+def test_arbitrary_text_does_not_change_the_markup(short: FailureView, text: str) -> None:
     """Whatever the program's names, messages and source are, the page is made of the same elements."""
     step = short.failing.steps[0]
     changed = replace(step, kind=StepKind.CALLBACK, subject=text, waiting_for=WaitReason("future", text))
@@ -81,7 +81,7 @@ def test_no_text_leaves_its_place(short: FailureView, text: str) -> None:
     assert run["steps"][0].get("waitingFor", "") == run["steps"][1].get("callback", "") == text
 
 
-def test_of_source_it_holds_the_functions_that_were_run_only(lost: FailureView) -> None:
+def test_page_contains_only_the_source_of_executed_functions(lost: FailureView) -> None:
     [file] = files_of(lost)
     lines = Path(file).read_text(encoding="utf-8").splitlines()
     functions = data_of(made(lost, sources={file: lines}))["functions"]
@@ -91,7 +91,7 @@ def test_of_source_it_holds_the_functions_that_were_run_only(lost: FailureView) 
     assert not [text for text in shown if "Explorer" in text]
 
 
-def test_a_long_function_is_shown_near_the_lines_that_matter(lost: FailureView) -> None:
+def test_long_function_is_shown_only_near_the_relevant_lines(lost: FailureView) -> None:
     """So is code that cannot be read as Python."""
     [file] = files_of(lost)
     for source in (["async def lost_update():\n", *["    pass\n"] * 400], ["no Python ((\n"] * 400):
@@ -99,22 +99,22 @@ def test_a_long_function_is_shown_near_the_lines_that_matter(lost: FailureView) 
         assert 0 < max(len(function["lines"]) for function in functions) < 100
 
 
-def test_without_its_source_a_run_is_drawn_all_the_same(lost: FailureView) -> None:
+def test_run_is_drawn_without_its_source(lost: FailureView) -> None:
     data = data_of(made(lost))
     assert [run["name"] for run in data["runs"]] == ["default order", "failing order"]
     assert all(function["lines"] == [] for function in data["functions"])
 
 
-def test_a_failure_in_the_usual_order_has_one_story(short: FailureView) -> None:
+def test_failure_in_the_default_order_has_one_run(short: FailureView) -> None:
     [run] = data_of(made(short))["runs"]
     assert run["name"] == "failing order"
 
 
-def test_what_the_explorer_itself_does_at_the_end_is_not_shown(lost: FailureView) -> None:
+def test_cleanup_by_the_explorer_is_not_shown(lost: FailureView) -> None:
     assert "PlayedLoop" not in made(lost)
 
 
-def test_of_a_livelock_it_has_the_first_steps_the_last_and_what_differs(lost: FailureView) -> None:
+def test_livelock_is_reduced_to_its_ends_and_its_deviation(lost: FailureView) -> None:
     """A page of 20,000 steps would open slowly, and say no more."""
     steps = lost.failing.steps[:5] * 4000
     [deviation] = lost.failing.deviations

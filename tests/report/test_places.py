@@ -85,7 +85,7 @@ async def in_decorator() -> None:
         (in_decorator, (in_decorator, 1), [(in_decorator, 1), (decorated, 3), (work, 1)]),
     ],
 )
-def test_the_line_that_waits_and_the_path_to_it(job: Any, line: Any, path: Any, monkeypatch: Any) -> None:
+def test_report_names_the_waiting_line_and_the_path_to_it(job: Any, line: Any, path: Any, monkeypatch: Any) -> None:
     monkeypatch.chdir(Path(__file__).parent)
 
     async def scenario() -> None:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 
 
-def loaded(path: str) -> Any:
+def load_module(path: str) -> Any:
     """A module of programs as Python runs it, without pytest's rewriting of its assertions."""
     spec = spec_from_file_location(Path(path).stem, ROOT / path)
     assert spec is not None
@@ -35,10 +35,10 @@ def loaded(path: str) -> Any:
 
 
 def _cases() -> Iterator[Any]:
-    for name, classic in loaded("tests/quality/test_classics.py").CLASSICS.items():
+    for name, classic in load_module("tests/quality/test_classics.py").CLASSICS.items():
         file = name.replace(" ", "_").replace(",", "")
         yield pytest.param(lambda classic=classic: classic.program(False), dict(classic.options), file, id=file)
-    for program, options in loaded("tests/report/programs.py").PROGRAMS.items():
+    for program, options in load_module("tests/report/programs.py").PROGRAMS.items():
         yield pytest.param(program, options, program.__name__, id=program.__name__)
 
 
@@ -46,7 +46,7 @@ CASES = list(_cases())
 
 
 @pytest.mark.parametrize(("scenario", "options", "name"), CASES)
-def test_it_reads_as_it_was_read_last(
+def test_report_equals_its_snapshot(
     monkeypatch: pytest.MonkeyPatch,
     scenario: Callable[[], Coroutine[Any, Any, None]],
     options: dict[str, Any],
@@ -65,5 +65,5 @@ def test_it_reads_as_it_was_read_last(
     assert shown + "\n" == file.read_text(encoding="utf-8")
 
 
-def test_no_snapshot_is_left_over() -> None:
+def test_no_snapshot_is_unused() -> None:
     assert {path.stem for path in SNAPSHOTS.iterdir()} == {case.id for case in CASES}

@@ -24,7 +24,7 @@ def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> RunView:
     return run_view(failure.trace)
 
 
-def ran(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> list[list[str]]:
+def statements_of(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> list[list[str]]:
     """The statements of each step."""
     return [[line.text for line in step.lines] for step in told(scenario).steps if step.is_step]
 
@@ -34,21 +34,21 @@ async def io() -> int:
     return 1
 
 
-def test_what_gets_an_answer_and_does_something_with_it_is_told_again() -> None:
+def test_statement_that_uses_an_awaited_result_is_shown_again() -> None:
     async def scenario() -> None:
         state = SimpleNamespace()
         await io()
         state.value = await io()
         raise KeyError
 
-    assert ran(scenario) == [
+    assert statements_of(scenario) == [
         ["state = SimpleNamespace()", "await io()"],
         ["state.value = await io()"],
         ["… state.value = await io()", "raise KeyError"],
     ]
 
 
-def test_a_file_is_read_whatever_the_garbage_collector_finds_meanwhile(tmp_path: Path) -> None:
+def test_source_is_parsed_despite_a_reentrant_garbage_collection(tmp_path: Path) -> None:
     """As a task that has failed: the traceback of its error is printed, and for its carets the source is parsed."""
     file = tmp_path / "program.py"
     file.write_text("a = [[[1, 2], [3, 4]], [[5, 6], [7, 8]]]\n" * 200)
@@ -66,7 +66,7 @@ def test_a_file_is_read_whatever_the_garbage_collector_finds_meanwhile(tmp_path:
         gc.callbacks.remove(find)
 
 
-def test_what_says_nothing_is_left_out() -> None:
+def test_uninformative_lines_are_omitted() -> None:
     """Definitions, the end of a block, plain returns, a loop that goes round, a function that does nothing but wait."""
 
     async def scenario() -> None:
@@ -86,13 +86,13 @@ def test_what_says_nothing_is_left_out() -> None:
         await io()
         raise KeyError
 
-    assert ran(scenario) == [
+    assert statements_of(scenario) == [
         ["one = 1", "for _ in range(2):", "async with asyncio.Lock():", "plain()", "await io()"],
         ["raise KeyError"],
     ]
 
 
-def test_a_statement_of_several_lines_is_one() -> None:
+def test_multiline_statement_is_shown_once() -> None:
     async def scenario() -> None:
         values = [
             str(number)
@@ -104,10 +104,10 @@ def test_a_statement_of_several_lines_is_one() -> None:
         ):  # fmt: skip
             raise KeyError
 
-    assert ran(scenario) == [["values = [ …", "if ( …", "raise KeyError"]]
+    assert statements_of(scenario) == [["values = [ …", "if ( …", "raise KeyError"]]
 
 
-def test_a_cancelled_wait_has_no_answer() -> None:
+def test_cancelled_wait_has_no_result() -> None:
     async def scenario() -> None:
         async def job() -> None:
             answer = await io()
@@ -118,11 +118,11 @@ def test_a_cancelled_wait_has_no_answer() -> None:
         task.cancel()
         await task
 
-    assert ran(scenario)[1] == ["answer = await io()"]
-    assert ["… answer = await io()"] not in ran(scenario)
+    assert statements_of(scenario)[1] == ["answer = await io()"]
+    assert ["… answer = await io()"] not in statements_of(scenario)
 
 
-def test_the_text_of_an_object_in_an_assertion_is_no_step_of_the_story() -> None:
+def test_repr_methods_are_not_shown() -> None:
     class Shown:
         def __repr__(self) -> str:
             text = "shown"
@@ -132,10 +132,10 @@ def test_the_text_of_an_object_in_an_assertion_is_no_step_of_the_story() -> None
         shown = Shown()
         raise KeyError(repr(shown))
 
-    assert ran(scenario) == [["shown = Shown()", "raise KeyError(repr(shown))"]]
+    assert statements_of(scenario) == [["shown = Shown()", "raise KeyError(repr(shown))"]]
 
 
-def test_what_cannot_be_parsed_is_told_line_by_line(tmp_path: Path) -> None:
+def test_unparsable_source_is_shown_line_by_line(tmp_path: Path) -> None:
     file = tmp_path / "broken.py"
     file.write_text("def f(:\n    here\n")
     assert statement(str(file), 2)[2:4] == ("here", "")
@@ -163,8 +163,8 @@ def test_the_text_of_a_statement(tmp_path: Path, text: str, shown: str) -> None:
         ([0, 1, 1, 2, 2, 2, 1, 1, 0, 0], [0, 1, 2, 6, 7, 8, 9]),
         ([0] * 20, [0, 1, 2, None, 16, 17, 18, 19]),
     ],
-    ids=["all", "the outer ones", "the beginning and the end"],
+    ids=["all", "outer lines", "first and last lines"],
 )
-def test_of_a_step_of_many_lines_as_many_are_shown_as_there_is_room_for(deep: list[int], shown: list[Any]) -> None:
+def test_lines_of_a_long_step_are_abbreviated(deep: list[int], shown: list[Any]) -> None:
     lines = tuple(Line(SourceLocation("a.py", number, "f"), str(number), deep) for number, deep in enumerate(deep))
     assert [line and line.site.line for line, _ in abbreviated(lines, "a.py")] == shown

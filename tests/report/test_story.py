@@ -20,7 +20,7 @@ async def arrivals() -> None:
 
 
 @pytest.mark.parametrize("kinds", [["start"], ["sleep", "timer", "thread"]])
-def test_what_arrives_is_called_what_it_is(explored, kinds: list[str]) -> None:
+def test_arrivals_have_their_kinds(explored, kinds: list[str]) -> None:
     """Also if it may not be late, when its kind is not recorded."""
     view: FailureView = explored(arrivals, arrivals=kinds, max_deviations=0)
     assert [step.kind for step in view.failing.steps if step.task and not step.is_step] == [
@@ -50,7 +50,7 @@ async def cleans_up() -> None:
 
 
 @pytest.mark.parametrize(("scenario", "kind"), [(waits, "propagated"), (cleans_up, "raised")])
-def test_an_error_that_only_comes_by_is_passed_on(explored, scenario: Any, kind: Any) -> None:
+def test_unhandled_error_of_an_awaited_task_is_propagated(explored, scenario: Any, kind: Any) -> None:
     """Not so if the task has done something about it."""
     steps = explored(scenario, max_deviations=0).failing.steps
     assert [step.outcome for step in steps if step.outcome] == [

@@ -104,7 +104,7 @@ def fits(rows: list[Row], width: int) -> bool:
 
 @settings(max_examples=50)
 @given(failures(), st.integers(20, 200))
-def test_no_row_is_wider_than_the_terminal_and_nothing_in_it_does_harm(view: FailureView, width: int) -> None:
+def test_rows_fit_the_terminal_and_contain_no_control_characters(view: FailureView, width: int) -> None:
     """It neither moves the cursor, nor turns the direction of the text, nor colours it."""
     for rows in table(view, width), side_by_side(view, width):
         assert fits(rows, width), plain(rows)
@@ -113,7 +113,7 @@ def test_no_row_is_wider_than_the_terminal_and_nothing_in_it_does_harm(view: Fai
 
 @settings(max_examples=50)
 @given(failures(), st.integers(20, 200))
-def test_every_deviation_is_to_be_seen(view: FailureView, width: int) -> None:
+def test_every_deviation_is_visible(view: FailureView, width: int) -> None:
     marked = [row for row in plain(table(view, width)).split("\n") if row.startswith("!")]
     assert len(marked) >= len(view.failing.deviations)
 
@@ -121,7 +121,7 @@ def test_every_deviation_is_to_be_seen(view: FailureView, width: int) -> None:
 RETURNED, RAISED = Outcome("returned"), Outcome("raised", "KeyError")
 
 
-def late(task: str, step: int) -> DeviationView:
+def delayed(task: str, step: int) -> DeviationView:
     return DeviationView(Delay(task, 1), task, "sleep", None, "", (), step)
 
 
@@ -138,7 +138,7 @@ def shown(*steps: StepView, width: int = 80, divergence: int | None = None) -> l
     return [row.strip() for row in plain(table(view, width)).split("\n")][2:]
 
 
-def test_a_long_story_is_told_from_where_something_is_new() -> None:
+def test_repeated_steps_of_a_long_run_are_counted() -> None:
     """What repeats itself is counted."""
     working = [step(task, 1 + number % 2) for number in range(500) for task in ("main", "other")]
     rows = shown(*working, step("other", 7), *working)
@@ -147,11 +147,11 @@ def test_a_long_story_is_told_from_where_something_is_new() -> None:
     assert len(rows) < 30
 
 
-def test_what_happens_when_the_test_has_ended_is_not_told() -> None:
+def test_steps_after_the_end_of_the_test_are_not_shown() -> None:
     assert shown(step("main", 1), step("main", 2, outcome=RETURNED), step("main", 3)) == ["1 line 1", "2 line 2"]
 
 
-def test_lines_of_functions_that_a_step_calls_give_way_if_there_are_many() -> None:
+def test_lines_of_called_functions_are_omitted_if_there_are_many() -> None:
     deep = tuple(Line(SourceLocation("/a.py", 50 + number, "g"), "deep", 1) for number in range(20))
     outer = tuple(Line(SourceLocation("/a.py", number, "f"), "outer") for number in (1, 2))
     main = step("main")
@@ -165,7 +165,7 @@ def test_lines_of_functions_that_a_step_calls_give_way_if_there_are_many() -> No
     assert shown(replace(main, lines=(outer[0], *deep, outer[1]))) == ["1 outer", "2 outer"]
 
 
-def test_tasks_that_start_others_for_ever_are_counted() -> None:
+def test_tasks_that_start_others_endlessly_are_counted() -> None:
     """Whoever starts a column is told all the same, and so is how the test fails."""
     names = ["main", *(f"job {number}" for number in range(1000)), "column"]
     jobs = [step(f"job {number}", 1, starts=(f"job {number + 1}",), outcome=RAISED) for number in range(900)]
@@ -177,43 +177,43 @@ def test_tasks_that_start_others_for_ever_are_counted() -> None:
         step("column", 7),
         step("main", 2, outcome=Outcome("raised", "AssertionError")),
     ]
-    failing = RunView(tuple(names), tuple(steps), (late("column", 901),))
+    failing = RunView(tuple(names), tuple(steps), (delayed("column", 901),))
     rows = plain(table(FailureView(RunView(tuple(names), tuple(steps)), failing, 901), 40)).split("\n")
     assert "  job 950 starts column" in rows
     assert "  main raises AssertionError in 2 line 2" in rows
     assert len(rows) < 40
 
 
-def test_a_task_fails_where_its_error_is_raised_and_not_where_it_cleans_up() -> None:
+def test_error_is_shown_at_its_line_and_not_in_the_cleanup() -> None:
     raised = (Line(SourceLocation("/a.py", 3, "main"), "raise it"),)
     rows = shown(step("a", 1), step("main", 3, 9, outcome=RAISED, suspended_at=raised), width=30, divergence=0)
     assert "main raises KeyError in 3 r" in rows[-1]
 
 
-def test_all_lines_of_a_callback_are_told() -> None:
+def test_all_lines_of_a_callback_are_shown() -> None:
     steps = (step("a", 1), step("", 8, 9, kind=StepKind.CALLBACK, subject="on_done", is_step=False))
     rows = plain(table(FailureView(None, RunView(("a",), steps), None), 80)).split("\n")
     assert rows[2:] == ["  1 line 1", "  on_done is called:", "    8 line 8", "    9 line 9"]
 
 
-def test_siblings_with_long_names_can_be_told_apart() -> None:
+def test_siblings_with_long_names_are_distinguishable() -> None:
     names = [f"Scheduler.start/background_job#{number}" for number in range(3)]
     rows = plain(table(FailureView(None, RunView(tuple(names), tuple(step(name, 1) for name in names)), None), 80))
     assert all(f"#{number}" in rows.split("\n")[0] for number in range(3))
 
 
-def test_time_is_told_when_it_moves() -> None:
+def test_time_is_shown_when_it_advances() -> None:
     rows = shown(step("main", 1), step("main", 2, time=3600.0), step("main", 3, time=3600.0))
     assert rows == ["1 line 1", "after 3600 s:", "2 line 2", "3 line 3"]
 
 
-def test_what_is_no_column_is_counted() -> None:
+def test_steps_of_tasks_without_a_column_are_counted() -> None:
     steps = [step(f"task {number}", number) for number in range(1, 21)]
     rows = shown(*steps, width=80, divergence=0)
     assert rows[-1] == "not shown: 1 step of task 4, 1 step of task 5, 1 step of task 6 and 14 more"
 
 
-def test_who_wakes_a_task_with_a_column_is_told_if_it_has_none() -> None:
+def test_waker_without_a_column_is_shown() -> None:
     """It has made a difference; of the others, steps are only counted."""
     names = [f"task {number}" for number in range(1, 5)]
     steps = [
@@ -221,6 +221,6 @@ def test_who_wakes_a_task_with_a_column_is_told_if_it_has_none() -> None:
         step("task 4", 8, 9),
         step("task 1", 5, woken_by=4),
     ]
-    failing = RunView(tuple(names), tuple(steps), (late("task 1", 5),))
+    failing = RunView(tuple(names), tuple(steps), (delayed("task 1", 5),))
     shown = plain(table(FailureView(RunView(tuple(names), tuple(steps)), failing, 2), 30))
     assert "task 4, at 8-9, wakes task 1" in shown

@@ -77,7 +77,7 @@ def wait(wait: WaitPoint) -> None:
     assert_type(wait.location, SourceLocation)
 
 
-def look(captured: CapturedTask) -> None:
+def inspect_task(captured: CapturedTask) -> None:
     coroutine, args, kwargs = captured
     assert_type(args, tuple[Any, ...])
     assert_type(kwargs, dict[str, Any])
@@ -110,7 +110,7 @@ async def test_with_options(store: list[str]) -> int:
     return len(store)
 
 
-async def a_test_keeps_its_type() -> None:
+async def explored_test_keeps_its_type() -> None:
     assert_type(await test_plain([]), None)
     assert_type(await test_with_options([]), int)
     await test_plain(1)  # type: ignore[arg-type]

@@ -6,24 +6,24 @@ from typing import Any
 import pytest
 from aiohttp import web
 from cell import IS_WIDE, LACKS
-from sins import SINS, commit, sins_but, teardown
-from virtues import VIRTUES
+from misbehaving import BUGS, bugs_except, teardown, trigger
+from well_behaved import CORRECT_PROGRAMS
 
 if IS_WIDE:
 
     @pytest.fixture(scope="module", autouse=True)
     async def module() -> None:
-        await SINS["failed_in_module"].commit()
+        await BUGS["failed_in_module"].trigger()
 
 
 async def run(request: web.Request) -> web.Response:
     place, name = request.match_info["place"], request.match_info["name"]
     if place == "teardown":
-        await teardown.ring()
-    elif name in VIRTUES and place == "test":
-        await VIRTUES[name]()
+        await teardown.wake_all()
+    elif name in CORRECT_PROGRAMS and place == "test":
+        await CORRECT_PROGRAMS[name]()
     else:
-        await commit(name, place)
+        await trigger(name, place)
     return web.Response()
 
 
@@ -42,11 +42,11 @@ async def client(aiohttp_client: Any, name: str) -> AsyncIterator[Any]:
     await get(client, f"/teardown/{name}")
 
 
-@pytest.mark.parametrize("name", sins_but(LACKS))
-async def test_sin(name: str, client: Any) -> None:
+@pytest.mark.parametrize("name", bugs_except(LACKS))
+async def test_bug(name: str, client: Any) -> None:
     await get(client, f"/test/{name}")
 
 
-@pytest.mark.parametrize("name", VIRTUES)
-async def test_virtue(name: str, client: Any) -> None:
+@pytest.mark.parametrize("name", CORRECT_PROGRAMS)
+async def test_program(name: str, client: Any) -> None:
     await get(client, f"/test/{name}")

@@ -4,30 +4,30 @@ from collections.abc import AsyncIterator
 
 import pytest
 from cell import IS_WIDE, LACKS
-from sins import SINS, commit, sins_but, teardown
-from virtues import VIRTUES
+from misbehaving import BUGS, bugs_except, teardown, trigger
+from well_behaved import CORRECT_PROGRAMS
 
 if IS_WIDE:
 
     @pytest.fixture(scope="module", autouse=True)
     async def module() -> AsyncIterator[None]:
         if "failed_in_module" not in LACKS:
-            await SINS["failed_in_module"].commit()
+            await BUGS["failed_in_module"].trigger()
         yield  # noqa: PT022  # the anyio plugin keeps its loop as long as an async fixture has a teardown
 
 
 @pytest.fixture(autouse=True)
 async def surroundings(name: str) -> AsyncIterator[None]:
-    await commit(name, "fixture")
+    await trigger(name, "fixture")
     yield
-    await teardown.ring()
+    await teardown.wake_all()
 
 
-@pytest.mark.parametrize("name", sins_but(LACKS))
-async def test_sin(name: str) -> None:
-    await commit(name, "test")
+@pytest.mark.parametrize("name", bugs_except(LACKS))
+async def test_bug(name: str) -> None:
+    await trigger(name, "test")
 
 
-@pytest.mark.parametrize("name", VIRTUES)
-async def test_virtue(name: str) -> None:
-    await VIRTUES[name]()
+@pytest.mark.parametrize("name", CORRECT_PROGRAMS)
+async def test_program(name: str) -> None:
+    await CORRECT_PROGRAMS[name]()

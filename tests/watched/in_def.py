@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from cell import IS_WIDE, LACKS, SCOPE
-from sins import SINS, commit, sins_but, teardown
-from virtues import VIRTUES
+from misbehaving import BUGS, bugs_except, teardown, trigger
+from well_behaved import CORRECT_PROGRAMS
 
 
 @pytest.fixture(scope="module" if IS_WIDE else "function")
@@ -17,22 +17,22 @@ def run() -> Iterator[Callable[[Coroutine[Any, Any, None]], None]]:
         return
     with asyncio.Runner() as runner:
         if IS_WIDE:
-            runner.run(SINS["failed_in_module"].commit())
+            runner.run(BUGS["failed_in_module"].trigger())
         yield runner.run
 
 
 @pytest.fixture(autouse=True)
 def surroundings(name: str, run: Callable[[Coroutine[Any, Any, None]], None]) -> Iterator[None]:
-    run(commit(name, "fixture"))
+    run(trigger(name, "fixture"))
     yield
-    run(teardown.ring())
+    run(teardown.wake_all())
 
 
-@pytest.mark.parametrize("name", sins_but(LACKS))
-def test_sin(name: str, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
-    run(commit(name, "test"))
+@pytest.mark.parametrize("name", bugs_except(LACKS))
+def test_bug(name: str, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    run(trigger(name, "test"))
 
 
-@pytest.mark.parametrize("name", VIRTUES)
-def test_virtue(name: str, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
-    run(VIRTUES[name]())
+@pytest.mark.parametrize("name", CORRECT_PROGRAMS)
+def test_program(name: str, run: Callable[[Coroutine[Any, Any, None]], None]) -> None:
+    run(CORRECT_PROGRAMS[name]())

@@ -5,25 +5,25 @@ from contextlib import ExitStack
 
 import pytest
 from cell import IS_ENTERED, IS_WIDE, LACKS
-from sins import SINS, commit, sins_but, teardown
+from misbehaving import BUGS, bugs_except, teardown, trigger
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
-from virtues import VIRTUES
+from well_behaved import CORRECT_PROGRAMS
 
 
 async def run(request: Request) -> Response:
     place, name = request.path_params["place"], request.path_params["name"]
     if place == "teardown":
-        await teardown.ring()
+        await teardown.wake_all()
     elif place == "module":
-        await SINS[name].commit()
-    elif name in VIRTUES and place == "test":
-        await VIRTUES[name]()
+        await BUGS[name].trigger()
+    elif name in CORRECT_PROGRAMS and place == "test":
+        await CORRECT_PROGRAMS[name]()
     else:
-        await commit(name, place)
+        await trigger(name, place)
     return Response()
 
 
@@ -45,11 +45,11 @@ def surroundings(name: str, client: TestClient) -> Iterator[None]:
     assert client.get(f"/teardown/{name}").status_code == 200
 
 
-@pytest.mark.parametrize("name", sins_but(LACKS))
-def test_sin(name: str, client: TestClient) -> None:
+@pytest.mark.parametrize("name", bugs_except(LACKS))
+def test_bug(name: str, client: TestClient) -> None:
     assert client.get(f"/test/{name}").status_code == 200
 
 
-@pytest.mark.parametrize("name", VIRTUES)
-def test_virtue(name: str, client: TestClient) -> None:
+@pytest.mark.parametrize("name", CORRECT_PROGRAMS)
+def test_program(name: str, client: TestClient) -> None:
     assert client.get(f"/test/{name}").status_code == 200

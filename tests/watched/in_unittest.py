@@ -5,8 +5,8 @@ from typing import Any
 from unittest import IsolatedAsyncioTestCase
 
 from cell import LACKS
-from sins import commit, sins_but, teardown
-from virtues import VIRTUES
+from misbehaving import bugs_except, teardown, trigger
+from well_behaved import CORRECT_PROGRAMS
 
 
 def method(run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[Any], Coroutine[Any, Any, None]]:
@@ -18,12 +18,12 @@ def method(run: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[Any], Coro
 
 class TestWatched(IsolatedAsyncioTestCase):
     async def asyncSetUp(self) -> None:
-        await commit(self._testMethodName.removeprefix("test_sin_"), "fixture")
+        await trigger(self._testMethodName.removeprefix("test_bug_"), "fixture")
 
     async def asyncTearDown(self) -> None:
-        await teardown.ring()
+        await teardown.wake_all()
 
-    for name in sins_but(LACKS):
-        locals()[f"test_sin_{name}"] = method(lambda name=name: commit(name, "test"))
-    for name, virtue in VIRTUES.items():
-        locals()[f"test_virtue_{name}"] = method(virtue)
+    for name in bugs_except(LACKS):
+        locals()[f"test_bug_{name}"] = method(lambda name=name: trigger(name, "test"))
+    for name, program in CORRECT_PROGRAMS.items():
+        locals()[f"test_program_{name}"] = method(program)

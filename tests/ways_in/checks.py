@@ -25,10 +25,10 @@ async def start_here(name: str) -> None:
     assert_loop()
     response = await begin(name)
     if response is not None:
-        await send_to_nobody(response)
+        await send_and_discard(response)
 
 
-async def send_to_nobody(response: Response) -> None:
+async def send_and_discard(response: Response) -> None:
     async def send(message: Any) -> None: ...
 
     await response({"type": "http"}, asyncio.Event().wait, send)

@@ -36,7 +36,7 @@ async def test_wrong_memories_are_deleted_and_doubtful_ones_flagged(store):
 
 
 @pytest.mark.asyncio
-async def test_what_was_judged_is_not_judged_again(store):
+async def test_judged_memories_are_not_judged_again(store):
     await store.add("ada", "?", "perhaps")
     await analyze_and_flag_memories()
 

@@ -16,7 +16,7 @@ def say(client, message, agent_id="ada"):
         return conversation.receive_text()
 
 
-def test_an_answer_starts_an_audit_that_runs_when_the_test_says_so(client, store, background_tasks):
+def test_answer_starts_an_audit_that_the_test_runs(client, store, background_tasks):
     background_tasks.start_capturing()
 
     assert say(client, "Is tea good?") == "ada: perhaps."
@@ -55,7 +55,7 @@ def test_each_answer_of_a_conversation_starts_an_audit(client, store, background
     assert asyncio.run(store.judgements()) == [Judgement(1, Verdict.RIGHT), Judgement(2, Verdict.DOUBTFUL)]
 
 
-def test_a_failing_judge_is_logged_and_disturbs_nobody(client, store, background_tasks, caplog):
+def test_failing_judge_is_logged_and_has_no_other_effect(client, store, background_tasks, caplog):
     background_tasks.start_capturing()
     with use(judge=AsyncMock(side_effect=ConnectionError("the judge is out"))):
         say(client, "Tea is good.")
@@ -67,7 +67,7 @@ def test_a_failing_judge_is_logged_and_disturbs_nobody(client, store, background
 
 
 @pytest.mark.usefixtures("store")
-def test_another_agent_can_answer(client):
+def test_agent_can_be_replaced(client):
     async def shout(agent_id, message):
         return f"{agent_id} shouts {message.upper()}"
 
@@ -76,7 +76,7 @@ def test_another_agent_can_answer(client):
 
 
 @pytest.mark.usefixtures("store")
-def test_what_is_stored_can_be_read_over_http(client, background_tasks):
+def test_stored_data_can_be_read_over_http(client, background_tasks):
     background_tasks.start_capturing()
     say(client, "Is it?")
     background_tasks.run_all_sync()
@@ -88,6 +88,6 @@ def test_what_is_stored_can_be_read_over_http(client, background_tasks):
 
 
 @pytest.mark.usefixtures("store")
-def test_the_page_talks_to_the_endpoint_that_there_is(client):
+def test_page_connects_to_an_existing_endpoint(client):
     assert '"ws/ada"' in client.get("/").text
     assert say(client, "hello", agent_id="ada") == "ada: hello"

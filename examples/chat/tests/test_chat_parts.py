@@ -8,7 +8,7 @@ from resync.store import Store
 
 
 @pytest.mark.asyncio
-async def test_other_parts_are_in_use_until_the_block_ends_however_it_ends(tmp_path):
+async def test_parts_are_replaced_until_the_block_ends_even_by_an_error(tmp_path):
     usual = await parts_in_use()
     with suppress(ZeroDivisionError), use(store=Store(tmp_path / "other.db")) as parts:
         assert await parts_in_use() is parts
@@ -18,7 +18,7 @@ async def test_other_parts_are_in_use_until_the_block_ends_however_it_ends(tmp_p
     assert await parts_in_use() is usual
 
 
-def test_the_environment_says_where_the_database_lies(monkeypatch):
+def test_environment_variable_sets_the_database_path(monkeypatch):
     monkeypatch.setenv("RESYNC_DATABASE", "/somewhere/else.db")
     assert Path(Parts().store.path) == Path("/somewhere/else.db")
 

@@ -6,7 +6,7 @@ from resync.store import Judgement, Memory, Store, Verdict
 
 
 @pytest.mark.asyncio
-async def test_the_file_is_made_when_it_is_first_needed(tmp_path):
+async def test_file_is_created_on_first_use(tmp_path):
     store = Store(tmp_path / "resync.db")
     assert list(tmp_path.iterdir()) == []
 
@@ -15,7 +15,7 @@ async def test_the_file_is_made_when_it_is_first_needed(tmp_path):
 
 
 @pytest.mark.asyncio
-async def test_another_store_on_the_same_file_remembers_the_same(store):
+async def test_stores_on_the_same_file_share_their_data(store):
     await store.add("ada", "Is it?", "Perhaps.")
     [memory] = await store.memories()
     await store.record(memory, Verdict.DOUBTFUL)
@@ -36,7 +36,7 @@ async def test_the_most_recent_memories_are_judged_first(store):
 
 
 @pytest.mark.asyncio
-async def test_the_id_of_a_deleted_memory_is_never_given_again(store):
+async def test_id_of_a_deleted_memory_is_never_reused(store):
     await store.add("ada", "?", "")
     [memory] = await store.memories()
     await store.delete(memory)
@@ -46,7 +46,7 @@ async def test_the_id_of_a_deleted_memory_is_never_given_again(store):
 
 
 @pytest.mark.asyncio
-async def test_many_can_write_at_once_even_when_the_file_is_new(store):
+async def test_concurrent_writes_to_a_new_file_succeed(store):
     await asyncio.gather(*(store.add("ada", str(number), "yes") for number in range(20)))
 
     assert {memory.message for memory in await store.memories()} == {str(number) for number in range(20)}

@@ -11,16 +11,16 @@ from resync.store import Judgement, Verdict
 
 
 @pytest.fixture
-def listening():
+def listening_socket():
     """A socket that accepts connections before the server does, so that the test need not wait for the server."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield listening
+    with socket.create_server(("127.0.0.1", 0)) as listening_socket:
+        yield listening_socket
 
 
 @pytest.fixture
-def terminal(monkeypatch, listening):
+def terminal(monkeypatch, listening_socket):
     """The terminal client as started in a shell, with one line of input."""
-    port = listening.getsockname()[1]
+    port = listening_socket.getsockname()[1]
     monkeypatch.setattr("sys.argv", ["talk", "grace", "--port", str(port)])
     monkeypatch.setattr("sys.stdin", io.StringIO("Is it?\n"))
     return talk.main
@@ -28,10 +28,10 @@ def terminal(monkeypatch, listening):
 
 @pytest.mark.asyncio
 async def test_a_terminal_talks_to_a_real_server_while_its_audit_is_held(
-    terminal, listening, store, background_tasks, capsys
+    terminal, listening_socket, store, background_tasks, capsys
 ):
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-    serving = asyncio.create_task(server.serve(sockets=[listening]))
+    serving = asyncio.create_task(server.serve(sockets=[listening_socket]))
     background_tasks.start_capturing()
 
     await asyncio.to_thread(terminal)

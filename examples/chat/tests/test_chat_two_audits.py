@@ -17,51 +17,51 @@ async def audit_after_a_look(store):
     await analyze_and_flag_memories()
 
 
-async def judged_twice_at_once(store):
+async def audit_concurrently(store):
     await store.add("ada", "Is it?", "perhaps")
     await asyncio.gather(analyze_and_flag_memories(), audit_after_a_look(store))
     assert len(await store.judgements()) == 1
 
 
 @pytest.mark.asyncio
-async def test_alone_it_passes(store):
+async def test_concurrent_audits_pass_in_the_default_order(store):
     # With a single thread for SQLite, the results arrive in the order of the queries.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
-    await judged_twice_at_once(store)
+    await audit_concurrently(store)
 
 
 @pytest.mark.xfail(
     strict=True, inject_errors=AssertionError, reason="a known bug: two audits can judge the same memory"
 )
 @explore(arrivals="thread")
-async def test_explored_it_fails(store):
-    await judged_twice_at_once(store)
+async def test_concurrent_audits_fail_when_explored(store):
+    await audit_concurrently(store)
 
 
 @pytest.fixture
-def with_a_store(tmp_path):
+def scenario_with_store(tmp_path):
     """A function that turns a function of a store into a scenario in which each run has a new store."""
     number = count()
 
-    def with_a_store(function):
+    def scenario_with_store(function):
         async def scenario():
             with use(store=Store(tmp_path / f"{next(number)}.db")) as parts:
                 await function(parts.store)
 
         return scenario
 
-    return with_a_store
+    return scenario_with_store
 
 
-def test_one_late_answer_is_enough(with_a_store):
-    scenario = with_a_store(judged_twice_at_once)
+def test_one_delayed_result_causes_the_failure(scenario_with_store):
+    scenario = scenario_with_store(audit_concurrently)
     assert Explorer(max_deviations=0).explore(scenario).failure is None
     failure = Explorer(arrivals="thread").explore(scenario).failure
     assert len(failure.schedule) == 1
     assert failure.delayed_kinds == {"thread"}
 
 
-async def judged_one_after_the_other(store):
+async def audit_sequentially(store):
     lock = asyncio.Lock()
 
     async def audit():
@@ -78,11 +78,11 @@ async def judged_one_after_the_other(store):
 
 
 @explore(max_deviations=1)
-async def test_repaired_it_passes_in_every_order(store):
-    await judged_one_after_the_other(store)
+async def test_repaired_audits_pass_in_every_order(store):
+    await audit_sequentially(store)
 
 
-def test_every_order_was_tried(with_a_store):
-    exploration = Explorer(max_deviations=1).explore(with_a_store(judged_one_after_the_other))
+def test_search_finds_no_failure_in_the_repaired_audits(scenario_with_store):
+    exploration = Explorer(max_deviations=1).explore(scenario_with_store(audit_sequentially))
     assert exploration.failure is None
     assert exploration.verdict in ("exhaustive", "bounded")

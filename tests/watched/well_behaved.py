@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from sins import fail, later_test, turns, wait_for_ever
+from misbehaving import fail, later_test, turns, wait_for_ever
 
 
 async def awaited_later() -> None:
@@ -27,7 +27,7 @@ async def retrieved_in_callback() -> None:
     assert [type(error) for error in errors] == [ConnectionError]
 
 
-async def looked_at() -> None:
+async def exception_retrieved() -> None:
     task = asyncio.create_task(fail())
     await asyncio.wait([task])
     assert isinstance(task.exception(), ConnectionError)
@@ -87,24 +87,24 @@ async def wait_behind_shield(task: asyncio.Task[None]) -> None:
         await asyncio.shield(task)
 
 
-LOOKS = (ask, wait_and_gather, wait_and_catch, wait_behind_shield)
+RETRIEVALS = (ask, wait_and_gather, wait_and_catch, wait_behind_shield)
 
 
-async def looked_at_and_cancelled() -> None:
-    for look in LOOKS:
+async def retrieved_and_cancelled() -> None:
+    for retrieve in RETRIEVALS:
         task = asyncio.create_task(fail())
         await turns()
-        await look(task)
+        await retrieve(task)
         assert not task.cancel()
 
 
-async def cancelled_and_looked_at() -> None:
+async def cancelled_and_retrieved() -> None:
     """The teardown of a fixture cancels all tasks, and then waits for them."""
-    for look in LOOKS:
+    for retrieve in RETRIEVALS:
         task = asyncio.create_task(fail())
         await turns()
         assert not task.cancel()
-        await look(task)
+        await retrieve(task)
 
 
 async def cancelled_in_the_step_that_fails() -> None:
@@ -179,7 +179,7 @@ async def outlived_its_waiter_and_ended() -> None:
     assert ended == [True, True]
 
 
-async def gave_up_with_its_waiter() -> None:
+async def cancelled_with_its_waiter() -> None:
     """Tasks that are not shielded are cancelled with their waiter."""
     for wait in (asyncio.gather, lambda coroutine: asyncio.gather(asyncio.gather(coroutine))):
         waiter = asyncio.create_task(asyncio.wait_for(wait(wait_for_ever()), 60))
@@ -188,17 +188,17 @@ async def gave_up_with_its_waiter() -> None:
         await turns()
 
 
-async def heard_by_own_handler() -> None:
+async def handled_by_own_exception_handler() -> None:
     """The program tests its own error handling."""
     loop = asyncio.get_running_loop()
     before = loop.get_exception_handler()
-    heard: list[BaseException] = []
-    loop.set_exception_handler(lambda _, context: heard.append(context["exception"]))
+    handled: list[BaseException] = []
+    loop.set_exception_handler(lambda _, context: handled.append(context["exception"]))
     asyncio.create_task(fail())
     await turns()
     gc.collect()
     loop.set_exception_handler(before)
-    assert [type(error) for error in heard] == [ConnectionError]
+    assert [type(error) for error in handled] == [ConnectionError]
 
 
 async def retrieved_in_thread() -> None:
@@ -232,7 +232,7 @@ async def queue_of_workers() -> None:
     await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def served() -> None:
+async def asyncio_server() -> None:
     """The handler tasks of a server belong to asyncio."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -248,31 +248,31 @@ async def served() -> None:
     server.close()
 
 
-async def run_beside() -> None:
+async def run_in_another_thread() -> None:
     """Another loop runs in another thread."""
     thread = threading.Thread(target=asyncio.run, args=(awaited_later(),))
     thread.start()
     await asyncio.to_thread(thread.join)
 
 
-async def rung() -> None:
+async def earlier_tasks_woken() -> None:
     """Let the tasks of earlier tests fail now, at the very end."""
-    await later_test.ring()
+    await later_test.wake_all()
 
 
-VIRTUES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+CORRECT_PROGRAMS: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
     function.__name__: function
     for function in (
         awaited_later,
         retrieved_in_callback,
-        looked_at,
+        exception_retrieved,
         gathered,
         grouped,
         grouped_by_anyio,
         cancelled_and_awaited,
         cancelled_at_the_end,
-        looked_at_and_cancelled,
-        cancelled_and_looked_at,
+        retrieved_and_cancelled,
+        cancelled_and_retrieved,
         cancelled_in_the_step_that_fails,
         fire_and_forget,
         ended_long_ago,
@@ -280,12 +280,12 @@ VIRTUES: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
         shielded,
         waited_to_the_end,
         outlived_its_waiter_and_ended,
-        gave_up_with_its_waiter,
-        heard_by_own_handler,
+        cancelled_with_its_waiter,
+        handled_by_own_exception_handler,
         retrieved_in_thread,
         queue_of_workers,
-        served,
-        run_beside,
-        rung,
+        asyncio_server,
+        run_in_another_thread,
+        earlier_tasks_woken,
     )
 }

@@ -15,25 +15,25 @@ kept: set[asyncio.Task[None]] = set()
 """Tasks that are referred to for longer than a test."""
 
 
-class Bells:
+class Wakeups:
     """Events that wake tasks after their test, as far as these belong to the running loop."""
 
     def __init__(self) -> None:
-        self._hung: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
+        self._waiters: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
-    async def heard(self) -> None:
-        bell = asyncio.Event()
-        self._hung.append((asyncio.get_running_loop(), bell))
-        await bell.wait()
+    async def wait_for_wakeup(self) -> None:
+        event = asyncio.Event()
+        self._waiters.append((asyncio.get_running_loop(), event))
+        await event.wait()
 
-    async def ring(self) -> None:
-        for loop, bell in self._hung:
+    async def wake_all(self) -> None:
+        for loop, event in self._waiters:
             if loop is asyncio.get_running_loop():
-                bell.set()
+                event.set()
         await turns()
 
 
-teardown, later_test = Bells(), Bells()
+teardown, later_test = Wakeups(), Wakeups()
 
 
 async def fail() -> None:
@@ -51,8 +51,8 @@ async def fail_when_cancelled() -> None:
         raise ConnectionError("cannot close")
 
 
-async def fail_at(bells: Bells) -> None:
-    await bells.heard()
+async def fail_at(wakeups: Wakeups) -> None:
+    await wakeups.wait_for_wakeup()
     await fail()
 
 
@@ -185,10 +185,10 @@ async def destroyed() -> None:
     gc.collect()
 
 
-class Sin(NamedTuple):
+class Bug(NamedTuple):
     """A silent failure, and the expected report."""
 
-    commit: Callable[[], Coroutine[Any, Any, None]]
+    trigger: Callable[[], Coroutine[Any, Any, None]]
     report: str
     error: str | None = None
     place: str = "test"  # or its fixture, or a fixture of the module
@@ -196,42 +196,42 @@ class Sin(NamedTuple):
     @property
     def line(self) -> int:
         """The line that the report has to name."""
-        lines, first = inspect.getsourcelines(self.commit)
+        lines, first = inspect.getsourcelines(self.trigger)
         return next(number for number, line in enumerate(lines, first) if line.endswith("# here\n"))
 
 
 UNHANDLED, LEAKED, UNREFERENCED = "UnhandledTaskExceptionWarning", "LeakedTaskWarning", "DestroyedTaskWarning"
 
-SINS = {
-    "failed": Sin(failed, UNHANDLED, "no server"),
-    "failed_and_kept": Sin(failed_and_kept, UNHANDLED, "no server"),
-    "failed_while_cancelled": Sin(failed_while_cancelled, UNHANDLED, "cannot close"),
-    "failed_and_cancelled": Sin(failed_and_cancelled, UNHANDLED, "no server"),
-    "failed_and_cancelled_and_kept": Sin(failed_and_cancelled_and_kept, UNHANDLED, "no server"),
-    "failed_behind_shield": Sin(failed_behind_shield, UNHANDLED, "no server"),
-    "failed_in_teardown": Sin(failed_in_teardown, UNHANDLED, "no server"),
-    "failed_in_later_test": Sin(failed_in_later_test, LEAKED, "no server"),  # pending when its test has ended
-    "failed_in_fixture": Sin(failed_in_fixture, UNHANDLED, "no server", "fixture"),
-    "failed_in_module": Sin(failed_in_module, UNHANDLED, "no server", "module"),
-    "failed_in_callback": Sin(failed_in_callback, UNHANDLED, "no server"),
-    "failed_in_timer": Sin(failed_in_timer, UNHANDLED, "no server"),
-    "leaked": Sin(leaked, LEAKED),
-    "leaked_unstarted": Sin(leaked_unstarted, LEAKED),
-    "leaked_in_sleep": Sin(leaked_in_sleep, LEAKED),
-    "leaked_by_task": Sin(leaked_by_task, LEAKED),
-    "leaked_behind_shield": Sin(leaked_behind_shield, LEAKED),
-    "leaked_by_gather": Sin(leaked_by_gather, LEAKED),
-    "leaked_by_as_completed": Sin(leaked_by_as_completed, LEAKED),
-    "destroyed": Sin(destroyed, UNREFERENCED),
+BUGS = {
+    "failed": Bug(failed, UNHANDLED, "no server"),
+    "failed_and_kept": Bug(failed_and_kept, UNHANDLED, "no server"),
+    "failed_while_cancelled": Bug(failed_while_cancelled, UNHANDLED, "cannot close"),
+    "failed_and_cancelled": Bug(failed_and_cancelled, UNHANDLED, "no server"),
+    "failed_and_cancelled_and_kept": Bug(failed_and_cancelled_and_kept, UNHANDLED, "no server"),
+    "failed_behind_shield": Bug(failed_behind_shield, UNHANDLED, "no server"),
+    "failed_in_teardown": Bug(failed_in_teardown, UNHANDLED, "no server"),
+    "failed_in_later_test": Bug(failed_in_later_test, LEAKED, "no server"),  # pending when its test has ended
+    "failed_in_fixture": Bug(failed_in_fixture, UNHANDLED, "no server", "fixture"),
+    "failed_in_module": Bug(failed_in_module, UNHANDLED, "no server", "module"),
+    "failed_in_callback": Bug(failed_in_callback, UNHANDLED, "no server"),
+    "failed_in_timer": Bug(failed_in_timer, UNHANDLED, "no server"),
+    "leaked": Bug(leaked, LEAKED),
+    "leaked_unstarted": Bug(leaked_unstarted, LEAKED),
+    "leaked_in_sleep": Bug(leaked_in_sleep, LEAKED),
+    "leaked_by_task": Bug(leaked_by_task, LEAKED),
+    "leaked_behind_shield": Bug(leaked_behind_shield, LEAKED),
+    "leaked_by_gather": Bug(leaked_by_gather, LEAKED),
+    "leaked_by_as_completed": Bug(leaked_by_as_completed, LEAKED),
+    "destroyed": Bug(destroyed, UNREFERENCED),
 }
 
 
-def sins_but(lacking: dict[str, str]) -> list[str]:
-    """Return the names of the sins of a test, without those that are impossible under its runner."""
-    return [name for name, sin in SINS.items() if sin.place != "module" and name not in lacking]
+def bugs_except(lacking: dict[str, str]) -> list[str]:
+    """Return the names of the misbehaving of a test, without those that are impossible under its runner."""
+    return [name for name, bug in BUGS.items() if bug.place != "module" and name not in lacking]
 
 
-async def commit(name: str, place: str) -> None:
-    """Commit the sin if `place` is its place."""
-    if name in SINS and SINS[name].place == place:
-        await SINS[name].commit()
+async def trigger(name: str, place: str) -> None:
+    """Commit the bug if `place` is its place."""
+    if name in BUGS and BUGS[name].place == place:
+        await BUGS[name].trigger()
