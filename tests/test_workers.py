@@ -19,7 +19,7 @@ import aiosqlite
 import anyio
 import pytest
 
-from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, VirtualTime
+from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, VirtualTime, real_time
 from pytest_background_tasks.control import kernel, under_way
 from pytest_background_tasks.control.workers import Look
 
@@ -352,6 +352,31 @@ async def test_time_advances_during_a_heartbeat_in_a_thread(
 
     thread = threading.Thread(target=beat)
     thread.start()
+    await asyncio.sleep(3600)
+    stop.set()
+    thread.join()
+
+
+async def test_time_advances_during_a_heartbeat_on_a_busy_machine(
+    virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat is recognized even if it never sleeps as long as one check of the threads takes."""
+    stop, beats = threading.Event(), [0]
+
+    def beat() -> None:
+        while not stop.is_set():
+            beats[0] += 1
+            time.sleep(0.001)
+
+    def wait_for_a_beat() -> None:
+        before = beats[0]
+        while beats[0] == before:
+            let_others_run()
+
+    let_others_run = real_time.let_others_run
+    thread = threading.Thread(target=beat)
+    thread.start()
+    monkeypatch.setattr(real_time, "let_others_run", wait_for_a_beat)
     await asyncio.sleep(3600)
     stop.set()
     thread.join()

@@ -113,6 +113,8 @@ class Workers:
             activity: Activity = "working"
             if is_settled is not False:
                 activity = self._activity(thread, frame, loop, (turn, nap))
+            elif self._is_heartbeat(thread, frame, (turn, nap)):  # on a busy machine it never sleeps through a check
+                activity = "listening"
             if activity in ("blocked", "idle"):
                 self._blocked[thread] = nap
             if activity == "blocked" and not is_settled:
@@ -134,11 +136,12 @@ class Workers:
             return "blocked" if is_connected_to_loop(frame, loop) else "working"
         if call in _LISTENING:
             return "idle" if thread in self._old else "listening"
-        return "listening" if self._is_heartbeat(thread, frame, call, since) else "working"
+        return "listening" if self._is_heartbeat(thread, frame, since) else "working"
 
-    def _is_heartbeat(self, thread: threading.Thread, frame: FrameType, call: str, since: _Since) -> bool:
-        """Return True if the thread sleeps at the same line again, while the loop was idle."""
-        if call not in ("sleep", "acquire"):
+    def _is_heartbeat(self, thread: threading.Thread, frame: FrameType, since: _Since) -> bool:
+        """Return True if the thread, which is not of a pool, sleeps at the same line again while the loop was idle."""
+        call = _handed_over(frame) or blocking_call(frame)
+        if call not in ("sleep", "acquire") or _is_of_pool(thread) or _is_blocked(frame, call):
             return False
         outer = next((each for each in frames_from(frame) if each.f_globals.get("__name__") != "threading"), frame)
         place = (outer.f_code, outer.f_lasti)
