@@ -37,10 +37,10 @@ import simloom
 import simloop
 
 from pytest_background_tasks import Explorer, Schedule
-from pytest_background_tasks.explorer.options import Options
-from pytest_background_tasks.explorer.play import play
-from pytest_background_tasks.explorer.surroundings import Surroundings
-from pytest_background_tasks.explorer.threads import HelperThread
+from pytest_background_tasks._explore.determinism import Surroundings
+from pytest_background_tasks._explore.execution import play
+from pytest_background_tasks._explore.helper_thread import HelperThread
+from pytest_background_tasks._explore.options import Options
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "quality"))
 from test_classics import CLASSICS

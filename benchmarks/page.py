@@ -15,8 +15,8 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks.report.page import files_of, page
-from pytest_background_tasks.report.story import FailureView, failure_view
+from pytest_background_tasks._report.html import files_of, page
+from pytest_background_tasks._report.model import FailureView, failure_view
 
 REPETITIONS = 7
 GOAL_SECONDS = 1.0

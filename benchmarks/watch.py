@@ -62,10 +62,10 @@ SIDES = {
 MEMORY = """
     import asyncio, gc, sys, tracemalloc
     from pathlib import Path
-    from pytest_background_tasks.own import OwnCode
-    from pytest_background_tasks.watch.modes import Modes
-    from pytest_background_tasks.watch.record import Watched
-    from pytest_background_tasks.watch.watch import Watch
+    from pytest_background_tasks._introspect.project_code import OwnCode
+    from pytest_background_tasks._monitor.policy import Modes
+    from pytest_background_tasks._monitor.task_record import Watched
+    from pytest_background_tasks._monitor.task_monitor import Watch
 
     async def job():
         await asyncio.sleep(0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks.control.blocking_call import ENTERING, ITERATING, blocking_call
+from pytest_background_tasks._control.blocking_call import ENTERING, ITERATING, blocking_call
 
 
 class Holder:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import BackgroundTasks, Explorer
-from pytest_background_tasks.cancelling import cancelling_too_late
+from pytest_background_tasks._asyncio.late_cancellation import cancelling_too_late
 
 PLUGINS = ("pytest_asyncio.plugin",)
 FAIL = """

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from pytest_background_tasks import BackgroundTasks, CapturedTask
-from pytest_background_tasks.capture.creator import on_behalf
+from pytest_background_tasks._capture.origin import on_behalf
 
 both_loops = pytest.mark.parametrize(
     "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_background_tasks.explorer.schedule import Cancel, Delay, Outlast, Raise, Schedule
+from pytest_background_tasks._explore.schedule import Cancel, Delay, Outlast, Raise, Schedule
 
 DOCS = Path(__file__).parents[1] / "docs"
 LINK = re.compile(r'\[[^\]]+\]\((\.\./[^) ]+\.py) "(\w+)"\)')

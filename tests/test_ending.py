@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import BackgroundTasks, DeadlockError, Explorer, ending
-from pytest_background_tasks.ending import circle_from
+from pytest_background_tasks import BackgroundTasks, DeadlockError, Explorer
+from pytest_background_tasks._asyncio import forced_end
+from pytest_background_tasks._asyncio.forced_end import circle_from
 
 PLUGINS = ("pytest_asyncio.plugin",)
 Scenario = Callable[[], Coroutine[Any, Any, None]]
@@ -444,7 +445,7 @@ def test_captured_tasks_in_a_cycle_end_with_the_test(run) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_stubborn_captured_tasks_end_with_the_test(run, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """This takes two seconds at most, and the next test runs."""
-    monkeypatch.setattr(ending, "PATIENCE", 0.02)
+    monkeypatch.setattr(forced_end, "PATIENCE", 0.02)
     result = run(
         f"""{indent(STUBBORN, "    ")}
     def test_it(background_tasks):

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import pytest
 from starlette.background import BackgroundTask
 
-from pytest_background_tasks import BackgroundTasks, unfit
-from pytest_background_tasks.capture.entrances import installed
+from pytest_background_tasks import BackgroundTasks
+from pytest_background_tasks._capture.patches import installed
+from pytest_background_tasks._introspect import unsupported_version
 from pytest_background_tasks.errors import BackgroundTasksError
 
 
@@ -84,7 +85,7 @@ async def test_unsupported_starlette_is_named_when_its_task_is_missing(
     async def job() -> int:
         return 42
 
-    monkeypatch.setattr(unfit, "_met", {})
+    monkeypatch.setattr(unsupported_version, "_met", {})
     monkeypatch.setattr("starlette.background.BackgroundTask", found)
     background_tasks.start_capturing()
     asyncio.create_task(job())

@@ -116,7 +116,7 @@ async def test_invalid_order_is_rejected(
 @given(st.permutations("abcde"))
 def test_every_permutation_can_be_requested(order: list[str]) -> None:
     """A list of all names is the order itself."""
-    from pytest_background_tasks.control.order import ordered
+    from pytest_background_tasks._control.start_order import ordered
 
     class Task:
         def __init__(self, name: str) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_background_tasks.own import OwnCode
-from pytest_background_tasks.sites import SourceLocation
+from pytest_background_tasks._introspect.location import SourceLocation
+from pytest_background_tasks._introspect.project_code import OwnCode
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from textwrap import dedent
 
 import pytest
 
-from pytest_background_tasks.exploring.picture import file_name
+from pytest_background_tasks.plugin.explore.html_report import file_name
 
 FAILING = """
     async def add(total, times):

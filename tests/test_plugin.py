@@ -455,14 +455,13 @@ def test_unused_plugin_does_not_import_asyncio_or_the_engine(pytester: pytest.Py
     plain = modules()
     added = modules("-p", "pytest_background_tasks.plugin") - plain
     if "asyncio" in plain:  # from Python 3.14 on, so that the session is monitored
-        assert not {name for name in added if name.startswith("pytest_background_tasks.control")}
+        assert not {name for name in added if name.startswith("pytest_background_tasks._control")}
         added = modules("-p", "pytest_background_tasks.plugin", *REPORTS_OFF) - plain
-    base_modules = ("plugin", "kinds", "properties", "real_time", "untrusted")
-    explore_modules = ("exploring", "exploring.hooks", "exploring.kept", "exploring.settings")
-    assert added == {
-        "pytest_background_tasks",
-        *(f"pytest_background_tasks.{name}" for name in (*base_modules, *explore_modules)),
-    }
+    monitor = ("_monitor", "_monitor.kinds", "_introspect", "_introspect.untrusted", "_util")
+    plugin = ("", ".report_properties", ".explore")
+    explore = (".command_line", ".failure_cache", ".hooks", ".settings", ".stash")
+    names = (*monitor, *(f"plugin{name}" for name in plugin), *(f"plugin.explore{name}" for name in explore))
+    assert added == {"pytest_background_tasks", *(f"pytest_background_tasks.{name}" for name in names)}
 
 
 def test_virtual_time_without_threads_or_other_plugins(

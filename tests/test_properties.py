@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_background_tasks import BackgroundTasks
-from pytest_background_tasks.own import OwnCode
+from pytest_background_tasks._introspect.project_code import OwnCode
 
 
 @pytest.fixture(autouse=True)

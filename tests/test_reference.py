@@ -14,7 +14,7 @@ import pytest
 
 import pytest_background_tasks
 from pytest_background_tasks import plugin
-from pytest_background_tasks.exploring.decorator import ExploreArguments
+from pytest_background_tasks.plugin.explore.decorator import ExploreArguments
 
 DOCS = Path(__file__).parents[1] / "docs"
 TABLE = re.compile(r"^\|.*\n\| ---.*(?:\n\|.*)*", re.MULTILINE)

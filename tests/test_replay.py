@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_background_tasks.exploring.replay import quoted
+from pytest_background_tasks.plugin.explore.replay import quoted
 
 SHOP = """
     class Shop:

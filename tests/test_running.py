@@ -18,7 +18,7 @@ from pytest_background_tasks import (
     BackgroundTasksTimeout,
     TooManyBackgroundTasks,
 )
-from pytest_background_tasks.control import run as run_module
+from pytest_background_tasks._control import running_call as run_module
 
 
 async def answer(value: int = 42) -> int:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import BackgroundTasks, DeadlockError, Explorer
-from pytest_background_tasks.sites import behind, waiting_sites
-from pytest_background_tasks.waits import known
+from pytest_background_tasks._introspect.location import behind, waiting_sites
+from pytest_background_tasks._introspect.suspension import known
 
 IS_PROJECT_FILE = defaultdict(bool, {__file__: True})
 

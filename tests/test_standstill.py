@@ -407,7 +407,7 @@ async def test_no_deadlock_error_while_awaited_tasks_sleep(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In a group or a gather, a test may sleep longer than that silence, as if it slept itself."""
-    monkeypatch.setattr("pytest_background_tasks.control.standstill._LONG_GLANCE", 0.05)
+    monkeypatch.setattr("pytest_background_tasks._control.deadlock_detector._LONG_GLANCE", 0.05)
     monkeypatch.setattr(background_tasks._standstill, "_limit", 0.1)
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))

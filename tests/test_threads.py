@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks.control.threads import _waits_for_loop, is_at_work
+from pytest_background_tasks._control.threads import _waits_for_loop, is_at_work
 
 
 @pytest.mark.parametrize(("answer", "waits"), [(Future(), True), (None, False)], ids=["waits", "has resumed"])

@@ -9,10 +9,10 @@ from threading import Event
 import anyio
 import pytest
 
-from pytest_background_tasks.own import OwnCode
-from pytest_background_tasks.sites import SourceLocation
-from pytest_background_tasks.wait_reason import WaitPoint, WaitReason
-from pytest_background_tasks.waits import known, wait_of
+from pytest_background_tasks._introspect.location import SourceLocation
+from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._introspect.suspension import known, wait_of
+from pytest_background_tasks._introspect.wait_reason import WaitPoint, WaitReason
 
 IS_PROJECT_FILE = defaultdict(bool, {__file__: True})
 

@@ -860,7 +860,7 @@ def test_resource_tracker_process_does_not_hide_a_deadlock(
         from multiprocessing.resource_tracker import ensure_running
 
         import pytest
-        from pytest_background_tasks.control.outside import _processes
+        from pytest_background_tasks._control.wakeup_sources import _processes
 
         ensure_running()
 

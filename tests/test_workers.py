@@ -19,9 +19,9 @@ import aiosqlite
 import anyio
 import pytest
 
-from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, VirtualTime, real_time
-from pytest_background_tasks.control import kernel, under_way
-from pytest_background_tasks.control.workers import Look
+from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, VirtualTime, _util
+from pytest_background_tasks._control import external_activity, kernel_thread
+from pytest_background_tasks._control.workers import Look
 
 _linux = pytest.mark.skipif(sys.platform != "linux", reason="there the kernel says which thread was woken")
 
@@ -373,10 +373,10 @@ async def test_time_advances_during_a_heartbeat_on_a_busy_machine(
         while beats[0] == before:
             let_others_run()
 
-    let_others_run = real_time.let_others_run
+    let_others_run = _util.let_others_run
     thread = threading.Thread(target=beat)
     thread.start()
-    monkeypatch.setattr(real_time, "let_others_run", wait_for_a_beat)
+    monkeypatch.setattr(_util, "let_others_run", wait_for_a_beat)
     await asyncio.sleep(3600)
     stop.set()
     thread.join()
@@ -507,7 +507,7 @@ class TestMessages:
 @pytest.fixture
 def no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate a kernel that reports nothing about threads, as on macOS and Windows."""
-    monkeypatch.setattr(kernel, "_read", lambda *_: b"")
+    monkeypatch.setattr(kernel_thread, "_read", lambda *_: b"")
 
 
 @pytest.mark.usefixtures("no_kernel")
@@ -538,10 +538,10 @@ def test_grace_period_begins_when_the_last_worker_has_ended(monkeypatch: pytest.
         def look(self, _: object) -> Look:
             return looks.pop(0)
 
-    monkeypatch.setattr(under_way.real_time, "monotonic", lambda: moments[-1])
-    monkeypatch.setattr(under_way, "_thread_count", lambda: 1)
+    monkeypatch.setattr(external_activity._util, "monotonic", lambda: moments[-1])
+    monkeypatch.setattr(external_activity, "_thread_count", lambda: 1)
     loop = asyncio.new_event_loop()
-    subject = under_way.UnderWay(loop, 5.0, Seen())  # type: ignore[arg-type]
+    subject = external_activity.UnderWay(loop, 5.0, Seen())  # type: ignore[arg-type]
     assert subject.anything()
     moments.append(10.0)
     assert subject.anything()

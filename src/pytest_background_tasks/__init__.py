@@ -8,7 +8,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .capture.captured import CapturedTask
+    from ._capture.captured_task import CapturedTask
+    from ._capture.targets import Target
+    from ._explore.result import Exploration, Failure
+    from ._explore.schedule import Cancel, Delay, Outlast, Raise, Schedule
+    from ._explore.trace import ExecutedLine, Outcome, Step, StepDetail, Trace
+    from ._introspect.location import SourceLocation
+    from ._introspect.wait_reason import WaitPoint, WaitReason
+    from ._report.explorer import Explorer
     from .errors import (
         BackgroundTaskNotFound,
         BackgroundTasksError,
@@ -23,16 +30,9 @@ if TYPE_CHECKING:
         TooManyBackgroundTasks,
         UncontrolledOperation,
     )
-    from .explorer.exploration import Exploration, Failure
-    from .explorer.explorer import Explorer
-    from .explorer.schedule import Cancel, Delay, Outlast, Raise, Schedule
-    from .explorer.trace import ExecutedLine, Outcome, Step, StepDetail, Trace
-    from .exploring.decorator import explore
     from .fixture import BackgroundTasks
-    from .sites import SourceLocation
-    from .targets import Target
+    from .plugin.explore.decorator import explore
     from .virtual_time import VirtualTime
-    from .wait_reason import WaitPoint, WaitReason
     from .warnings import BackgroundTaskWarning, DestroyedTaskWarning, LeakedTaskWarning, UnhandledTaskExceptionWarning
 
 __all__ = [
@@ -77,26 +77,26 @@ __all__ = [
 
 _HOMES = {
     "BackgroundTasks": "fixture",
-    "Cancel": "explorer.schedule",
-    "CapturedTask": "capture.captured",
-    "Exploration": "explorer.exploration",
-    "Explorer": "explorer.explorer",
-    "Failure": "explorer.exploration",
-    "Delay": "explorer.schedule",
-    "Raise": "explorer.schedule",
-    "Outcome": "explorer.trace",
-    "ExecutedLine": "explorer.trace",
-    "Schedule": "explorer.schedule",
-    "SourceLocation": "sites",
-    "Outlast": "explorer.schedule",
-    "Step": "explorer.trace",
-    "Target": "targets",
-    "StepDetail": "explorer.trace",
-    "Trace": "explorer.trace",
+    "Cancel": "_explore.schedule",
+    "CapturedTask": "_capture.captured_task",
+    "Delay": "_explore.schedule",
+    "ExecutedLine": "_explore.trace",
+    "Exploration": "_explore.result",
+    "Explorer": "_report.explorer",
+    "Failure": "_explore.result",
+    "Outcome": "_explore.trace",
+    "Outlast": "_explore.schedule",
+    "Raise": "_explore.schedule",
+    "Schedule": "_explore.schedule",
+    "SourceLocation": "_introspect.location",
+    "Step": "_explore.trace",
+    "StepDetail": "_explore.trace",
+    "Target": "_capture.targets",
+    "Trace": "_explore.trace",
     "VirtualTime": "virtual_time",
-    "WaitPoint": "wait_reason",
-    "WaitReason": "wait_reason",
-    "explore": "exploring.decorator",
+    "WaitPoint": "_introspect.wait_reason",
+    "WaitReason": "_introspect.wait_reason",
+    "explore": "plugin.explore.decorator",
 }
 
 

@@ -6,24 +6,23 @@ from contextlib import contextmanager
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-from .capture.capture import Capture
-from .capture.captured import CapturedTask
-from .capture.held import HeldTask
-from .control.drive import let_end, run_async, run_sync
-from .control.order import Order, ordered
-from .control.rest import rest_async, rest_sync
-from .control.run import Run
-from .control.standstill import Standstill
-from .control.step import Stepper
-from .control.timeout import DEFAULT, Timeout, seconds_of
-from .control.under_way import UnderWay
-from .control.workers import Workers
+from ._capture.captured_task import CapturedTask
+from ._capture.held_task import HeldTask
+from ._capture.matching import Wanted, callees, one, several, targets_of
+from ._capture.session import Capture
+from ._capture.targets import Target
+from ._control.deadlock_detector import Standstill
+from ._control.driver import let_end, run_async, run_sync
+from ._control.external_activity import UnderWay
+from ._control.run_until_idle import rest_async, rest_sync
+from ._control.running_call import Run
+from ._control.start_order import Order, ordered
+from ._control.stepper import Stepper
+from ._control.timeout import DEFAULT, Timeout, seconds_of
+from ._control.workers import Workers
+from ._introspect.project_code import OwnCode
 from .errors import BackgroundTasksError
-from .own import OwnCode
-from .selection import callees, one, several, targets_of
-from .targets import Target
 from .virtual_time import VirtualTime
-from .wanted import Wanted
 
 
 class BackgroundTasks:

@@ -9,21 +9,20 @@ from contextlib import ExitStack, contextmanager
 from functools import partial, wraps
 from typing import Any, TypeAlias
 
-from . import real_time
-from .amounts import listed
-from .capture.trio import running_loop
-from .control.clock import VirtualClock
-from .control.lull import has_lulls
-from .control.monotonic import following, reads_clock
-from .control.quiet import resting
-from .control.standstill import Standstill
-from .control.timeout import deadline_of
-from .control.under_way import UnderWay
+from . import _util
+from ._asyncio.time_grid import on_grid
+from ._capture.trio import running_loop
+from ._control.deadlock_detector import Standstill
+from ._control.external_activity import UnderWay
+from ._control.idle import resting
+from ._control.idle_hooks import has_lulls
+from ._control.time_functions import following, reads_clock
+from ._control.timeout import deadline_of
+from ._control.virtual_clock import VirtualClock
+from ._introspect.location import SourceLocation, await_chain, site_in
+from ._introspect.project_code import OwnCode
+from ._util import listed, replaced
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
-from .grid import on_grid
-from .own import OwnCode
-from .patching import replaced
-from .sites import SourceLocation, await_chain, site_in
 
 _Loop: TypeAlias = asyncio.AbstractEventLoop
 
@@ -61,7 +60,7 @@ class VirtualTime:
         self._follows = False
         self._notes = notes
         self._poller: tuple[str, SourceLocation] | None = None
-        self._began = real_time.monotonic()
+        self._began = _util.monotonic()
         self._patience = _LONG
         self._under_way = under_way
         self._standstill = standstill
@@ -286,7 +285,7 @@ class VirtualTime:
 
     def _look_for_poller(self, loop: _Loop) -> None:
         """Note a line that sleeps repeatedly in a function that reads a clock which stands still meanwhile."""
-        if self._follows or self._poller is not None or real_time.monotonic() - self._began < self._patience:
+        if self._follows or self._poller is not None or _util.monotonic() - self._began < self._patience:
             return
         self._patience *= 2
         frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(task.get_coro()))

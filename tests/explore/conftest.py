@@ -8,11 +8,11 @@ from typing import Any, Protocol
 import pytest
 
 from pytest_background_tasks import Schedule, Trace
-from pytest_background_tasks.explorer.options import Options
-from pytest_background_tasks.explorer.play import Run, play
-from pytest_background_tasks.explorer.surroundings import Surroundings
-from pytest_background_tasks.explorer.threads import HelperThread
-from pytest_background_tasks.own import OwnCode
+from pytest_background_tasks._explore.determinism import Surroundings
+from pytest_background_tasks._explore.execution import Run, play
+from pytest_background_tasks._explore.helper_thread import HelperThread
+from pytest_background_tasks._explore.options import Options
+from pytest_background_tasks._introspect.project_code import OwnCode
 
 Scenario = Callable[[], Coroutine[Any, Any, object]]
 

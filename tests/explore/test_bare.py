@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import Schedule
-from pytest_background_tasks.explorer import bare
-from pytest_background_tasks.explorer.bare import BareLoop
-from pytest_background_tasks.explorer.loop import PlayedLoop
-from pytest_background_tasks.explorer.options import Options
-from pytest_background_tasks.explorer.threads import HelperThread
+from pytest_background_tasks._explore import fast_loop
+from pytest_background_tasks._explore.controlled_loop import PlayedLoop
+from pytest_background_tasks._explore.fast_loop import BareLoop
+from pytest_background_tasks._explore.helper_thread import HelperThread
+from pytest_background_tasks._explore.options import Options
 
 
 def is_value(value: object) -> bool:
@@ -45,7 +45,7 @@ def test_base_loops_with_unknown_attributes_are_initialized_by_asyncio(monkeypat
         self.limits = {"tasks": 10}
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "__init__", make_with_more)
-    loop_class = runpy.run_path(bare.__file__, run_name=bare.__name__)["BareLoop"]
+    loop_class = runpy.run_path(fast_loop.__file__, run_name=fast_loop.__name__)["BareLoop"]
     one, other = loop_class(), loop_class()
     assert one.limits == other.limits
     assert one.limits is not other.limits

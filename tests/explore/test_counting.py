@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_background_tasks import Schedule, Trace
-from pytest_background_tasks.explorer.counting import Counting, counting_between, counting_in
+from pytest_background_tasks._explore.name_patterns import Counting, counting_between, counting_in
 
 
 def trace(*names: str) -> Trace:

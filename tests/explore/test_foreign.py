@@ -15,7 +15,7 @@ import execnet
 import pytest
 
 from pytest_background_tasks import Explorer, UncontrolledOperation
-from pytest_background_tasks.explorer import foreign
+from pytest_background_tasks._explore import foreign_threads
 
 from .conftest import RunSchedule
 
@@ -59,7 +59,7 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(foreign, "GRACE", 0.2)
+    monkeypatch.setattr(foreign_threads, "GRACE", 0.2)
 
 
 async def by_timeout(answer: "asyncio.Future[int]") -> int:

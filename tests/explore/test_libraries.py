@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from pytest_background_tasks import Explorer, UncontrolledOperation
-from pytest_background_tasks.explorer.anyio import SetInOrder
+from pytest_background_tasks._explore.anyio import SetInOrder
 
 RunSchedule = Any  # the fixture
 
@@ -256,7 +256,7 @@ def test_ordered_set_behaves_like_a_set() -> None:
 
 
 def test_anyio_threads_are_unchanged_outside_an_exploration() -> None:
-    from pytest_background_tasks.explorer.surroundings import Surroundings
+    from pytest_background_tasks._explore.determinism import Surroundings
 
     async def main() -> int:
         return await anyio.to_thread.run_sync(anyio.from_thread.run_sync, len, "abc")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks.explorer.lines import Recorder
+from pytest_background_tasks._explore.line_tracer import Recorder
 
 IS_PROJECT_FILE = defaultdict(bool, {__file__: True})
 

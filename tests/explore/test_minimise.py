@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_background_tasks import Cancel, Delay, Schedule
-from pytest_background_tasks.explorer.minimise import minimised
-from pytest_background_tasks.explorer.schedule import Deviation
+from pytest_background_tasks._explore.schedule import Deviation
+from pytest_background_tasks._explore.shrink import minimised
 
 late = st.builds(Delay, st.sampled_from("abc"), st.integers(0, 2), st.integers(1, 30))
 cancels = st.builds(Cancel, st.sampled_from("abc"), st.integers(0, 2), st.none() | st.integers(0, 9))

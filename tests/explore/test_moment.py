@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import DeadlockError, Explorer, LeakedTasks, StepLimitExceeded
-from pytest_background_tasks.explorer.exploration import Failure
+from pytest_background_tasks._explore.result import Failure
 
 
 def failure_of(scenario: Callable[[], Coroutine[Any, Any, object]], **options: Any) -> Failure:

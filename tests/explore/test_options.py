@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import Explorer, Schedule
-from pytest_background_tasks.explorer.options import ExplorerArguments, Options
-from pytest_background_tasks.explorer.trace import KINDS
+from pytest_background_tasks._explore.options import ExplorerArguments, Options
+from pytest_background_tasks._explore.trace import KINDS
 
 
 class NeedsArguments(Exception):

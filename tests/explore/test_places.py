@@ -12,13 +12,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pytest_background_tasks import Delay, Explorer, ReplayError, Schedule, Trace
-from pytest_background_tasks.explorer.options import Options
-from pytest_background_tasks.explorer.places import places_of_task
-from pytest_background_tasks.explorer.play import Scenario, play
-from pytest_background_tasks.explorer.search import Search
-from pytest_background_tasks.explorer.surroundings import Surroundings
-from pytest_background_tasks.explorer.threads import HelperThread
-from pytest_background_tasks.explorer.trace import PLACES
+from pytest_background_tasks._explore.determinism import Surroundings
+from pytest_background_tasks._explore.entry_places import places_of_task
+from pytest_background_tasks._explore.execution import Scenario, play
+from pytest_background_tasks._explore.helper_thread import HelperThread
+from pytest_background_tasks._explore.options import Options
+from pytest_background_tasks._explore.search import Search
+from pytest_background_tasks._explore.trace import PLACES
 
 from .conftest import RunSchedule
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
 from pytest_background_tasks import Cancel, Delay, Outlast, Raise, Schedule, ScheduleSyntaxError
-from pytest_background_tasks.explorer.schedule import Deviation, canonical, quoted
+from pytest_background_tasks._explore.schedule import Deviation, canonical, quoted
 
 parts = st.builds(
     lambda name, number: quoted(name) + (f"#{number}" if number else ""),

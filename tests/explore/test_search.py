@@ -11,13 +11,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pytest_background_tasks import Delay, Outlast, Schedule, Trace
-from pytest_background_tasks.explorer.options import Options
-from pytest_background_tasks.explorer.places import next_place
-from pytest_background_tasks.explorer.play import Scenario, play
-from pytest_background_tasks.explorer.search import Search, extensions, later, latest
-from pytest_background_tasks.explorer.surroundings import Surroundings
-from pytest_background_tasks.explorer.threads import HelperThread
-from pytest_background_tasks.own import OwnCode
+from pytest_background_tasks._explore.determinism import Surroundings
+from pytest_background_tasks._explore.entry_places import next_place
+from pytest_background_tasks._explore.execution import Scenario, play
+from pytest_background_tasks._explore.helper_thread import HelperThread
+from pytest_background_tasks._explore.options import Options
+from pytest_background_tasks._explore.search import Search, extensions, later, latest
+from pytest_background_tasks._introspect.project_code import OwnCode
 
 PROJECT_CODE = OwnCode(Path(__file__).parent)
 
@@ -246,5 +246,5 @@ def test_random_walks_delay_a_third_of_the_arrivals_mostly_by_little() -> None:
 def test_search_result_is_independent_of_the_pool_size(monkeypatch: pytest.MonkeyPatch) -> None:
     programs = [["yield", "lock"], ["sleep 1", "yield"], ["lock"]]
     found, _ = run_search(scenario_of(programs), seed=1)
-    monkeypatch.setattr("pytest_background_tasks.explorer.search._POOL", 1)
+    monkeypatch.setattr("pytest_background_tasks._explore.search._POOL", 1)
     assert run_search(scenario_of(programs), seed=1)[0] == found

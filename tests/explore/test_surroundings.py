@@ -13,7 +13,7 @@ from unittest.mock import AsyncMock, create_autospec
 import pytest
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks.explorer.surroundings import Surroundings
+from pytest_background_tasks._explore.determinism import Surroundings
 
 RunSchedule = Any  # the fixture
 

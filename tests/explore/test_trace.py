@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from pytest_background_tasks import SourceLocation, Step, StepDetail, Trace
-from pytest_background_tasks.explorer.trace import first_difference
+from pytest_background_tasks._explore.trace import first_difference
 
 DETAIL = StepDetail((SourceLocation("app.py", 1, "f"),), (), "", "returns", None)
 

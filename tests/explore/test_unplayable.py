@@ -76,7 +76,7 @@ def test_call_is_refused_even_if_the_program_catches_the_error(run_schedule: Run
 
 def test_every_abstract_loop_method_is_implemented_or_refused() -> None:
     """No method is left that would only raise NotImplementedError."""
-    from pytest_background_tasks.explorer.loop import PlayedLoop
+    from pytest_background_tasks._explore.controlled_loop import PlayedLoop
 
     for name, call in vars(asyncio.AbstractEventLoop).items():
         if callable(call) and not name.startswith("_"):

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks.report.story import FailureView, failure_view
+from pytest_background_tasks._report.model import FailureView, failure_view
 
 Scenario: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
 Explored: TypeAlias = Callable[..., FailureView]

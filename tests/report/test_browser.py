@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from pytest_background_tasks.explorer.schedule import Delay
-from pytest_background_tasks.report.page import files_of, page
-from pytest_background_tasks.report.story import FailureView, RunView
-from pytest_background_tasks.wait_reason import WaitReason
+from pytest_background_tasks._explore.schedule import Delay
+from pytest_background_tasks._introspect.wait_reason import WaitReason
+from pytest_background_tasks._report.html import files_of, page
+from pytest_background_tasks._report.model import FailureView, RunView
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="the page is not tested: no Playwright here (make browser)"

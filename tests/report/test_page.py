@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_background_tasks.report.page import files_of, page
-from pytest_background_tasks.report.story import FailureView, StepKind
-from pytest_background_tasks.wait_reason import WaitReason
+from pytest_background_tasks._introspect.wait_reason import WaitReason
+from pytest_background_tasks._report.html import files_of, page
+from pytest_background_tasks._report.model import FailureView, StepKind
 
 
 def made(failing: FailureView, **changes: Any) -> str:

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks.own import OwnCode
-from pytest_background_tasks.report.page import page
-from pytest_background_tasks.report.section import section
-from pytest_background_tasks.report.story import failure_view
-from pytest_background_tasks.report.text import plain
+from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._report.html import page
+from pytest_background_tasks._report.layout import plain
+from pytest_background_tasks._report.model import failure_view
+from pytest_background_tasks._report.terminal import section
 
 done: list[int] = []
 

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks.own import OwnCode
-from pytest_background_tasks.report.section import section
-from pytest_background_tasks.report.text import plain
+from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._report.layout import plain
+from pytest_background_tasks._report.terminal import section
 
 ROOT = Path(__file__).parents[2]
 SNAPSHOTS = Path(__file__).parent / "snapshots"

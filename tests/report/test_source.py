@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import Explorer, Schedule
-from pytest_background_tasks.own import OwnCode
-from pytest_background_tasks.report.source import Line, abbreviated, statement
-from pytest_background_tasks.report.story import RunView, run_view
-from pytest_background_tasks.sites import SourceLocation
+from pytest_background_tasks._introspect.location import SourceLocation
+from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._report.model import RunView, run_view
+from pytest_background_tasks._report.source import Line, abbreviated, statement
 
 
 def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> RunView:

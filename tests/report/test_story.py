@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks.explorer.trace import Outcome
-from pytest_background_tasks.report.story import FailureView, StepKind
+from pytest_background_tasks._explore.trace import Outcome
+from pytest_background_tasks._report.model import FailureView, StepKind
 
 
 async def arrivals() -> None:

@@ -5,15 +5,15 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks.explorer.schedule import Cancel, Delay, Outlast, Raise
-from pytest_background_tasks.explorer.trace import Outcome
-from pytest_background_tasks.report.side_by_side import side_by_side
-from pytest_background_tasks.report.source import Line
-from pytest_background_tasks.report.story import DeviationView, FailureView, RunView, StepKind, StepView
-from pytest_background_tasks.report.table import table
-from pytest_background_tasks.report.text import Row, plain, width_of
-from pytest_background_tasks.sites import SourceLocation
-from pytest_background_tasks.wait_reason import WaitReason
+from pytest_background_tasks._explore.schedule import Cancel, Delay, Outlast, Raise
+from pytest_background_tasks._explore.trace import Outcome
+from pytest_background_tasks._introspect.location import SourceLocation
+from pytest_background_tasks._introspect.wait_reason import WaitReason
+from pytest_background_tasks._report.layout import Row, plain, width_of
+from pytest_background_tasks._report.model import DeviationView, FailureView, RunView, StepKind, StepView
+from pytest_background_tasks._report.side_by_side import side_by_side
+from pytest_background_tasks._report.source import Line
+from pytest_background_tasks._report.table import table
 
 HOSTILE = [
     "add#1",

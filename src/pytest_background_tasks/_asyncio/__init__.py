@@ -1,0 +1,1 @@
+"""Parts of asyncio that this plugin replaces or extends: handles, cancellation, forced ends."""

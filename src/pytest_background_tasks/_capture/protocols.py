@@ -1,0 +1,27 @@
+"""The protocols by which the patches and the integrations pass tasks to a session of capturing."""
+
+import asyncio
+from types import FrameType
+from typing import Any, Protocol
+
+from .held_task import HeldTask
+from .origin import Creator
+
+
+class Taker(Protocol):
+    """The receiver of all new tasks, which decides whether to hold each of them."""
+
+    thread: int
+
+    def take(
+        self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
+    ) -> HeldTask | None:
+        """Return the held task for `coroutine`, or None if the task is to run as if no test captured."""
+
+    def take_call(
+        self, coroutine: Any, creator: Creator, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
+    ) -> HeldTask | None:
+        """Return the held task for the call behind `coroutine`, or None. Called on the running loop."""
+
+    def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
+        """Return a loop that never runs by itself, for the tasks of a `def` test."""

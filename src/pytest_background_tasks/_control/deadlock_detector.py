@@ -1,0 +1,243 @@
+"""Deadlock detection: while tasks are held (rule 4 of the design), and always in virtual time.
+
+A test may wait for a held task indirectly: for an event that the task would set, for a queue that it would empty. Then
+no callback is ready, no timer is near, and the loop is about to block. This is when the detector is called: if no
+external event is possible either, the waiting test gets the error, at the line where it waits. If one is merely
+possible (from a peer, a thread, a timer far away), the detector waits for it as long as a running method may take.
+
+uvloop exposes neither its selector nor its timers. There, a timer checks the tasks, and the error comes when all of
+them have waited at the same places, and the test not in a sleep, for that long.
+
+Private names of CPython used here: ``_ready`` of the loop, ``_fut_waiter`` of a task.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+from .. import _util
+from .._capture.held_task import HeldTask
+from .._capture.session import Capture
+from .._capture.waiters import is_asleep, is_waited_for
+from .._introspect.task_state import coroutine_of
+from .._introspect.untrusted import attribute, text_attribute
+from ..errors import DeadlockError
+from .deadlock_error import Deadlock
+from .failed_tasks import failed
+from .idle_hooks import Lull, Select, has_lulls, watches_itself
+from .threads import is_at_work
+from .wakeup_sources import reasons_to_wait
+from .workers import Workers
+
+_GLANCE = 0.02  # seconds between two checks for external events
+_LONG_GLANCE = 1.0  # the same if there is a timer: with a foreign virtual clock, each check advances the time
+_TICK = 0.1  # seconds between two checks of a uvloop
+_LOOKS = 10  # checks of other threads: one that has just been given work may not have begun
+_TIMERS = 3  # factor of the limit while timers fire (of a heartbeat) and the test stays at the same place
+
+
+class Standstill:
+    """The deadlock detector, which ends the waiting of the test when every task is blocked.
+
+    Args:
+        capture: the captured tasks.
+        test_code: the code of the test function, which identifies its task.
+        limit: seconds without an event after which it stops waiting for external events; None: no limit.
+        workers: the workers of the test.
+    """
+
+    def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None, workers: Workers) -> None:
+        self._capture = capture
+        self._deadlock = Deadlock(capture, test_code)
+        self._limit = limit
+        self._workers = workers
+        self._advice: dict[asyncio.AbstractEventLoop, Callable[[], str]] = {}
+        self._watched: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
+        self._last_watched: asyncio.AbstractEventLoop | None = None
+
+    def watch(self, task: HeldTask) -> None:
+        """Monitor the loop of `task`, which is held from now on."""
+        loop = task.get_loop()
+        if loop is not self._last_watched:
+            self._watch(loop)
+        self._last_watched = loop
+
+    def watch_always(self, loop: asyncio.AbstractEventLoop, advice: Callable[[], str]) -> None:
+        """Monitor `loop` whether or not tasks are held; `advice` returns what to do about a deadlock."""
+        self._advice[loop] = advice
+        self._watch(loop)
+
+    def watch_no_longer(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End what `watch_always` began."""
+        del self._advice[loop]
+
+    def who_waits(self, loop: asyncio.AbstractEventLoop) -> str:
+        """Return a line for each task of the project that waits on `loop`, is held, or has failed."""
+        return self._deadlock.who_waits(loop) + failed(self._capture)
+
+    @property
+    def lost_error(self) -> DeadlockError | None:
+        """The error that was raised, if it was caught before it reached the test function."""
+        return self._deadlock.lost_error
+
+    def close(self) -> None:
+        """Stop monitoring all loops."""
+        for loop in list(self._watched):
+            self._unwatch(loop)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        if loop not in self._watched and not watches_itself(loop):
+            self._watched[loop] = self._watch_lulls(loop) if has_lulls(loop) else self._watch_clock(loop)
+
+    def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._last_watched = None
+        self._watched.pop(loop)()
+
+    def _watch_lulls(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        lull, listener = Lull.of(loop), _InLulls(self, loop)
+        lull.add(listener)
+        return lambda: lull.remove(listener)
+
+    def _watch_clock(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        silence = _Silence()
+        places: set[object] = set()
+        alarm: asyncio.TimerHandle
+
+        def look() -> None:
+            nonlocal places, alarm
+            if not self._is_wanted(loop):
+                self._unwatch(loop)
+                return
+            now: set[object] = {(id(task), id(attribute(task, "_fut_waiter"))) for task in asyncio.all_tasks(loop)}
+            if now != places:
+                places = now
+                silence.end(from_outside=False)
+            self._look(loop, silence)
+            if self._is_too_long(silence, loop):
+                silence.end(from_outside=True)
+                self._end_waiting(loop, [f"{type(loop).__module__}, which does not show what it waits for"])
+            alarm = loop.call_later(_TICK, look)
+
+        alarm = loop.call_later(_TICK, look)
+
+        def unwatch() -> None:
+            if not loop.is_closed():
+                alarm.cancel()
+
+        return unwatch
+
+    def _is_wanted(self, loop: asyncio.AbstractEventLoop) -> bool:
+        return loop in self._advice or bool(self._capture.stopped)
+
+    def _look(self, loop: asyncio.AbstractEventLoop, silence: "_Silence") -> None:
+        """Check whether the test has resumed, and whether a runner is about to close `loop`."""
+        silence.look(self._deadlock.place(loop))
+        if is_at_work(self._capture.thread):
+            silence.end(from_outside=True)
+        if _is_closing(loop):
+            self._let_threads_go(loop)
+
+    def _let_threads_go(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Forget held tasks that a thread waits for, because the loop is about to wait for its threads."""
+        for task in self._capture.held:
+            if task.get_loop() is loop and task.is_for_thread:
+                task.forget()
+
+    def _is_too_long(self, silence: "_Silence", loop: asyncio.AbstractEventLoop) -> bool:
+        now = _util.monotonic()
+        if self._limit is None or (
+            now - silence.since < self._limit and now - silence.in_place_since < self._limit * _TIMERS
+        ):
+            return False
+        if self._capture.follower is not None:  # a running method has a timeout of its own
+            return False
+        if loop in self._advice:  # in virtual time, a sleep is not a reason to wait
+            return True
+        sleeps = any(is_asleep(task) and is_waited_for(task) for task in asyncio.all_tasks(loop))
+        return not sleeps and self._deadlock.waiting_task(loop) is not None
+
+    def _end_waiting(self, loop: asyncio.AbstractEventLoop, reasons: list[str]) -> bool:
+        advice = self._advice.get(loop, str)()
+        silent = [reason for reason in reasons if reason not in advice]
+        silence = f"no event for {self._limit:g} s from {', '.join(silent)}" if silent else ""
+        return self._deadlock.end(loop, silence, advice)
+
+
+class _InLulls:
+    """A hook that checks one loop whenever it is about to block."""
+
+    rank = 2
+
+    def __init__(self, standstill: Standstill, loop: Any) -> None:
+        self._standstill = standstill
+        self._loop = loop
+        self._lull = Lull.of(loop)
+        self._silence = _Silence()
+        self._turns = 0
+
+    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
+        if timeout == 0:
+            events = select(0)
+            if events:
+                self._silence.end(from_outside=True)
+            return events
+        standstill, loop, silence = self._standstill, self._loop, self._silence
+        if not standstill._is_wanted(loop):
+            standstill._unwatch(loop)
+            return select(timeout)
+        if self._turns != self._lull.turns:
+            self._turns = self._lull.turns
+            silence.end(from_outside=False)
+        standstill._look(loop, silence)
+        is_virtual = loop in standstill._advice  # then a timeout is not a timer: the clock waits for external activity
+        has_timer = timeout is not None
+        reasons = ["a timer" if not is_virtual else "the real world"] if has_timer else []
+        reasons += reasons_to_wait(loop, standstill._capture.thread, standstill._workers)
+        silence.looks = 0 if reasons else silence.looks + 1
+        is_proved = silence.looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
+        is_over = is_proved or standstill._is_too_long(silence, loop)
+        glance = 0 if is_over else _LONG_GLANCE if has_timer else _GLANCE
+        # After the reasons: the results of a thread that has become idle have arrived by now.
+        events = select(glance if timeout is None else min(glance, timeout))
+        if events or loop._ready or (timeout is not None and timeout <= glance and not is_virtual):
+            silence.end(from_outside=bool(events))
+        elif is_over:
+            silence.end(from_outside=True)
+            if not standstill._end_waiting(loop, reasons):
+                return select(_GLANCE)
+        return events
+
+
+class _Silence:
+    """The time for which a loop has been silent, and the test has waited at one place without an external event.
+
+    Attributes:
+        since: the time of the last event of any kind, ``time.monotonic()``.
+        in_place_since: the time at which the test last resumed, or the last external event arrived.
+        looks: the number of checks that found no possible external event.
+    """
+
+    def __init__(self) -> None:
+        self.since = self.in_place_since = _util.monotonic()
+        self.looks = 0
+        self._place: object = None
+
+    def end(self, *, from_outside: bool) -> None:
+        """Note an event; `from_outside` if it was external, which a timer is not."""
+        self.since = _util.monotonic()
+        self.looks = 0
+        if from_outside:
+            self.in_place_since = self.since
+
+    def look(self, place: object) -> None:
+        """Note that the test waits at `place`."""
+        if place != self._place:
+            self._place, self.in_place_since = place, _util.monotonic()
+
+
+def _is_closing(loop: asyncio.AbstractEventLoop) -> bool:
+    """Return True if a runner is ending the loop, and waits for the threads of its executor."""
+    coroutines = [coroutine_of(task) for task in asyncio.all_tasks(loop)]
+    return any(text_attribute(each, "__name__") == "shutdown_default_executor" for each in coroutines)

@@ -1,0 +1,48 @@
+"""The failed background tasks, for an error about waiting, because their failure may be the reason.
+
+Private name of CPython used here: ``_exception`` of a task.
+"""
+
+from collections.abc import Collection, Iterator
+from traceback import format_exception_only
+
+from .._capture.held_task import HeldTask
+from .._capture.session import Capture
+from .._introspect.location import raising_sites
+from .._introspect.suspension import known
+from .._util import listed
+from ..errors import DeadlockError
+
+_SHOWN = 3  # how many are named before "and 5 more"
+
+
+def failed(capture: Capture, but: Collection[HeldTask] = ()) -> str:
+    """Return a line for each background task of the test that has failed, whether or not its exception was retrieved.
+
+    Args:
+        capture: the captured tasks of the test.
+        but: captured tasks that the error already names as failed.
+    """
+    lines = [
+        f"{who} has failed with {_first_line(error)}{_place(error, capture)}"
+        for who, error in _failures(capture, but)
+        if not isinstance(error, DeadlockError)  # this or an earlier deadlock error
+    ]
+    if len(lines) > _SHOWN:
+        lines[_SHOWN:] = [f"{len(lines) - _SHOWN} more have failed"]
+    return listed(lines)
+
+
+def _failures(capture: Capture, but: Collection[HeldTask]) -> Iterator[tuple[str, BaseException]]:
+    for task in capture.tasks:
+        if task.failed and task not in but:
+            yield f"background task {known(task)}", task._exception  # type: ignore[misc]  # it has failed
+    yield from capture.other_failures()
+
+
+def _first_line(error: BaseException) -> str:
+    return "".join(format_exception_only(error)).splitlines()[0]
+
+
+def _place(error: BaseException, capture: Capture) -> str:
+    return "".join(f", at {site}" for site in raising_sites(error, capture.is_own)[-1:])

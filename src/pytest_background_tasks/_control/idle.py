@@ -1,0 +1,145 @@
+"""Waiting until a loop is idle: no callback is ready, no timer is due, and there is no external activity.
+
+This is checked when the loop is about to block, so no iterations are counted. uvloop does not expose that moment.
+There, every callback that asyncio schedules soon is counted until it has run; when none is left, and no worker is at
+work, the loop is idle as far as Python can see.
+
+Private names of CPython used here: ``_ready`` and ``_scheduled`` of the loop.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from typing import Any
+
+from .._util import replaced
+from .external_activity import UnderWay
+from .idle_hooks import Lull, Select, alarm, has_lulls
+
+_GLANCE = 0.002  # seconds between two checks of a uvloop's threads
+
+
+class Quiet:
+    """A hook that notices when its loop is idle.
+
+    Args:
+        under_way: the external activity of the loop.
+        tell: called then, in the loop's thread, until it gives the loop something to do.
+    """
+
+    rank = 0
+
+    def __init__(self, under_way: UnderWay, tell: Callable[[], object]) -> None:
+        self._under_way = under_way
+        self._loop: Any = under_way.loop
+        self._tell = tell
+
+    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
+        """Call `tell` instead of waiting; wait for external activity, but not for a timer."""
+        if timeout == 0:
+            return select(timeout)
+        events = select(0)
+        if events or self._loop._ready or self._is_due():
+            return events
+        if self._under_way.anything():
+            glance = self._under_way.glance
+            return select(glance if timeout is None else min(glance, timeout))
+        if not self._loop._ready:  # unless a thread has answered meanwhile
+            self._tell()
+        return [] if self._loop._ready else select(timeout)
+
+    def _is_due(self) -> bool:
+        """Return True if a timer is due, because a clock that was called before has moved."""
+        timers = self._loop._scheduled
+        return bool(timers) and timers[0].when() <= self._loop.time()
+
+
+class _Counter:
+    """A counter of the callbacks that a loop without a selector still has to run."""
+
+    def __init__(self, under_way: UnderWay, tell: Callable[[], object]) -> None:
+        loop: asyncio.AbstractEventLoop = under_way.loop
+        self._under_way = under_way
+        self._loop = loop
+        self._tell = tell
+        self._call_soon = loop.call_soon
+        self._pending: dict[object, asyncio.Handle] = {}
+        self._is_idle = False
+        self._look_again: asyncio.Handle = self._call_soon(self._look)
+
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        """Call the loop's method, and count the callback."""
+        token = object()
+        handle = self._pending[token] = self._call_soon(self._run, token, callback, *args, context=context)
+        return handle
+
+    def _run(self, token: object, callback: Callable[..., object], *args: Any) -> None:
+        del self._pending[token]
+        callback(*args)
+
+    def _look(self) -> None:
+        was_idle, self._is_idle = self._is_idle, False
+        if any(not handle.cancelled() for handle in self._pending.values()):
+            self._look_again = self._call_soon(self._look)
+        elif self._under_way.is_any_worker_at_work():
+            self._look_again = self._loop.call_later(_GLANCE, self._look)
+        elif not was_idle:  # the uncounted callback of a worker's answer runs before the next check
+            self._is_idle = True
+            self._look_again = self._call_soon(self._look)
+        else:
+            self._tell()
+
+    def close(self) -> None:
+        """Cancel the next check."""
+        self._look_again.cancel()
+
+
+@contextmanager
+def telling(under_way: UnderWay, tell: Callable[[], object]) -> Iterator[None]:
+    """Call `tell` inside the block as soon as the loop of `under_way` is idle."""
+    loop: Any = under_way.loop
+    if has_lulls(loop):
+        with Lull.of(loop).listening(Quiet(under_way, tell)):
+            yield
+    else:
+        counter = _Counter(under_way, tell)
+        try:
+            with replaced(loop, "call_soon", lambda _: counter.call_soon):
+                yield
+        finally:
+            counter.close()
+
+
+@contextmanager
+def resting(under_way: UnderWay, deadline: float | None) -> Iterator[Callable[[], Awaitable[bool]]]:
+    """Yield a coroutine function that waits until the running loop is idle, as often as it is called.
+
+    It returns False if `deadline` (``time.monotonic()``) comes first.
+    """
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[bool] = loop.create_future()
+    is_late = False
+
+    async def quiet() -> bool:
+        nonlocal woken
+        woken = loop.create_future()
+        return not is_late and await woken
+
+    def wake() -> None:
+        if not woken.done():
+            woken.set_result(not is_late)
+
+    def be_late() -> None:
+        nonlocal is_late
+        is_late = True
+        wake()
+
+    with telling(under_way, wake), alarm(loop, deadline, be_late):
+        yield quiet
+
+
+async def quiet(under_way: UnderWay, deadline: float | None = None) -> bool:
+    """Wait until the running loop is idle; return False if `deadline` (``time.monotonic()``) comes first."""
+    with resting(under_way, deadline) as until_quiet:
+        return await until_quiet()

@@ -1,0 +1,171 @@
+"""A virtual clock for one event loop.
+
+The loop keeps its class, queue and selector. While the clock is installed, three methods of the loop are replaced:
+``time``; ``call_at``, so that timers due at one moment fire in the order in which they were set, which a heap alone
+does not guarantee (on a real clock, such timers differ by nanoseconds); and ``call_soon``, if it is asyncio's own, for
+speed. When the loop is about to block, and there is no external activity, the time moves to the next timer instead.
+
+It moves exactly onto the timer. For a program that repeatedly sets a timer for the present moment until that has passed
+(aiohttp's keep-alive does), the time moves by the loop's resolution, a nanosecond, with each such timer.
+
+All moments lie on a grid (`on_grid`).
+
+The idea of a clock that jumps when nothing can run comes from trio's ``MockClock``; async-solipsism and looptime apply
+it to asyncio.
+
+Private names of CPython used here: ``_scheduled``, ``_ready``, ``_clock_resolution``, ``_closed``, ``_debug`` and the
+checks of the loop, ``_when`` and ``_scheduled`` of a timer, ``_source_traceback`` of a handle.
+"""
+
+import asyncio
+import heapq
+import math
+from collections.abc import Callable
+from contextvars import Context
+from itertools import count
+from typing import Any
+
+from .._asyncio.handles import QuickHandle, QuickTimer
+from .._asyncio.stand_ins import named_as
+from .._asyncio.time_grid import on_grid
+from .external_activity import UnderWay
+from .idle_hooks import Lull, Select
+
+_MANY = 1000  # jumps
+
+
+@named_as(asyncio.TimerHandle)
+class _Timer(QuickTimer):
+    """A timer with a position among those due at the same moment."""
+
+    __slots__ = ("_number",)
+    _number: int
+
+    def __lt__(self, other: Any) -> bool:
+        mine, others = self._when, other._when
+        return mine < others or (mine == others and self._number < getattr(other, "_number", 0))
+
+    def __gt__(self, other: Any) -> bool:  # called by timers older than the clock, which come first
+        mine, others = self._when, other._when
+        return mine > others or (mine == others and self._number > getattr(other, "_number", 0))
+
+
+class VirtualClock:
+    """The virtual clock of `UnderWay.loop`, from the next whole second of the loop's time on, until `remove`.
+
+    Attributes:
+        time: the time of the loop, in seconds; never moves backwards.
+        under_way: the external activity, during which the clock stands still.
+        autojump: whether the clock jumps by itself.
+        on_many_jumps: called after each thousand jumps.
+    """
+
+    rank = 1
+
+    def __init__(self, under_way: UnderWay, *, autojump: bool, on_many_jumps: Callable[[], object]) -> None:
+        self.loop: Any = under_way.loop
+        self.time: float = float(math.ceil(self.loop.time()))
+        self._jumps: int = 0
+        self.autojump: bool = autojump
+        self.under_way = under_way
+        self._on_many_jumps = on_many_jumps
+        self._numbers = count(1)
+        self._last_fired = -math.inf
+        self._next = -math.inf
+        self.loop.time = lambda: self.time
+        self.loop.call_at = self._call_at
+        if getattr(self.loop.call_soon, "__func__", None) is asyncio.BaseEventLoop.call_soon:
+            self.loop.call_soon = self._call_soon
+        self._lull = Lull.of(self.loop)
+        self._lull.add(self)
+        self._lull.is_nobody_there = under_way.nobody
+
+    @property
+    def next_timer(self) -> float | None:
+        """The loop time at which the next timer is due; None if there is none."""
+        timers = self.loop._scheduled
+        while timers and timers[0].cancelled():
+            timer = heapq.heappop(timers)
+            timer._scheduled = False
+            self.loop._timer_cancelled_count -= 1
+        return timers[0].when() if timers else None
+
+    def move_to(self, time: float) -> None:
+        """Set the time to `time`, unless that has passed, at the loop's next iteration; then the due timers fire.
+
+        Not immediately: in debug mode, the running step would seem to have taken that long.
+        """
+        self._next = time
+
+    def remove(self) -> None:
+        """Restore the loop's real clock; each timer keeps its remaining time."""
+        self._lull.remove(self)
+        self._lull.is_nobody_there = None
+        del self.loop.time, self.loop.call_at
+        if vars(self.loop).get("call_soon") == self._call_soon:
+            del self.loop.call_soon
+        ahead = self.time - self.loop.time()
+        for timer in self.loop._scheduled:
+            timer._when -= ahead
+
+    def __call__(self, select: Select, timeout: float | None) -> list[Any]:
+        """Move the time instead of waiting, unless there is external activity."""
+        loop = self.loop
+        if self._next > self.time:
+            self.time = self._next
+            self._lull.turns += 1
+        if timeout == 0:
+            if not loop._ready:
+                self._let_time_pass_what_fires_again()
+            return select(0)
+        if not self.under_way.nobody():
+            events = select(0)
+            if events or loop._ready:
+                return events
+            if self.under_way.anything():
+                glance = self.under_way.glance
+                return select(glance if timeout is None else min(glance, timeout))
+            if loop._ready:  # a worker has answered meanwhile, and is idle now
+                return select(0)
+        if timeout is None or not loop._scheduled or not self.autojump:
+            return select(None)
+        self.time = self._last_fired = max(self.time, loop._scheduled[0]._when)
+        self._lull.turns += 1
+        self._jumps += 1
+        if self._jumps % _MANY == 0:
+            self._on_many_jumps()
+        return []
+
+    def _let_time_pass_what_fires_again(self) -> None:
+        if self._last_fired == self.time:
+            # After half a year, a nanosecond is less than the distance to the next float.
+            self.time = max(on_grid(self.time + self.loop._clock_resolution), math.nextafter(self.time, math.inf))
+        self._last_fired = self.time
+
+    def _call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+        loop = self.loop
+        if loop._closed or loop._debug:
+            checked: asyncio.Handle = asyncio.BaseEventLoop.call_soon(loop, callback, *args, context=context)
+            if frames := getattr(checked, "_source_traceback", None):
+                del frames[-1]  # the call above
+            return checked
+        handle = QuickHandle(callback, args, loop, context)
+        loop._ready.append(handle)
+        return handle
+
+    def _call_at(
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        loop = self.loop
+        if when is None:
+            raise TypeError("when cannot be None")
+        if loop._closed:
+            loop._check_closed()  # which raises
+        if loop._debug:
+            loop._check_thread()
+            loop._check_callback(callback, "call_at")
+        timer = _Timer(on_grid(when), callback, args, loop, context)
+        timer._number = next(self._numbers)
+        heapq.heappush(loop._scheduled, timer)
+        timer._scheduled = True
+        return timer

@@ -1,0 +1,385 @@
+"""The event loop that runs one schedule and records a trace.
+
+Theory of operation. The loop keeps asyncio's own queue: the handles that are ready when an iteration begins run in that
+iteration, first in, first out; due timers enter behind the handles that were queued already. The empty schedule is
+therefore asyncio's order, step for step. There is no selector: time is virtual and jumps when the loop is idle. A
+`Plan` takes delayed handles out of the queue and decides when they enter. Time stands still while a handle is delayed.
+
+Timers due at the same time fire in the order in which they were set, as on a real loop, whose clock advances between
+the calls.
+
+Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_stopping``,
+``_closed``, ``_check_closed``, ``_debug``, ``_asyncgens``, ``_task_factory`` of a loop; ``_callback``, ``_args``,
+``_context`` and ``_cancelled`` of a handle; ``_must_cancel`` of a task.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+from .._asyncio.handles import QuickHandle
+from .._asyncio.time_grid import on_grid
+from . import debug_mode
+from .arrivals import (
+    ARRIVALS,
+    Arrival,
+    StepCallback,
+    ThreadCall,
+    delivered,
+    ends_sleep,
+    kind_of_step,
+    label_of,
+    stepping_task,
+)
+from .helper_thread import HelperThread
+from .options import Options
+from .plan import Plan
+from .schedule import Deviation, Schedule
+from .task_names import Actor, Names
+from .tasks import LoopOfPlayedTasks, PlayedFuture, PlayedTask
+from .thread_results import ThreadCalls
+from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
+
+
+class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
+    """The event loop of one run.
+
+    Args:
+        schedule: the deviations from asyncio's default order.
+        options: the options of the exploration.
+        helper: runs the functions that the program sends to threads.
+
+    Attributes:
+        watches_itself: True: the loop detects deadlocks itself, and other detectors ignore it.
+        tasks: all tasks created on the loop.
+        is_stuck: True after a deadlock.
+        is_endless: True after more than ``max_steps`` steps.
+        has_generators: True if an asynchronous generator was started.
+        failed_callbacks: callbacks whose exceptions were never retrieved, each by its name in a trace, with its error.
+    """
+
+    watches_itself = True
+    is_stuck: bool = False
+    is_endless: bool = False
+    has_generators: bool = False
+    failed_callbacks: tuple[tuple[str, BaseException], ...] = ()
+    _playing: PlayedTask | None = None
+    _is_last: bool = False  # in the iteration after the one in which the scenario ended, as in asyncio.run
+    _closed: bool
+    _debug: bool
+    _ready: deque[Any]
+    _stopping: bool
+
+    def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
+        super().__init__()  # CPython 3.11 uses a slower lookup for 30 attributes or more; this loop has 28
+        self._closed, self._debug = False, options.is_debug  # read for each handle, so set on the instance
+        self._options = options
+        self._helper = helper
+        self._home = threading.get_ident()
+        self._names = Names(options.counting)
+        # Read in one go for each batch of handles, because there are many batches.
+        self._judging = (options.arrivals, "any" in options.arrivals, options.is_project_file, self._names.scenario)
+        self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
+        self._deviating = self._plan  # None when no deviation is left
+        self._actor: Actor | None = None  # the running task, if a task is running
+        self._who = ""  # the running callback otherwise
+        self._now = options.began
+        self._since = 0.0  # seconds since the run began, as in a trace
+        # Tasks are numbered separately: the order of a set of tasks must not depend on other objects.
+        self._task_numbers = count(1)
+        self._numbers = count(1)
+        self._iteration = 0
+        self._timers: list[tuple[float, int, Arrival]] = []
+        self._arrived: list[Arrival | ThreadCall] = []
+        self._rows: list[tuple[Any, ...]] = []
+        self._disturbed: set[int] = set()
+        self.tasks: list[asyncio.Task[Any]] = []
+
+    def play(self, coroutine: Any) -> PlayedTask:
+        """Run `coroutine`, the scenario, until it ends or cannot continue; return its task."""
+        task = PlayedTask(next(self._task_numbers), self._names.scenario, coroutine, self)
+        self.tasks.append(task)
+        self._playing = task
+        self._helper.foreign.begin()
+        self.run_forever()
+        self._playing, self._is_last = None, False
+        return task
+
+    def trace(self) -> Trace:
+        """Return the trace so far."""
+        cancellable = frozenset(self._cancellable()) if self._options.cancel else frozenset()
+        siblings, disturbed = frozenset(self._names.siblings), frozenset(self._disturbed)
+        return Trace(tuple(self._rows), cancellable, siblings, disturbed, self._answers)
+
+    def close(self) -> None:
+        """Close the loop, like asyncio; break reference cycles so that the garbage collector is not needed."""
+        self._plan = self._deviating = None  # it refers to the loop
+        super().close()
+
+    @property
+    def unused(self) -> tuple[Deviation, ...]:
+        """The deviations of the schedule whose step never ran."""
+        return () if self._plan is None else self._plan.unused
+
+    @property
+    def has_cancelled(self) -> bool:
+        """True if the schedule's cancellation took place."""
+        return self._plan is not None and self._plan.has_cancelled
+
+    def _cancellable(self) -> list[str]:
+        # A task that this loop did not make, such as a captured one, counts as started by the scenario.
+        scenario, starters = self._names.scenario, (self._names.scenario, self._names.unknown)
+        is_target = self._options.is_target
+        return [
+            actor.name
+            for actor in (self._actor_of(task) for task in tuple(self.tasks))
+            if actor is not scenario and is_target(actor.name, actor.function, actor.code, actor.creator in starters)
+        ]
+
+    # The public methods of a loop.
+
+    def time(self) -> float:
+        """Return the virtual time in seconds. It starts at the value of the real clock when the exploration begins."""
+        return self._now
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """Queue a callback, like asyncio."""
+        if self._closed:
+            self._check_closed()  # type: ignore[attr-defined]
+        handle = (debug_mode.checked_handle if self._debug else QuickHandle)(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Set a timer for a virtual time, in seconds."""
+        if when is None or self._closed or self._debug:  # type: ignore[redundant-expr]
+            debug_mode.check_timer(self, when, callback)
+        when, actor = on_grid(when), self._running()
+        if callback is ends_sleep and actor.answered != actor.step:
+            actor.answered = step = actor.step
+            timer = Arrival(actor.name, step, "sleep", when, callback, args, self, context)
+        else:
+            timer = Arrival(self._names.part(actor, "timer"), 0, "timer", when, callback, args, self, context)
+        heappush(self._timers, (when, next(self._numbers), timer))
+        return debug_mode.without_our_frames(timer) if self._debug else timer
+
+    def create_future(self) -> Any:
+        """Return a future that hashes by order of creation."""
+        future = PlayedFuture(next(self._numbers), self)
+        return debug_mode.without_our_frames(future) if self._debug else future
+
+    def _asyncgen_firstiter_hook(self, agen: Any) -> None:
+        """Call asyncio's hook, and note that there may be a generator to close."""
+        self.has_generators = True
+        super()._asyncgen_firstiter_hook(agen)  # type: ignore[misc]  # a private name, which typeshed does not have
+
+    def _asyncgen_finalizer_hook(self, agen: Any) -> None:
+        """Close an abandoned generator in the loop's own order: the request does not come from a thread."""
+        self._asyncgens.discard(agen)  # type: ignore[attr-defined]
+        if self.is_running():  # otherwise the run is being cleaned up
+            self.call_soon(close_abandoned_generator, self, agen)
+
+    # One iteration.
+
+    def _run_once(self) -> None:
+        if self._names.unnamed:
+            self._names.settle()
+        plan = self._deviating
+        if plan is not None and not plan.is_idle():
+            for zone, size in enumerate(self._let_in_deviating(plan)):
+                if size:
+                    self._run_handles(size, self._iteration * PLACES + zone)
+        else:
+            queued = len(self._ready)
+            if not queued and not self._arrived:
+                self._jump()
+            if self._arrived or (self._timers and self._timers[0][0] <= self._now):
+                self._let_arrive()
+            arriving, entry = len(self._ready) - queued, self._iteration * PLACES
+            if queued:
+                self._run_handles(queued, entry + QUEUE)
+            if arriving:
+                self._run_handles(arriving, entry + ARRIVING)
+        self._iteration += 1
+        if self._playing is not None and self._playing.done():
+            self._stopping, self._is_last = self._stopping or self._is_last, True
+
+    def _let_in_deviating(self, plan: Plan) -> tuple[int, ...]:
+        """Queue the handles that enter while deviations are possible; return the number of handles in each zone."""
+        ready = self._ready
+        queue = tuple(ready) if self._arrived else ()
+        if plan.take_out(ready, self._iteration):
+            self._disturbed.add(self._iteration)
+        if self._arrived:
+            self._note_answers(queue)
+            self._arrived = plan.staying(self._arrived, self._iteration, self._answers)
+        if plan.cancellations:
+            plan.cancel_while_suspended(self.tasks, self._iteration, self)
+        if not (ready or self._arrived or self._is_last or self._is_timer_due()):
+            self._let_pass(plan)
+        entry = self._iteration * PLACES
+        before = queued = len(ready)
+        if plan.outside or plan.cancelling:
+            plan.enter_queue(ready, self._iteration)
+            queued = len(ready)
+            ready += plan.entering(entry + BEFORE)
+            before = len(ready)
+        if self._arrived or (self._timers and self._timers[0][0] <= self._now):
+            self._let_arrive()
+        after = arrived = len(ready)
+        if plan.outside or plan.cancelling:
+            ready += plan.entering(entry + AFTER)
+            after = len(ready)
+        if plan.cancellations:
+            plan.cancel_at_wakeup(ready)
+        if after > queued and plan.is_over():
+            self._deviating = None
+        return queued, before - queued, arrived - before, after - arrived
+
+    def _let_pass(self, plan: Plan) -> None:
+        """Let the first delayed handle enter, or else let time pass: no handle can run now."""
+        if (first := plan.first_iteration) is None:
+            self._jump()
+        else:
+            self._iteration = max(first, self._iteration)
+
+    def _let_arrive(self) -> None:
+        """Queue the results of threads, and due timers."""
+        if self._arrived:
+            self._note_answers(self._ready)
+        arriving, self._arrived = self._arrived, []
+        timers, now = self._timers, self._now
+        while timers and timers[0][0] <= now:
+            if not (timer := heappop(timers)[2])._cancelled:
+                arriving.append(timer)
+        if not arriving:
+            return
+        if (plan := self._deviating) is not None:
+            entry = self._iteration * PLACES + ARRIVING
+            arriving = [handle for handle in arriving if not plan.keeps(handle, entry)]
+            if any(handle.kind != "thread" for handle in arriving):
+                plan.a_timer_fired(self._iteration + 1)
+        self._ready.extend(arriving)
+
+    def _is_timer_due(self) -> bool:
+        timers = self._timers
+        while timers and timers[0][2]._cancelled:
+            heappop(timers)
+        return bool(timers) and timers[0][0] <= self._now
+
+    def _jump(self) -> None:
+        """Advance time to the next timer: no handle can run now."""
+        if self._is_last or self._is_timer_due() or self._is_held_by_threads():
+            return
+        if self._timers:
+            self._now = self._timers[0][0]
+            self._since = int((self._now - self._options.began) * 1e9 + 0.5) / 1e9  # `round` is slow
+        elif self._deviating is None or not self._deviating.let_go_on(self._iteration):
+            self.is_stuck = self._stopping = True
+
+    def _run_handles(self, size: int, entry: int) -> None:
+        """Run the first `size` handles of the queue, which entered at `entry`."""
+        ready, record, now = self._ready, self._rows.append, self._since
+        arrivals, is_any, is_own, scenario = self._judging
+        waiting = len(ready)
+        for _ in range(size):
+            handle = ready.popleft()
+            waiting -= 1
+            if handle._cancelled:
+                self._disturbed.add(entry // PLACES)
+                continue
+            callback, arguments = handle._callback, handle._args
+            number, got, kind = 0, "call", None
+            is_step = type(callback) is StepCallback
+            if (task := callback.__self__ if is_step else stepping_task(callback)) is not None:
+                actor = self._actor = task._explorer_actor if type(task) is PlayedTask else self._actor_of(task)
+                who, number = actor.name, actor.step
+                is_plain = not arguments and actor.error is None and not task._must_cancel
+                got = "value" if is_plain else delivered(task, actor, arguments)
+                if is_step or is_any:
+                    kind = kind_of_step(actor, task, is_step, arrivals, is_own, scenario)
+                actor.step = number + 1
+            elif type(handle) in ARRIVALS:
+                who, number = handle.who, handle.number
+                kind = handle.kind if handle.kind in arrivals else None
+                self._actor, self._who = None, who
+            else:
+                who = label_of(callback)
+                self._actor, self._who = None, who
+            try:
+                if arguments:
+                    handle._context.run(callback, *arguments)
+                else:
+                    handle._context.run(callback)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # like Handle._run, without the extra call
+                self._callback_failed(handle, error)
+            before, waiting = waiting, len(ready)
+            record((who, number, got, now, kind, entry, waiting - before, None))
+        if len(self._rows) >= self._options.max_steps:
+            self.is_endless = self._stopping = True
+
+    def _callback_failed(self, handle: Any, error: BaseException) -> None:
+        label = label_of(handle._callback)
+        context = {"message": f"Exception in callback {label}", "exception": error, "handle": handle}
+        if self.get_exception_handler() is not None:
+            self.call_exception_handler(context)
+        else:  # the run will fail with it, so no other report is needed
+            self.failed_callbacks += ((label, error),)
+            self.default_exception_handler(context)
+
+    # The running task or callback.
+
+    def _running(self) -> Actor:
+        """Return the running actor: a task or a callback."""
+        task = asyncio.current_task(self) if threading.get_ident() == self._home else None
+        actor = self._actor if task is None else self._actor_of(task)
+        if actor is None:
+            return self._names.callback(self._who)
+        if not actor.name:  # an eager task runs during its creation
+            self._names.settle()
+        return actor
+
+    def _actor_of(self, task: Any) -> Actor:
+        """Return the actor of `task`; if this loop did not make the task, its creator is unknown."""
+        try:
+            actor: Actor = task._explorer_actor
+        except AttributeError:
+            actor = task._explorer_actor = self._names.new(self._names.unknown, task.get_coro())
+            self._names.settle()
+            self.tasks.append(task)
+        return actor
+
+    def key_of(self, handle: Any) -> tuple[str, int] | None:
+        """Return the task and the step that `handle` makes ready, which is how a deviation names it."""
+        callback = handle._callback
+        is_step = type(callback) is StepCallback
+        task = callback.__self__ if is_step else stepping_task(callback)
+        if task is None:
+            return (handle.who, handle.number) if type(handle) in ARRIVALS else None
+        actor = task._explorer_actor if type(task) is PlayedTask else self._actor_of(task)
+        return actor.name, actor.step
+
+    def kind_of(self, handle: Any) -> str | None:
+        """Return the kind of arrival of `handle`; None if it may not be delayed."""
+        arrivals, _, is_own, scenario = self._judging
+        if type(handle) in ARRIVALS:
+            return handle.kind if handle.kind in arrivals else None
+        task = stepping_task(handle._callback)
+        is_step = type(handle._callback) is StepCallback
+        return kind_of_step(self._actor_of(task), task, is_step, arrivals, is_own, scenario)
+
+
+def close_abandoned_generator(loop: PlayedLoop, agen: Any) -> None:
+    """Start the task that closes an asynchronous generator; the trace has it by this name."""
+    loop.create_task(agen.aclose())

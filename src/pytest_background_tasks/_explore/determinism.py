@@ -1,0 +1,181 @@
+"""The process-wide state around the runs, made the same for each of them and restored afterwards.
+
+``random`` (and numpy's) starts from the same state in every run. ``as_completed`` starts coroutines in the order of its
+arguments; asyncio itself orders them by address. An awaited `AsyncMock` suspends for one step, as a real call would.
+What anyio sends to threads runs through the loop, and anyio cancels and wakes in insertion order.
+
+Private names of CPython used here: ``_chain_future`` of asyncio.futures, ``__sleep0`` of asyncio.tasks, and
+``_execute_mock_call`` of an AsyncMock.
+"""
+
+import asyncio
+import concurrent.futures
+import functools
+import gc
+import inspect
+import random
+import sys
+import types
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from .._asyncio.late_cancellation import cancelling_too_late
+from .._introspect.unsupported_version import Unfit
+from .arrivals import answer_of_mock
+from .controlled_loop import PlayedLoop
+
+_DEBUGGERS = ("pdb", "pytest", "ipdb", "pudb")  # modules with a set_trace
+
+
+class Surroundings:
+    """A context manager that installs these replacements while a scenario is explored.
+
+    Args:
+        may_raise: True if a schedule may inject an error into a bare yield. That makes each ``sleep(0)`` slower.
+
+    Attributes:
+        refresh: to be called before each run, so that every run starts from the same state.
+        missing: a sentence for each replacement that an unsupported version of a library makes impossible.
+    """
+
+    refresh: Callable[[], None]
+    missing: tuple[str, ...] = ()
+
+    def __init__(self, *, may_raise: bool) -> None:
+        self._may_raise = may_raise
+
+    def __enter__(self) -> "Surroundings":
+        self._stack = ExitStack()
+        enter = self._stack.enter_context
+        enter(_replaced(asyncio.tasks, "set", _set_in_order))
+        enter(cancelling_too_late(lambda task: isinstance(task.get_loop(), PlayedLoop)))
+        enter(_replaced(asyncio.futures, "_chain_future", _chaining(asyncio.futures._chain_future)))  # type: ignore[attr-defined]
+        if self._may_raise:
+            enter(_replaced(asyncio.tasks, "__sleep0", _sleep0))
+        if mock := sys.modules.get("unittest.mock"):
+            enter(_replaced(mock.AsyncMockMixin, "_execute_mock_call", _suspending(mock)))
+        if "anyio" in sys.modules:
+            from .anyio import replacements
+
+            try:
+                for owner, name, new in replacements():
+                    enter(_replaced(owner, name, new))
+            except Unfit as unfit:
+                self.missing = (str(unfit),)
+        self.refresh = _same_randomness()
+        self._is_silent = False
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def silence(self) -> None:
+        """Ignore "coroutine was never awaited" from now on: a cancellation may precede a task's first step."""
+        if not self._is_silent:
+            self._is_silent = True
+            self._stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            self._stack.callback(gc.collect)  # coroutines in reference cycles warn when they are collected
+
+
+@contextmanager
+def breakpoints_off() -> Iterator[None]:
+    """Disable ``breakpoint()`` and ``set_trace()`` inside the block, for runs that the user did not ask to debug."""
+    with ExitStack() as stack:
+        stack.enter_context(_replaced(sys, "breakpointhook", _nothing))
+        for name in _DEBUGGERS:
+            if hasattr(sys.modules.get(name), "set_trace"):
+                stack.enter_context(_replaced(sys.modules[name], "set_trace", _nothing))
+        yield
+
+
+def _nothing(*_: object, **__: object) -> None: ...
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, new: object) -> Iterator[None]:
+    had = name in vars(owner)
+    old = vars(owner).get(name)
+    setattr(owner, name, new)
+    try:
+        yield
+    finally:
+        if had:
+            setattr(owner, name, old)
+        else:
+            delattr(owner, name)
+
+
+def _same_randomness() -> Callable[[], None]:
+    state = random.getstate()
+    numpy: Any = sys.modules.get("numpy.random")
+    if not hasattr(numpy, "get_state"):  # not imported, or a stub
+        return functools.partial(random.setstate, state)
+    state_of_numpy = numpy.get_state()
+
+    def set_both() -> None:
+        random.setstate(state)
+        numpy.set_state(state_of_numpy)
+
+    return set_both
+
+
+def _chaining(chain_future: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:
+    """Wrap asyncio's function: refuse the run if the future of a pool is done already, since no callback reports it."""
+
+    @functools.wraps(chain_future)
+    def chain(source: Any, destination: Any) -> None:
+        loop = asyncio._get_running_loop()
+        if isinstance(loop, PlayedLoop) and isinstance(source, concurrent.futures.Future) and source.done():
+            loop.refuse_answered()
+        chain_future(source, destination)
+
+    return chain
+
+
+def _set_in_order(items: Iterable[Any] = ()) -> Any:
+    """Return a set; for coroutines, which hash by address, a dict, which keeps order. asyncio only iterates it."""
+    items = list(items)
+    by_address = any(inspect.isawaitable(item) and not asyncio.isfuture(item) for item in items)
+    return dict.fromkeys(items) if by_address else set(items)
+
+
+@types.coroutine
+def _sleep0() -> Generator[None, None, None]:  # pragma: no cover - it runs as code of asyncio's file
+    """Suspend like asyncio's ``__sleep0``, and raise the injected error, if there is one."""
+    yield
+    task: Any = asyncio.current_task()
+    actor = getattr(task, "_explorer_actor", None)
+    if actor is not None and actor.error is not None:
+        error, actor.error = actor.error, None
+        raise error
+
+
+def _in_place_of(asyncios: types.CodeType, own: types.CodeType) -> types.CodeType:
+    """Return `own` with the name and file of `asyncios`, and its last line, which raises, where that suspends."""
+    shift = _last_line(asyncios) - _last_line(own)
+    return own.replace(
+        co_name=asyncios.co_name, co_filename=asyncios.co_filename, co_firstlineno=own.co_firstlineno + shift
+    )
+
+
+def _last_line(code: types.CodeType) -> int:
+    return max(line for *_, line in code.co_lines() if line is not None)
+
+
+# In tracebacks, and in reports of where a task is suspended, it looks like asyncio's own function.
+_sleep0.__code__ = _in_place_of(asyncio.tasks.__sleep0.__code__, _sleep0.__code__)  # type: ignore[attr-defined]
+
+
+def _suspending(mock: Any) -> Any:
+    execute = mock.AsyncMockMixin._execute_mock_call
+
+    @functools.wraps(execute)
+    async def execute_later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(asyncio.get_running_loop(), PlayedLoop):
+            await answer_of_mock()
+        return await execute(self, *args, **kwargs)
+
+    return execute_later

@@ -1,0 +1,237 @@
+"""An exploration: runs schedules until one fails, none is left, or the budget runs out."""
+
+import asyncio
+import inspect
+import math
+from contextlib import nullcontext, suppress
+from dataclasses import replace
+from functools import partial
+
+from .. import _util
+from ..errors import ExplorationError, NonDeterministicTest, ReplayError, UncontrolledOperation
+from . import debug_mode
+from .determinism import Surroundings, breakpoints_off
+from .diagnostics import difference, nothing_to_cancel, nothing_to_deviate
+from .execution import Run, Scenario, play
+from .failure_point import reproduce
+from .helper_thread import HelperThread
+from .name_patterns import counting_between, counting_in
+from .options import Options
+from .result import Exploration, Failure, Found, Verdict
+from .schedule import Cancel, Outlast, Raise, Schedule, canonical
+from .search import Search
+from .shrink import minimised
+from .trace import Trace, first_difference
+from .varying_reads import Sources, told
+
+
+def explored(scenario: Scenario, options: Options) -> Exploration:
+    """Explore `scenario` like `Explorer.explore`; the caller reports a failure."""
+    if asyncio._get_running_loop() is not None:
+        raise ExplorationError(
+            "cannot explore while an event loop is running in this thread\n"
+            "In an async test: make the test a plain def. Elsewhere: explore in another thread, "
+            "await asyncio.to_thread(Explorer().explore, scenario)"
+        )
+    if hasattr(asyncio, "_nest_patched"):
+        raise ExplorationError(
+            "cannot explore after nest_asyncio.apply(): the order of its tasks cannot be controlled\n"
+            "Do not call it in a session that explores. If other tests need it, run explored tests separately: "
+            "pytest -m explore"
+        )
+    code = getattr(inspect.unwrap(scenario), "__code__", None)
+    if code is not None and isinstance(options.is_project_file, dict):
+        options.is_project_file[code.co_filename] = True  # a scenario is project code, wherever its file is
+    with HelperThread() as helper, Surroundings(may_raise=bool(options.inject_errors)) as around:
+        try:
+            return _Session(scenario, options, helper, around).explore()
+        except (NonDeterministicTest, UncontrolledOperation) as error:
+            for sentence in around.missing:
+                error.add_note(sentence)
+            raise
+
+
+class _Session:
+    """One exploration of one scenario."""
+
+    def __init__(self, scenario: Scenario, options: Options, helper: HelperThread, around: Surroundings) -> None:
+        self._scenario = scenario
+        self._options = options = _beginning_now(options)
+        self._helper = helper
+        self._around = around
+        self._seed = 0 if options.seed is None else options.seed
+        self._search = Search(options, self._seed)
+        self._began = _util.monotonic()
+        self._runs = self._cut = 0
+        self._may_cancel = False
+        self._passing: list[Schedule] = []
+
+    def explore(self) -> Exploration:
+        replay = self._options.replay
+        if replay is not None:
+            self._options = self._options.with_counting(counting_in(replay))
+            return self._replay(replay)
+        while (schedule := self._next()) is not None:
+            run = self._play(schedule)
+            self._count(run)
+            if run.error is not None:
+                return self._failed(run)
+            if not schedule:
+                if not self._check_deterministic(run):
+                    continue
+                if (again := self._failing_again()) is not None:
+                    return self._failed(again, "previous")
+        self._check_cancel_matches()
+        return self._result(self._verdict())
+
+    def _next(self) -> Schedule | None:
+        seconds = self._options.max_seconds
+        if self._runs >= self._options.max_schedules or (seconds and _util.monotonic() - self._began >= seconds):
+            return None
+        return self._search.next()
+
+    def _play(self, schedule: Schedule, *, tells: bool = False) -> Run:
+        if Cancel in map(type, schedule):
+            self._around.silence()
+        self._around.refresh()
+        run = play(self._scenario, schedule, self._options, self._helper, tells=tells)
+        if self._helper.foreign.answer is not None:
+            raise self._helper.foreign.answer
+        return run
+
+    def _count(self, run: Run) -> None:
+        self._runs += 1
+        self._cut += run.is_cut
+        self._may_cancel = self._may_cancel or bool(run.trace.cancellable)
+        self._search.saw(Schedule(run.schedule - set(run.unused)) if run.unused else run.schedule, run.trace)
+
+    def _verdict(self) -> Verdict:
+        if self._search.is_complete:
+            return "exhaustive"
+        return "bounded" if self._search.is_bounded else "incomplete"
+
+    def _result(self, verdict: Verdict, failure: Failure | None = None) -> Exploration:
+        self._helper.foreign.check(failed=failure is not None)
+        search = self._search
+        # The current number of deviations is not finished.
+        deviations = search.deviations if search.is_bounded else max(search.deviations - 1, 0)
+        seconds = _util.monotonic() - self._began
+        return Exploration(
+            verdict,
+            self._runs,
+            search.distinct,
+            self._cut,
+            deviations,
+            seconds,
+            self._seed,
+            failure,
+            self._options.faults(may_cancel=self._may_cancel),
+            tuple(self._passing),
+        )
+
+    # Failures.
+
+    def _failing_again(self) -> Run | None:
+        """Return the first run of a schedule in ``first`` that still fails, else None."""
+        for schedule in self._options.previous_failures:
+            with suppress(ReplayError):  # it raises an error that is no longer in inject_errors=
+                run = self._play(schedule)
+                if run.unused or run.is_cut or not self._may_be(run):
+                    continue
+                if run.error is not None:
+                    self._runs += 1
+                    return run
+                self._passing.append(run.schedule)
+        return None
+
+    def _may_be(self, run: Run) -> bool:
+        """Return True if the options still ask for all faults of the schedule."""
+        return all(
+            canonical(each.task) in run.trace.cancellable if isinstance(each, Cancel) else self._options.slow_results
+            for each in run.schedule
+            if isinstance(each, (Cancel, Outlast))
+        )
+
+    def _failed(self, found: Run, how: Found = "search") -> Exploration:
+        def fails(schedule: Schedule) -> bool:
+            return self._play(schedule).way == found.way
+
+        schedule = minimised(found.schedule, fails)
+        usual = self._play(Schedule(), tells=True) if schedule else None
+        confirmed = self._play(schedule, tells=True)  # the last run: the report shows its output
+        if confirmed.error is None or confirmed.way != found.way:
+            raise self._not_deterministic(found, confirmed, "the failing run and its confirmation")
+        return self._result("failed", self._failure(confirmed, usual or confirmed, how))
+
+    def _failure(self, run: Run, usual: Run, how: Found) -> Failure:
+        assert run.error is not None
+        touched = {(canonical(each.task), each.step) for each in run.schedule}
+        kinds = {step.kind for step in run.trace.steps if step.kind and (step.task, step.number) in touched}
+
+        again = partial(reproduce, self._scenario, run.schedule, self._options)
+        schedule = _shown(run.schedule, run.trace)
+        arrivals = self._options.arrivals
+        return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), arrivals, self._runs, how, again)
+
+    def _replay(self, schedule: Schedule) -> Exploration:
+        """Run the default order with breakpoints disabled, then `schedule` once, with breakpoints."""
+        for each in schedule:
+            if isinstance(each, Raise):
+                self._options.error(each.error)  # raises here, not inside the loop, if it is not in inject_errors=
+        with breakpoints_off() if schedule else nullcontext():
+            usual = self._play(Schedule(), tells=True)
+        run = usual if usual.error is not None or not schedule else self._play(schedule, tells=True)
+        if run.unused:
+            raise nothing_to_deviate(run)
+        self._count(run)
+        if run.error is not None:
+            return self._result("failed", self._failure(run, usual, "replay"))
+        self._passing.append(run.schedule)
+        return self._result("replayed")
+
+    # Tests that cannot be explored.
+
+    def _check_deterministic(self, first: Run) -> bool:
+        """Return True if runs of the empty schedule are equal; return False to begin anew without numbers in names."""
+        second, third = self._play(Schedule()), self._play(Schedule())
+        if not _are_equal(second, third):
+            if forms := counting_between(second.trace, third.trace) - self._options.counting.forms:
+                self._options = self._options.with_counting(forms)
+                self._search = Search(self._options, self._seed)
+                self._runs = self._cut = 0
+                return False
+            raise self._not_deterministic(second, third, "two runs of the same schedule")
+        if not _are_equal(first, second):
+            raise self._not_deterministic(
+                first,
+                second,
+                "the first run and the next",
+                "The first run probably changed state outside the test, such as a cache\n",
+            )
+        return True
+
+    def _not_deterministic(self, first: Run, second: Run, which: str, hint: str = "") -> NonDeterministicTest:
+        # The error to report exists already.
+        with suppress(Exception), Sources(self._options.is_project_file) as sources:
+            self._play(first.schedule)
+        return NonDeterministicTest(difference(first, second, which, hint + told(sources.found)))
+
+    def _check_cancel_matches(self) -> None:
+        targets = self._options.cancel
+        if targets is False or self._may_cancel or not self._options.require_cancel:
+            return
+        raise nothing_to_cancel(targets, None if targets is True else self._play(Schedule()).trace)
+
+
+def _beginning_now(options: Options) -> Options:
+    # The clock of asyncio's own loops is monotonic time.
+    return options.beginning(float(math.ceil(_util.monotonic())), is_debug=debug_mode.is_asked_for())
+
+
+def _are_equal(run: Run, other: Run) -> bool:
+    return first_difference(run.trace, other.trace) is None and run.way == other.way
+
+
+def _shown(schedule: Schedule, trace: Trace) -> Schedule:
+    """Return the schedule with names as `trace` displays them."""
+    return Schedule(replace(each, task=trace.display_name(canonical(each.task))) for each in schedule)

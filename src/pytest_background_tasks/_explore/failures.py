@@ -1,0 +1,156 @@
+"""The failure of a run, and its message.
+
+Private names of CPython used here: ``_log_traceback`` of a task, which is true until its exception is retrieved,
+``_exception`` of a task, and ``_callback`` of a handle.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from traceback import format_exception_only
+from typing import Any
+
+from .._asyncio.forced_end import circle_from
+from .._introspect.location import raising_sites
+from .._introspect.suspension import wait_of
+from .._util import amount
+from ..errors import DeadlockError, LeakedTasks, StepLimitExceeded
+from .arrivals import label_of
+from .controlled_loop import PlayedLoop
+from .options import Options
+from .tasks import PlayedTask
+
+_BUSIEST = 3  # number of tasks that a livelock names
+_OFTEN = 20  # a task that runs at least one of this many steps is busy
+_PARTS = ("timer", "thread", "call")  # kinds of callback named after a task
+_FAILED = 3  # number of earlier failures that a deadlock names
+
+
+def failure_of(loop: PlayedLoop, main: PlayedTask, options: Options) -> BaseException | None:
+    """Return the failure of the run of `loop`; None if it passed."""
+    if loop.is_stuck:
+        return _deadlock(loop, options)
+    if loop.is_endless:
+        return _livelock(loop, options)
+    if not main.done():
+        return RuntimeError("the test called loop.stop(), which stops the loop and not the test")
+    if main.cancelled():
+        return asyncio.CancelledError("the test was cancelled")
+    return main.exception() or _unnoticed(loop) or (_leak(loop, options) if options.fail_on_leaks else None)
+
+
+def _deadlock(loop: PlayedLoop, options: Options) -> DeadlockError:
+    return DeadlockError(f"every task is blocked:{_waits(loop, options)}{_failed_before(loop, options)}")
+
+
+def circle_of(loop: PlayedLoop, error: BaseException | None, options: Options) -> DeadlockError | None:
+    """Return the deadlock of a run that has ended while tasks wait for each other; `error` is the run's own failure.
+
+    None of these tasks can resume or be cancelled: ``asyncio.run`` itself would end in a `RecursionError`.
+    """
+    if loop.is_stuck or loop.is_endless:  # its message names all blocked tasks
+        return None
+    circle = []
+    for task in loop.tasks:
+        if not task.done() and (circle := circle_from(task)):
+            break
+    if not circle:
+        return None
+    deadlock = DeadlockError(
+        f"tasks wait for each other, and none of them can be cancelled:{_lines(loop, circle, options)}"
+        f"{_failed_before(loop, options, but=error)}"
+    )
+    deadlock.__cause__ = error
+    return deadlock
+
+
+def _livelock(loop: PlayedLoop, options: Options) -> StepLimitExceeded:
+    trace = loop.trace()
+    counts = Counter(_doer(step.task) for step in trace.steps)
+    named = {who for step in trace.steps if (who := _doer(step.task))[1] or step.delivered != "call"}
+    # A task that never ends makes asyncio run many other callbacks.
+    busy = {who for who in named if counts[who] * _OFTEN >= len(trace.steps)}
+    most = sorted(counts, key=lambda who: (who in busy, counts[who]), reverse=True)[:_BUSIEST]
+    calls = {_doer(timer.who): f", calling {label_of(timer._callback)}" for *_, timer in loop._timers}
+    busiest = [
+        f"{f'{kind}s of ' if kind else ''}{trace.display_name(who)} "
+        f"({amount(counts[who, kind], 'step')}{calls.get((who, kind), '') if kind else ''})"
+        for who, kind in most
+    ]
+    return StepLimitExceeded(
+        f"livelock? The test has not ended after max_steps={options.max_steps} steps\n"
+        f"  busiest: {', '.join(busiest)}{_waits(loop, options)}{_failed_before(loop, options)}"
+    )
+
+
+def _doer(who: str) -> tuple[str, str]:
+    """Return a task or a callback, and a kind that is shared by all timers of a task and the timers that these set."""
+    kind = ""
+    while (parts := who.rpartition(":"))[0] and (found := parts[2].partition("#")[0]) in _PARTS:
+        who, kind = parts[0], found
+    return who, kind
+
+
+def _failed_before(loop: PlayedLoop, options: Options, but: BaseException | None = None) -> str:
+    """Return a line for each failure except `but`: it may be the reason that other tasks are blocked."""
+    failed = [(who, error) for who, error in _failures(loop) if error is not but]
+    lines = [
+        f"\n  {who} failed{''.join(f' at {site}' for site in raising_sites(error, options.is_project_file)[-1:])}: "
+        f"{format_exception_only(error)[0].splitlines()[0]}"
+        for who, error in failed[:_FAILED]
+    ]
+    more = f"\n  and {len(failed) - _FAILED} more failed" if len(failed) > _FAILED else ""
+    return "".join(lines) + more
+
+
+def _failures(loop: PlayedLoop) -> Iterator[tuple[str, BaseException]]:
+    """Yield the callbacks and tasks that raised. Reading ``_exception`` does not mark the exception as retrieved."""
+    named = _naming(loop)
+    yield from loop.failed_callbacks
+    for task in loop.tasks:
+        if task.done() and (error := task._exception) is not None:
+            yield named(task), error
+
+
+def _leak(loop: PlayedLoop, options: Options) -> LeakedTasks | None:
+    waits = _waits(loop, options)
+    return LeakedTasks(f"tasks were still pending when the test ended:{waits}") if waits else None
+
+
+def _naming(loop: PlayedLoop) -> Callable[[Any], str]:
+    """Return a function that maps a task to its name in the report."""
+    shown = loop.trace().display_name
+    return lambda task: shown(task._explorer_actor.name)
+
+
+def _waits(loop: PlayedLoop, options: Options) -> str:
+    return _lines(loop, [task for task in loop.tasks if not task.done()], options)
+
+
+def _lines(loop: PlayedLoop, tasks: Iterable[Any], options: Options) -> str:
+    """Return a line for each of these pending tasks."""
+    named = _naming(loop)
+    lines = []
+    for task in tasks:
+        wait = wait_of(task, options.is_project_file, named)
+        lines.append(f"\n  {named(task)} {f'waits at {wait}' if wait else 'is ready to run'}")
+    return "".join(lines)
+
+
+def _unnoticed(loop: PlayedLoop) -> BaseException | None:
+    """Return the first exception of a task that was never retrieved, else the first of a callback; None if none."""
+    for task in loop.tasks:
+        if task.done() and task._log_traceback:
+            error = task.exception()
+            name = _naming(loop)(task)
+            site = getattr(task, "_explorer_created_at", None)
+            created = f" (created at {site})" if site else ""
+            assert error is not None, "never retrieved, so it is set"
+            error.add_note(f"exception of background task {name} was never retrieved{created}")
+            return error
+    if loop.failed_callbacks:
+        name, error = loop.failed_callbacks[0]
+        error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next  # remove the loop's own frame
+        error.add_note(f"exception in callback {name} was never retrieved")
+        return error
+    return None

@@ -1,0 +1,161 @@
+"""The result of an exploration, as values."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from .._util import amount
+from .schedule import Schedule
+from .trace import Trace
+
+Verdict: TypeAlias = Literal["failed", "exhaustive", "bounded", "incomplete", "replayed"]
+"""The result of an exploration; only ``exhaustive`` is a proof.
+
+``failed``: a schedule fails; ``exhaustive``: no schedule fails, and none is left to try; ``bounded``: no schedule with
+up to ``max_deviations`` deviations fails; ``incomplete``: no schedule failed before the budget ran out; ``replayed``:
+the requested schedule does not fail.
+"""
+
+Found: TypeAlias = Literal["search", "previous", "replay"]
+
+FAULTS = ("cancellations", "errors", "slow results")
+"""The deviations other than delays that an exploration may try."""
+
+_ASYNCIO = "asyncio's default order"
+
+
+@dataclass(frozen=True, repr=False)
+class Failure:
+    """The minimized failing schedule, confirmed by a second run.
+
+    Attributes:
+        schedule: the deviations from asyncio's default order; empty if the scenario fails in the default order.
+        trace: the trace of the failing run.
+        baseline_trace: the trace of the run under the empty schedule.
+        delayed_kinds: the kinds of arrival that were delayed, failed or slow. Each of them must stand for an external
+            event.
+        arrivals: the kinds of arrival that could have been delayed.
+        run_number: the number of the run that found the failure, from 1.
+        found_by: ``search``; ``previous``: among the schedules that were to be tried first; or ``replay``.
+    """
+
+    _error: BaseException
+    schedule: Schedule
+    trace: Trace = field(repr=False)
+    baseline_trace: Trace = field(repr=False)
+    delayed_kinds: frozenset[str]
+    arrivals: frozenset[str]
+    run_number: int
+    found_by: Found
+    _play: Callable[..., None] = field(repr=False, compare=False)
+    _tell: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def error(self) -> BaseException:
+        """The exception of the failing run, with its traceback; or `DeadlockError`, `StepLimitExceeded`, `LeakedTasks`.
+
+        A note of the exception says how the failure came about, unless ``@explore`` reports that.
+        """
+        if self._tell is not None:
+            tell = self._tell
+            object.__setattr__(self, "_tell", None)  # frozen; the note is slow to build, so it is built on demand
+            self._error.add_note(tell())
+        return self._error
+
+    def __repr__(self) -> str:
+        found = f"run_number={self.run_number}, found_by={self.found_by!r}"
+        return f"Failure(error={self._error!r}, schedule={self.schedule!r}, {found})"
+
+    def reproduce(self, on_failure: Callable[[BaseException], object] | None = None) -> None:
+        """Run the scenario under this schedule again, for inspection with a debugger.
+
+        Args:
+            on_failure: called with the error at the moment of the failure: at the line that raises, with all frames
+                still in place and the loop still running, so ``asyncio.all_tasks()`` and the values of variables are
+                those of that moment. For a deadlock the place is the line where the scenario is suspended. For example
+                ``lambda error: pdb.post_mortem(error.__traceback__)``.
+
+        Raises:
+            BaseException: the exception of the scenario; that is, `error` again.
+        """
+        self._play(on_failure)
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """The result of `Explorer.explore`.
+
+    It prints as one line that says what was covered:
+
+    >>> exploration = Exploration("bounded", runs=31, distinct=30, cut_short=0, deviations=2, seconds=0.004, seed=0)
+    >>> print(exploration)  # doctest: +NORMALIZE_WHITESPACE
+    bounded: no failure with up to 2 deviations from asyncio's default order
+    (excluding cancellations, injected errors and slow results); 31 runs, 30 distinct, in 0.004 s
+
+    Attributes:
+        verdict: see `Verdict`.
+        runs: the number of schedules that were run.
+        distinct: the number of different runs among them.
+        cut_short: the number of runs that an external cancellation ended.
+        deviations: the largest number of deviations for which every schedule was tried.
+        seconds: the duration, in seconds of real time.
+        seed: the seed; the same seed gives the same exploration.
+        failure: None if no schedule failed.
+        injected: the members of `FAULTS` that were tried.
+        now_passing: the schedules requested with ``replay`` or ``previous_failures`` that pass.
+    """
+
+    verdict: Verdict
+    runs: int
+    distinct: int
+    cut_short: int
+    deviations: int
+    seconds: float
+    seed: int | str
+    failure: Failure | None = None
+    injected: tuple[str, ...] = ()
+    now_passing: tuple[Schedule, ...] = ()
+
+    def __str__(self) -> str:
+        counts = f"{amount(self.runs, 'run')}, {self.distinct} distinct"
+        if self.cut_short:
+            lets_continue = "gather(..., return_exceptions=True) lets them continue"
+            counts += f", {self.cut_short} cut short by the cancellation ({lets_continue})"
+        return f"{self.verdict}: {self._what}; {counts}, in {self.seconds:.3g} s{self._mended}"
+
+    @property
+    def _what(self) -> str:
+        if self.failure is not None:
+            return f"{self.failure.schedule or _ASYNCIO}, found in run {self.failure.run_number}"
+        if self.verdict == "exhaustive":
+            return f"no failure in any order of the explored events ({_scope(self.injected)})"
+        if self.verdict == "bounded":
+            return f"no failure {'with' if self.deviations else 'in'} {self._covered} ({_scope(self.injected)})"
+        if self.verdict == "replayed":
+            return f"{self.now_passing[0] or _ASYNCIO} passes"
+        return f"no failure before the budget ran out; fully covered: {self._covered} ({_scope(self.injected)})"
+
+    @property
+    def _covered(self) -> str:
+        return f"up to {amount(self.deviations, 'deviation')} from {_ASYNCIO}" if self.deviations else _ASYNCIO
+
+    @property
+    def _mended(self) -> str:
+        if self.verdict == "replayed":
+            return ""
+        return "".join(f"; {schedule}, which failed last time, passes now" for schedule in self.now_passing)
+
+
+def _scope(faults: tuple[str, ...]) -> str:
+    included = tuple(_INCLUDED.get(fault, fault) for fault in faults)
+    excluded = tuple(_EXCLUDED.get(fault, fault) for fault in FAULTS if fault not in faults)
+    parts = [("including", included), ("excluding", excluded)]
+    return "; ".join(f"{word} {_joined(words)}" for word, words in parts if words)
+
+
+_EXCLUDED = {"errors": "injected errors"}
+_INCLUDED = {**_EXCLUDED, "cancellations": "one cancellation per run"}
+
+
+def _joined(words: tuple[str, ...]) -> str:
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

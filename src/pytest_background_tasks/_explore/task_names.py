@@ -1,0 +1,143 @@
+"""Names of tasks that do not depend on the order of the run: each task is named after the task that started it."""
+
+from functools import lru_cache
+from types import CodeType
+from typing import Any
+
+from .._introspect.location import behind
+from .name_patterns import Counting
+from .schedule import quoted
+
+
+class Actor:
+    """The identity of a running task or callback.
+
+    Attributes:
+        name: path of creators: ``client/handle#2`` is the second ``handle`` that ``client`` started. Empty until
+            settled.
+        step: number of the next step.
+        creator: the actor that started it; None for the scenario itself and for a callback.
+        answered: the step whose answer is already on its way; -1 at first.
+        error: the exception to raise at the next step.
+    """
+
+    __slots__ = ("_coroutine", "_given", "answered", "creator", "error", "name", "parts", "step")
+
+    def __init__(self, creator: "Actor | None", coroutine: Any = None, name: str = "") -> None:
+        self.creator: Actor | None = creator
+        self.name: str = name
+        self.step: int = 0
+        self.answered: int = -1
+        self.error: BaseException | None = None
+        self.parts: dict[str, int] = {}
+        self._coroutine = coroutine
+        self._given = ""
+
+    @property
+    def code(self) -> CodeType | None:
+        """The code of the task's function; None if Python does not expose it."""
+        coroutine = self._coroutine
+        code: CodeType | None = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
+        return code or getattr(behind(coroutine), "ag_code", None)
+
+    @property
+    def function(self) -> str:
+        """The qualified name of the task's function."""
+        try:
+            name: str = self._coroutine.__qualname__
+        except AttributeError:
+            name = getattr(behind(self._coroutine), "__qualname__", type(self._coroutine).__name__)
+        return name
+
+    def call(self, name: object) -> None:
+        """Set the name that the program gave to the task."""
+        self._given = str(name)
+
+    @property
+    def stem(self) -> str:
+        """The last part of the name: the name that the program gave to the task, else the name of its function."""
+        if not self._given:
+            return _last_part(self.function)
+        return _last_part(self._given) if self._is_of_anyio else quoted(self._given)
+
+    @property
+    def _is_of_anyio(self) -> bool:
+        """True if anyio started the task. anyio names each task after the dotted path of its function."""
+        # anyio 3 starts that function directly; anyio 4 starts a wrapper that calls it.
+        is_started_by_it = self.code is not None and "anyio" in self.code.co_filename
+        return is_started_by_it or self._given.endswith(f".{self.function}")
+
+
+@lru_cache(4096)
+def _last_part(path: str) -> str:
+    return quoted(path.rpartition(".")[2])
+
+
+class Names:
+    """The names of all actors of a run. Each is named once, in the order of creation and as late as possible.
+
+    Up to Python 3.13 a task receives the name that the program chose only after its creation.
+
+    Args:
+        counting: the forms of names that change with every run.
+
+    Attributes:
+        scenario: the actor of the scenario itself.
+        unknown: the creator of tasks that this loop did not make.
+        siblings: names that several tasks of one creator share.
+        unnamed: actors without a name.
+        actors: all other actors, by name.
+    """
+
+    unknown: Actor = Actor(None)  # shared by all runs: it serves only as a creator and is never modified
+
+    def __init__(self, counting: Counting) -> None:
+        self._counting = counting if counting.forms else None  # usually empty, and many tasks need a name
+        self.scenario: Actor = Actor(None, name="main")
+        self.scenario.parts["main"] = 1
+        self.siblings: set[str] = set()
+        self.unnamed: list[Actor] = []
+        self.actors: dict[str, Actor] = {"main": self.scenario}
+        self._callbacks: dict[str, Actor] = {}
+
+    def new(self, creator: Actor, coroutine: Any) -> Actor:
+        """Return the actor of a task that `creator` starts."""
+        actor = Actor(creator, coroutine)
+        self.unnamed.append(actor)
+        return actor
+
+    def settle(self) -> None:
+        """Name all unnamed actors."""
+        for actor in self.unnamed:
+            creator, stem = actor.creator or self.unknown, actor.stem
+            if self._counting is not None:
+                stem = self._counting(stem)
+            if creator is self.scenario or creator is self.unknown:
+                actor.name = self._numbered(self.scenario, stem)
+            else:
+                actor.name = self._numbered(creator, f"{creator.name}/{stem}")
+            self.actors[actor.name] = actor
+        self.unnamed.clear()
+
+    def part(self, actor: Actor, kind: str) -> str:
+        """Return the name of the next timer, call or thread result of `actor`: ``client:timer``.
+
+        A timer that sets another timer, such as a heartbeat: ``client:timer:timer``, then ``client:timer:timer#2``.
+        """
+        if self._callbacks:  # set by a callback that another callback set: the name must not grow without end
+            actor = self._callbacks.get(actor.name.rpartition(":")[0], actor)
+        return self._numbered(actor, f"{actor.name}:{kind}")
+
+    def callback(self, name: str) -> Actor:
+        """Return the actor of the callback called `name`."""
+        if name not in self._callbacks:
+            self._callbacks[name] = Actor(self.scenario, name=name)
+        return self._callbacks[name]
+
+    def _numbered(self, actor: Actor, name: str) -> str:
+        count = actor.parts[name] = actor.parts.get(name, 0) + 1
+        if count == 1:
+            return name
+        if name != self.scenario.name:
+            self.siblings.add(name)
+        return f"{name}#{count}"

@@ -1,0 +1,1 @@
+"""Reading code and suspended coroutines, without running code of the program under test."""

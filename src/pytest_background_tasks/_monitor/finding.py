@@ -1,0 +1,87 @@
+"""A finding about one background task, and its text."""
+
+import traceback
+from typing import Literal, NamedTuple, TypeAlias
+
+from .._introspect.location import SourceLocation
+from .._introspect.untrusted import type_name
+from .task_record import Seen, Watched
+
+Kind: TypeAlias = Literal["unhandled", "leaked", "destroyed"]
+
+
+class Report(NamedTuple):
+    """A finding about a task, or about a callback of the loop.
+
+    Attributes:
+        kind: the kind of finding.
+        test: the test that it is attributed to.
+        what: what happened, as a sentence.
+        where: the lines of text below it: created at, called at, waits at.
+        at: the line of code at which to show it.
+        seen: the task, to match it against those that may leak.
+        error: the exception, if any.
+    """
+
+    kind: Kind
+    test: Watched
+    what: str
+    where: tuple[str, ...]
+    at: SourceLocation
+    seen: Seen | None = None
+    error: BaseException | None = None
+
+    @property
+    def mode(self) -> str:
+        """The mode that the test has chosen for it."""
+        if self.kind == "leaked" and self.seen is not None:
+            seen: object = self.seen
+            if any(match(seen) for match in self.test.modes.allow):  # type: ignore[arg-type]
+                return "ignore"
+        mode: str = getattr(self.test.modes, self.kind)
+        return "warn" if mode == "gc" else mode
+
+    def text(self, during: str, *, is_first: bool, with_traceback: bool) -> str:
+        """Return the whole text.
+
+        Args:
+            during: the id of the test during which it is reported.
+            is_first: whether it is the first of its kind, which says how to silence that kind.
+            with_traceback: whether to append the traceback of the exception.
+        """
+        lines = [self.what, *(f"  {line}" for line in self.where)]
+        if self.test.id != during:
+            lines.append(f"  attributed to {self.test.id}, which has ended")
+        if is_first:
+            mark = f'@pytest.mark.background_tasks({self.kind}="ignore")'
+            lines.append(
+                f"  to silence this warning:  background_tasks_{self.kind} = ignore  in the ini file, or {mark}"
+            )
+        if with_traceback and self.error is not None:
+            lines += ["", _traceback_of(self.error)]
+        return "\n".join(lines)
+
+    @property
+    def summary(self) -> str:
+        """The text that all tasks which leak from one line have in common."""
+        assert self.seen is not None
+        return f"{self.seen.creation.at}: {self.seen.function}"
+
+
+def _traceback_of(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error)).rstrip()
+    except Exception:  # an error whose attributes cannot be read
+        return "".join([*traceback.format_tb(error.__traceback__), type_name(error)])
+
+
+def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseException | None = None) -> Report:
+    """Return the finding about a task; `what` is a sentence with ``{}`` for the task."""
+    where = list(seen.creation.lines)
+    if seen.waits_at is not None:
+        where.append(f"waits at {seen.waits_at}")
+    if seen.started_through:
+        where.append(f"started by asyncio.{seen.started_through}(), and has outlived its waiter")
+    task = f"{seen.name} ({seen.function})" if seen.name else seen.function
+    sentence = what.format(f"background task {task}")
+    return Report(kind, test, sentence, tuple(where), seen.creation.at, seen, error)

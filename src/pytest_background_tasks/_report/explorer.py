@@ -1,0 +1,94 @@
+"""The public class `Explorer`, whose failures have their report in a note."""
+
+from dataclasses import replace
+from functools import partial
+from typing import Unpack
+
+from .._explore.execution import Scenario
+from .._explore.exploration import explored
+from .._explore.options import ExplorerArguments, Options
+from .._explore.result import Exploration
+from .layout import plain
+from .terminal import section
+
+
+class Explorer:
+    """The engine of ``@explore``: runs a scenario in the orders that asyncio could have produced.
+
+    Orders closest to asyncio's default order come first. Use this if a decorator does not fit: in a Hypothesis test, a
+    method of a `unittest.TestCase`, a script. It cannot explore while an event loop is running in the same thread.
+
+    Args:
+        max_schedules: the largest number of schedules to run.
+        max_deviations: the largest number of deviations in a schedule.
+        max_seconds: the time limit, in seconds of real time; None for no limit.
+        max_steps: the number of steps after which a run counts as a livelock.
+        arrivals: the kinds of arrival that may be delayed: ``start``, ``yield``, ``sleep``, ``timer``, ``thread``,
+            ``mock`` (default: all of these), or ``any``: every step of every task, for code that must not rely on
+            asyncio's order at all.
+        cancel: the tasks to cancel externally, one cancellation per schedule: True for those that the scenario starts,
+            or patterns (``client*``) and coroutine functions.
+        raises: the exceptions to inject, classes or instances: what a task waits for fails with one of them.
+        slow: True if answers may outlast the next timer.
+        samples: the number of random walks after all schedules with up to ``max_deviations`` deviations.
+        seed: decides the order of the search.
+        replay: a schedule, or its text: run only this schedule.
+        first: schedules that failed before, to be tried right after the default order. Those that pass now, or can no
+            longer be replayed, do not count as runs.
+        leaks: True if tasks pending at the end are a failure.
+        must_cancel: True if it is an error that ``cancel`` finds no task; otherwise the verdict excludes cancellations.
+        passes_through: exceptions that are not failures: they end the exploration and propagate. Classes, or a
+            function that returns True for them.
+        is_own: maps file names to True for project code; default: all files under the current directory. The
+            scenario's own file is always project code.
+
+    Raises:
+        TypeError, ValueError: an option is invalid; the message says what to write.
+
+    >>> import asyncio
+    >>> async def shop():
+    ...     stock = {"apples": 2}
+    ...     async def sell():
+    ...         left = stock["apples"]
+    ...         await asyncio.sleep(0)  # stands for I/O
+    ...         stock["apples"] = left - 1
+    ...     async def look_and_sell():
+    ...         await asyncio.sleep(0)
+    ...         await sell()
+    ...     await asyncio.gather(sell(), look_and_sell())
+    ...     assert stock["apples"] == 0
+    >>> exploration = Explorer().explore(shop)
+    >>> exploration.verdict, str(exploration.failure.schedule)
+    ('failed', 'sell@1+1')
+    """
+
+    def __init__(self, **options: Unpack[ExplorerArguments]) -> None:
+        self._options = Options.of(options)
+
+    def explore(self, scenario: Scenario) -> Exploration:
+        """Explore `scenario`, an ``async def`` without arguments, which is called anew for every run.
+
+        Returns:
+            The result; see its ``verdict`` and ``failure``. The last run is the failing one. A note of
+            ``failure.error`` says how the failure came about and how to replay it.
+
+        Raises:
+            NonDeterministicTest: two runs of the same schedule differ.
+            UncontrolledOperation: the scenario uses something that no schedule can control.
+            ReplayError: the schedule to replay names a task or step that does not exist.
+            ExplorationError: ``cancel`` finds no task and must, an event loop is running, or nest_asyncio has been
+                applied.
+        """
+        exploration = explored(scenario, self._options)
+        if exploration.failure is None:
+            return exploration
+        return replace(exploration, failure=replace(exploration.failure, _tell=partial(_note, exploration)))
+
+
+def _note(exploration: Exploration) -> str:
+    assert exploration.failure is not None
+    replay = f"Explorer(replay={str(exploration.failure.schedule)!r}), with the other options unchanged"
+    return plain(section(exploration, replay, _WIDTH))
+
+
+_WIDTH = 80  # columns of a note: the width of the reader's display is unknown

@@ -1,0 +1,304 @@
+"""The model of a report: the steps of a run and of the default order, with their source lines and their causes.
+
+The table and the page are both drawn from it. It reads source files, and has no other input than the values of an
+exploration.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from .._explore.result import Failure
+from .._explore.schedule import Deviation, Schedule, canonical
+from .._explore.trace import Outcome, Step, StepDetail, Trace, first_difference
+from .._introspect.location import SourceLocation
+from .._introspect.wait_reason import WaitReason
+from ..errors import DeadlockError, StepLimitExceeded
+from .source import Line, statement, statements
+
+
+class StepKind(Enum):
+    """The way in which a step begins: four for tasks, four for their events, one for other callbacks."""
+
+    START = auto()
+    RESUME = auto()
+    CANCELLATION = auto()
+    ERROR = auto()
+    SLEEP_ENDS = auto()
+    TIMER = auto()
+    THREAD = auto()
+    CALL = auto()
+    CALLBACK = auto()
+
+    @property
+    def is_event(self) -> bool:
+        """True if an event of a task arrives, and the task itself does not run yet."""
+        return self in _EVENTS.values()
+
+
+_EVENTS = {
+    "sleep": StepKind.SLEEP_ENDS,
+    "timer": StepKind.TIMER,
+    "thread": StepKind.THREAD,
+    "call": StepKind.CALL,
+}
+"""The events of tasks, by their kind of arrival or by the last part of their name."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step of a run.
+
+    Attributes:
+        task: the name of the task whose step it is, or whose event arrives; empty for other callbacks.
+        kind: the way in which the step begins.
+        subject: the name of the exception that the task receives, or of the callback; else empty.
+        is_step: True if the task itself runs.
+        resumed_at: the lines at which the task resumes, outermost first; empty for a callback.
+        suspended_at: the lines at which it is then suspended or has raised, outermost first; empty if it has returned.
+        waiting_for: the thing that it then waits for; None if it has ended.
+        outcome: the way in which it has ended; None if it has not.
+        starts: the names of the tasks that it has started.
+        woken_by: the index of the step that made this one ready; None if an external event did.
+        time: virtual time, in seconds since the run began.
+        lines: the statements that were executed, in order, without those that say nothing.
+    """
+
+    task: str
+    kind: StepKind
+    subject: str
+    is_step: bool
+    resumed_at: tuple[Line, ...]
+    suspended_at: tuple[Line, ...]
+    waiting_for: WaitReason | None
+    outcome: Outcome | None
+    starts: tuple[str, ...]
+    woken_by: int | None
+    time: float
+    lines: tuple[Line, ...] = ()
+
+    @property
+    def fails(self) -> bool:
+        """True if the task has ended with an exception."""
+        return self.outcome is not None and self.outcome.is_failure
+
+    @property
+    def is_visible(self) -> bool:
+        """True if the step is of interest: not an inner callback of asyncio, nor a step that only waits again."""
+        return bool(self.lines or (self.is_step and (self.outcome or self.kind is not StepKind.RESUME)))
+
+
+@dataclass(frozen=True, slots=True)
+class DeviationView:
+    """A deviation from the default order.
+
+    Attributes:
+        deviation: the deviation itself.
+        task: the name of the task that it is about.
+        arrival: the kind of arrival that it delays; None if that was not recorded.
+        site: the line at which the task is suspended, or of the function that has not started; None if it is unknown.
+        code: the statement at that line; empty if there is none.
+        path: the lines through which the task is suspended there, outermost first; empty if `site` says it all.
+        step: the index of the step that deviates; None if the run ended before.
+    """
+
+    deviation: Deviation
+    task: str
+    arrival: str | None
+    site: SourceLocation | None
+    code: str
+    path: tuple[SourceLocation, ...]
+    step: int | None
+
+    @property
+    def is_of_event(self) -> bool:
+        """True if it delays an event of the task, such as its timer, and no step of the task itself."""
+        return ":" in self.deviation.task
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run.
+
+    Attributes:
+        tasks: the names of the tasks, in the order of their first steps.
+        steps: in the order in which they ran; the index of a step is that of its step in the trace.
+        deviations: from the default order.
+    """
+
+    tasks: tuple[str, ...]
+    steps: tuple[StepView, ...]
+    deviations: tuple[DeviationView, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class FailureView:
+    """A failure: the failing order compared with the default order.
+
+    Attributes:
+        baseline: the run in the default order; None if that is the one that fails.
+        failing: the run that fails.
+        divergence: the index of the first step in which the two differ; None if there is none.
+        libraries: the packages of others in which a task is suspended at a deviation, or still at the end.
+    """
+
+    baseline: RunView | None
+    failing: RunView
+    divergence: int | None
+    libraries: tuple[str, ...] = ()
+
+
+def failure_view(failure: Failure) -> FailureView:
+    """Return the view of a failure."""
+    failing = run_view(failure.trace, failure.schedule)
+    if not failure.schedule:
+        return FailureView(None, failing, None, _libraries(failure))
+    divergence = first_difference(failure.baseline_trace, failure.trace)
+    return FailureView(run_view(failure.baseline_trace), failing, divergence, _libraries(failure))
+
+
+def run_view(trace: Trace, schedule: Schedule = Schedule()) -> RunView:  # noqa: B008 - a frozen value
+    """Return the view of a run that was recorded in detail."""
+    tasks = {step.task for step in trace.steps if step.delivered != "call"}
+    names = dict.fromkeys(trace.display_name(step.task) for step in trace.steps if step.task in tasks)
+    started: dict[int, list[str]] = {}
+    for step in trace.steps:
+        if step.task in tasks and step.number == 0 and step.detail is not None and step.detail.woken_by is not None:
+            started.setdefault(step.detail.woken_by, []).append(trace.display_name(step.task))
+    sleeping = {(step.task, step.number) for step in trace.steps if _is_sleeping(step)}
+    steps = (
+        _step_view(
+            step, _kind_of(step, trace, tasks, sleeping), _task_of(step.task, trace, tasks), started.get(index, ())
+        )
+        for index, step in enumerate(trace.steps)
+    )
+    deviations = tuple(_deviation_view(each, trace, tasks) for each in schedule.sorted())
+    return RunView(tuple(names), tuple(steps), deviations)
+
+
+def _is_sleeping(step: Step) -> bool:
+    reason = step.detail.waiting_for if step.detail and step.delivered != "call" else None
+    return reason is not None and reason.kind == "sleep"
+
+
+def _deviation_view(deviation: Deviation, trace: Trace, tasks: Collection[str]) -> DeviationView:
+    name = canonical(deviation.task)
+    indices = [index for index, step in enumerate(trace.steps) if (step.task, step.number) == (name, deviation.step)]
+    # The end of a sleep, or a thread's result, has the name and number of the step that it makes ready.
+    index = max(indices, key=lambda index: trace.steps[index].delivered != "call", default=None)
+    site = _site_of(deviation, trace)
+    return DeviationView(
+        deviation=deviation,
+        task=_task_of(name, trace, tasks),
+        arrival=trace.steps[indices[0]].kind if indices else None,
+        site=site,
+        code="" if site is None else statement(site.file, site.line).text,
+        path=_path_of(deviation, site, trace),
+        step=index,
+    )
+
+
+def _site_of(deviation: Deviation, trace: Trace) -> SourceLocation | None:
+    """Return the line at which the task is suspended, of its function if it has not started, or of the callback."""
+    key = canonical(deviation.task), deviation.step
+    step = next((step for step in trace.steps if (step.task, step.number) == key), None)
+    told = step.detail if step else None
+    if ":" in deviation.task:
+        lines = statements(told) if told else ()
+        return lines[0].site if lines else None
+    return _suspended_before(deviation, trace) or (told.resumed_at[-1] if told and told.resumed_at else None)
+
+
+def _suspended_before(deviation: Deviation, trace: Trace) -> SourceLocation | None:
+    """Return the line at which a task is suspended before the step that deviates; None if that is its first."""
+    told = _step_before(deviation, trace)
+    if told is None:
+        return None
+    # The line that says most is the one above the helpers that do nothing but wait.
+    until = {(site.file, statement(site.file, site.line).line) for site in told.suspended_at}
+    lines = [line.site for line in statements(told) if (line.site.file, line.site.line) in until]
+    return lines[-1] if lines else told.suspended_at[-1]
+
+
+def _step_before(deviation: Deviation, trace: Trace) -> StepDetail | None:
+    """Return the details of the step before the one that deviates; None if that is the first one."""
+    key = canonical(deviation.task), deviation.step - 1
+    steps = (step for step in trace.steps if (step.task, step.number) == key and step.delivered != "call")
+    return next((step.detail for step in steps if step.detail is not None and step.detail.suspended_at), None)
+
+
+def _path_of(deviation: Deviation, site: SourceLocation | None, trace: Trace) -> tuple[SourceLocation, ...]:
+    """Return the lines through which the task is suspended.
+
+    Empty if that is only `site`, alone or with a helper that it calls and that does nothing but wait.
+    """
+    told = None if ":" in deviation.task else _step_before(deviation, trace)
+    if site is None or told is None:
+        return ()
+    all_sites = (each._replace(function=each.function.rpartition(".<locals>.")[2]) for each in told.suspended_at)
+    sites = dict.fromkeys(each for each in all_sites if not each.function.endswith("comp>"))  # functions up to 3.11
+    is_said = len(sites) < 2 or (len(sites) == 2 and site == told.suspended_at[0])
+    return () if is_said else tuple(sites)
+
+
+def _libraries(failure: Failure) -> tuple[str, ...]:
+    """Return the packages of others in which a task is suspended at a deviation, or still at the end."""
+    before = {(canonical(each.task), each.step - 1) for each in failure.schedule}
+    steps = [step for step in failure.trace.steps if step.delivered != "call" and step.detail is not None]
+    last = {step.task: step for step in steps} if isinstance(failure.error, DeadlockError | StepLimitExceeded) else {}
+    suspended = [*(step for step in steps if (step.task, step.number) in before), *last.values()]
+    packages = dict.fromkeys(package for step in suspended if step.detail for package in step.detail.libraries)
+    # anyio is how other libraries wait, and is worth a mention only alone.
+    return tuple(package for package in packages if package != "anyio" or len(packages) == 1)
+
+
+def _task_of(name: str, trace: Trace, tasks: Collection[str]) -> str:
+    owner = name.rpartition(":")[0] or name
+    return trace.display_name(owner) if owner in tasks else ""
+
+
+def _step_view(step: Step, kind: tuple[StepKind, str], task: str, starts: Collection[str]) -> StepView:
+    told = step.detail
+    lines = statements(told, step.delivered) if told else ()
+    outcome = told.outcome if told else None
+    if not lines and outcome == Outcome("raised", step.delivered):
+        kind, outcome = (StepKind.RESUME, ""), Outcome("propagated", step.delivered)
+    return StepView(
+        task=task,
+        kind=kind[0],
+        subject=kind[1],
+        is_step=step.delivered != "call",
+        resumed_at=_lines(told.resumed_at) if told else (),
+        suspended_at=_lines(told.suspended_at) if told else (),
+        waiting_for=told.waiting_for if told else None,
+        outcome=outcome,
+        starts=tuple(starts),
+        woken_by=told and told.woken_by,
+        time=step.time,
+        lines=lines,
+    )
+
+
+def _kind_of(
+    step: Step, trace: Trace, tasks: Collection[str], sleeping: Collection[tuple[str, int]]
+) -> tuple[StepKind, str]:
+    if step.delivered != "call":
+        return _kind_of_task_step(step)
+    owner, _, part = step.task.rpartition(":")
+    if step.task in tasks:  # the kind of an arrival is recorded only if it may be delayed
+        return _EVENTS[step.kind or ("sleep" if (step.task, step.number - 1) in sleeping else "thread")], ""
+    kind = _EVENTS.get(part.partition("#")[0]) if owner in tasks else None
+    return (StepKind.CALLBACK, trace.display_name(step.task)) if kind is None else (kind, "")
+
+
+def _kind_of_task_step(step: Step) -> tuple[StepKind, str]:
+    if step.delivered == "value":
+        return (StepKind.START if step.number == 0 else StepKind.RESUME), ""
+    return (StepKind.CANCELLATION, "") if step.delivered == "cancelled" else (StepKind.ERROR, step.delivered)
+
+
+def _lines(sites: tuple[SourceLocation, ...]) -> tuple[Line, ...]:
+    return tuple(Line(site, linecache.getline(site.file, site.line).strip()) for site in sites)

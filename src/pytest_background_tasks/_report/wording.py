@@ -1,0 +1,174 @@
+"""The sentences of a report: steps, deviations, and the conditions under which a deviation can happen."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from .._explore.schedule import Cancel, Delay, Deviation, Outlast, Raise
+from .._explore.trace import KINDS, Outcome
+from .._introspect.location import shown_file
+from .model import DeviationView, StepKind, StepView
+
+_EXTERNAL = {
+    "start": "a task that the test starts: in production a request, a client, a job",
+    "yield": "asyncio.sleep(0), which stands for I/O in a test",
+    "sleep": "the end of a sleep, which is never punctual",
+    "timer": "a timeout or another timer, which is never punctual",
+    "thread": "the result of a thread",
+    "mock": "the result of an AsyncMock, which stands for a real call",
+    "any": "any step of a task, as arrivals='any' asks, with or without an external event",
+}
+"""The kinds of arrival, and the external events that they stand for."""
+
+_LATE = {
+    "start": "starts late",
+    "yield": "resumes late after yielding",
+    "sleep": "resumes late from its sleep",
+    "any": "resumes late",
+    None: "resumes late",
+}
+"""The sentence for a delayed arrival of each kind; the others are results, and these are received late."""
+
+_LATE_EVENTS = {
+    "timer": ("a timer that {} has set (a timeout, a call_later) fires late", "its timer fires late"),
+    "thread": ("the result of a thread that {} has started arrives late", "its thread's result arrives late"),
+    "call": ("a call_soon_threadsafe call of {} arrives late", "its call_soon_threadsafe call arrives late"),
+}
+"""Delayed events of a task that make none of its steps ready: as a sentence, and in a few words."""
+
+_KINDS = {
+    StepKind.START: "starts",
+    StepKind.RESUME: "resumes",
+    StepKind.CANCELLATION: "is cancelled",
+    StepKind.ERROR: "receives {}",
+    StepKind.SLEEP_ENDS: "sleep ends",
+    StepKind.TIMER: "timer fires",
+    StepKind.THREAD: "thread's result arrives",
+    StepKind.CALL: "call_soon_threadsafe call arrives",
+    StepKind.CALLBACK: "{} is called",
+}
+
+_OUTCOMES = {"returned": "returns", "raised": "raises {}", "propagated": "propagates {}", "cancelled": "ends cancelled"}
+
+
+def beginning(step: StepView) -> str:
+    """Return the way in which a step begins, as it stands in the column of its task: ``its timer fires``."""
+    return f"{'its ' if step.kind.is_event else ''}{_KINDS[step.kind].format(step.subject)}"
+
+
+def named_beginning(step: StepView, task: str) -> str:
+    """Return the way in which a step begins, with the name of the task: ``buy's timer fires``."""
+    if not step.task:
+        return beginning(step)
+    return f"{task}{chr(39) + 's' if step.kind.is_event else ''} {_KINDS[step.kind].format(step.subject)}"
+
+
+def ending(outcome: Outcome | None) -> str:
+    """Return the way in which a task has ended: ``raises KeyError``; empty if it has not."""
+    return "" if outcome is None else _OUTCOMES[outcome.kind].format(outcome.error)
+
+
+def delivery(step: StepView, deviations: Collection[DeviationView]) -> str:
+    """Return the event or exception that arrives; empty if there is none, or if the marks of `deviations` name it."""
+    is_said = any(each.is_of_event or isinstance(each.deviation, Cancel | Raise) for each in deviations)
+    return "" if is_said or step.kind in (StepKind.START, StepKind.RESUME) else beginning(step)
+
+
+def wait(step: StepView, *, is_last: bool) -> str:
+    """Return the reason for which a task waits, if that is worth a row: it has no later step, or a lock is held."""
+    reason = step.waiting_for
+    if reason is None or not step.is_step:
+        return ""
+    is_worth_it = (is_last and reason.kind != "turn") or (reason.kind == "lock" and reason.tasks)
+    return f"waits for {reason}" if is_worth_it else ""
+
+
+def sentence(view: DeviationView) -> str:
+    """Return the effect of a deviation, with the line of code."""
+    where = "" if view.site is None else f", at {shown_file(view.site.file)}:{view.site.line}"
+    deviation = view.deviation
+    if not view.is_of_event:
+        return f"{deviation.task} {_effect(view)}{where}"
+    owner, _, part = deviation.task.rpartition(":")
+    if _is_between(deviation):
+        return f"the result of a thread that {owner} has started arrives between two steps{where}"
+    return f"{_LATE_EVENTS[part.partition('#')[0]][0].format(owner)}{where}"
+
+
+def _effect(view: DeviationView) -> str:
+    deviation = view.deviation
+    if isinstance(deviation, Cancel):
+        if deviation.step == 0:
+            return "is cancelled externally before it starts"
+        return f"is cancelled externally{', just as it would resume' if deviation.after is None else ' while it waits'}"
+    if isinstance(deviation, Raise):
+        return f"receives {deviation.error} instead of a result"
+    if isinstance(deviation, Outlast):
+        return "receives its result only after another timer has fired"
+    if _is_between(deviation):
+        return "receives the result of a thread between two steps"
+    if deviation.step == 0:
+        return _LATE["start"]
+    return _LATE.get(view.arrival, "receives its result late")
+
+
+def mark(view: DeviationView) -> str:
+    """Return the effect of a deviation on its task in a few words."""
+    deviation = view.deviation
+    if isinstance(deviation, Cancel):
+        return "is cancelled externally"
+    if isinstance(deviation, Raise):
+        return f"receives {deviation.error}, injected"
+    if isinstance(deviation, Outlast):
+        return "its result takes longer than another timer"
+    if _is_between(deviation):
+        return "the thread's result arrives between two steps"
+    if view.is_of_event:
+        return _LATE_EVENTS[deviation.task.rpartition(":")[2].partition("#")[0]][1]
+    return "starts late" if deviation.step == 0 else "resumes late"
+
+
+def _is_between(deviation: Deviation) -> bool:
+    return isinstance(deviation, Delay) and deviation.behind is not None
+
+
+def path(view: DeviationView) -> str:
+    """Return the lines through which the task is suspended, outermost first: ``path: 32 in job, 24 in lock``."""
+    if view.site is None or not view.path:
+        return ""
+    places = (
+        f"{site.line if site.file == view.site.file else f'{shown_file(site.file)}:{site.line}'} in {site.function}"
+        for site in view.path
+    )
+    return f"path: {', '.join(places)}"
+
+
+def conditions(views: Collection[DeviationView], arrivals: frozenset[str]) -> Iterator[str]:
+    """Yield the conditions under which these deviations happen in production, a paragraph for each kind of deviation.
+
+    Args:
+        views: the deviations.
+        arrivals: the kinds of arrival that could be delayed.
+    """
+    kinds = {view.arrival for view in views if isinstance(view.deviation, Delay)}
+    if known := [kind for kind in _EXTERNAL if kind in kinds]:
+        lines = "\n".join(f"    {kind!r:9}{_EXTERNAL[kind]}" for kind in known)
+        others = ", ".join(repr(kind) for kind in KINDS if kind in arrivals and kind not in kinds)
+        excluded = " and ".join(map(repr, known))
+        instead = (
+            f"\nIf it is not in your program, exclude {excluded}:\n    @explore(arrivals=[{others}])" if others else ""
+        )
+        yield f"This can happen if the delayed event is external in production:\n{lines}{instead}"
+    for kind, paragraph in _FAULTS.items():
+        if any(isinstance(view.deviation, kind) for view in views):
+            yield paragraph
+
+
+_FAULTS: dict[type, str] = {
+    Cancel: (
+        "This can happen if that task can be cancelled: by a timeout around it, a disconnecting client, a shutdown.\n"
+        "If it cannot in your program, name the tasks that can: @explore(cancel=[...])."
+    ),
+    Raise: "This can happen if the awaited operation can fail so. If it cannot, remove the error from inject_errors=.",
+    Outlast: "This can happen if the result can take that long. If it cannot, remove slow_results=.",
+}

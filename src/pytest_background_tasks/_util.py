@@ -1,0 +1,117 @@
+"""Small tools without a package of their own: the real clock, words for amounts, garbage collection, patching.
+
+This module is loaded when pytest starts, before a test can freeze time.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+_clock = (time.monotonic,)  # freezegun replaces it wherever it is an attribute of a module
+_pause = (time.sleep,)
+
+
+def monotonic() -> float:
+    """Return the seconds of the real `time.monotonic`."""
+    return _clock[0]()
+
+
+def let_others_run() -> None:
+    """Release the interpreter's lock for a moment, so that a thread that waits for it runs."""
+    _pause[0](0)
+
+
+def amount(count: int, noun: str) -> str:
+    """Return `count` and `noun`, with a plural "s" unless `count` is 1.
+
+    >>> amount(1, "step"), amount(0, "step"), amount(2, "step")
+    ('1 step', '0 steps', '2 steps')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def listed(lines: Iterable[str]) -> str:
+    """Return `lines` as an indented block that follows a colon.
+
+    >>> print("held:" + listed(["one", "two"]))
+    held:
+      one
+      two
+    """
+    return "".join(f"\n  {line}" for line in lines)
+
+
+def listing(items: Sequence[str], at_most: int) -> str:
+    """Return `items` in a row, separated by commas; if there are more than `at_most`, their number stands for the rest.
+
+    >>> listing(["one", "two", "three"], at_most=2)
+    'one, two and 1 more'
+    """
+    more = f" and {len(items) - at_most} more" if len(items) > at_most else ""
+    return ", ".join(items[:at_most]) + more
+
+
+class CollectorPaused:
+    """Disable automatic garbage collection inside the block."""
+
+    def __enter__(self) -> None:
+        self._collects = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *_: object) -> None:
+        if self._collects:
+            gc.enable()
+
+
+_ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
+
+
+@contextmanager
+def replaced(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
+    """Replace ``owner.name`` with ``wrapper(owner.name)``; restore it unless other code has replaced it since."""
+    inherited = name not in vars(owner)
+    before = getattr(owner, name)
+    ours = wrapper(before)
+    setattr(owner, name, ours)
+    try:
+        yield
+    finally:
+        if vars(owner).get(name) is ours:
+            if inherited:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, before)
+
+
+@contextmanager
+def replaced_in_c(owner: type, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
+    """Do the same as `replaced` for a method of a class that is written in C, whose attributes cannot be set.
+
+    The method is changed in the dictionary of the class, which the garbage collector reveals. Setting the abstract
+    methods of the class then invalidates what CPython has cached of it, even if the class is immutable. If an
+    interpreter does not reveal such a dictionary, nothing is replaced.
+    """
+    put = partial(_put_into, _dictionary_of(owner), owner, name)
+    before = vars(owner)[name]
+    ours = wrapper(before)
+    put(ours)
+    try:
+        yield
+    finally:
+        if vars(owner)[name] is ours:
+            put(before)
+
+
+def _dictionary_of(owner: type) -> dict[str, Any]:
+    return next((each for each in gc.get_referents(vars(owner)) if isinstance(each, dict)), {})
+
+
+def _put_into(dictionary: dict[str, Any], owner: type, name: str, value: object) -> None:
+    dictionary[name] = value
+    _ABSTRACT_METHODS.__set__(owner, ())
+    _ABSTRACT_METHODS.__delete__(owner)

@@ -1,0 +1,213 @@
+"""The plugin's entry point: options and fixtures. It imports the rest only when needed."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from itertools import chain
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .. import _util  # noqa: F401  # loaded now, before a test can freeze time
+from .._introspect.untrusted import add_note, code_of_function
+from .._monitor.kinds import KINDS
+from .explore import hooks
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from .._monitor.policy import Modes
+    from ..fixture import BackgroundTasks
+    from ..virtual_time import VirtualTime
+    from .monitor import Watching
+
+_tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
+_time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
+_timeout: pytest.StashKey[float | None] = pytest.StashKey()
+_grace: pytest.StashKey[float] = pytest.StashKey()
+_modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
+
+_WATCHING = "background_tasks_watching"
+
+
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Add the options, all with the prefix ``background_tasks``; then those of `@explore`."""
+    parser.addini(
+        "background_tasks_timeout",
+        "timeout of run_all_async() and the other running methods, in seconds of real time (0 disables it)",
+        default="10",
+    )
+    parser.addini(
+        "background_tasks_grace_period",
+        "seconds of real time that a connection in use must be silent before virtual time advances",
+        default="0.02",
+    )
+    parser.addini(
+        "background_tasks_project_packages",
+        "import names of packages whose background tasks are captured as if they were under the rootdir",
+        type="args",
+        default=[],
+    )
+    group = parser.getgroup("background tasks")
+    for name, kind in KINDS.items():
+        text = f"{kind.what} ({'|'.join(kind.modes)}; default: {kind.default})"
+        parser.addini(f"background_tasks_{name}", text, default=kind.default)
+        group.addoption(f"--background-tasks-{name}", choices=kind.modes, help=text)
+    # Not listed in pytest_plugins: for that, pytest reads the metadata of every installed package.
+    pluginmanager.register(hooks, hooks.__name__)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the ini options early, so that a wrong one ends the session before it begins."""
+    config.stash[_timeout] = _seconds(config, "background_tasks_timeout", "10 (0 disables it)") or None
+    config.stash[_grace] = _seconds(config, "background_tasks_grace_period", "0.02")
+    for package in config.getini("background_tasks_project_packages"):
+        if not all(part.isidentifier() for part in package.split(".")):
+            raise pytest.UsageError(
+                f"background_tasks_project_packages: {package!r} is not an import name; write e.g. "
+                f"background_tasks_project_packages = mypackage another.package"
+            )
+    config.stash[_modes] = {name: _mode(config, name) for name in KINDS}
+    config.addinivalue_line(
+        "markers",
+        f"background_tasks({', '.join(KINDS)}, allow): how findings about the background tasks of "
+        'this test are reported, e.g. leaked="error", allow=["heartbeat*"]',
+    )
+
+
+def _mode(config: pytest.Config, name: str) -> str:
+    chosen: str = config.getoption(f"background_tasks_{name}") or config.getini(f"background_tasks_{name}")
+    modes = KINDS[name].modes
+    if chosen not in modes:
+        raise pytest.UsageError(
+            f"background_tasks_{name} = {chosen}: not one of {', '.join(modes)}; "
+            f"write e.g. background_tasks_{name} = {modes[1]}"
+        )
+    return chosen
+
+
+def _defaults(config: pytest.Config) -> Modes:
+    from .._monitor.policy import Modes
+
+    return Modes(**config.stash[_modes], allow=())
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Read the marks early, so that a wrong one ends the session before it begins."""
+    marked = [item for item in items if "background_tasks" in item.keywords]
+    if marked:
+        from .monitor import modes_of_item
+
+        defaults = _defaults(config)
+        for item in marked:
+            modes_of_item(item, defaults)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before plugins that run the test by themselves (pytest-forked)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Start the monitor at the first test for which asyncio is loaded and findings are reported."""
+    if "asyncio" in sys.modules and not item.config.pluginmanager.has_plugin(_WATCHING):
+        _watch(item)
+    return (yield)
+
+
+def _watch(item: pytest.Item) -> None:
+    config = item.config
+    is_wanted = any(mode != KINDS[name].off for name, mode in config.stash[_modes].items())
+    if is_wanted or "background_tasks" in item.keywords:
+        from .monitor import Watching
+        from .project import own_code
+
+        watching = Watching(own_code(config), _defaults(config), lambda item: item.stash.get(_tasks_of_test, None))
+        config.pluginmanager.register(watching, _WATCHING)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Report which lines leak how many tasks in how many tests."""
+    reports = chain.from_iterable(terminalreporter.stats.values())
+    telling = [each for each in reports if issubclass(type(each), pytest.TestReport) and each.user_properties]
+    if not telling:
+        return
+    from .leak_summary import leaks_in, summary
+
+    if leaks := leaks_in(telling):
+        terminalreporter.section("leaked background tasks")
+        for line in summary(leaks):
+            terminalreporter.line(line)
+
+
+def _seconds(config: pytest.Config, name: str, example: str) -> float:
+    text = config.getini(name)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < float("inf"):
+        raise pytest.UsageError(f"{name} = {text}: not a number of seconds; write e.g. {name} = {example}")
+    return seconds
+
+
+@pytest.fixture
+def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks]:
+    """Hold the background tasks that the code under test starts, inspect them, and run them on demand.
+
+    Call start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
+    """
+    from ..fixture import BackgroundTasks
+    from .project import own_code
+
+    config = request.config
+    is_own = own_code(config)
+    is_own[str(request.path)] = True  # the test's module, wherever it is (--pyargs)
+    code = code_of_function(request.function)
+    tasks = BackgroundTasks(is_own, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
+    request.node.stash[_tasks_of_test] = tasks
+    watching: Watching | None = config.pluginmanager.get_plugin(_WATCHING)
+    if watching is not None:
+        watching.begin_captured(tasks)
+    yield tasks
+    del request.node.stash[_tasks_of_test]  # the item lives as long as the session
+    if watching is not None:
+        watching.finish_captured(tasks)
+    tasks._close()
+
+
+@pytest.fixture
+def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureRequest) -> Iterator[VirtualTime]:
+    """Run the test's event loop on virtual time: sleep(3600) takes no real time.
+
+    Use virtual_time.now and await virtual_time.advance(seconds). See the documentation of VirtualTime.
+    """
+    with background_tasks._virtual_time()._driving() as time:
+        request.node.stash[_time_of_test] = time
+        yield time
+        del request.node.stash[_time_of_test]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a deadlocked test even if the code under test caught the error; add the notes of a failed test."""
+    __tracebackhide__ = True
+    try:
+        result = yield
+    except Exception as error:
+        tasks = item.stash.get(_tasks_of_test, None)
+        if tasks is not None and tasks._lost_error is not None:
+            add_note(error, f"before that: {tasks._lost_error}")
+        if tasks is not None and (told := tasks._told()):
+            item.add_report_section("call", "background_tasks", told)
+        raise
+    tasks = item.stash.get(_tasks_of_test, None)
+    if tasks is not None and tasks._lost_error is not None:
+        raise tasks._lost_error
+    time = item.stash.get(_time_of_test, None)
+    if time is not None:
+        time._check_used()
+        if time._poller is not None:
+            from ..warnings import BackgroundTaskWarning
+
+            text, at = time._poller
+            warnings.warn_explicit(text, BackgroundTaskWarning, at.file, at.line)
+    return result

@@ -1,0 +1,67 @@
+"""The pytest hooks of ``background_tasks_deadlock = error``, which fail a deadlocked test.
+
+Registered at the first test that asks for them, so that other sessions do not pay for them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from .._capture.session import Capture
+from .._control.deadlock_detector import Standstill
+from .._control.workers import Workers
+from .._introspect.untrusted import code_of_function
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator
+
+    from .._introspect.project_code import OwnCode
+    from .._monitor.task_monitor import Watch
+    from ..fixture import BackgroundTasks
+
+
+class Standstills:
+    """The hooks, which observe every loop on which a test creates a task. Only a proven deadlock fails the test.
+
+    Args:
+        watch: the monitor, which reports the loops.
+        is_own: project code.
+        fixture_of: returns the object of the fixture ``background_tasks`` for a test that uses it.
+        is_wanted: returns True if the running test asks for these hooks.
+    """
+
+    def __init__(
+        self,
+        watch: Watch,
+        is_own: OwnCode,
+        fixture_of: Callable[[pytest.Item], BackgroundTasks | None],
+        is_wanted: Callable[[], bool],
+    ) -> None:
+        self._watch = watch
+        self._is_own = is_own
+        self._fixture_of = fixture_of
+        self._is_wanted = is_wanted
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, object, object]:
+        """Fail a deadlocked test, even if the code under test has caught the error."""
+        __tracebackhide__ = True
+        # The fixture virtual_time detects deadlocks itself.
+        is_function = issubclass(type(item), pytest.Function)
+        if not self._is_wanted() or (is_function and "virtual_time" in item.fixturenames):  # type: ignore[attr-defined]
+            return (yield)
+        tasks = self._fixture_of(item)
+        capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
+        capture.other_failures = self._watch.failures
+        code = code_of_function(item.function) if is_function else None  # type: ignore[attr-defined]
+        standstill = Standstill(capture, code, None, Workers(self._is_own))
+        try:
+            with self._watch.telling_loops(lambda loop: standstill.watch_always(loop, str)):
+                result = yield
+        finally:
+            standstill.close()
+        if standstill.lost_error is not None:
+            raise standstill.lost_error
+        return result

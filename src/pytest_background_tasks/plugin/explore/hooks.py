@@ -1,0 +1,125 @@
+"""The pytest hooks that find tests with ``@explore`` and summarize their results.
+
+A session without such a test loads only this file, the settings and the stored schedules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ..report_properties import value_of
+from . import settings
+from .failure_cache import KEPT, Kept
+from .stash import explored_in, explored_of
+
+if TYPE_CHECKING:
+    pass
+
+_RUNNING = "explore_running"
+_SHOWN = 10  # largest number of explored tests that the terminal summary lists
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options, all with the prefix ``explore``."""
+    settings.add_to(parser)
+
+
+@pytest.hookimpl(trylast=True)  # after pytest's own debugger is registered
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options and register the mark."""
+    settings.read(config)
+    config.pluginmanager.register(Kept(config), KEPT)
+    if config.getoption("usepdb", False):  # missing with -p no:debugging
+        from .debugger import Debugger
+
+        Debugger.take_place_of_pytests(config.pluginmanager)
+    if config.get_verbosity() > 0:
+        config.pluginmanager.register(Verbose(), "explore_verbose")
+    config.addinivalue_line("markers", "explore: run the test in the orders that asyncio could have produced")
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Return the seed, if the command line sets one; a random seed is printed only here."""
+    seed = config.option.explore_seed
+    return None if seed is None else f"explore: --explore-seed={seed}"
+
+
+def pytest_pycollect_makeitem(collector: Any, obj: Any) -> None:
+    """Parametrize explored tests with ``anyio_backend`` too, if their module or class does so for its tests."""
+    if explored_in(obj) is not None:
+        for mark in collector.iter_markers("parametrize"):
+            names = mark.args[0] if mark.args else mark.kwargs.get("argnames", "")
+            if "anyio_backend" in (names.split(",") if isinstance(names, str) else names):
+                pytest.mark.usefixtures("anyio_backend")(obj)
+
+
+def pytest_itemcollected(item: Any) -> None:
+    """Hide the asyncio mark of explored tests from pytest-asyncio, which warns about it on ``def`` tests."""
+    if explored_of(item) is not None:
+        marks = item.iter_markers_with_node
+
+        def without_asyncio(name: str | None = None) -> Iterator[tuple[Any, pytest.Mark]]:
+            return ((node, mark) for node, mark in marks(name) if mark.name != "asyncio")
+
+        item.iter_markers_with_node = without_asyncio
+        if not item.config.pluginmanager.has_plugin(_RUNNING):  # sessions without explored tests do not load it
+            from . import run_hooks
+
+            item.config.pluginmanager.register(run_hooks, _RUNNING)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Check that a replay has exactly one test."""
+    if session.config.option.explore_replay is not None:
+        from .replay import check_one
+
+        check_one(session, [item.nodeid for item in session.items if explored_of(item) is not None])
+
+
+class Verbose:
+    """The plugin for -v: shows the verdict next to PASSED."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: Any) -> tuple[str, str, str] | None:
+        """Add the verdict to the status, if there is one."""
+        if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
+            return None
+        properties = report.user_properties
+        verdict = value_of("explore_verdict", properties)
+        if verdict is None:
+            return None
+        from ..._util import amount
+
+        cut_short = value_of("explore_cut_short", properties)
+        cut = "" if cut_short is None else f", {cut_short} cut short"
+        runs = amount(value_of("explore_runs", properties), "run")
+        counts = f"{runs}, {value_of('explore_distinct', properties)} distinct{cut}"
+        return "passed", ".", f"PASSED ({verdict}, {counts})"
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Print the results of the explored tests that passed."""
+    reports = [
+        (report.nodeid, text)
+        for report in terminalreporter.getreports("passed")
+        if report.when == "call" and (text := value_of("explore", report.user_properties))
+    ]
+    if not reports or config.get_verbosity() < 0:
+        return
+    from .command_line import relative
+
+    # A search that ran out of budget is always listed.
+    shown = reports if len(reports) <= _SHOWN else [each for each in reports if each[1].startswith("incomplete")]
+    terminalreporter.section("explored", sep="-")
+    for name, text in shown:
+        terminalreporter.write_line(f"{relative(config, name)}\n    {text}")
+    if len(shown) < len(reports):
+        counts = dict.fromkeys(("exhaustive", "bounded", "replayed"), 0)
+        for _, text in reports:
+            verdict = text.partition(":")[0]
+            if verdict in counts:
+                counts[verdict] += 1
+        terminalreporter.write_line(", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count))

@@ -1,0 +1,133 @@
+"""The options of ``@explore`` that can be set in the ini file and on the command line.
+
+A keyword argument of ``@explore`` has priority, then the command line, then the ini file. So options that should differ
+between a laptop and a nightly run do not belong in the test. For the seed and for a replay, which concern only one
+session, the command line has priority.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from .command_line import quoted
+
+
+class Setting:
+    """An option: its name, parser, example value and help text."""
+
+    def __init__(self, name: str, read: Callable[[str], Any], example: str, help: str) -> None:  # noqa: A002  # pytest's word
+        self.name: str = name
+        self.read: Callable[[str], Any] = read
+        self.example: str = example
+        self.help: str = help
+
+    @property
+    def ini(self) -> str:
+        """The name in the ini file, and of the attribute of the parsed options."""
+        return f"explore_{self.name}"
+
+    @property
+    def flag(self) -> str:
+        """The name on the command line."""
+        return f"--{self.ini.replace('_', '-')}"
+
+
+def _bool(text: str) -> bool:
+    return {"true": True, "false": False}[text.lower()]
+
+
+def _words(text: str) -> str | tuple[str, ...]:
+    return "any" if text.strip() == "any" else tuple(text.replace(",", " ").split())
+
+
+SETTINGS = (
+    Setting("max_schedules", int, "1000", "largest number of schedules to run (default: 1000)"),
+    Setting("max_deviations", int, "2", "largest number of deviations in a schedule (default: 2)"),
+    Setting("max_seconds", float, "60", "time limit of each test, in seconds of real time (default: no limit)"),
+    Setting("max_steps", int, "10000", "steps after which a run counts as a livelock (default: 10000)"),
+    Setting("arrivals", _words, "start sleep", "kinds of arrival to delay; 'any': every step (default: all kinds)"),
+    Setting("cancel", _bool, "true", "true: also cancel tasks that the test starts, one per run (default: false)"),
+    Setting("slow_results", _bool, "true", "true: also let results outlast the next timer (default: false)"),
+    Setting("random_walks", int, "500", "number of random walks after the search (default: 0)"),
+    Setting("fail_on_leaks", _bool, "true", "true: fail a test that leaves tasks pending at its end (default: false)"),
+    Setting("exclude_fixtures", _words, "clean_db", "autouse fixtures that explored tests do not use (default: none)"),
+    Setting("seed", str, "random", "seed of the search order; 'random' for a new one (default: the test's id)"),
+)
+OF_RUN = (
+    "max_steps",
+    "arrivals",
+    "fail_on_leaks",
+    "exclude_fixtures",
+)  # define a run or its failure; a replay needs them
+REPLAY = Setting("replay", str, "client@1+1", "run only this schedule, of the one explored test that is selected")
+REPORT = Setting("report", str, ".explore", "directory for HTML reports of failures, 'no' for none (default: .explore)")
+
+_defaults: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
+
+
+def add_to(parser: pytest.Parser) -> None:
+    """Register all options with pytest."""
+    group = parser.getgroup("explore", "@explore: run tests in the orders that asyncio could have produced")
+    for setting in (*SETTINGS, REPLAY):
+        group.addoption(setting.flag, dest=setting.ini, default=None, metavar="TEXT", help=setting.help)
+    group.addoption(
+        "--explore-clear-failures",
+        action="store_true",
+        help="discard stored failing schedules of the selected tests instead of retrying them first",
+    )
+    group.addoption(REPORT.flag, dest=REPORT.ini, default=None, metavar="DIR", help=REPORT.help)
+    parser.addini(REPORT.ini, f"@explore: {REPORT.help}", default=None)
+    for setting in SETTINGS:
+        parser.addini(setting.ini, f"@explore: {setting.help}", default=None)
+
+
+def read(config: pytest.Config) -> None:
+    """Read the options now, so that a wrong one ends the session before the first test.
+
+    Raises:
+        pytest.UsageError: the message says what to write.
+    """
+    if config.option.explore_seed == "random":  # chosen here, because xdist workers receive a copy of the options
+        config.option.explore_seed = str(random.randrange(10**6))
+    given = {}
+    for setting in (*SETTINGS, REPLAY):
+        text, line = getattr(config.option, setting.ini), f"{setting.flag}="
+        if text is None and setting is not REPLAY:
+            text, line = config.getini(setting.ini), f"{setting.ini} = "
+        if text is not None:
+            given[setting.name] = _checked(setting, text, line)
+    config.stash[_defaults] = given
+
+
+def _checked(setting: Setting, text: str, line: str) -> Any:
+    from ..._explore.options import Options
+
+    try:
+        value = setting.read(text)
+        if setting.name != "exclude_fixtures":
+            Options.of({setting.name: value})
+    except (ValueError, TypeError, KeyError) as error:
+        why = str(error) if setting is REPLAY or str(error).startswith(setting.name) else "invalid value"
+        example = quoted(setting.example) if line.startswith("--") else setting.example
+        raise pytest.UsageError(f"{line}{text}: {why}\n  write e.g.  {line}{example}") from None
+    return value
+
+
+def options_of(item: pytest.Item, own: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of one test.
+
+    Args:
+        item: the test; its id is the default seed.
+        own: the keyword arguments of its ``@explore``.
+    """
+    defaults = item.config.stash[_defaults]
+    command_line = {
+        name: defaults[name]
+        for name in ("seed", "replay")
+        if getattr(item.config.option, f"explore_{name}") is not None
+    }
+    return {"seed": item.nodeid, **defaults, **own, **command_line}
