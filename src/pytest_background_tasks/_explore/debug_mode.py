@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-_OURS = (str(Path(__file__).parent), base_events.__file__)
+_OURS = (str(Path(__file__).parents[1]), base_events.__file__)
 
 _Made = TypeVar("_Made")
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-_THIS_PACKAGE = f"{Path(__file__).parent}{os.sep}"  # its own tests have it under their rootdir
+_THIS_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"  # its own tests have it under their rootdir
 _OTHERS = {"site-packages", "dist-packages"}
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 

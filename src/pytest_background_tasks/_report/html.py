@@ -55,7 +55,7 @@ def page(
         sources: the lines of the files in `files_of`; the source of a missing file is not shown.
     """
     shown = _data(view, error, sources)
-    style, script = _resource("page.css"), _resource("page.js")
+    style, script = _resource("html.css"), _resource("html.js")
     parts = {
         "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'",
@@ -68,7 +68,7 @@ def page(
         "style": style,
         "script": script,
     }
-    whole = _resource("page.html")
+    whole = _resource("html.template")
     for name, part in parts.items():  # escaped text has no `<`, and cannot be mistaken for one of these placeholders
         whole = whole.replace(f"<!--{name}-->", part)
     return whole.encode("ascii", "xmlcharrefreplace").decode("ascii")

@@ -23,7 +23,7 @@ from .replay import replay_line
 from .settings import options_of
 from .stash import EXPLORATION, LOOK
 
-_PACKAGE = str(Path(__file__).parent.parent)
+_PACKAGE = str(Path(__file__).parents[2])
 
 
 _PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
