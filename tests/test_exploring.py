@@ -435,7 +435,7 @@ def test_failure_reports_its_deviation_and_how_to_replay_it(run) -> None:
             "  -- in the default order, sell resumes here (line 14) --",
             "! resumes late",
             "  14 self.left = before - 1",
-            "Side by side from there on, *",
+            "Side by side from the divergence on, by line number:",
             "This can happen if the delayed event is external in production:",
             "    'yield'  asyncio.sleep(0), which stands for I/O in a test",
             "    @explore(arrivals=[[]'sleep'])",  # one of the kinds that the test has

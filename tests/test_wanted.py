@@ -77,11 +77,11 @@ async def test_error_without_a_match_lists_the_nearest_first(shop: BackgroundTas
     assert told(error) == snapshot("""\
 no captured task matches send_mail(to='bob', subject='your tea'), expected exactly one; captured:
   send_mail(to='ada', subject='your tea') held: mail-1, created at tests/test_wanted.py:N in shop
-      to is 'ada', not 'bob'
+      to='ada', expected 'bob'
   send_mail(to='bob', subject='hello') held: mail-2, created at tests/test_wanted.py:N in shop
-      subject is 'hello', not 'your tea'
+      subject='hello', expected 'your tea'
   update_stock(item='tea') held: stock, created at tests/test_wanted.py:N in shop
-      another task\
+      another function\
 """)
 
 
@@ -123,7 +123,7 @@ async def test_decorated_function_is_matched_by_its_own_parameters(background_ta
     asyncio.create_task(logged_job(1))
     background_tasks.assert_captured(logged_job, first=1, second=2)
     background_tasks.assert_captured("logged_job", args=(1,))
-    with pytest.raises(AssertionError, match="second is 2, not 3"):
+    with pytest.raises(AssertionError, match="second=2, expected 3"):
         background_tasks.assert_captured(logged_job, second=3)
 
 

@@ -322,7 +322,7 @@ def test_summary_counts_leaks_by_line_in_descending_order(run) -> None:
     """
     lines = [
         "*leaked background tasks*",
-        "7 tasks in 4 tests, by the line that creates them:",
+        "7 tasks in 4 tests, by the line that created them:",
         "     6 in 3 tests: test_it.py:26 in test_many: poll",
         "     1 in 1 test: test_it.py:17 in keep: poll",
     ]
@@ -347,7 +347,7 @@ def test_rerun_test_is_counted_once(run, pytester: pytest.Pytester) -> None:
         """
     )
     result = run(LEAKING, "--background-tasks-leaked=error", "--junitxml=report.xml")
-    result.stdout.fnmatch_lines(["1 task in 1 test, by the line that creates them:"])
+    result.stdout.fnmatch_lines(["1 task in 1 test, by the line that created them:"])
     reports = list(ElementTree.parse(pytester.path / "report.xml").getroot().iter("property"))
     assert len({report.attrib["value"] for report in reports}) == 1
 

@@ -576,7 +576,7 @@ the test is not deterministic: the first run and the next differ at step 3
   second run:  the run has ended
 The first run probably changed state outside the test, such as a cache
 Usual causes and remedies:
-  a set of objects, ordered by address    use a dict, or a __hash__ that counts
+  a set of objects, ordered by address    use a dict, or define __hash__
   the wall clock                          use asyncio.get_running_loop().time()
   a cache or counter outside the test     reset it at the start of the test\
 """

@@ -48,12 +48,12 @@ async def watch() -> None:
     ("scenario", "call", "instead"),
     [
         (connect, "create_connection() performs real I/O", "httpx.ASGITransport"),
-        (serve, "create_server() performs real I/O", "a transport in memory"),
-        (resolve, "getaddrinfo() performs real I/O", "a transport in memory"),
+        (serve, "create_server() performs real I/O", "an in-memory transport"),
+        (resolve, "getaddrinfo() performs real I/O", "an in-memory transport"),
         (run_process, "subprocess_exec() starts a real process", "a fake of the code that starts the process"),
         (handle_signal, "add_signal_handler() handles real signals", "a direct call of the signal handler"),
-        (receive, "sock_recv() performs real I/O", "a transport in memory"),
-        (watch, "add_reader() performs real I/O", "a transport in memory"),
+        (receive, "sock_recv() performs real I/O", "an in-memory transport"),
+        (watch, "add_reader() performs real I/O", "an in-memory transport"),
     ],
 )
 def test_uncontrollable_call_is_refused(

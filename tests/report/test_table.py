@@ -143,7 +143,7 @@ def test_repeated_steps_of_a_long_run_are_counted() -> None:
     working = [step(task, 1 + number % 2) for number in range(500) for task in ("main", "other")]
     rows = shown(*working, step("other", 7), *working)
     assert "7 line 7" in rows
-    assert rows.count("(these 4 steps 249 more times)") == 2
+    assert rows.count("(these 4 steps repeat 249 more times)") == 2
     assert len(rows) < 30
 
 
@@ -204,7 +204,7 @@ def test_siblings_with_long_names_are_distinguishable() -> None:
 
 def test_time_is_shown_when_it_advances() -> None:
     rows = shown(step("main", 1), step("main", 2, time=3600.0), step("main", 3, time=3600.0))
-    assert rows == ["1 line 1", "after 3600 s:", "2 line 2", "3 line 3"]
+    assert rows == ["1 line 1", "at 3600 s:", "2 line 2", "3 line 3"]
 
 
 def test_steps_of_tasks_without_a_column_are_counted() -> None:

@@ -155,7 +155,7 @@ class Wanted(NamedTuple):
         return True, -likeness
 
     def _why_not(self, task: CapturedTask) -> str:
-        return ", ".join(self._differences(task)) or "matches" if self.match(task) else "another task"
+        return ", ".join(self._differences(task)) or "matches" if self.match(task) else "another function"
 
     def _differences(self, task: CapturedTask) -> list[str]:
         actual = _by_parameter(self.target, task)
@@ -165,7 +165,7 @@ class Wanted(NamedTuple):
                 has = ", ".join(actual) or "none"
                 differences.append(f"it has no argument {name!r} (it has {has})")
             elif value is not actual[name] and value != actual[name]:
-                differences.append(f"{name} is {safe_repr(actual[name])}, not {safe_repr(value)}")
+                differences.append(f"{name}={safe_repr(actual[name])}, expected {safe_repr(value)}")
         return differences
 
 

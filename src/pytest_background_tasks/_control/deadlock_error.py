@@ -144,7 +144,7 @@ class Deadlock:
         listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "") + failed(self._capture)
         if held and not advice:
             advice = (
-                f"Run them before waiting for what they do:  {self._call_to_run}\n"
+                f"Run the held tasks before you wait for their effect:  {self._call_to_run}\n"
                 f"or do not hold them:  background_tasks.start_capturing(ignore={held[0].call.function!r})"
             )
         what = "every task is blocked" + (" while background tasks are held" if held else "")

@@ -166,8 +166,8 @@ class Run:
         after = "" if timeout is None else f" within {timeout:g} s"
         return BackgroundTasksTimeout(
             f"{amount(len(unfinished), 'background task')} did not end{after}:{stories}\n"
-            f"Give the task what it waits for, cancel it, or allow more time, timeout=… (seconds).\n"
-            f"A task that never ends need not be held:  background_tasks.start_capturing(ignore={ignored})"
+            f"Give the task what it waits for, cancel it, or pass a longer timeout= (seconds).\n"
+            f"If it is meant to run forever, do not hold it:  background_tasks.start_capturing(ignore={ignored})"
         )
 
     def _restless(self, under_way: list[str], timeout: float | None) -> BackgroundTasksTimeout:
@@ -175,7 +175,7 @@ class Run:
         return BackgroundTasksTimeout(
             f"the program did not become idle within {timeout or 0:g} s:{stories}\n"
             f"A task keeps running without waiting for a timer or I/O, or a thread or connection is slow. End it, "
-            f"run only what you need (run_async(target)), or allow more time, timeout=… (seconds)."
+            f"run only what you need (run_async(target)), or pass a longer timeout= (seconds)."
         )
 
 

@@ -51,7 +51,7 @@ def _in_a_line(error: BaseException) -> str:
 
 _REASONS = """\
 Usual causes and remedies:
-  a set of objects, ordered by address    use a dict, or a __hash__ that counts
+  a set of objects, ordered by address    use a dict, or define __hash__
   the wall clock                          use asyncio.get_running_loop().time()
   a cache or counter outside the test     reset it at the start of the test\
 """

@@ -6,7 +6,7 @@ from typing import Any
 from ..errors import UncontrolledOperation
 from .fast_loop import BareLoop
 
-_TRANSPORT = "a transport in memory, or a fake of the client or server (for ASGI: httpx.ASGITransport)"
+_TRANSPORT = "an in-memory transport, or a fake of the client or server (for ASGI: httpx.ASGITransport)"
 _PROCESS = "a fake of the code that starts the process"
 _SIGNAL = "a direct call of the signal handler"
 _USES = {_TRANSPORT: "performs real I/O", _PROCESS: "starts a real process", _SIGNAL: "handles real signals"}
@@ -62,6 +62,7 @@ class UnplayableCalls(BareLoop):
 
 def _refusing(name: str, instead: str) -> Callable[..., Any]:
     def refuse(self: UnplayableCalls, *_: object, **__: object) -> Any:
+        __tracebackhide__ = True
         raise self.refuse(
             UncontrolledOperation(
                 f"loop.{name}() {_USES[instead]}, which @explore cannot control\nUse instead: {instead}"

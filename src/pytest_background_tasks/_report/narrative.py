@@ -81,7 +81,7 @@ class _Narrative:
                 yield from _counted(folded)
                 if step.time != now:
                     now = step.time
-                    yield Entry(None, f"after {now:g} s:", "muted")
+                    yield Entry(None, f"at {now:g} s:", "muted")
                 yield from self._rows_of(index, step)
                 if index in repeats:
                     now = self._run.steps[repeats[index].again[-1]].time

@@ -26,7 +26,9 @@ class Repeat(NamedTuple):
 
     def __str__(self) -> str:
         count = len(self.first)
-        return f"{self.times} more of these" if count == 1 else f"these {count} steps {self.times} more times"
+        return (
+            f"repeated {self.times} more times" if count == 1 else f"these {count} steps repeat {self.times} more times"
+        )
 
 
 def repeats_of(rows: Sequence[object]) -> dict[int, Repeat]:

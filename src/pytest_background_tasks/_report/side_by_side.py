@@ -26,7 +26,7 @@ def side_by_side(view: FailureView, width: int) -> list[Row]:
     if not left or not right:
         return []
     half = min(max(width_of(escaped(text)) for text in [_DEFAULT, *left[:_MOST]]), (width - 6) // 2)
-    rows = [fitted([Span("Side by side from there on, by line number:")], width)]
+    rows = [fitted([Span("Side by side from the divergence on, by line number:")], width)]
     rows.append(fitted([Span("  "), Span(padded(_DEFAULT, half), "name"), Span(f"  {_FAILING}", "name")], width))
     for one, other in list(zip_longest(left, right, fillvalue=""))[:_MOST]:
         rows.append(fitted([Span("  "), Span(padded(escaped(one), half)), Span("  " + other)], width))

@@ -40,6 +40,6 @@ def summary(leaks: list[Leak]) -> Iterator[str]:
     """Yield the lines for pytest's terminal summary."""
     tasks = sum(leak.tests.total() for leak in leaks)
     tests = len(set().union(*(leak.tests for leak in leaks)))
-    yield f"{amount(tasks, 'task')} in {amount(tests, 'test')}, by the line that creates them:"
+    yield f"{amount(tasks, 'task')} in {amount(tests, 'test')}, by the line that created them:"
     for line, counts in leaks:
         yield f"{counts.total():6d} in {amount(len(counts), 'test')}: {line}"
