@@ -44,7 +44,7 @@ def test_a_deadlock_names_the_consumer_that_has_failed(run, start: str, fixtures
     )
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
-        ["E  *DeadlockError: every task is blocked:", "E  *the test waits at *unfinished item*", LINE]
+        ["E  *DeadlockError: every task is blocked:", "E  *the test waits at *1 unfinished item of a queue", LINE]
     )
     assert result.stdout.str().count("has failed with") == 1
 
@@ -114,7 +114,7 @@ def test_awaited_or_cancelled_tasks_are_not_named(run) -> None:
         plugins=PLUGINS,
     )
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["E  *the test waits at *unfinished item*", "E  *No other task is left*"])
+    result.stdout.fnmatch_lines(["E  *the test waits at *3 unfinished items of a queue", "E  *No other task is left*"])
     result.stdout.no_fnmatch_line("*has failed*")
 
 

@@ -30,9 +30,7 @@ async def test_concurrent_audits_pass_in_the_default_order(store):
     await audit_concurrently(store)
 
 
-@pytest.mark.xfail(
-    strict=True, inject_errors=AssertionError, reason="a known bug: two audits can judge the same memory"
-)
+@pytest.mark.xfail(strict=True, raises=AssertionError, reason="a known bug: two audits can judge the same memory")
 @explore(arrivals="thread")
 async def test_concurrent_audits_fail_when_explored(store):
     await audit_concurrently(store)
