@@ -110,11 +110,13 @@ class Workers:
             is_settled = None if nap is None else nap.is_asleep and naps(thread) == nap
             if frame is None or (is_settled and nap == self._blocked.get(thread)):  # it has ended, or still sleeps
                 continue
-            activity: Activity = "working"
+            call = _call_in(frame)
             if is_settled is not False:
-                activity = self._activity(thread, frame, loop, (turn, nap))
-            elif self._is_heartbeat(thread, frame, (turn, nap)):  # on a busy machine it never sleeps through a check
-                activity = "listening"
+                activity = self._activity(thread, frame, call, loop, (turn, nap))
+            elif _is_of_pool(thread) or _is_blocked(frame, call):
+                activity = "working"
+            else:  # on a busy machine a heartbeat never sleeps through a check
+                activity = self._activity_of_sleeper(thread, frame, call, (turn, nap))
             if activity in ("blocked", "idle"):
                 self._blocked[thread] = nap
             if activity == "blocked" and not is_settled:
@@ -122,12 +124,11 @@ class Workers:
             yield activity, self._words(thread, frame) if activity == "working" else ""
 
     def _activity(
-        self, thread: threading.Thread, frame: FrameType, loop: asyncio.AbstractEventLoop, since: _Since
+        self, thread: threading.Thread, frame: FrameType, call: str, loop: asyncio.AbstractEventLoop, since: _Since
     ) -> Activity:
         """Return the activity of a thread that sleeps in `frame`."""
         if (calls := _calls_of_pool(thread, frame)) is not None:
             return "working" if calls else "idle"
-        call = _handed_over(frame) or blocking_call(frame)
         if _is_blocked(frame, call) or (call == ITERATING and is_in_lock(thread)):
             return "blocked"
         if is_at(frame, self.places.get(thread.ident or 0, [])):
@@ -136,30 +137,33 @@ class Workers:
             return "blocked" if is_connected_to_loop(frame, loop) else "working"
         if call in _LISTENING:
             return "idle" if thread in self._old else "listening"
-        return "listening" if self._is_heartbeat(thread, frame, since) else "working"
+        return self._activity_of_sleeper(thread, frame, call, since)
 
-    def _is_heartbeat(self, thread: threading.Thread, frame: FrameType, since: _Since) -> bool:
-        """Return True if the thread, which is not of a pool, sleeps at the same line again while the loop was idle."""
-        call = _handed_over(frame) or blocking_call(frame)
-        if call not in ("sleep", "acquire") or _is_of_pool(thread) or _is_blocked(frame, call):
-            return False
+    def _activity_of_sleeper(self, thread: threading.Thread, frame: FrameType, call: str, since: _Since) -> Activity:
+        """Return "listening" for a heartbeat: a thread that sleeps at the same line again while the loop was idle."""
+        if call not in ("sleep", "acquire"):
+            return "working"
         outer = next((each for each in frames_from(frame) if each.f_globals.get("__name__") != "threading"), frame)
         place = (outer.f_code, outer.f_lasti)
         turn, nap = since
         first = self._sleeping.get(thread)
         if first is None or first[:2] != (place, turn):
             self._sleeping[thread] = place, turn, nap
-            return False
-        return nap != first[2]
+            return "working"
+        return "listening" if nap != first[2] else "working"
 
     def _words(self, thread: threading.Thread, frame: FrameType) -> str:
         if calls := _calls_of_pool(thread, frame):
             return f"a pool of processes, at work on {', '.join(calls)}"
         own = next((each for each in frames_from(frame) if self._is_own[each.f_code.co_filename]), None)
         if own is None:
-            call = _handed_over(frame) or blocking_call(frame) or frame.f_code.co_qualname
-            return f"thread {thread.name}, at work in {call}()"
+            return f"thread {thread.name}, at work in {_call_in(frame) or frame.f_code.co_qualname}()"
         return f"thread {thread.name}, at work at {site_in(own.f_code, own.f_lineno or own.f_code.co_firstlineno)}"
+
+
+def _call_in(frame: FrameType) -> str:
+    """Return the name of the function written in C that `frame` is calling; empty if it is calling none."""
+    return _handed_over(frame) or blocking_call(frame)
 
 
 def _handed_over(frame: FrameType) -> str:

@@ -189,58 +189,55 @@ def _deviation_view(deviation: Deviation, trace: Trace, tasks: Collection[str]) 
     indices = [index for index, step in enumerate(trace.steps) if (step.task, step.number) == (name, deviation.step)]
     # The end of a sleep, or a thread's result, has the name and number of the step that it makes ready.
     index = max(indices, key=lambda index: trace.steps[index].delivered != "call", default=None)
-    site = _site_of(deviation, trace)
+    first = trace.steps[indices[0]] if indices else None
+    before = _detail_before(name, deviation.step, trace)
+    site = _site_of(name, first.detail if first else None, before)
     return DeviationView(
         deviation=deviation,
         task=_task_of(name, trace, tasks),
-        arrival=trace.steps[indices[0]].kind if indices else None,
+        arrival=first.kind if first else None,
         site=site,
         code="" if site is None else statement(site.file, site.line).text,
-        path=_path_of(deviation, site, trace),
+        path=_path_of(site, before),
         step=index,
     )
 
 
-def _site_of(deviation: Deviation, trace: Trace) -> SourceLocation | None:
-    """Return the line at which the task is suspended, of its function if it has not started, or of the callback."""
-    key = canonical(deviation.task), deviation.step
-    step = next((step for step in trace.steps if (step.task, step.number) == key), None)
-    told = step.detail if step else None
-    if ":" in deviation.task:
-        lines = statements(told) if told else ()
-        return lines[0].site if lines else None
-    return _suspended_before(deviation, trace) or (told.resumed_at[-1] if told and told.resumed_at else None)
-
-
-def _suspended_before(deviation: Deviation, trace: Trace) -> SourceLocation | None:
-    """Return the line at which a task is suspended before the step that deviates; None if that is its first."""
-    told = _step_before(deviation, trace)
-    if told is None:
-        return None
-    # The line that says most is the one above the helpers that do nothing but wait.
-    until = {(site.file, statement(site.file, site.line).line) for site in told.suspended_at}
-    lines = [line.site for line in statements(told) if (line.site.file, line.site.line) in until]
-    return lines[-1] if lines else told.suspended_at[-1]
-
-
-def _step_before(deviation: Deviation, trace: Trace) -> StepDetail | None:
-    """Return the details of the step before the one that deviates; None if that is the first one."""
-    key = canonical(deviation.task), deviation.step - 1
-    steps = (step for step in trace.steps if (step.task, step.number) == key and step.delivered != "call")
+def _detail_before(name: str, number: int, trace: Trace) -> StepDetail | None:
+    """Return the details of the step before the one that deviates; None if that is the first one, or of an event."""
+    steps = (
+        step for step in trace.steps if (step.task, step.number) == (name, number - 1) and step.delivered != "call"
+    )
     return next((step.detail for step in steps if step.detail is not None and step.detail.suspended_at), None)
 
 
-def _path_of(deviation: Deviation, site: SourceLocation | None, trace: Trace) -> tuple[SourceLocation, ...]:
+def _site_of(name: str, detail: StepDetail | None, before: StepDetail | None) -> SourceLocation | None:
+    """Return the line at which the task is suspended, of its function if it has not started, or of the callback."""
+    if before is not None:
+        return _suspended_at(before)
+    if ":" not in name:
+        return detail.resumed_at[-1] if detail and detail.resumed_at else None
+    lines = statements(detail) if detail else ()
+    return lines[0].site if lines else None
+
+
+def _suspended_at(detail: StepDetail) -> SourceLocation:
+    """Return the line that says most of a suspended task: the one above the helpers that do nothing but wait."""
+    until = {(site.file, statement(site.file, site.line).line) for site in detail.suspended_at}
+    lines = [line.site for line in statements(detail) if (line.site.file, line.site.line) in until]
+    return lines[-1] if lines else detail.suspended_at[-1]
+
+
+def _path_of(site: SourceLocation | None, before: StepDetail | None) -> tuple[SourceLocation, ...]:
     """Return the lines through which the task is suspended.
 
     Empty if that is only `site`, alone or with a helper that it calls and that does nothing but wait.
     """
-    told = None if ":" in deviation.task else _step_before(deviation, trace)
-    if site is None or told is None:
+    if site is None or before is None:
         return ()
-    all_sites = (each._replace(function=each.function.rpartition(".<locals>.")[2]) for each in told.suspended_at)
+    all_sites = (each._replace(function=each.function.rpartition(".<locals>.")[2]) for each in before.suspended_at)
     sites = dict.fromkeys(each for each in all_sites if not each.function.endswith("comp>"))  # functions up to 3.11
-    is_said = len(sites) < 2 or (len(sites) == 2 and site == told.suspended_at[0])
+    is_said = len(sites) < 2 or (len(sites) == 2 and site == before.suspended_at[0])
     return () if is_said else tuple(sites)
 
 

@@ -60,7 +60,8 @@ def named_beginning(step: StepView, task: str) -> str:
     """Return the way in which a step begins, with the name of the task: ``buy's timer fires``."""
     if not step.task:
         return beginning(step)
-    return f"{task}{chr(39) + 's' if step.kind.is_event else ''} {_KINDS[step.kind].format(step.subject)}"
+    owner = f"{task}'s" if step.kind.is_event else task
+    return f"{owner} {_KINDS[step.kind].format(step.subject)}"
 
 
 def ending(outcome: Outcome | None) -> str:
@@ -86,46 +87,50 @@ def wait(step: StepView, *, is_last: bool) -> str:
 def sentence(view: DeviationView) -> str:
     """Return the effect of a deviation, with the line of code."""
     where = "" if view.site is None else f", at {shown_file(view.site.file)}:{view.site.line}"
-    deviation = view.deviation
-    if not view.is_of_event:
-        return f"{deviation.task} {_effect(view)}{where}"
-    owner, _, part = deviation.task.rpartition(":")
-    if _is_between(deviation):
-        return f"the result of a thread that {owner} has started arrives between two steps{where}"
-    return f"{_LATE_EVENTS[part.partition('#')[0]][0].format(owner)}{where}"
-
-
-def _effect(view: DeviationView) -> str:
-    deviation = view.deviation
-    if isinstance(deviation, Cancel):
-        if deviation.step == 0:
-            return "is cancelled externally before it starts"
-        return f"is cancelled externally{', just as it would resume' if deviation.after is None else ' while it waits'}"
-    if isinstance(deviation, Raise):
-        return f"receives {deviation.error} instead of a result"
-    if isinstance(deviation, Outlast):
-        return "receives its result only after another timer has fired"
-    if _is_between(deviation):
-        return "receives the result of a thread between two steps"
-    if deviation.step == 0:
-        return _LATE["start"]
-    return _LATE.get(view.arrival, "receives its result late")
+    return f"{_effect(view)[0]}{where}"
 
 
 def mark(view: DeviationView) -> str:
     """Return the effect of a deviation on its task in a few words."""
+    return _effect(view)[1]
+
+
+def _effect(view: DeviationView) -> tuple[str, str]:
+    """Return the effect of a deviation as a sentence, and in a few words."""
+    if view.is_of_event:
+        return _effect_on_event(view.deviation)
+    effect, words = _effect_on_step(view)
+    return f"{view.deviation.task} {effect}", words
+
+
+def _effect_on_event(deviation: Deviation) -> tuple[str, str]:
+    owner, _, part = deviation.task.rpartition(":")
+    if _is_between(deviation):
+        return f"the result of a thread that {owner} has started arrives between two steps", _BETWEEN
+    effect, words = _LATE_EVENTS[part.partition("#")[0]]
+    return effect.format(owner), words
+
+
+def _effect_on_step(view: DeviationView) -> tuple[str, str]:
     deviation = view.deviation
     if isinstance(deviation, Cancel):
-        return "is cancelled externally"
+        when = ", just as it would resume" if deviation.after is None else " while it waits"
+        return (
+            f"is cancelled externally{' before it starts' if deviation.step == 0 else when}",
+            "is cancelled externally",
+        )
     if isinstance(deviation, Raise):
-        return f"receives {deviation.error}, injected"
+        return f"receives {deviation.error} instead of a result", f"receives {deviation.error}, injected"
     if isinstance(deviation, Outlast):
-        return "its result takes longer than another timer"
+        return "receives its result only after another timer has fired", "its result takes longer than another timer"
     if _is_between(deviation):
-        return "the thread's result arrives between two steps"
-    if view.is_of_event:
-        return _LATE_EVENTS[deviation.task.rpartition(":")[2].partition("#")[0]][1]
-    return "starts late" if deviation.step == 0 else "resumes late"
+        return "receives the result of a thread between two steps", _BETWEEN
+    if deviation.step == 0:
+        return _LATE["start"], _LATE["start"]
+    return _LATE.get(view.arrival, "receives its result late"), _LATE[None]
+
+
+_BETWEEN = "the thread's result arrives between two steps"
 
 
 def _is_between(deviation: Deviation) -> bool:
