@@ -6,11 +6,16 @@ This module is loaded when pytest starts, before a test can freeze time.
 from __future__ import annotations
 
 import gc
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
+
+PACKAGE = f"{Path(__file__).parent}{os.sep}"
+"""The beginning of the paths of all files of this package."""
 
 _clock = (time.monotonic,)  # freezegun replaces it wherever it is an attribute of a module
 _pause = (time.sleep,)
@@ -35,15 +40,19 @@ def amount(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def listed(lines: Iterable[str]) -> str:
-    """Return `lines` as an indented block that follows a colon.
+def listed(lines: Iterable[str], at_most: int | None = None) -> str:
+    """Return `lines` as an indented block that follows a colon; beyond `at_most`, one line counts the rest.
 
-    >>> print("held:" + listed(["one", "two"]))
+    >>> print("held:" + listed(["one", "two", "three"], at_most=2))
     held:
       one
       two
+      and 1 more
     """
-    return "".join(f"\n  {line}" for line in lines)
+    shown = list(lines)
+    if at_most is not None and len(shown) > at_most:
+        shown[at_most:] = [f"and {len(shown) - at_most} more"]
+    return "".join(f"\n  {line}" for line in shown)
 
 
 def listing(items: Sequence[str], at_most: int) -> str:

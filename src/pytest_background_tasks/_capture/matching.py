@@ -83,7 +83,7 @@ def targets_of(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> T
     """Return the targets of ``start_capturing(*only, ignore=ignore)``; raise TypeError if one is not a target."""
     __tracebackhide__ = True
     single = isinstance(ignore, (str, CapturedTask)) or not isinstance(ignore, Sequence)
-    ignored: Sequence[Any] = (ignore,) if single else ignore  # type: ignore[assignment]
+    ignored: Sequence[Any] = (ignore,) if single else ignore  # type: ignore[assignment]  # `single` tells
     return Targets(
         tuple(matcher(target, "background_tasks.start_capturing({})") for target in only),
         tuple(matcher(target, "background_tasks.start_capturing(ignore={})") for target in ignored),

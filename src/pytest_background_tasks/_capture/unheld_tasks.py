@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from .._introspect.project_code import import_name_of
 from .._introspect.untrusted import qualified_name
+from .._util import listed
 from .call import code_of
 from .opentelemetry import traced
 from .origin import Creator
@@ -95,9 +96,8 @@ class LetThrough:
         """The tasks that were not held, and how to hold them, as lines; empty if there are none."""
         newest_first = reversed(self._kinds.values())
         kinds = sorted(newest_first, key=lambda kind: (kind.waits, not kind.is_own, not kind.calls_project))
-        lines = [f"\n  {kind.told}{kind.cure}" for kind in kinds[:_SHOWN]]
-        more = f"\n  and {len(kinds) - _SHOWN} more" if len(kinds) > _SHOWN else ""
-        return f"not held:{''.join(lines)}{more}" if lines else ""
+        lines = [f"{kind.told}{kind.cure}" for kind in kinds]
+        return f"not held:{listed(lines, _SHOWN)}" if lines else ""
 
     @property
     def why_nothing(self) -> str:

@@ -9,10 +9,11 @@ handle, a task or a future, and ``_is_debug_mode`` of asyncio.coroutines, which 
 import asyncio
 from asyncio import base_events, coroutines
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
-_OURS = (str(Path(__file__).parents[1]), base_events.__file__)
+from .._util import PACKAGE
+
+_OURS = (PACKAGE, base_events.__file__)
 
 _Made = TypeVar("_Made")
 

@@ -115,7 +115,7 @@ class Options:
     @property
     def errors(self) -> Mapping[str, Error]:
         """The errors to inject, by the name of their class."""
-        return self.inject_errors  # type: ignore[return-value]
+        return self.inject_errors  # type: ignore[return-value]  # __post_init__ has made it a mapping
 
     def error(self, name: str) -> BaseException:
         """Return a new instance of the error to inject whose class is called `name`."""
@@ -244,7 +244,8 @@ def _predicate(propagated: Any) -> Callable[[BaseException], bool]:
     if all(isinstance(each, type) and issubclass(each, BaseException) for each in classes):
         return lambda error: isinstance(error, classes)
     if callable(propagated):
-        return propagated  # type: ignore[no-any-return]
+        predicate: Callable[[BaseException], bool] = propagated
+        return predicate
     raise TypeError(
         f"propagate={propagated!r} is neither classes of exceptions nor a function; "
         f"write e.g. propagate=KeyboardInterrupt"

@@ -14,6 +14,7 @@ from types import FrameType
 from typing import Any
 
 from .._introspect.location import SourceLocation, site_in
+from .._util import listed
 
 _FUNCTIONS: dict[Any, str] = {
     id: "id()",
@@ -87,6 +88,5 @@ def told(found: Mapping[tuple[str, SourceLocation], None], most: int = 5) -> str
     """Return a paragraph about the reads that were found; empty if there are none."""
     if not found:
         return ""
-    lines = [f"\n  {name} at {site}" for name, site in found]
-    more = f"\n  and {len(lines) - most} more" if len(lines) > most else ""
-    return f"It reads values that differ in every run:{''.join(lines[:most])}{more}\n"
+    lines = [f"{name} at {site}" for name, site in found]
+    return f"It reads values that differ in every run:{listed(lines, most)}\n"

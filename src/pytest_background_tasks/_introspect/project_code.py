@@ -6,7 +6,6 @@ even if an installed copy of it runs. Python itself and third-party packages are
 Private names of CPython used here: ``asyncio._get_running_loop`` and ``asyncio._set_running_loop``.
 """
 
-import os
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,8 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-_THIS_PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"  # its own tests have it under their rootdir
+from .._util import PACKAGE
+
 _OTHERS = {"site-packages", "dist-packages"}
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
@@ -42,7 +42,7 @@ class OwnCode(dict[str, bool]):
         return answer
 
     def _judge(self, filename: str) -> bool:
-        if filename.startswith(("<frozen ", _THIS_PACKAGE)):
+        if filename.startswith(("<frozen ", PACKAGE)):  # this plugin's own tests have its files under their rootdir
             return False
         if filename.startswith("<"):  # from a doctest, or compiled from a string, most likely by the test
             return True
@@ -100,7 +100,7 @@ def package_of(filename: str) -> str:
     >>> package_of("/srv/.venv/lib/python3.12/site-packages/async_lru/__init__.py")
     'async_lru'
     """
-    below = None if filename.startswith(_THIS_PACKAGE) else _path_below_others(Path(filename))
+    below = None if filename.startswith(PACKAGE) else _path_below_others(Path(filename))
     return "" if below is None else below.with_suffix("").parts[0]
 
 

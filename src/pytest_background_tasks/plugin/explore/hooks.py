@@ -6,7 +6,7 @@ A session without such a test loads only this file, the settings and the stored 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -14,9 +14,6 @@ from ..report_properties import value_of
 from . import settings
 from .failure_cache import KEPT, Kept
 from .stash import explored_in, explored_of
-
-if TYPE_CHECKING:
-    pass
 
 _RUNNING = "explore_running"
 _SHOWN = 10  # largest number of explored tests that the terminal summary lists

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from ..._util import listed
 from .command_line import quoted, relative
 from .settings import OF_RUN, SETTINGS
 
@@ -26,10 +27,9 @@ def check_one(session: pytest.Session, explored: list[str]) -> None:
     """
     if len(explored) == 1 or session.testsfailed:  # collection errors are reported anyway
         return
-    shown = "".join(f"\n  {name}" for name in explored[:_SHOWN])
-    more = f"\n  and {len(explored) - _SHOWN} more" if len(explored) > _SHOWN else ""
+    shown = listed(explored, _SHOWN)
     complaint = (
-        f"--explore-replay needs exactly one explored test, but {len(explored) or 'none'} are selected{shown}{more}\n"
+        f"--explore-replay needs exactly one explored test, but {len(explored) or 'none'} are selected{shown}\n"
         f"  write e.g.  pytest {quoted(explored[0]) if explored else 'test_file.py::test_name'} "
         f"--explore-replay {quoted('client@1+1')}"
     )

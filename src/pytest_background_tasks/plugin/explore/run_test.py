@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +12,7 @@ from ..._explore.exploration import explored
 from ..._explore.options import Options
 from ..._report.layout import Row, Span, Tone, plain
 from ..._report.terminal import section
+from ..._util import PACKAGE
 from ..project import own_code
 from . import other_loops
 from .decorator import Explored
@@ -22,9 +22,6 @@ from .html_report import picture_line
 from .replay import replay_line
 from .settings import options_of
 from .stash import EXPLORATION, LOOK
-
-_PACKAGE = str(Path(__file__).parents[2])
-
 
 _PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
 
@@ -83,7 +80,7 @@ def explore_item(item: Any, test: Explored) -> None:
 
 def _of_user(traceback: TracebackType | None) -> TracebackType | None:
     """Return the traceback without the plugin's own frames at its start."""
-    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(_PACKAGE):
+    while traceback is not None and traceback.tb_frame.f_code.co_filename.startswith(PACKAGE):
         traceback = traceback.tb_next
     return traceback
 
