@@ -37,8 +37,8 @@ import simloom
 import simloop
 
 from pytest_background_tasks import Explorer, Schedule
-from pytest_background_tasks._explore.determinism import Surroundings
-from pytest_background_tasks._explore.execution import play
+from pytest_background_tasks._explore.determinism import DeterministicProcess
+from pytest_background_tasks._explore.execution import execute
 from pytest_background_tasks._explore.helper_thread import HelperThread
 from pytest_background_tasks._explore.options import Options
 
@@ -79,11 +79,11 @@ def ours() -> int:
 
 def empty_schedule() -> int:
     """Run only the default order, again and again."""
-    with HelperThread() as helper, Surroundings(may_raise=False) as around:
+    with HelperThread() as helper, DeterministicProcess(may_raise=False) as around:
         options = Options()
         for _ in range(PLAYS):
             around.refresh()
-            play(rounds, Schedule(), options, helper)
+            execute(rounds, Schedule(), options, helper)
     return PLAYS
 
 

@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from pytest_background_tasks import BackgroundTasks, CapturedTask
-from pytest_background_tasks._capture.origin import on_behalf
+from pytest_background_tasks._capture.origin import transparent_frame
 
 both_loops = pytest.mark.parametrize(
     "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
@@ -98,7 +98,7 @@ def test_skipped_code_object_is_kept_alive() -> None:
     """Otherwise a user's function that is allocated at the same address would be skipped as well."""
     namespace: dict[str, Callable[[], None]] = {}
     exec("def create_task(): ...", namespace)
-    code = weakref.ref(on_behalf(namespace.pop("create_task")).__code__)
+    code = weakref.ref(transparent_frame(namespace.pop("create_task")).__code__)
     gc.collect()
     assert code() is not None
 

@@ -60,13 +60,13 @@ def test_explored_tests_need_no_async_plugin_and_have_a_mark(run) -> None:
 )
 def test_async_plugins_do_not_interfere(run, plugin: str, head: str, args: tuple[str, ...]) -> None:
     source = f"""
-        from pytest_background_tasks._explore.controlled_loop import PlayedLoop
+        from pytest_background_tasks._explore.controlled_loop import ControlledLoop
         {head}
 
         @explore
         async def test_explored():
             await twice()
-            assert isinstance(asyncio.get_running_loop(), PlayedLoop)
+            assert isinstance(asyncio.get_running_loop(), ControlledLoop)
     """
     run(source, *args, plugins=(plugin,)).assert_outcomes(passed=1)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_background_tasks._introspect.location import SourceLocation
-from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._introspect.project_code import ProjectCode
 
 
 @pytest.fixture
@@ -34,43 +34,43 @@ SITE = ".venv/lib/python3.13/site-packages"
 
 @pytest.mark.parametrize("file", ["src/shop/orders.py", "tests/test_orders.py", "conftest.py"])
 def test_files_under_the_rootdir_are_project_code(root: Path, file: str) -> None:
-    assert OwnCode(root)[str(root / file)]
+    assert ProjectCode(root)[str(root / file)]
 
 
 def test_installed_packages_are_not_project_code(root: Path) -> None:
     """This holds even if the environment is under the rootdir."""
-    assert not OwnCode(root)[str(root / SITE / "aiolib/client.py")]
+    assert not ProjectCode(root)[str(root / SITE / "aiolib/client.py")]
 
 
 @pytest.mark.parametrize("file", ["shop/orders.py", "stock/count.py"])
 def test_installed_copy_of_project_source_is_project_code(root: Path, file: str) -> None:
     """This holds for the project, and for a project in a subfolder."""
-    assert OwnCode(root)[str(root / SITE / file)]
+    assert ProjectCode(root)[str(root / SITE / file)]
 
 
 def test_standard_library_under_the_rootdir_is_not_project_code() -> None:
     library = Path(sysconfig.get_path("stdlib"))
-    assert not OwnCode(library.parent)[str(library / "asyncio" / "tasks.py")]
-    assert not OwnCode(library.parent)["<frozen runpy>"]
+    assert not ProjectCode(library.parent)[str(library / "asyncio" / "tasks.py")]
+    assert not ProjectCode(library.parent)["<frozen runpy>"]
 
 
 def test_code_without_a_file_is_project_code(root: Path) -> None:
-    assert OwnCode(root)["<doctest test.md[0]>"]
+    assert ProjectCode(root)["<doctest test.md[0]>"]
 
 
 def test_installed_package_can_be_declared_project_code(root: Path) -> None:
     """The option may name a package or a part of it, in site-packages or on sys.path."""
     file = str(root / SITE / "aiolib/client.py")
-    assert OwnCode(root, ["aiolib"])[file]
-    assert OwnCode(root, ["aiolib.client"])[file]
-    assert not OwnCode(root, ["aiolib.server", "aio"])[file]
+    assert ProjectCode(root, ["aiolib"])[file]
+    assert ProjectCode(root, ["aiolib.client"])[file]
+    assert not ProjectCode(root, ["aiolib.server", "aio"])[file]
 
 
 def test_declared_package_can_be_anywhere_on_the_path(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(root / "src"))
     elsewhere = root / "tests"
-    assert OwnCode(elsewhere, ["shop"])[str(root / "src/shop/orders.py")]
-    assert not OwnCode(elsewhere)[str(root / "src/shop/orders.py")]
+    assert ProjectCode(elsewhere, ["shop"])[str(root / "src/shop/orders.py")]
+    assert not ProjectCode(elsewhere)[str(root / "src/shop/orders.py")]
 
 
 def test_declared_package_is_not_imported(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_declared_package_is_not_imported(root: Path, monkeypatch: pytest.Monkey
     package.mkdir()
     (package / "__init__.py").write_text("raise SystemExit")
     monkeypatch.syspath_prepend(str(root / "src"))
-    assert OwnCode(root / "tests", ["explosive.parts"])[str(package / "parts.py")]
+    assert ProjectCode(root / "tests", ["explosive.parts"])[str(package / "parts.py")]
     assert "explosive" not in sys.modules
 
 
@@ -97,7 +97,7 @@ def test_lookup_makes_no_blocking_call_in_the_loop(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(Path, "glob", glob)
 
     async def ask() -> bool:
-        answer = OwnCode(tmp_path)["/somewhere/site-packages/library.py"]
+        answer = ProjectCode(tmp_path)["/somewhere/site-packages/library.py"]
         asyncio.get_running_loop()
         return answer
 

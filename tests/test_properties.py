@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_background_tasks import BackgroundTasks
-from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._introspect.project_code import ProjectCode
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +79,7 @@ def outcome(task: asyncio.Task[str]) -> str:
 
 
 def fixture() -> BackgroundTasks:
-    return BackgroundTasks(OwnCode(Path(__file__).parent), "a property", None, 10, 0.02)
+    return BackgroundTasks(ProjectCode(Path(__file__).parent), "a property", None, 10, 0.02)
 
 
 def captured(program: list[Job], run: Callable[[BackgroundTasks], Any]) -> tuple[list[str], list[str]]:

@@ -106,7 +106,7 @@ async def test_step_in_another_thread_times_out(background_tasks: BackgroundTask
 async def test_loop_that_ends_in_another_thread_ends_a_pending_step(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch, synchronous: bool, end: str
 ) -> None:
-    monkeypatch.setattr(cross_loop, "_GLANCE", 0)
+    monkeypatch.setattr(cross_loop, "_POLL_INTERVAL", 0)
     loop = asyncio.new_event_loop()
 
     def stop() -> None:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import BackgroundTasks, DeadlockError, Explorer
-from pytest_background_tasks._introspect.location import behind, waiting_sites
-from pytest_background_tasks._introspect.suspension import known
+from pytest_background_tasks._introspect.location import behind, waiting_locations
+from pytest_background_tasks._introspect.suspension import task_label
 
 IS_PROJECT_FILE = defaultdict(bool, {__file__: True})
 
@@ -122,7 +122,7 @@ async def suspended_path(awaitable: Any) -> tuple[list[str], asyncio.Task[Any]]:
     task = asyncio.get_running_loop().create_task(awaitable)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    sites = waiting_sites(task.get_coro(), IS_PROJECT_FILE)
+    sites = waiting_locations(task.get_coro(), IS_PROJECT_FILE)
     task.cancel()
     await asyncio.wait([task])
     return [site.function.rpartition(".<locals>.")[2] for site in sites if not site.function.endswith("comp>")], task
@@ -160,7 +160,7 @@ NEXT: dict[str, Callable[[], Any]] = {
 async def test_a_task_for_the_next_item_waits_in_the_generator(make: Callable[[], Any]) -> None:
     path, task = await suspended_path(make())
     assert path == ["generate", "wait"]
-    assert known(task).endswith("(generate)")
+    assert task_label(task).endswith("(generate)")
 
 
 @pytest.mark.parametrize("make", NEXT.values(), ids=list(NEXT))

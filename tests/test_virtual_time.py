@@ -296,9 +296,9 @@ def test_sleeping_tasks_wake_by_deadline_and_then_in_order_of_creation(sleeps: l
 def make_virtual_time():
     from pathlib import Path
 
-    from pytest_background_tasks._introspect.project_code import OwnCode
+    from pytest_background_tasks._introspect.project_code import ProjectCode
 
-    return BackgroundTasks(OwnCode(Path(__file__).parent), "a property", None, 10, 0.02)._virtual_time()._driving()
+    return BackgroundTasks(ProjectCode(Path(__file__).parent), "a property", None, 10, 0.02)._virtual_time()._driving()
 
 
 class TestExternalActivity:

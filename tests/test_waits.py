@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from pytest_background_tasks._introspect.location import SourceLocation
-from pytest_background_tasks._introspect.project_code import OwnCode
-from pytest_background_tasks._introspect.suspension import known, wait_of
+from pytest_background_tasks._introspect.project_code import ProjectCode
+from pytest_background_tasks._introspect.suspension import task_label, wait_point_of
 from pytest_background_tasks._introspect.wait_reason import WaitPoint, WaitReason
 
 IS_PROJECT_FILE = defaultdict(bool, {__file__: True})
@@ -31,7 +31,7 @@ async def reason(coroutine: Awaitable[object], after: Callable[[], object] = lam
     task = asyncio.ensure_future(coroutine)
     await settle()
     try:
-        wait = wait_of(task, IS_PROJECT_FILE)
+        wait = wait_point_of(task, IS_PROJECT_FILE)
         assert wait is not None
         assert wait.file == __file__
         assert wait.waiting_for == str(wait.reason)
@@ -321,7 +321,7 @@ async def test_wait_inside_an_async_generator_has_the_generators_line() -> None:
 
     task = asyncio.create_task(consume())
     await settle()
-    wait = wait_of(task, IS_PROJECT_FILE)
+    wait = wait_point_of(task, IS_PROJECT_FILE)
     assert wait is not None
     assert wait.function.endswith("numbers")
     assert wait.waiting_for == "an event"
@@ -331,24 +331,24 @@ async def test_wait_inside_an_async_generator_has_the_generators_line() -> None:
 
 async def test_unnamed_task_is_described_by_its_function() -> None:
     task = asyncio.create_task(asyncio.sleep(0), name="nap")
-    assert known(task) == "nap (sleep)"
+    assert task_label(task) == "nap (sleep)"
     task.set_name(None)  # type: ignore[arg-type]
-    assert known(task) == "sleep"
+    assert task_label(task) == "sleep"
     await task
 
 
 async def test_task_that_is_not_suspended_has_no_wait() -> None:
     task = asyncio.create_task(asyncio.sleep(0))
-    assert wait_of(task, IS_PROJECT_FILE) is None
+    assert wait_point_of(task, IS_PROJECT_FILE) is None
     await task
-    assert wait_of(task, IS_PROJECT_FILE) is None
-    assert wait_of(asyncio.current_task(), IS_PROJECT_FILE) is None
+    assert wait_point_of(task, IS_PROJECT_FILE) is None
+    assert wait_point_of(asyncio.current_task(), IS_PROJECT_FILE) is None
 
 
 async def test_wait_without_project_code_has_the_innermost_line(tmp_path) -> None:
     task = asyncio.create_task(asyncio.sleep(60))
     await settle()
-    wait = wait_of(task, OwnCode(tmp_path))
+    wait = wait_point_of(task, ProjectCode(tmp_path))
     assert wait is not None
     assert wait.function == "sleep"
     assert wait.waiting_for.startswith("a sleep of 60 s (")

@@ -773,11 +773,10 @@ def test_records_are_discarded_with_their_tasks(run) -> None:
             tasks = [asyncio.create_task(turns()) for _ in range(10)]
             await asyncio.gather(*tasks)
             del tasks
-            [watching] = [
-                plugin for plugin in request.config.pluginmanager.get_plugins() if type(plugin).__name__ == "Watching"
-            ]
+            plugins = request.config.pluginmanager.get_plugins()
+            [monitoring] = [plugin for plugin in plugins if type(plugin).__name__ == "MonitorPlugin"]
             await asyncio.sleep(0)
-            assert len(watching._watch._records) <= 1
+            assert len(monitoring._monitor._records) <= 1
         """
     )
     result.assert_outcomes(passed=20)

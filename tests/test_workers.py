@@ -541,10 +541,10 @@ def test_grace_period_begins_when_the_last_worker_has_ended(monkeypatch: pytest.
     monkeypatch.setattr(external_activity._util, "monotonic", lambda: moments[-1])
     monkeypatch.setattr(external_activity, "_thread_count", lambda: 1)
     loop = asyncio.new_event_loop()
-    subject = external_activity.UnderWay(loop, 5.0, Seen())  # type: ignore[arg-type]
-    assert subject.anything()
+    subject = external_activity.ExternalActivity(loop, 5.0, Seen())  # type: ignore[arg-type]
+    assert subject.in_progress()
     moments.append(10.0)
-    assert subject.anything()
+    assert subject.in_progress()
     moments.append(20.0)
-    assert not subject.anything()
+    assert not subject.in_progress()
     loop.close()

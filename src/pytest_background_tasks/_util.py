@@ -31,19 +31,19 @@ def let_others_run() -> None:
     _pause[0](0)
 
 
-def amount(count: int, noun: str) -> str:
+def plural(count: int, noun: str) -> str:
     """Return `count` and `noun`, with a plural "s" unless `count` is 1.
 
-    >>> amount(1, "step"), amount(0, "step"), amount(2, "step")
+    >>> plural(1, "step"), plural(0, "step"), plural(2, "step")
     ('1 step', '0 steps', '2 steps')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def listed(lines: Iterable[str], at_most: int | None = None) -> str:
+def indented(lines: Iterable[str], at_most: int | None = None) -> str:
     """Return `lines` as an indented block that follows a colon; beyond `at_most`, one line counts the rest.
 
-    >>> print("held:" + listed(["one", "two", "three"], at_most=2))
+    >>> print("held:" + indented(["one", "two", "three"], at_most=2))
     held:
       one
       two
@@ -65,7 +65,7 @@ def listing(items: Sequence[str], at_most: int) -> str:
     return ", ".join(items[:at_most]) + more
 
 
-class CollectorPaused:
+class GarbageCollectionDisabled:
     """Disable automatic garbage collection inside the block."""
 
     def __enter__(self) -> None:
@@ -81,7 +81,7 @@ _ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 
 @contextmanager
-def replaced(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
+def patched(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
     """Replace ``owner.name`` with ``wrapper(owner.name)``; restore it unless other code has replaced it since."""
     inherited = name not in vars(owner)
     before = getattr(owner, name)
@@ -98,8 +98,8 @@ def replaced(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[N
 
 
 @contextmanager
-def replaced_in_c(owner: type, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
-    """Do the same as `replaced` for a method of a class that is written in C, whose attributes cannot be set.
+def patched_in_c(owner: type, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
+    """Do the same as `patched` for a method of a class that is written in C, whose attributes cannot be set.
 
     The method is changed in the dictionary of the class, which the garbage collector reveals. Setting the abstract
     methods of the class then invalidates what CPython has cached of it, even if the class is immutable. If an

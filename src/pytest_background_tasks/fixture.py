@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ._capture.captured_task import CapturedTask
 from ._capture.held_task import HeldTask
-from ._capture.matching import Wanted, callees, one, several, targets_of
-from ._capture.session import Capture
+from ._capture.matching import Expectation, callees, matching_task, matching_tasks, targets_of
+from ._capture.session import CaptureSession
 from ._capture.targets import Target
-from ._control.deadlock_detector import Standstill
-from ._control.driver import let_end, run_async, run_sync
-from ._control.external_activity import UnderWay
-from ._control.run_until_idle import rest_async, rest_sync
-from ._control.running_call import Run
+from ._control.deadlock_detector import DeadlockDetector
+from ._control.driver import drain, run_async, run_sync
+from ._control.external_activity import ExternalActivity
+from ._control.run_until_idle import run_until_idle_async, run_until_idle_sync
+from ._control.running_call import RunningCall
 from ._control.start_order import Order, ordered
 from ._control.stepper import Stepper
 from ._control.timeout import DEFAULT, Timeout, seconds_of
 from ._control.workers import Workers
-from ._introspect.project_code import OwnCode
+from ._introspect.project_code import ProjectCode
 from .errors import BackgroundTasksError
 from .virtual_time import VirtualTime
 
@@ -44,17 +44,17 @@ class BackgroundTasks:
     """
 
     def __init__(
-        self, is_own: OwnCode, test: str, test_code: CodeType | None, timeout: float | None, grace: float
+        self, is_project: ProjectCode, test: str, test_code: CodeType | None, timeout: float | None, grace: float
     ) -> None:
         self._test = test
         self._grace = grace
-        self._workers = Workers(is_own)
+        self._workers = Workers(is_project)
         self._timeout = timeout
         self._is_open = True
-        self.__capture = Capture(is_own, lambda task: self._standstill.watch(task))  # noqa: PLW0108  # made below
+        self.__capture = CaptureSession(is_project, lambda task: self._detector.watch(task))  # noqa: PLW0108  # made below
         self._notes: list[str] = []  # reported if the test fails
-        self._standstill = Standstill(self.__capture, test_code, timeout, self._workers)
-        self._stepper = Stepper(self._under_way, is_own)
+        self._detector = DeadlockDetector(self.__capture, test_code, timeout, self._workers)
+        self._stepper = Stepper(self._activity, is_project)
 
     def start_capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> None:
         """Hold background tasks from now on.
@@ -70,11 +70,11 @@ class BackgroundTasks:
             TypeError: if one of them is not a `Target`; the message says what to write instead.
         """
         __tracebackhide__ = True
-        self._capture.aim(targets_of(only, ignore))
+        self._capture.set_targets(targets_of(only, ignore))
 
     def stop_capturing(self) -> None:
         """Let tasks that are started from now on run as usual. Held tasks stay held; a second call has no effect."""
-        self._capture.aim(None)
+        self._capture.set_targets(None)
 
     @contextmanager
     def capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> Iterator["BackgroundTasks"]:
@@ -87,12 +87,12 @@ class BackgroundTasks:
         ['done']
         """
         before = self._capture.targets
-        self._capture.aim(targets_of(only, ignore))
+        self._capture.set_targets(targets_of(only, ignore))
         try:
             yield self
         finally:
             if self._is_open:
-                self._capture.aim(before)
+                self._capture.set_targets(before)
 
     def reset(self) -> None:
         """Forget all captured tasks. Held tasks end cancelled and never run; started tasks are cancelled.
@@ -174,7 +174,7 @@ class BackgroundTasks:
         __tracebackhide__ = True
         call = "await background_tasks.run_async({})"
         return await self._run_async(
-            self._prepare(several(self._capture, call, targets), order, call), timeout, return_exceptions
+            self._prepare(matching_tasks(self._capture, call, targets), order, call), timeout, return_exceptions
         )
 
     def run_sync(
@@ -184,7 +184,7 @@ class BackgroundTasks:
         __tracebackhide__ = True
         call = "background_tasks.run_sync({})"
         return self._run_sync(
-            self._prepare(several(self._capture, call, targets), order, call), timeout, return_exceptions
+            self._prepare(matching_tasks(self._capture, call, targets), order, call), timeout, return_exceptions
         )
 
     async def run_until_idle_async(self, *, order: Order = "created", timeout: Timeout = DEFAULT) -> None:
@@ -214,14 +214,14 @@ class BackgroundTasks:
         __tracebackhide__ = True
         run = self._prepare_rest(order, "await background_tasks.run_until_idle_async({})")
         seconds = seconds_of(timeout, self._timeout)
-        run.come_to_rest(await rest_async(run, self._under_way, seconds), seconds)
+        run.finish_idle(await run_until_idle_async(run, self._activity, seconds), seconds)
 
     def run_until_idle_sync(self, *, order: Order = "created", timeout: Timeout = DEFAULT) -> None:
         """`run_until_idle_async` without ``await``; usable wherever `run_all_sync` is."""
         __tracebackhide__ = True
         run = self._prepare_rest(order, "background_tasks.run_until_idle_sync({})")
         seconds = seconds_of(timeout, self._timeout)
-        run.come_to_rest(rest_sync(run, self._under_way, seconds), seconds)
+        run.finish_idle(run_until_idle_sync(run, self._activity, seconds), seconds)
 
     async def step_async(self, target: Target, /, *, timeout: Timeout = DEFAULT) -> CapturedTask:
         """Run exactly one step of a captured task: from where it resumes to where it suspends next, or ends.
@@ -256,14 +256,14 @@ class BackgroundTasks:
         >>> asyncio.run(test())
         """
         __tracebackhide__ = True
-        task = one(self._capture, "await background_tasks.step_async({})", target)
+        task = matching_task(self._capture, "await background_tasks.step_async({})", target)
         await self._stepper.step_async(task, seconds_of(timeout, self._timeout))
         return self._capture.view(task)
 
     def step_sync(self, target: Target, /, *, timeout: Timeout = DEFAULT) -> CapturedTask:
         """`step_async` without ``await``; usable wherever `run_all_sync` is."""
         __tracebackhide__ = True
-        task = one(self._capture, "background_tasks.step_sync({})", target)
+        task = matching_task(self._capture, "background_tasks.step_sync({})", target)
         self._stepper.step_sync(task, seconds_of(timeout, self._timeout))
         return self._capture.view(task)
 
@@ -276,7 +276,7 @@ class BackgroundTasks:
                 defines ``==`` works (``unittest.mock.ANY``).
         """
         __tracebackhide__ = True
-        wanted = Wanted.of(target, arguments, "background_tasks.captured({})", callees(self._capture))
+        wanted = Expectation.of(target, arguments, "background_tasks.captured({})", callees(self._capture))
         return wanted.among(self.captured_tasks)
 
     def assert_captured(self, target: Target, /, **arguments: Any) -> CapturedTask:
@@ -298,8 +298,8 @@ class BackgroundTasks:
         'held'
         """
         __tracebackhide__ = True
-        wanted = Wanted.of(target, arguments, "background_tasks.assert_captured({})", callees(self._capture))
-        return wanted.one_among(self.captured_tasks, self._capture.let_through)
+        wanted = Expectation.of(target, arguments, "background_tasks.assert_captured({})", callees(self._capture))
+        return wanted.one_among(self.captured_tasks, self._capture.unheld)
 
     def assert_nothing_captured(self, target: Target | None = None, /) -> None:
         """Assert that no captured task matches `target`; without a target, that no task was captured at all.
@@ -308,11 +308,11 @@ class BackgroundTasks:
             AssertionError: if a task matches; the message lists the matching tasks.
         """
         __tracebackhide__ = True
-        wanted = Wanted.of(target, {}, "background_tasks.assert_nothing_captured({})", callees(self._capture))
+        wanted = Expectation.of(target, {}, "background_tasks.assert_nothing_captured({})", callees(self._capture))
         wanted.none_among(self.captured_tasks)
 
     @property
-    def _capture(self) -> Capture:
+    def _capture(self) -> CaptureSession:
         __tracebackhide__ = True
         if not self._is_open:
             raise BackgroundTasksError(
@@ -333,33 +333,33 @@ class BackgroundTasks:
                 )
             return object.__getattribute__(self, name)
 
-    def _prepare_all(self, order: Order, call: str) -> Run:
+    def _prepare_all(self, order: Order, call: str) -> RunningCall:
         __tracebackhide__ = True
         if not self._capture.tasks:
-            self._notes.append(f"{call.format('')} had nothing to run: {self._capture.let_through.why_nothing}")
-        return self._prepare(self._capture.unfinished, order, call)
+            self._notes.append(f"{call.format('')} had nothing to run: {self._capture.unheld.why_nothing}")
+        return self._prepare(self._capture.resumable, order, call)
 
-    def _prepare_rest(self, order: Order, call: str) -> Run:
+    def _prepare_rest(self, order: Order, call: str) -> RunningCall:
         __tracebackhide__ = True
-        run = self._prepare(self._capture.stopped, order, call)
+        run = self._prepare(self._capture.paused, order, call)
         run.tasks = [task for task in self._capture.tasks if not asyncio.Task.done(task)]
         return run
 
-    def _prepare(self, held: list[HeldTask], order: Order, call: str) -> Run:
+    def _prepare(self, held: list[HeldTask], order: Order, call: str) -> RunningCall:
         __tracebackhide__ = True
         starting = ordered(held, self._capture.view, order, self._test, call)
         if order == "random":
             names = ", ".join(task.get_name() for task in starting)
             self._notes.append(f"order='random' (seed {self._test!r}) started: {names}")
-        return Run(self._capture, held, starting)
+        return RunningCall(self._capture, held, starting)
 
-    async def _run_async(self, run: Run, timeout: Timeout, return_exceptions: bool) -> list[Any]:
+    async def _run_async(self, run: RunningCall, timeout: Timeout, return_exceptions: bool) -> list[Any]:
         __tracebackhide__ = True
         seconds = seconds_of(timeout, self._timeout)
         await run_async(run, seconds)
         return run.results(seconds, return_exceptions)
 
-    def _run_sync(self, run: Run, timeout: Timeout, return_exceptions: bool) -> list[Any]:
+    def _run_sync(self, run: RunningCall, timeout: Timeout, return_exceptions: bool) -> list[Any]:
         __tracebackhide__ = True
         seconds = seconds_of(timeout, self._timeout)
         run_sync(run, seconds)
@@ -367,11 +367,11 @@ class BackgroundTasks:
 
     def _virtual_time(self) -> VirtualTime:
         """Return the object behind the fixture ``virtual_time`` of the same test."""
-        is_own = self._capture.is_own
-        return VirtualTime(self._test, self._under_way, self._standstill, self._timeout, is_own, self._notes)
+        is_project = self._capture.is_project
+        return VirtualTime(self._test, self._activity, self._detector, self._timeout, is_project, self._notes)
 
-    def _under_way(self, loop: asyncio.AbstractEventLoop) -> UnderWay:
-        return UnderWay(loop, self._grace, self._workers)
+    def _activity(self, loop: asyncio.AbstractEventLoop) -> ExternalActivity:
+        return ExternalActivity(loop, self._grace, self._workers)
 
     def __repr__(self) -> str:
         if not self._is_open:
@@ -381,7 +381,7 @@ class BackgroundTasks:
     @property
     def _lost_error(self) -> BaseException | None:
         """The error that never reached the test, if any: of a deadlock, or of a predicate that failed."""
-        return self._standstill.lost_error or self._capture.error
+        return self._detector.lost_error or self._capture.error
 
     def _told(self) -> str:
         """Return the report for a failed test: the notes of its running methods, and the held tasks."""
@@ -392,8 +392,8 @@ class BackgroundTasks:
         capture = self._capture
         self._is_open = False
         started = [task for task in capture.tasks if not task.held]
-        capture.aim(None)
+        capture.set_targets(None)
         capture.reset()
-        self._standstill.close()
-        let_end(started)
+        self._detector.close()
+        drain(started)
         capture.close_loop()

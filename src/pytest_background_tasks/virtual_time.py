@@ -12,16 +12,16 @@ from typing import Any, TypeAlias
 from . import _util
 from ._asyncio.time_grid import on_grid
 from ._capture.trio import running_loop
-from ._control.deadlock_detector import Standstill
-from ._control.external_activity import UnderWay
-from ._control.idle import resting
-from ._control.idle_hooks import has_lulls
+from ._control.deadlock_detector import DeadlockDetector
+from ._control.external_activity import ExternalActivity
+from ._control.idle import idle_waiter
+from ._control.idle_hooks import has_selector
 from ._control.time_functions import following, reads_clock
 from ._control.timeout import deadline_of
 from ._control.virtual_clock import VirtualClock
-from ._introspect.location import SourceLocation, await_chain, site_in
-from ._introspect.project_code import OwnCode
-from ._util import listed, replaced
+from ._introspect.location import SourceLocation, await_chain, location_in
+from ._introspect.project_code import ProjectCode
+from ._util import indented, patched
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
 
 _Loop: TypeAlias = asyncio.AbstractEventLoop
@@ -48,22 +48,22 @@ class VirtualTime:
     def __init__(
         self,
         test: str,
-        under_way: Callable[[_Loop], UnderWay],
-        standstill: Standstill,
+        activity: Callable[[_Loop], ExternalActivity],
+        detector: DeadlockDetector,
         timeout: float | None,
-        is_own: OwnCode,
+        is_project: ProjectCode,
         notes: list[str],
     ) -> None:
         self._test = test
-        self._is_own = is_own
+        self._is_project = is_project
         self._patches: ExitStack | None = None
         self._follows = False
         self._notes = notes
         self._poller: tuple[str, SourceLocation] | None = None
         self._began = _util.monotonic()
         self._patience = _LONG
-        self._under_way = under_way
-        self._standstill = standstill
+        self._activity = activity
+        self._detector = detector
         self._timeout = timeout
         self._autojump = True
         self._thread = threading.get_ident()
@@ -125,7 +125,7 @@ class VirtualTime:
         if not self._follows:
             self._follows = True
             clock_time = lambda: None if self._clock is None else self._clock.time  # noqa: E731
-            self._patches.enter_context(following(clock_time, self._is_own))
+            self._patches.enter_context(following(clock_time, self._is_project))
 
     async def advance(self, seconds: float) -> None:
         """Advance virtual time by `seconds`, and run everything that is due until then, in order.
@@ -159,8 +159,8 @@ class VirtualTime:
         deadline = deadline_of(self._timeout)
         self._targets.append(until)
         try:
-            under_way = self._under_way(clock.loop)
-            with resting(under_way, deadline) as quiet:
+            activity = self._activity(clock.loop)
+            with idle_waiter(activity, deadline) as quiet:
                 is_in_time = await quiet()
                 while is_in_time and clock.time < until:
                     if min(self._targets) < until:  # another call's moment comes first
@@ -169,20 +169,20 @@ class VirtualTime:
                         clock.move_to(min(until, clock.next_timer or until))
                         is_in_time = await quiet()
             if not is_in_time:
-                raise self._late(under_way, seconds)
+                raise self._late(activity, seconds)
         finally:
             self._targets.remove(until)
             self._advanced.set()
             self._advanced = asyncio.Event()
 
-    def _late(self, under_way: UnderWay, seconds: float) -> BackgroundTasksTimeout:
+    def _late(self, activity: ExternalActivity, seconds: float) -> BackgroundTasksTimeout:
         began = f"virtual_time.advance({seconds:g}) did not finish within {self._timeout:g} s of real time; "
-        if reasons := under_way.reasons():
+        if reasons := activity.reasons():
             return BackgroundTasksTimeout(
-                f"{began}time stands still at {self.now:g} s because of:{listed(reasons)}\n{_END_IT}"
+                f"{began}time stands still at {self.now:g} s because of:{indented(reasons)}\n{_END_IT}"
             )
         return BackgroundTasksTimeout(
-            f"{began}the time is {self.now:g} s now, and:{self._standstill.who_waits(under_way.loop)}\n"
+            f"{began}the time is {self.now:g} s now, and:{self._detector.describe_waiters(activity.loop)}\n"
             f"There may be a lot to run, or a task never stops running. Advance in smaller steps, end that task first, "
             f"or raise background_tasks_timeout."
         )
@@ -205,12 +205,12 @@ class VirtualTime:
         with ExitStack() as stack:
             self._patches = stack
             stack.callback(setattr, self, "_patches", None)
-            stack.enter_context(replaced(asyncio.BaseEventLoop, "run_forever", self._taking))
+            stack.enter_context(patched(asyncio.BaseEventLoop, "run_forever", self._taking))
             if hasattr(asyncio, "_nest_patched"):  # by nest_asyncio, whose loops have their own methods to run
                 for name in ("run_forever", "run_until_complete"):
-                    stack.enter_context(replaced(asyncio.SelectorEventLoop, name, self._taking))
+                    stack.enter_context(patched(asyncio.SelectorEventLoop, name, self._taking))
             if hasattr(uvloop, "Loop"):
-                stack.enter_context(replaced(uvloop.Loop, "run_until_complete", self._refusing))
+                stack.enter_context(patched(uvloop.Loop, "run_until_complete", self._refusing))
             running = asyncio._get_running_loop()
             if running is not None:
                 self._take(running)
@@ -251,9 +251,9 @@ class VirtualTime:
                 self._let_go(other)
             now = self.now
             clock = self._clocks[loop] = VirtualClock(
-                self._under_way(loop), autojump=self._autojump, on_many_jumps=partial(self._look_for_poller, loop)
+                self._activity(loop), autojump=self._autojump, on_many_jumps=partial(self._look_for_poller, loop)
             )
-            self._standstill.watch_always(loop, partial(self._advice, clock))
+            self._detector.watch_always(loop, partial(self._advice, clock))
             self._origin = clock.time - now
         else:
             self._origin += clock.time - (self._clock or clock).time
@@ -262,7 +262,7 @@ class VirtualTime:
     def _refuse_unfit(self, loop: _Loop) -> None:
         """Raise an error for a loop that cannot have a virtual clock; once, so that its runner can still close it."""
         __tracebackhide__ = True
-        if not has_lulls(loop):
+        if not has_selector(loop):
             self._refused.append(loop)
             raise self._no_clock_for(loop)
         if getattr(loop.time, "__func__", None) is not asyncio.BaseEventLoop.time:
@@ -273,12 +273,12 @@ class VirtualTime:
             )
 
     def _let_go(self, loop: _Loop) -> None:
-        self._standstill.watch_no_longer(loop)
+        self._detector.watch_no_longer(loop)
         self._clocks.pop(loop).remove()
 
     def _advice(self, clock: VirtualClock) -> str:
-        if reasons := clock.under_way.reasons():
-            return f"Virtual time stands still because of:{listed(reasons)}\n{_END_IT}"
+        if reasons := clock.activity.reasons():
+            return f"Virtual time stands still because of:{indented(reasons)}\n{_END_IT}"
         if self._autojump or clock.next_timer is None:
             return ""
         return "Time stands still because virtual_time.autojump is False:  await virtual_time.advance(seconds)"
@@ -290,13 +290,13 @@ class VirtualTime:
         self._patience *= 2
         frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(task.get_coro()))
         for frame in frames:
-            if self._is_own[frame.f_code.co_filename] and reads_clock(frame.f_code):
+            if self._is_project[frame.f_code.co_filename] and reads_clock(frame.f_code):
                 text = (
                     f"{frame.f_code.co_qualname} sleeps repeatedly and reads time.monotonic() or "
                     f"time.perf_counter(), which do not follow virtual time ({self.now:g} s by now). Read  "
                     f"asyncio.get_running_loop().time()  instead, or write in the test  virtual_time.patch_monotonic()"
                 )
-                self._poller = text, site_in(frame.f_code, frame.f_lineno)
+                self._poller = text, location_in(frame.f_code, frame.f_lineno)
                 self._notes.append(text)
                 return
 
@@ -305,7 +305,7 @@ class VirtualTime:
         loop = running_loop()
         clock = self._clocks.get(loop)
         if clock is None:
-            if not has_lulls(loop):
+            if not has_selector(loop):
                 raise self._no_clock_for(loop)
             raise BackgroundTasksError(
                 f"virtual_time of {self._test} drives the loops that run in the test's own thread while the test runs, "

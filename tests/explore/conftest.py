@@ -8,28 +8,28 @@ from typing import Any, Protocol
 import pytest
 
 from pytest_background_tasks import Schedule, Trace
-from pytest_background_tasks._explore.determinism import Surroundings
-from pytest_background_tasks._explore.execution import Run, play
+from pytest_background_tasks._explore.determinism import DeterministicProcess
+from pytest_background_tasks._explore.execution import Execution, execute
 from pytest_background_tasks._explore.helper_thread import HelperThread
 from pytest_background_tasks._explore.options import Options
-from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._introspect.project_code import ProjectCode
 
 Scenario = Callable[[], Coroutine[Any, Any, object]]
 
 
 class RunSchedule(Protocol):
-    def __call__(self, scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run: ...
+    def __call__(self, scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Execution: ...
 
 
 @pytest.fixture(scope="session")
 def run_schedule() -> RunSchedule:
     """Return a function that runs a scenario under a schedule given as text."""
 
-    def run_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Run:
-        options.setdefault("is_project_file", OwnCode(Path(__file__).parent))
-        with HelperThread() as helper, Surroundings(may_raise=True) as around:
+    def run_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Execution:
+        options.setdefault("is_project_file", ProjectCode(Path(__file__).parent))
+        with HelperThread() as helper, DeterministicProcess(may_raise=True) as around:
             around.refresh()
-            return play(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
+            return execute(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
 
     return run_once
 

@@ -8,8 +8,8 @@ import pytest
 
 from pytest_background_tasks import Schedule
 from pytest_background_tasks._explore import fast_loop
-from pytest_background_tasks._explore.controlled_loop import PlayedLoop
-from pytest_background_tasks._explore.fast_loop import BareLoop
+from pytest_background_tasks._explore.controlled_loop import ControlledLoop
+from pytest_background_tasks._explore.fast_loop import FastLoop
 from pytest_background_tasks._explore.helper_thread import HelperThread
 from pytest_background_tasks._explore.options import Options
 
@@ -19,7 +19,7 @@ def is_value(value: object) -> bool:
 
 
 def test_loop_has_the_same_attributes_as_asyncios_loop() -> None:
-    theirs, ours = asyncio.BaseEventLoop(), BareLoop()
+    theirs, ours = asyncio.BaseEventLoop(), FastLoop()
     for name, value in vars(theirs).items():
         assert type(getattr(ours, name)) is type(value), name
         assert getattr(ours, name) == value or not is_value(value), name
@@ -28,7 +28,7 @@ def test_loop_has_the_same_attributes_as_asyncios_loop() -> None:
 
 
 def test_two_loops_share_no_mutable_state() -> None:
-    one, other = BareLoop(), BareLoop()
+    one, other = FastLoop(), FastLoop()
     kept = [name for name in dir(one) if name.startswith("_") and not name.startswith("__")]
     changing = [name for name in kept if hasattr(getattr(one, name), "clear")]
     assert "_ready" in changing
@@ -45,7 +45,7 @@ def test_base_loops_with_unknown_attributes_are_initialized_by_asyncio(monkeypat
         self.limits = {"tasks": 10}
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "__init__", make_with_more)
-    loop_class = runpy.run_path(fast_loop.__file__, run_name=fast_loop.__name__)["BareLoop"]
+    loop_class = runpy.run_path(fast_loop.__file__, run_name=fast_loop.__name__)["FastLoop"]
     one, other = loop_class(), loop_class()
     assert one.limits == other.limits
     assert one.limits is not other.limits
@@ -55,7 +55,7 @@ def test_base_loops_with_unknown_attributes_are_initialized_by_asyncio(monkeypat
 
 
 def test_controlled_loop_attributes_fit_into_cpythons_inline_values() -> None:
-    loop: Any = PlayedLoop(Schedule.parse("main@1+1"), Options(), HelperThread())
+    loop: Any = ControlledLoop(Schedule.parse("main@1+1"), Options(), HelperThread())
     loop.play(asyncio.sleep(0))
     attributes = len(vars(loop))
     loop.close()

@@ -3,7 +3,7 @@
 import pytest
 
 from pytest_background_tasks import Schedule, Trace
-from pytest_background_tasks._explore.name_patterns import Counting, counting_between, counting_in
+from pytest_background_tasks._explore.name_patterns import NamePatterns, patterns_between, patterns_in
 
 
 def trace(*names: str) -> Trace:
@@ -27,15 +27,15 @@ def trace(*names: str) -> Trace:
     ],
 )
 def test_pattern_is_the_common_part_of_two_names(one: str, other: str, forms: set[str]) -> None:
-    assert counting_between(trace("main", one), trace("main", other)) == forms
+    assert patterns_between(trace("main", one), trace("main", other)) == forms
 
 
 def test_swapped_names_have_no_pattern() -> None:
-    assert counting_between(trace("worker-1", "worker-2"), trace("worker-2", "worker-1")) == set()
+    assert patterns_between(trace("worker-1", "worker-2"), trace("worker-2", "worker-1")) == set()
 
 
 def test_matching_names_are_replaced_by_their_pattern() -> None:
-    counting = Counting(["pool-<n>-worker"])
+    counting = NamePatterns(["pool-<n>-worker"])
     assert [counting(name) for name in ("pool-12-worker", "pool-worker", "poolx12xworker")] == [
         "pool-<n>-worker",
         "pool-worker",
@@ -45,4 +45,4 @@ def test_matching_names_are_replaced_by_their_pattern() -> None:
 
 def test_patterns_are_extracted_from_a_schedule() -> None:
     schedule = Schedule.parse('main/pool-<n>-worker#2@1+1, client@1+1, "request <n>":timer@0+1')
-    assert set(counting_in(schedule)) == {"pool-<n>-worker", '"request <n>"'}
+    assert set(patterns_in(schedule)) == {"pool-<n>-worker", '"request <n>"'}

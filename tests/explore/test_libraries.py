@@ -256,12 +256,12 @@ def test_ordered_set_behaves_like_a_set() -> None:
 
 
 def test_anyio_threads_are_unchanged_outside_an_exploration() -> None:
-    from pytest_background_tasks._explore.determinism import Surroundings
+    from pytest_background_tasks._explore.determinism import DeterministicProcess
 
     async def main() -> int:
         return await anyio.to_thread.run_sync(anyio.from_thread.run_sync, len, "abc")
 
-    with Surroundings(may_raise=True):
+    with DeterministicProcess(may_raise=True):
         assert asyncio.run(main()) == 3
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks._explore.line_tracer import Recorder
+from pytest_background_tasks._explore.line_tracer import LineTracer
 
 IS_PROJECT_FILE = defaultdict(bool, {__file__: True})
 
@@ -35,7 +35,7 @@ def fail() -> None:
 
 
 def test_lines_of_project_code_are_recorded_with_their_depth() -> None:
-    recorder = Recorder(IS_PROJECT_FILE)
+    recorder = LineTracer(IS_PROJECT_FILE)
     with recorder:
         outer()
     first = outer.__code__.co_firstlineno
@@ -54,7 +54,7 @@ def test_only_the_first_lines_of_a_long_computation_are_recorded() -> None:
         for number in range(10_000):
             hash(number)
 
-    recorder = Recorder(IS_PROJECT_FILE)
+    recorder = LineTracer(IS_PROJECT_FILE)
     with recorder:
         compute()
         outer()
@@ -68,7 +68,7 @@ def other_tracer(*_: object) -> Any:
 @pytest.mark.parametrize("before", [None, other_tracer])
 def test_previous_tracer_is_restored_even_after_an_error(before: Any) -> None:
     sys.settrace(before)
-    recorder = Recorder(IS_PROJECT_FILE)
+    recorder = LineTracer(IS_PROJECT_FILE)
     with pytest.raises(KeyError), recorder:
         fail()
     after = sys.gettrace()
@@ -77,7 +77,7 @@ def test_previous_tracer_is_restored_even_after_an_error(before: Any) -> None:
 
 
 def test_debugger_started_by_the_program_takes_precedence() -> None:
-    recorder = Recorder(IS_PROJECT_FILE)
+    recorder = LineTracer(IS_PROJECT_FILE)
     with recorder:
         sys.settrace(other_tracer)
     assert sys.gettrace() is other_tracer

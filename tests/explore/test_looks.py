@@ -99,7 +99,7 @@ EXTRA_LOOP_ATTRIBUTES = (
     "tasks",
     "trace",
     "unused",
-    "watches_itself",
+    "detects_deadlocks",
 )
 EXTRA_HANDLE_ATTRIBUTES = ("asked_behind", "fail", "kind", "number", "who")
 

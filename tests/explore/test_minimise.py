@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pytest_background_tasks import Cancel, Delay, Schedule
 from pytest_background_tasks._explore.schedule import Deviation
-from pytest_background_tasks._explore.shrink import minimised
+from pytest_background_tasks._explore.shrink import shrink
 
 late = st.builds(Delay, st.sampled_from("abc"), st.integers(0, 2), st.integers(1, 30))
 cancels = st.builds(Cancel, st.sampled_from("abc"), st.integers(0, 2), st.none() | st.integers(0, 9))
@@ -41,13 +41,13 @@ def test_minimized_schedule_has_only_the_needed_deviations(schedule: Schedule, d
     """It leaves no needless deviation and no needless delay."""
     some = data.draw(st.sampled_from([c for n in range(4) for c in combinations(schedule.sorted(), n)]))
     needed = Schedule([data.draw(up_to(deviation)) for deviation in some])
-    assert minimised(schedule, at_least(needed)) == needed
+    assert shrink(schedule, at_least(needed)) == needed
 
 
 def test_minimizer_tries_few_schedules() -> None:
     """It tries no delay, the smallest, half, and one less, which decides."""
     asked: list[str] = []
-    minimised(Schedule.parse("a@1+9"), lambda schedule: bool(asked.append(str(schedule))))
+    shrink(Schedule.parse("a@1+9"), lambda schedule: bool(asked.append(str(schedule))))
     assert asked == ["", "a@1+1", "a@1+4", "a@1+8"]
 
 
@@ -61,7 +61,7 @@ def test_schedule_never_grows_and_no_candidate_is_tried_twice(schedule: Schedule
         asked[candidate] = random.random() < 0.5  # type: ignore[attr-defined]
         return asked[candidate]
 
-    smallest = minimised(schedule, fails)
+    smallest = shrink(schedule, fails)
     assert asked[smallest]
     originals = {(each.task, each.step): each for each in schedule}
     for each in smallest:
@@ -77,6 +77,6 @@ def test_each_remaining_deviation_is_needed_for_the_failure(schedule: Schedule) 
         return sum(each.by for each in candidate if isinstance(each, Delay)) >= 5
 
     if fails(schedule):
-        smallest = minimised(schedule, fails)
+        smallest = shrink(schedule, fails)
         assert fails(smallest)
         assert not any(fails(smallest.replacing(each)) for each in smallest)

@@ -36,7 +36,7 @@ def test_exception_of_the_scenario_is_the_failure(run_schedule: RunSchedule) -> 
 
     run = run_schedule(scenario)
     assert isinstance(run.error, LookupError)
-    assert run.way == ("LookupError",)
+    assert run.failure_signature == ("LookupError",)
     assert run.error.__traceback__ is not None
 
 
@@ -44,7 +44,7 @@ def test_signature_of_an_exception_group_lists_its_errors(run_schedule: RunSched
     async def scenario() -> None:
         raise ExceptionGroup("several", [ValueError(), ExceptionGroup("inner", [OSError(), ValueError()])])
 
-    assert run_schedule(scenario).way == ("OSError", "ValueError", "ValueError")
+    assert run_schedule(scenario).failure_signature == ("OSError", "ValueError", "ValueError")
 
 
 def test_never_retrieved_exception_of_a_background_task_is_a_failure(run_schedule: RunSchedule) -> None:

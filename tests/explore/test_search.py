@@ -11,15 +11,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pytest_background_tasks import Delay, Outlast, Schedule, Trace
-from pytest_background_tasks._explore.determinism import Surroundings
+from pytest_background_tasks._explore.determinism import DeterministicProcess
 from pytest_background_tasks._explore.entry_places import next_place
-from pytest_background_tasks._explore.execution import Scenario, play
+from pytest_background_tasks._explore.execution import Scenario, execute
 from pytest_background_tasks._explore.helper_thread import HelperThread
 from pytest_background_tasks._explore.options import Options
-from pytest_background_tasks._explore.search import Search, extensions, later, latest
-from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._explore.search import Search, delay_longer, delay_to_end, one_more
+from pytest_background_tasks._introspect.project_code import ProjectCode
 
-PROJECT_CODE = OwnCode(Path(__file__).parent)
+PROJECT_CODE = ProjectCode(Path(__file__).parent)
 
 Job = list[str]
 jobs = st.lists(st.sampled_from(["yield", "yield", "sleep 0", "sleep 1", "lock", "set", "wait"]), max_size=2)
@@ -58,10 +58,10 @@ def run_search(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
     """Return all different runs that the search finds, and the number of runs that it needs."""
     options, found, runs, given = Options(is_project_file=PROJECT_CODE, max_deviations=99), set(), 0, set()
     search = Search(options, seed)
-    with HelperThread() as helper, Surroundings(may_raise=True):
+    with HelperThread() as helper, DeterministicProcess(may_raise=True):
         while (schedule := search.next()) is not None:
-            run = play(scenario, schedule, options, helper)
-            search.saw(Schedule(run.schedule - set(run.unused)), run.trace)
+            run = execute(scenario, schedule, options, helper)
+            search.observe(Schedule(run.schedule - set(run.unused)), run.trace)
             found.add(run.trace.signature)
             runs += 1
             given.add(schedule)
@@ -76,14 +76,14 @@ def brute_force(scenario: Scenario, farthest: int) -> set[Facts]:
     options, found = Options(is_project_file=PROJECT_CODE), set()
     arrivals: dict[tuple[str, int], None] = {}
     tried: set[Schedule] = set()
-    with HelperThread() as helper, Surroundings(may_raise=True):
+    with HelperThread() as helper, DeterministicProcess(may_raise=True):
         while True:
             known = list(arrivals)
             for lateness in itertools.product(range(farthest + 1), repeat=len(known)):
                 schedule = Schedule(Delay(*key, by) for key, by in zip(known, lateness, strict=True) if by)
                 if schedule not in tried:
                     tried.add(schedule)
-                    run = play(scenario, schedule, options, helper)
+                    run = execute(scenario, schedule, options, helper)
                     found.add(run.trace.signature)
                     arrivals.update(dict.fromkeys((step.task, step.number) for _, step in run.trace.arrivals()))
             if len(arrivals) == len(known):
@@ -144,10 +144,10 @@ def test_extensions_add_one_deviation() -> None:
 
     def texts(text: str) -> list[str]:
         schedule = Schedule.parse(text)
-        return sorted(str(Schedule(longer - schedule)) for longer in extensions(schedule, trace, options))
+        return sorted(str(Schedule(longer - schedule)) for longer in one_more(schedule, trace, options))
 
     assert texts("") == ["a@1!outlast", "a@1+1", "b@1!cancel", "b@1!outlast"]
-    assert next(extensions(Schedule(), trace_of_steps(("a", 1, 4), ("b", 1, 13)), options)) == {Delay("a", 1, by=6)}
+    assert next(one_more(Schedule(), trace_of_steps(("a", 1, 4), ("b", 1, 13)), options)) == {Delay("a", 1, by=6)}
     assert texts("a@1+1") == ["a@1!outlast", "b@1!cancel", "b@1!outlast"]
     assert texts("a@1!outlast, b@1!cancel") == ["a@1+1", "b@1!outlast"]
 
@@ -155,9 +155,13 @@ def test_extensions_add_one_deviation() -> None:
 def test_longer_delay_replaces_the_previous_one() -> None:
     """The longer delay replaces the previous one, if a step is left to come behind."""
     schedule = Schedule.parse("a@1+1, b@1!outlast")
-    assert list(later(schedule, trace_of_steps(("a", 1, 5), ("b", 1, 6)))) == [Schedule.parse("a@1+2, b@1!outlast")]
-    assert list(later(schedule, trace_of_steps(("a", 1, 5), ("b", 1, 13)))) == [Schedule.parse("a@1+6, b@1!outlast")]
-    assert list(later(schedule, trace_of_steps(("a", 1, 5)))) == []
+    assert list(delay_longer(schedule, trace_of_steps(("a", 1, 5), ("b", 1, 6)))) == [
+        Schedule.parse("a@1+2, b@1!outlast")
+    ]
+    assert list(delay_longer(schedule, trace_of_steps(("a", 1, 5), ("b", 1, 13)))) == [
+        Schedule.parse("a@1+6, b@1!outlast")
+    ]
+    assert list(delay_longer(schedule, trace_of_steps(("a", 1, 5)))) == []
 
 
 def test_one_result_can_be_delayed_behind_all_other_steps() -> None:
@@ -165,7 +169,7 @@ def test_one_result_can_be_delayed_behind_all_other_steps() -> None:
     trace = trace_of_steps(("a", 0, 4), ("a", 1, 6), ("b", 1, 6), ("c", 1, 8))
     started = ("d", 0, "value", 0.0, "start", 4, 0, None)
     later_on = ("e", 1, "value", 1.0, "sleep", 18, 0, None)
-    schedules = list(map(str, latest(Trace((started, *trace.rows, later_on)))))
+    schedules = list(map(str, delay_to_end(Trace((started, *trace.rows, later_on)))))
     assert schedules == ["a@0+3", "a@1+2", "b@1+2"]
 
 
@@ -175,9 +179,9 @@ def test_first_schedules_delay_one_result_to_the_end(answers: int) -> None:
     trace = trace_of_steps(*(("a", number, 4 + 4 * number) for number in range(answers)), ("b", 1, 4 + 4 * answers))
     search = Search(Options(is_project_file=PROJECT_CODE), 0)
     assert search.next() == Schedule()
-    search.saw(Schedule(), trace)
+    search.observe(Schedule(), trace)
     few, rest = min(answers, 20), iter(search.next, None)
-    last = list(latest(trace))
+    last = list(delay_to_end(trace))
     assert len(last) == answers
     given = [last.index(schedule) for schedule in itertools.islice(rest, few)]
     assert given == sorted(given)
@@ -191,7 +195,7 @@ def test_seed_shuffles_schedules_with_the_same_number_of_deviations() -> None:
     def given_to(seed: int) -> tuple[Schedule, ...]:
         search = Search(Options(is_project_file=PROJECT_CODE, max_deviations=1), seed)
         assert search.next() == Schedule()
-        search.saw(Schedule(), Trace(rows))
+        search.observe(Schedule(), Trace(rows))
         return tuple(iter(search.next, None))
 
     orders = [given_to(seed) for seed in range(10)]
@@ -217,7 +221,7 @@ def test_task_is_cancelled_after_each_step_that_runs_while_it_waits(others: list
     called = Trace((*trace.rows, ("a", 2, "call", 0.0, None, 20, 0, None)), trace.cancellable)
     found = [
         str(schedule)
-        for schedule in extensions(Schedule(), called, Options(is_project_file=PROJECT_CODE))
+        for schedule in one_more(Schedule(), called, Options(is_project_file=PROJECT_CODE))
         if "!" in str(schedule)
     ]
     assert found == ["a@0!cancel", "a@1!cancel", *(f"a@1!cancel{place}" for place in places)]
@@ -227,7 +231,7 @@ def test_distinct_runs_differ_in_their_trace_or_their_faults() -> None:
     """Delays that changed nothing do not count."""
     search, trace = Search(Options(is_project_file=PROJECT_CODE), 0), trace_of_steps(("a", 1, 4))
     for schedule, distinct in ((Schedule(), 1), (Schedule([Delay("a", 1)]), 1), (Schedule([Outlast("a", 1)]), 2)):
-        search.saw(schedule, trace)
+        search.observe(schedule, trace)
         assert search.distinct == distinct
 
 
@@ -235,7 +239,7 @@ def test_random_walks_delay_a_third_of_the_arrivals_mostly_by_little() -> None:
     """Half of the delays are one place long, a quarter two."""
     search = Search(Options(is_project_file=PROJECT_CODE, max_deviations=0, random_walks=3000), 0)
     assert search.next() == Schedule()
-    search.saw(Schedule(), trace_of_steps(("a", 1, 4), ("b", 1, 4)))
+    search.observe(Schedule(), trace_of_steps(("a", 1, 4), ("b", 1, 4)))
     counts = Counter(each.by for _ in range(3000) for each in search.next() or () if isinstance(each, Delay))
     assert search.next() is None
     late = counts.total()

@@ -13,7 +13,7 @@ from unittest.mock import AsyncMock, create_autospec
 import pytest
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks._explore.determinism import Surroundings
+from pytest_background_tasks._explore.determinism import DeterministicProcess
 
 RunSchedule = Any  # the fixture
 
@@ -58,7 +58,7 @@ def test_numpy_random_starts_from_the_same_state_if_imported(monkeypatch: pytest
     states: list[object] = []
     numpy = types.SimpleNamespace(get_state=lambda: "the state", set_state=states.append)
     monkeypatch.setitem(sys.modules, "numpy.random", numpy)  # type: ignore[arg-type]
-    with Surroundings(may_raise=True) as around:
+    with DeterministicProcess(may_raise=True) as around:
         around.refresh()
         around.refresh()
     assert states == ["the state", "the state"]
@@ -109,7 +109,7 @@ def test_mocks_are_unchanged_outside_an_exploration() -> None:
     with pytest.raises(StopIteration) as stopped:
         coroutine.send(None)
     assert stopped.value.value == 7
-    with Surroundings(may_raise=True):
+    with DeterministicProcess(may_raise=True):
         coroutine = mock()
 
         async def awaits() -> int:

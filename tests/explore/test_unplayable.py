@@ -76,8 +76,8 @@ def test_call_is_refused_even_if_the_program_catches_the_error(run_schedule: Run
 
 def test_every_abstract_loop_method_is_implemented_or_refused() -> None:
     """No method is left that would only raise NotImplementedError."""
-    from pytest_background_tasks._explore.controlled_loop import PlayedLoop
+    from pytest_background_tasks._explore.controlled_loop import ControlledLoop
 
     for name, call in vars(asyncio.AbstractEventLoop).items():
         if callable(call) and not name.startswith("_"):
-            assert getattr(PlayedLoop, name) is not call, name
+            assert getattr(ControlledLoop, name) is not call, name

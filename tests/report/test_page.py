@@ -111,7 +111,7 @@ def test_failure_in_the_default_order_has_one_run(short: FailureView) -> None:
 
 
 def test_cleanup_by_the_explorer_is_not_shown(lost: FailureView) -> None:
-    assert "PlayedLoop" not in made(lost)
+    assert "ControlledLoop" not in made(lost)
 
 
 def test_livelock_is_reduced_to_its_ends_and_its_deviation(lost: FailureView) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._introspect.project_code import ProjectCode
 from pytest_background_tasks._report.html import page
 from pytest_background_tasks._report.layout import plain
 from pytest_background_tasks._report.model import failure_view
@@ -93,7 +93,7 @@ def test_report_names_the_waiting_line_and_the_path_to_it(job: Any, line: Any, p
         await asyncio.wait([asyncio.create_task(job(), name="job")])
         assert done
 
-    exploration = Explorer(cancel="job", is_project_file=OwnCode(Path(__file__).parent)).explore(scenario)
+    exploration = Explorer(cancel="job", is_project_file=ProjectCode(Path(__file__).parent)).explore(scenario)
     failure = exploration.failure
     assert failure is not None
     shown = plain(section(exploration, "pytest", 200))

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import Explorer
-from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._introspect.project_code import ProjectCode
 from pytest_background_tasks._report.layout import plain
 from pytest_background_tasks._report.terminal import section
 
@@ -53,7 +53,7 @@ def test_report_equals_its_snapshot(
     name: str,
 ) -> None:
     monkeypatch.chdir(ROOT)
-    exploration = Explorer(**options, is_project_file=OwnCode(ROOT)).explore(scenario)
+    exploration = Explorer(**options, is_project_file=ProjectCode(ROOT)).explore(scenario)
     assert exploration.failure is not None
     shown = f"{exploration.failure.error!r}\n\n" + "\n\n".join(
         f"{width:-^{width}}\n{plain(section(exploration, 'pytest ...', width))}"

@@ -12,14 +12,14 @@ import pytest
 
 from pytest_background_tasks import Explorer, Schedule
 from pytest_background_tasks._introspect.location import SourceLocation
-from pytest_background_tasks._introspect.project_code import OwnCode
+from pytest_background_tasks._introspect.project_code import ProjectCode
 from pytest_background_tasks._report.model import RunView, run_view
 from pytest_background_tasks._report.source import Line, abbreviated, statement
 
 
 def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> RunView:
     """The story of a run in asyncio's own order; the scenario must fail for it to be told."""
-    failure = Explorer(replay=Schedule(), is_project_file=OwnCode(Path(__file__).parent)).explore(scenario).failure
+    failure = Explorer(replay=Schedule(), is_project_file=ProjectCode(Path(__file__).parent)).explore(scenario).failure
     assert failure is not None
     return run_view(failure.trace)
 

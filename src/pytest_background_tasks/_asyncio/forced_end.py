@@ -133,7 +133,7 @@ def run_past_exits(run: Callable[[], object], is_over: Callable[[], bool], tasks
                 raise
 
 
-def let_end(waiting: Coroutine[Any, Any, object], loop: asyncio.AbstractEventLoop, tasks: Collection[Any]) -> None:
+def drain(waiting: Coroutine[Any, Any, object], loop: asyncio.AbstractEventLoop, tasks: Collection[Any]) -> None:
     """Run `loop` until `waiting`, which waits for `tasks`, has ended, whatever the tasks do to the loop meanwhile."""
     waiter = loop.create_task(waiting)
 

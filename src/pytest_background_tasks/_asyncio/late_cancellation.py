@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
 
-from .._util import replaced, replaced_in_c
+from .._util import patched, patched_in_c
 
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 
@@ -37,6 +37,6 @@ def cancelling_too_late(keeps: Callable[[Any], bool]) -> Iterator[None]:
 
     with ExitStack() as stack:
         for task_class in {asyncio.Task, asyncio.tasks._PyTask}:  # type: ignore[attr-defined]
-            replacing = replaced_in_c if task_class.__flags__ & _IMMUTABLE else replaced
+            replacing = patched_in_c if task_class.__flags__ & _IMMUTABLE else patched
             stack.enter_context(replacing(task_class, "cancel", wrapper))
         yield

@@ -4,8 +4,8 @@ import asyncio
 from typing import Any, Literal, TypeAlias
 
 from .._introspect.location import SourceLocation
-from .._introspect.project_code import OwnCode
-from .._introspect.suspension import wait_of
+from .._introspect.project_code import ProjectCode
+from .._introspect.suspension import wait_point_of
 from .._introspect.untrusted import safe_repr
 from .._introspect.wait_reason import WaitPoint
 from .held_task import HeldTask
@@ -33,14 +33,14 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
     """
 
     _held: HeldTask
-    _is_own: OwnCode
+    _is_project: ProjectCode
 
     @classmethod
-    def _of(cls, task: HeldTask, is_own: OwnCode) -> "CapturedTask":
+    def _of(cls, task: HeldTask, is_project: ProjectCode) -> "CapturedTask":
         """Return the view of `task`; only the fixture creates views."""
         self = super().__new__(cls, task.shown)
         self._held = task
-        self._is_own = is_own
+        self._is_project = is_project
         return self
 
     @property
@@ -110,7 +110,7 @@ class CapturedTask(tuple[Any, tuple[Any, ...], dict[str, Any]]):
 
         ``None`` unless the task is suspended.
         """
-        return wait_of(self._held.runner, self._is_own)
+        return wait_point_of(self._held.runner, self._is_project)
 
     def result(self) -> Any:
         """Return the result of the task.

@@ -60,7 +60,7 @@ class Request:
             self._scope[_REQUEST] = self
             self._stacks = [_moved(stack) for stack in self._stacks] if self._is_movable else []
         self._users += 1
-        task.on_forget = lambda: self._drop(task)
+        task.on_drop = lambda: self._drop(task)
 
     async def around(self, call: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Make the call of a held task; the last one closes the stacks."""

@@ -34,7 +34,7 @@ from .._introspect.untrusted import module_name
 from ..errors import DeadlockError
 from .call import Call, arguments_of, call_of_callable, call_of_coroutine
 from .opentelemetry import traced
-from .origin import Creation, Creator
+from .origin import CreationSite, Origin
 from .waiters import has_waiter, is_asleep, is_waited_for, waits
 
 # Code that asserts `not task.done()` after each of a few iterations is a test; code that has slept this often between
@@ -51,7 +51,7 @@ class HeldTask(asyncio.Task[Any]):
     Args:
         coroutine: the coroutine, which has not started yet.
         loop: the loop that will run the task; must not be closed.
-        creator: the code that creates the task.
+        origin: the code that creates the task.
         kwargs: the arguments after the coroutine: ``name``, ``context``, and from 3.14 on ``eager_start``.
         context: the context to run in, unless `kwargs` has one.
         started_as: function, args and kwargs of the call behind `coroutine`, if the coroutine does not show them.
@@ -60,33 +60,33 @@ class HeldTask(asyncio.Task[Any]):
         is_left: whether a call let the task run until the loop was idle, or its waiter has given up; the next running
             method is to resume it.
         is_never_to_start: whether the task was cancelled while it was held.
-        on_forget: called if the task ends without having run.
-        let_go: lets the task run freely again, if its steps have to be requested one by one.
+        on_drop: called if the task ends without having run.
+        open_gate: lets the task run freely again, if its steps have to be requested one by one.
     """
 
     __slots__ = (
         "_arguments",
         "_called",
         "_context",
-        "_creator",
         "_ending",
         "_first_step",
         "_is_cancelled_too_late",
         "_kwargs",
+        "_origin",
         "_polls",
         "_started_as",
         "_successor",
         "is_left",
         "is_never_to_start",
-        "let_go",
-        "on_forget",
+        "on_drop",
+        "open_gate",
     )
 
     def __init__(
         self,
         coroutine: Any,
         loop: asyncio.AbstractEventLoop,
-        creator: Creator,
+        origin: Origin,
         kwargs: dict[str, Any],
         context: Context | None = None,
         started_as: tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]] | None = None,
@@ -95,15 +95,15 @@ class HeldTask(asyncio.Task[Any]):
         self._called = traced(coroutine)
         self._context: Context | None = None
         self._ending: tuple[asyncio.Handle, Callable[[], object]] | None = None
-        self._creator = creator
+        self._origin = origin
         self._kwargs = kwargs
         self._started_as = started_as
         self._successor: asyncio.Task[Any] | None = None
         self._arguments: dict[str, Any] | None = None
         self.is_left: bool = False
         self.is_never_to_start: bool = False
-        self.let_go: Callable[[], object] | None = None
-        self.on_forget: Callable[[], object] | None = None
+        self.open_gate: Callable[[], object] | None = None
+        self.on_drop: Callable[[], object] | None = None
         self._polls = 0
         self._is_cancelled_too_late = False
         shadowed = vars(loop).get("call_soon")
@@ -138,9 +138,9 @@ class HeldTask(asyncio.Task[Any]):
         return self._first_step is not None
 
     @property
-    def stopped(self) -> bool:
+    def paused(self) -> bool:
         """True if the task runs only when the test says so: it is held, or its next step has to be requested."""
-        return self._first_step is not None or self.let_go is not None
+        return self._first_step is not None or self.open_gate is not None
 
     @property
     def is_ending(self) -> bool:
@@ -150,7 +150,7 @@ class HeldTask(asyncio.Task[Any]):
     @property
     def is_abandoned(self) -> bool:
         """True if the task is running freely, and no waiter is left."""
-        return not (self.stopped or super().done() or self.is_never_to_start or has_waiter(self)) and not (
+        return not (self.paused or super().done() or self.is_never_to_start or has_waiter(self)) and not (
             self.runner.get_loop().is_closed()
         )
 
@@ -172,7 +172,7 @@ class HeldTask(asyncio.Task[Any]):
         return self._started_as[0] if self._started_as else None
 
     @property
-    def known_as(self) -> str:
+    def description(self) -> str:
         """The function, the name, and the line that created the task, for a message."""
         return f"{self.call.function} ({self.get_name()}, {self.creation})"
 
@@ -186,9 +186,9 @@ class HeldTask(asyncio.Task[Any]):
         )
 
     @property
-    def creation(self) -> Creation:
+    def creation(self) -> CreationSite:
         """The place where the task was created."""
-        return self._creator.creation(self.call)
+        return self._origin.creation(self.call)
 
     @property
     def is_for_thread(self) -> bool:
@@ -204,11 +204,11 @@ class HeldTask(asyncio.Task[Any]):
     def release(self) -> None:
         """Start the task: its first step goes to the end of its loop's queue. A task stopped after a step resumes.
 
-        Must run in the thread of its loop, which must not be closed (`move_to` is for that).
+        Must run in the thread of its loop, which must not be closed (`relocate` is for that).
         """
-        let_go, self.let_go = self.let_go, None
-        if let_go is not None:
-            let_go()
+        open_gate, self.open_gate = self.open_gate, None
+        if open_gate is not None:
+            open_gate()
         if self._first_step is None:
             return
         first_step = self._leave_hold()
@@ -228,14 +228,14 @@ class HeldTask(asyncio.Task[Any]):
             handle.cancel()
             self._ending = self.get_loop().call_soon(step, context=self._context), step
 
-    def move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+    def relocate(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run the coroutine in a new task on `loop`, because the task's loop is closed."""
         self._leave_hold()
         coroutine: Any = self.get_coro()
         self._successor = asyncio.Task(coroutine, loop=loop, name=self.get_name(), context=self._context)
         self._successor.add_done_callback(self._take_outcome)
 
-    def forget(self) -> None:
+    def drop(self) -> None:
         """End the task as cancelled: at once if it is held or its loop is closed, else as `cancel` does."""
         loop = self.runner.get_loop()
         if self.held:
@@ -259,7 +259,7 @@ class HeldTask(asyncio.Task[Any]):
         cancel_surely(self.runner)
         self.release()
 
-    def discard(self) -> None:
+    def abandon(self) -> None:
         """Drop a task that was created only to be matched. Its coroutine stays unchanged, for another task."""
         self._first_step = None
 
@@ -276,7 +276,7 @@ class HeldTask(asyncio.Task[Any]):
             self.release()
             return cancelled
         if self.held and self.get_loop().is_closed():
-            self.forget()
+            self.drop()
             return True
         if self.held:  # the task ends in the loop's next iteration
             self.is_never_to_start = True
@@ -287,7 +287,7 @@ class HeldTask(asyncio.Task[Any]):
 
     def add_done_callback(self, callback: Callable[..., object], *, context: Context | None = None) -> None:
         """Add a callback, and start the task if the callback is a waiter."""
-        if self.stopped and waits(callback) and not self.get_loop().is_closed():
+        if self.paused and waits(callback) and not self.get_loop().is_closed():
             self.release()
         elif self.is_left and waits(callback):
             self.is_left = False
@@ -296,7 +296,7 @@ class HeldTask(asyncio.Task[Any]):
     def remove_done_callback(self, callback: Callable[..., object]) -> int:
         """Remove a callback, and note when the last waiter gives up: the next running method resumes the task."""
         removed = super().remove_done_callback(callback)
-        if removed and not self.stopped and not super().done() and waits(callback):
+        if removed and not self.paused and not super().done() and waits(callback):
             self.is_left = not has_waiter(self)
         return removed
 
@@ -308,8 +308,8 @@ class HeldTask(asyncio.Task[Any]):
         return super().done()
 
     def _never_run(self) -> None:
-        if self.on_forget is not None:
-            self.on_forget()
+        if self.on_drop is not None:
+            self.on_drop()
 
     def _leave_hold(self) -> Callable[[], object]:
         step = self._first_step

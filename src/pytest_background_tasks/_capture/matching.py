@@ -12,12 +12,12 @@ from ..errors import BackgroundTaskNotFound, BackgroundTasksError
 from .call import bound_arguments
 from .captured_task import CapturedTask
 from .held_task import HeldTask
-from .session import Capture, Targets
+from .session import CaptureSession, Targets
 from .targets import Match, Target, coroutine_function, matcher, shown
-from .unheld_tasks import LetThrough
+from .unheld_tasks import UnheldTasks
 
 
-def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
+def matching_tasks(capture: CaptureSession, call: str, targets: tuple[Target, ...]) -> list[HeldTask]:
     """Return the unfinished tasks that match one of `targets`, in creation order.
 
     Args:
@@ -34,19 +34,19 @@ def several(capture: Capture, call: str, targets: tuple[Target, ...]) -> list[He
         all_held = call.replace("run_", "run_all_").format("")
         raise TypeError(f"{call.format('')} needs a target; to run all held tasks:  {all_held}")
     matches = [matcher(target, call, callees(capture)) for target in targets]
-    unfinished = capture.unfinished
+    unfinished = capture.resumable
     picked = [task for task in unfinished if any(match(capture.view(task)) for match in matches)]
     if not picked:
         written = call.format(", ".join(map(shown, targets)))
         started = [task for task in capture.tasks if any(match(capture.view(task)) for match in matches)]
         beside = f"\nNo longer held:{_listing(capture, started)}" if started else ""
         raise BackgroundTaskNotFound(
-            f"{written} matches nothing; held:{_listing(capture, unfinished)}{beside}{_let_through(capture)}"
+            f"{written} matches nothing; held:{_listing(capture, unfinished)}{beside}{_unheld(capture)}"
         )
     return picked
 
 
-def one(capture: Capture, call: str, target: Target) -> HeldTask:
+def matching_task(capture: CaptureSession, call: str, target: Target) -> HeldTask:
     """Return the one unfinished captured task that matches `target`; a held one is moved if its loop is closed.
 
     Raises:
@@ -60,7 +60,7 @@ def one(capture: Capture, call: str, target: Target) -> HeldTask:
     written = call.format(shown(target))
     if not matching:
         listing = _listing(capture, capture.tasks)
-        raise BackgroundTaskNotFound(f"{written} matches nothing; captured:{listing}{_let_through(capture)}")
+        raise BackgroundTaskNotFound(f"{written} matches nothing; captured:{listing}{_unheld(capture)}")
     if not going_on:
         raise BackgroundTasksError(f"{written}: the task has ended and has no next step:{_listing(capture, matching)}")
     if len(going_on) > 1:
@@ -70,11 +70,11 @@ def one(capture: Capture, call: str, target: Target) -> HeldTask:
         )
     [task] = going_on
     if task.held and task.get_loop().is_closed():
-        task.move_to(asyncio._get_running_loop() or capture.loop_for_def_test())
+        task.relocate(asyncio._get_running_loop() or capture.loop_for_def_test())
     return task
 
 
-def callees(capture: Capture) -> Iterable[object]:
+def callees(capture: CaptureSession) -> Iterable[object]:
     """Return the callables of the captured Starlette background tasks; each is a target that matches itself."""
     return [task.callee for task in capture.tasks if task.callee is not None]
 
@@ -90,18 +90,18 @@ def targets_of(only: tuple[Target, ...], ignore: Target | Sequence[Target]) -> T
     )
 
 
-def _let_through(capture: Capture) -> str:
-    hint = capture.let_through.hint
+def _unheld(capture: CaptureSession) -> str:
+    hint = capture.unheld.hint
     return f"\n{hint}" if hint else ""
 
 
-def _listing(capture: Capture, tasks: Sequence[HeldTask]) -> str:
+def _listing(capture: CaptureSession, tasks: Sequence[HeldTask]) -> str:
     if not tasks:
         return f" nothing; <background_tasks {capture.summary}>"
     return "".join(f"\n  {capture.view(task)!r}" for task in tasks)
 
 
-class Wanted(NamedTuple):
+class Expectation(NamedTuple):
     """A target and the expected arguments of the call, by the names of the function's parameters."""
 
     target: Target | None
@@ -109,7 +109,9 @@ class Wanted(NamedTuple):
     arguments: Mapping[str, Any]
 
     @classmethod
-    def of(cls, target: Target | None, arguments: Mapping[str, Any], call: str, callees: Iterable[object]) -> "Wanted":
+    def of(
+        cls, target: Target | None, arguments: Mapping[str, Any], call: str, callees: Iterable[object]
+    ) -> "Expectation":
         """Return what a user's call expects; `call` and `callees` as for `matcher`."""
         return cls(target, (lambda _: True) if target is None else matcher(target, call, callees), arguments)
 
@@ -121,15 +123,15 @@ class Wanted(NamedTuple):
         """Return the `tasks` that match."""
         return [task for task in tasks if self.match(task) and not self._differences(task)]
 
-    def one_among(self, tasks: Sequence[CapturedTask], let_through: LetThrough) -> CapturedTask:
+    def one_among(self, tasks: Sequence[CapturedTask], unheld: UnheldTasks) -> CapturedTask:
         """Return the only task that matches; raise an AssertionError that lists `tasks` if none or several match."""
         __tracebackhide__ = True
         matching = self.among(tasks)
         if len(matching) == 1:
             return matching[0]
         number = f"{len(matching)} captured tasks match" if matching else "no captured task matches"
-        listing = self._nearest_first(tasks) if tasks else f"  {let_through.why_nothing}"
-        hint = f"\n{let_through.hint}" if tasks and not matching and let_through.hint else ""
+        listing = self._nearest_first(tasks) if tasks else f"  {unheld.why_nothing}"
+        hint = f"\n{unheld.hint}" if tasks and not matching and unheld.hint else ""
         error = AssertionError(f"{number} {self}, expected exactly one; captured:\n{listing}{hint}")
         for sentence in sentences():
             error.add_note(sentence)

@@ -11,7 +11,7 @@ from inspect import CO_COROUTINE
 from types import CodeType, FrameType
 from typing import Any, NamedTuple, TypeVar
 
-from .._introspect.location import SourceLocation, definition, site_at
+from .._introspect.location import SourceLocation, definition, location_at
 from .call import Call, code_of, is_mock_coroutine
 from .opentelemetry import IN_BETWEEN, traced
 
@@ -47,7 +47,7 @@ _BEFORE_CALLER = ("asyncio.tasks", *IN_BETWEEN)
 _NAME_IS_SET_LATER = sys.version_info < (3, 13)
 
 
-class Creator(NamedTuple):
+class Origin(NamedTuple):
     """The code that requested a task.
 
     Attributes:
@@ -56,7 +56,7 @@ class Creator(NamedTuple):
         instruction: the offset in the code, ``f_lasti``.
         caller: the project code that called the creator, if that is a plain function which starts tasks for others.
         call: the offset in the code of the caller.
-        waits: whether the creator waits for the task, itself or by `through`.
+        awaits_task: whether the creator waits for the task, itself or by `through`.
         runs_loop: whether the creator is about to run the loop for this task alone.
         through: the function of asyncio that starts the task for the creator, and does not cancel it afterwards.
     """
@@ -65,21 +65,21 @@ class Creator(NamedTuple):
     instruction: int
     caller: CodeType | None = None
     call: int = 0
-    waits: bool = False
+    awaits_task: bool = False
     runs_loop: bool = False
     through: str = ""
 
-    def creation(self, call: Call) -> "Creation":
+    def creation(self, call: Call) -> "CreationSite":
         """Return the place where it created the task that runs `call`."""
         if self.code is None:
-            return Creation(definition(call.code) if call.code else SourceLocation("?", 0, call.function))
+            return CreationSite(definition(call.code) if call.code else SourceLocation("?", 0, call.function))
         is_comprehension = self.code.co_name.startswith("<")  # before 3.12 a function of its own
         caller = None if is_comprehension else self.caller
-        called_at = None if caller is None else site_at(caller, self.call)
-        return Creation(site_at(self.code, self.instruction), called_at)
+        called_at = None if caller is None else location_at(caller, self.call)
+        return CreationSite(location_at(self.code, self.instruction), called_at)
 
 
-class Creation(NamedTuple):
+class CreationSite(NamedTuple):
     """The place where a task was created.
 
     Attributes:
@@ -100,23 +100,23 @@ class Creation(NamedTuple):
         return (created,) if self.called_at is None else (created, f"called at {self.called_at}")
 
 
-def on_behalf(function: _Function) -> _Function:
+def transparent_frame(function: _Function) -> _Function:
     """Decorate a replacement of ``create_task``, which is skipped in the search for the creator."""
     _ON_BEHALF[id(function.__code__)] = function.__code__
     return function
 
 
-def is_of_project(creator: Creator, coroutine: Any, is_own: Mapping[str, bool]) -> bool:
+def is_of_project(origin: Origin, coroutine: Any, is_project: Mapping[str, bool]) -> bool:
     """Return True if the task for `coroutine` was created by project code, or runs a function of the project."""
-    if creator.code is not None and is_own[creator.code.co_filename]:
+    if origin.code is not None and is_project[origin.code.co_filename]:
         return True
-    if creator.code is not None and asyncio._get_running_loop() is None:
+    if origin.code is not None and asyncio._get_running_loop() is None:
         return False  # the runner of a library, about to run the loop for the task
     code = code_of(traced(coroutine))
-    return code is not None and (is_own[code.co_filename] or is_mock_coroutine(coroutine))
+    return code is not None and (is_project[code.co_filename] or is_mock_coroutine(coroutine))
 
 
-def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mapping[str, bool]) -> Creator:
+def origin_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_project: Mapping[str, bool]) -> Origin:
     """Return the creator of the task that `frame` requests from `loop`. Called for every task of a session: be fast."""
     code, asked_by, through = frame.f_code, None, ""
     while id(code) in _ON_BEHALF or (module := frame.f_globals.get("__name__", "")) in IN_BETWEEN:
@@ -125,26 +125,26 @@ def creator_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_own: Mappin
         code = frame.f_code
     if type(module) is str and module.startswith(("asyncio.", "anyio.")):
         is_running = asyncio._get_running_loop() is not None
-        caller = _calling(frame, is_own) if is_running else None
+        caller = _calling(frame, is_project) if is_running else None
         if caller is None:
             is_handed_over = is_running and module in _LOOP_MODULES and asyncio.current_task(loop) is None
             if is_handed_over or code.co_qualname == _FROM_THREAD:
-                return Creator(None, 0)
-            return Creator(code, frame.f_lasti, waits=True, runs_loop=not is_running)
+                return Origin(None, 0)
+            return Origin(code, frame.f_lasti, awaits_task=True, runs_loop=not is_running)
         through, frame, code = _STARTING[id(code)][0], caller, caller.f_code
     elif not isinstance(loop, asyncio.BaseEventLoop) and not _RUNNING_METHODS.isdisjoint(code.co_names):
         if asyncio._get_running_loop() is None:
             if asked_by is _ENSURE_FUTURE:  # run_until_complete creates a task for its coroutine
-                return Creator(code, frame.f_lasti, waits=True, runs_loop=True)
+                return Origin(code, frame.f_lasti, awaits_task=True, runs_loop=True)
         elif asyncio.current_task(loop) is None:
-            return Creator(None, 0)
+            return Origin(None, 0)
     caller = None if code.co_flags & CO_COROUTINE else frame.f_back
-    if caller is None or not is_own[caller.f_code.co_filename]:
-        return Creator(code, frame.f_lasti, None, 0, through != "", False, through)  # by place, which is quicker
-    return Creator(code, frame.f_lasti, caller.f_code, caller.f_lasti, through != "", False, through)
+    if caller is None or not is_project[caller.f_code.co_filename]:
+        return Origin(code, frame.f_lasti, None, 0, through != "", False, through)  # by place, which is quicker
+    return Origin(code, frame.f_lasti, caller.f_code, caller.f_lasti, through != "", False, through)
 
 
-def _calling(frame: FrameType, is_own: Mapping[str, bool]) -> FrameType | None:
+def _calling(frame: FrameType, is_project: Mapping[str, bool]) -> FrameType | None:
     """Return the project's frame for which asyncio starts a task in `frame` that may outlive its waiter; else None."""
     code = frame.f_code
     if not (_STARTING.get(id(code)) or _starting(code))[0]:
@@ -152,7 +152,7 @@ def _calling(frame: FrameType, is_own: Mapping[str, bool]) -> FrameType | None:
     caller = frame.f_back
     while caller is not None and caller.f_globals.get("__name__") in _BEFORE_CALLER:
         caller = caller.f_back
-    return caller if caller is not None and is_own[caller.f_code.co_filename] else None
+    return caller if caller is not None and is_project[caller.f_code.co_filename] else None
 
 
 def _starting(code: CodeType) -> tuple[str, CodeType]:
@@ -162,7 +162,7 @@ def _starting(code: CodeType) -> tuple[str, CodeType]:
     return found
 
 
-def name_to_come(frame: FrameType) -> str | None:
+def pending_name(frame: FrameType) -> str | None:
     """Return the name that ``create_task`` sets after it has created the task for `frame`, as before 3.13."""
     while _NAME_IS_SET_LATER and id(frame.f_code) in _ON_BEHALF:
         if frame.f_code is _CREATE_TASK:

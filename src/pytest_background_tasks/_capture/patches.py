@@ -19,29 +19,29 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
-from .._introspect.unsupported_version import Unfit, remember
-from .._util import replaced
+from .._introspect.unsupported_version import UnsupportedVersion, remember
+from .._util import patched
 from . import trio
-from .origin import on_behalf
-from .protocols import Taker
+from .origin import transparent_frame
+from .protocols import TaskSink
 
 
 @contextmanager
-def open_entrances(taker: Taker) -> Iterator[None]:
-    """Patch every way to create a task inside the block: `taker` receives all tasks."""
+def patch_task_creation(sink: TaskSink) -> Iterator[None]:
+    """Patch every way to create a task inside the block: `sink` receives all tasks."""
     with ExitStack() as stack:
-        stack.enter_context(replaced(asyncio.BaseEventLoop, "create_task", _taking(taker)))
-        stack.enter_context(replaced(asyncio.events, "get_running_loop", _running_loop_or(taker)))
+        stack.enter_context(patched(asyncio.BaseEventLoop, "create_task", _intercept(sink)))
+        stack.enter_context(patched(asyncio.events, "get_running_loop", _running_loop_or(sink)))
         uvloop: Any = installed("uvloop")
         if hasattr(uvloop, "Loop"):
-            stack.enter_context(replaced(uvloop.Loop, "create_task", _taking(taker)))
+            stack.enter_context(patched(uvloop.Loop, "create_task", _intercept(sink)))
         is_used = "starlette" in sys.modules
         if installed("starlette"):
-            from .starlette import open_starlette
+            from .starlette import patch_starlette
 
             try:
-                stack.enter_context(open_starlette(taker))
-            except Unfit as unfit:
+                stack.enter_context(patch_starlette(sink))
+            except UnsupportedVersion as unfit:
                 if is_used:
                     remember(unfit)
         yield
@@ -61,12 +61,12 @@ def installed(name: str) -> ModuleType | None:
             return None
 
 
-def _taking(taker: Taker) -> Callable[[Any], Any]:
+def _intercept(sink: TaskSink) -> Callable[[Any], Any]:
     def wrapper(create_task: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(create_task)
-        @on_behalf
+        @transparent_frame
         def taking_create_task(self: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
-            task = taker.take(self, coro, kwargs, sys._getframe(1))
+            task = sink.hold_or_pass(self, coro, kwargs, sys._getframe(1))
             return create_task(self, coro, **kwargs) if task is None else task
 
         return taking_create_task
@@ -74,7 +74,7 @@ def _taking(taker: Taker) -> Callable[[Any], Any]:
     return wrapper
 
 
-def _running_loop_or(taker: Taker) -> Callable[[Any], Any]:
+def _running_loop_or(sink: TaskSink) -> Callable[[Any], Any]:
     create_task = asyncio.create_task.__code__
 
     def wrapper(get_running_loop: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[], asyncio.AbstractEventLoop]:
@@ -85,9 +85,9 @@ def _running_loop_or(taker: Taker) -> Callable[[Any], Any]:
                 return loop
             # Only in the test's own thread: in production, a worker thread raises, so it has to raise here as well;
             # so does trio.
-            is_direct = sys._getframe(1).f_code is create_task and threading.get_ident() == taker.thread
+            is_direct = sys._getframe(1).f_code is create_task and threading.get_ident() == sink.thread
             if is_direct and not trio.is_running():
-                return taker.loop_for_def_test()
+                return sink.loop_for_def_test()
             return get_running_loop()
 
         return running_loop_or_for_def_test

@@ -5,21 +5,21 @@ from types import FrameType
 from typing import Any, Protocol
 
 from .held_task import HeldTask
-from .origin import Creator
+from .origin import Origin
 
 
-class Taker(Protocol):
+class TaskSink(Protocol):
     """The receiver of all new tasks, which decides whether to hold each of them."""
 
     thread: int
 
-    def take(
+    def hold_or_pass(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
     ) -> HeldTask | None:
         """Return the held task for `coroutine`, or None if the task is to run as if no test captured."""
 
-    def take_call(
-        self, coroutine: Any, creator: Creator, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
+    def hold_call(
+        self, coroutine: Any, origin: Origin, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
     ) -> HeldTask | None:
         """Return the held task for the call behind `coroutine`, or None. Called on the running loop."""
 

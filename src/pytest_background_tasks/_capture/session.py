@@ -9,13 +9,13 @@ from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .._asyncio import forced_end
-from .._introspect.project_code import OwnCode
+from .._introspect.project_code import ProjectCode
 from .captured_task import CapturedTask
 from .held_task import HeldTask
-from .origin import Creator, creator_of, is_of_project, name_to_come
-from .patches import open_entrances
+from .origin import Origin, is_of_project, origin_of, pending_name
+from .patches import patch_task_creation
 from .targets import Match
-from .unheld_tasks import LetThrough
+from .unheld_tasks import UnheldTasks
 
 Failures: TypeAlias = Callable[[], Iterable[tuple[str, BaseException]]]
 """Returns other failures in the test, besides those of captured tasks: a description and the exception of each."""
@@ -27,7 +27,7 @@ _in_captured_task: ContextVar[bool] = ContextVar("pytest_background_tasks.in_cap
 class Follower(Protocol):
     """A call of a running method, while it lasts; it also runs the tasks that captured tasks start."""
 
-    def follow(self, task: HeldTask) -> bool:
+    def adopt(self, task: HeldTask) -> bool:
         """Return True if `task`, which a captured task has just created, is to start at once as part of the call."""
 
     def has(self, task: HeldTask) -> bool:
@@ -47,22 +47,22 @@ class Targets(NamedTuple):
         return not any(match(captured) for match in self.ignore)
 
 
-class Capture:
+class CaptureSession:
     """The captured tasks of one test, in creation order. All mutable state is in here and in the tasks themselves.
 
     Args:
-        is_own: project code.
+        is_project: project code.
         on_hold: called with each task that is held from now on.
     """
 
-    def __init__(self, is_own: OwnCode, on_hold: Callable[[HeldTask], None]) -> None:
-        self.is_own = is_own
+    def __init__(self, is_project: ProjectCode, on_hold: Callable[[HeldTask], None]) -> None:
+        self.is_project = is_project
         self.thread: int = threading.get_ident()
         self.tasks: list[HeldTask] = []
         self.targets: Targets | None = None
         self.follower: Follower | None = None
         self.error: Exception | None = None
-        self.let_through: LetThrough = LetThrough()
+        self.unheld: UnheldTasks = UnheldTasks()
         self.other_failures: Failures = tuple
         self._on_hold = on_hold
         self._was_aimed = False
@@ -70,12 +70,12 @@ class Capture:
         self._entrances: AbstractContextManager[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    def aim(self, targets: Targets | None) -> None:
+    def set_targets(self, targets: Targets | None) -> None:
         """Hold the tasks that `targets` match from now on; None: hold no tasks, and remove all patches."""
         self.targets = targets
         self._was_aimed = self._was_aimed or targets is not None
         if targets is not None and self._entrances is None:
-            self._entrances = open_entrances(self)
+            self._entrances = patch_task_creation(self)
             self._entrances.__enter__()
         elif targets is None and self._entrances is not None:
             entrances, self._entrances = self._entrances, None
@@ -83,14 +83,14 @@ class Capture:
 
     def view(self, task: HeldTask) -> CapturedTask:
         """Return `task` as the test sees it."""
-        return CapturedTask._of(task, self.is_own)
+        return CapturedTask._of(task, self.is_project)
 
     @property
     def summary(self) -> str:
         """The state of capturing and the number of tasks, for an error message."""
         capturing = "capturing" if self.targets is not None else "not capturing"
         never = "" if self._was_aimed else ": start_capturing() was never called"
-        held, stopped = len(self.held), len(self.stopped)
+        held, stopped = len(self.held), len(self.paused)
         steps = f", {stopped - held} stopped after a step" if stopped > held else ""
         return f"{capturing}{never}; {len(self.tasks)} captured, {held} held{steps}"
 
@@ -100,18 +100,18 @@ class Capture:
         return [task for task in self.tasks if task.held]
 
     @property
-    def stopped(self) -> list[HeldTask]:
+    def paused(self) -> list[HeldTask]:
         """The tasks that run only when the test runs them: held, or stopped after a step."""
-        return [task for task in self.tasks if task.stopped]
+        return [task for task in self.tasks if task.paused]
 
     @property
-    def unfinished(self) -> list[HeldTask]:
+    def resumable(self) -> list[HeldTask]:
         """The tasks that a running method resumes: held, stopped, or started while no waiter is left."""
         return [
             task
             for task in self.tasks
             # Calling done() of a held task itself would count as a poll.
-            if task.is_left or (not asyncio.Task.done(task) and (task.stopped or self._is_abandoned(task)))
+            if task.is_left or (not asyncio.Task.done(task) and (task.paused or self._is_abandoned(task)))
         ]
 
     @property
@@ -124,37 +124,37 @@ class Capture:
             return False
         return asyncio._get_running_loop() is None or asyncio.current_task() is not task.runner
 
-    def take(
+    def hold_or_pass(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
     ) -> HeldTask | None:
         """Hold the task that is about to be created for `coroutine`, if the targets match it (rule 2)."""
-        creator = creator_of(frame, loop, self.is_own)
+        origin = origin_of(frame, loop, self.is_project)
         targets = self.targets
-        if targets is not None and not creator.runs_loop and not loop.is_closed():
-            is_background = not creator.waits and is_of_project(creator, coroutine, self.is_own)
+        if targets is not None and not origin.runs_loop and not loop.is_closed():
+            is_background = not origin.awaits_task and is_of_project(origin, coroutine, self.is_project)
             if targets.only or is_background:
-                name = name_to_come(frame)
+                name = pending_name(frame)
                 if name is not None:
                     kwargs = {"name": name, **kwargs}
-                task = HeldTask(coroutine, loop, creator, kwargs, self._context_for(kwargs))
+                task = HeldTask(coroutine, loop, origin, kwargs, self._context_for(kwargs))
                 if self._hold(task, targets, is_background):
                     return task
-            self.let_through.note(creator, coroutine, self.is_own, is_background=is_background)
-        if loop is self._loop and not creator.runs_loop and asyncio._get_running_loop() is None:
+            self.unheld.note(origin, coroutine, self.is_project, is_background=is_background)
+        if loop is self._loop and not origin.runs_loop and asyncio._get_running_loop() is None:
             raise RuntimeError("no running event loop")
         return None
 
-    def take_call(
-        self, coroutine: Any, creator: Creator, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
+    def hold_call(
+        self, coroutine: Any, origin: Origin, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]
     ) -> HeldTask | None:
         """Hold the call behind `coroutine`. A Starlette background task is always one, whatever code created it."""
         targets = self.targets
         if targets is None:
             return None
-        task = HeldTask(coroutine, asyncio.get_running_loop(), creator, {}, self._context_for({}), started_as)
+        task = HeldTask(coroutine, asyncio.get_running_loop(), origin, {}, self._context_for({}), started_as)
         if self._hold(task, targets, is_background=True):
             return task
-        self.let_through.note(creator, coroutine, self.is_own, is_background=True)
+        self.unheld.note(origin, coroutine, self.is_project, is_background=True)
         return None
 
     def loop_for_def_test(self) -> asyncio.AbstractEventLoop:
@@ -166,9 +166,9 @@ class Capture:
     def reset(self) -> None:
         """Forget all captured tasks: held tasks end cancelled without having run, started tasks are cancelled."""
         tasks, self.tasks = self.tasks, []
-        self.let_through.clear()
+        self.unheld.clear()
         for task in tasks:
-            task.forget()
+            task.drop()
 
     def close_loop(self) -> None:
         """Close the loop of a `def` test, as a runner closes its own."""
@@ -188,11 +188,11 @@ class Capture:
     def _hold(self, task: HeldTask, targets: Targets, is_background: bool) -> bool:
         """Record `task` if it is wanted, and keep it held unless a running method starts it."""
         if (targets.only or targets.ignore) and not self._is_wanted(task, targets, is_background):
-            task.discard()
+            task.abandon()
             return False
         self.tasks.append(task)
         follower = self.follower
-        if follower is not None and (_in_captured_task.get() or _current_is_captured()) and follower.follow(task):
+        if follower is not None and (_in_captured_task.get() or _current_is_captured()) and follower.adopt(task):
             task.release()
         else:
             self._on_hold(task)
@@ -234,7 +234,7 @@ class Capture:
 def _end(loop: asyncio.AbstractEventLoop, tasks: set["asyncio.Task[Any]"]) -> None:
     """Run `loop` until `tasks` have ended, for a limited time; close those that have not."""
     if tasks:
-        forced_end.let_end(asyncio.wait(tasks, timeout=forced_end.PATIENCE), loop, tasks)
+        forced_end.drain(asyncio.wait(tasks, timeout=forced_end.PATIENCE), loop, tasks)
     for task in tasks:
         if not task.done():
             forced_end.close(task)

@@ -12,16 +12,16 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
-from .._introspect.unsupported_version import Unfit
+from .._introspect.unsupported_version import UnsupportedVersion
 from .._introspect.untrusted import attribute
-from .._util import replaced
+from .._util import patched
 from .fastapi import request_of
-from .origin import Creator
+from .origin import Origin
 
 if TYPE_CHECKING:
     from starlette.background import BackgroundTask
 
-    from .protocols import Taker
+    from .protocols import TaskSink
 
 _CREATOR = "_pytest_background_tasks_creator"
 _KNOWN = "0.49 and later"
@@ -32,7 +32,7 @@ def _background_task() -> Any:
     """Return Starlette's class.
 
     Raises:
-        Unfit: if the class of this Starlette version is missing or has other parameters.
+        UnsupportedVersion: if the class of this Starlette version is missing or has other parameters.
     """
     try:
         kind: Any = importlib.import_module("starlette.background").BackgroundTask
@@ -40,16 +40,16 @@ def _background_task() -> Any:
     except (ImportError, AttributeError, ValueError):
         has_parameters = False
     if not (has_parameters and inspect.iscoroutinefunction(kind.__call__)):
-        raise Unfit("starlette", _KNOWN, _LOST)
+        raise UnsupportedVersion("starlette", _KNOWN, _LOST)
     return kind
 
 
 @contextmanager
-def open_starlette(taker: "Taker") -> Iterator[None]:
-    """Pass every Starlette background task to `taker` inside the block.
+def patch_starlette(sink: "TaskSink") -> Iterator[None]:
+    """Pass every Starlette background task to `sink` inside the block.
 
     Raises:
-        Unfit: if this version of Starlette is not supported.
+        UnsupportedVersion: if this version of Starlette is not supported.
     """
     kind = _background_task()
 
@@ -62,7 +62,7 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
             ):  # Starlette's, and FastAPI's around it
                 frame = frame.f_back
             # Set on the object itself, because its class may be a dataclass: frozen and unhashable.
-            object.__setattr__(self, _CREATOR, Creator(frame.f_code, frame.f_lasti))
+            object.__setattr__(self, _CREATOR, Origin(frame.f_code, frame.f_lasti))
             init(self, *args, **kwargs)
 
         return remembering_init
@@ -72,8 +72,8 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
         async def taking_call(self: "BackgroundTask") -> None:
             request = request_of(sys._getframe())
             coroutine = call(self) if request is None else request.around(partial(call, self))
-            creator = attribute(self, _CREATOR, Creator(None, 0))
-            task = taker.take_call(coroutine, creator, (self.func, self.args, dict(self.kwargs)))
+            origin = attribute(self, _CREATOR, Origin(None, 0))
+            task = sink.hold_call(coroutine, origin, (self.func, self.args, dict(self.kwargs)))
             if task is None:
                 coroutine.close()
                 await call(self)
@@ -82,5 +82,5 @@ def open_starlette(taker: "Taker") -> Iterator[None]:
 
         return taking_call
 
-    with replaced(kind, "__init__", remembering), replaced(kind, "__call__", taking):
+    with patched(kind, "__init__", remembering), patched(kind, "__call__", taking):
         yield

@@ -10,9 +10,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from .._capture.trio import running_loop
 from ..errors import BackgroundTasksError
-from .nested_loop import Drive, inside, no_running_loop
+from .nested_loop import Drive, nested, no_running_loop
 
-_GLANCE = 0.05  # seconds between two checks of a loop in another thread, which may be closed without notice
+_POLL_INTERVAL = 0.05  # seconds between two checks of a loop in another thread, which may be closed without notice
 
 T = TypeVar("T")
 Make: TypeAlias = Callable[[], Coroutine[Any, Any, T]]
@@ -34,7 +34,7 @@ def on_loop_sync(loop: _Loop, make: Make[T]) -> T:
     """Do the same from a synchronous call. If `loop` is the caller, it must be one that can be run from inside."""
     __tracebackhide__ = True
     if loop is asyncio._get_running_loop():
-        with inside(loop) as drive:
+        with nested(loop) as drive:
             return driven(drive, loop, make)
     return _on_running_loop(loop, make) if loop.is_running() else _on_idle_loop(loop, make)
 
@@ -63,7 +63,7 @@ def _on_running_loop(loop: _Loop, make: Make[T]) -> T:
         tasks[0].add_done_callback(lambda _: ended.set())
 
     loop.call_soon_threadsafe(start)
-    while not ended.wait(_GLANCE) and loop.is_running():
+    while not ended.wait(_POLL_INTERVAL) and loop.is_running():
         pass
     if not ended.is_set() or tasks[0].cancelled():
         for task in tasks:

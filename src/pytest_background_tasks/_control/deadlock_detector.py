@@ -19,26 +19,26 @@ from typing import Any
 
 from .. import _util
 from .._capture.held_task import HeldTask
-from .._capture.session import Capture
+from .._capture.session import CaptureSession
 from .._capture.waiters import is_asleep, is_waited_for
 from .._introspect.task_state import coroutine_of
 from .._introspect.untrusted import attribute, text_attribute
 from ..errors import DeadlockError
-from .deadlock_error import Deadlock
+from .deadlock_error import DeadlockReporter
 from .failed_tasks import failed
-from .idle_hooks import Lull, Select, has_lulls, watches_itself
+from .idle_hooks import IdleHooks, Select, detects_deadlocks, has_selector
 from .threads import is_at_work
-from .wakeup_sources import reasons_to_wait
+from .wakeup_sources import wakeup_sources
 from .workers import Workers
 
-_GLANCE = 0.02  # seconds between two checks for external events
-_LONG_GLANCE = 1.0  # the same if there is a timer: with a foreign virtual clock, each check advances the time
+_POLL_INTERVAL = 0.02  # seconds between two checks for external events
+_LONG_POLL_INTERVAL = 1.0  # the same if there is a timer: with a foreign virtual clock, each check advances the time
 _TICK = 0.1  # seconds between two checks of a uvloop
 _LOOKS = 10  # checks of other threads: one that has just been given work may not have begun
 _TIMERS = 3  # factor of the limit while timers fire (of a heartbeat) and the test stays at the same place
 
 
-class Standstill:
+class DeadlockDetector:
     """The deadlock detector, which ends the waiting of the test when every task is blocked.
 
     Args:
@@ -48,9 +48,11 @@ class Standstill:
         workers: the workers of the test.
     """
 
-    def __init__(self, capture: Capture, test_code: CodeType | None, limit: float | None, workers: Workers) -> None:
+    def __init__(
+        self, capture: CaptureSession, test_code: CodeType | None, limit: float | None, workers: Workers
+    ) -> None:
         self._capture = capture
-        self._deadlock = Deadlock(capture, test_code)
+        self._deadlock = DeadlockReporter(capture, test_code)
         self._limit = limit
         self._workers = workers
         self._advice: dict[asyncio.AbstractEventLoop, Callable[[], str]] = {}
@@ -73,9 +75,9 @@ class Standstill:
         """End what `watch_always` began."""
         del self._advice[loop]
 
-    def who_waits(self, loop: asyncio.AbstractEventLoop) -> str:
+    def describe_waiters(self, loop: asyncio.AbstractEventLoop) -> str:
         """Return a line for each task of the project that waits on `loop`, is held, or has failed."""
-        return self._deadlock.who_waits(loop) + failed(self._capture)
+        return self._deadlock.describe_waiters(loop) + failed(self._capture)
 
     @property
     def lost_error(self) -> DeadlockError | None:
@@ -88,20 +90,20 @@ class Standstill:
             self._unwatch(loop)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop not in self._watched and not watches_itself(loop):
-            self._watched[loop] = self._watch_lulls(loop) if has_lulls(loop) else self._watch_clock(loop)
+        if loop not in self._watched and not detects_deadlocks(loop):
+            self._watched[loop] = self._watch_selectors(loop) if has_selector(loop) else self._watch_clock(loop)
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
         self._last_watched = None
         self._watched.pop(loop)()
 
-    def _watch_lulls(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        lull, listener = Lull.of(loop), _InLulls(self, loop)
-        lull.add(listener)
-        return lambda: lull.remove(listener)
+    def _watch_selectors(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+        hooks, listener = IdleHooks.of(loop), _SelectorProbe(self, loop)
+        hooks.add(listener)
+        return lambda: hooks.remove(listener)
 
     def _watch_clock(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        silence = _Silence()
+        silence = _Inactivity()
         places: set[object] = set()
         alarm: asyncio.TimerHandle
 
@@ -115,7 +117,7 @@ class Standstill:
                 places = now
                 silence.end(from_outside=False)
             self._look(loop, silence)
-            if self._is_too_long(silence, loop):
+            if self._timed_out(silence, loop):
                 silence.end(from_outside=True)
                 self._end_waiting(loop, [f"{type(loop).__module__}, which does not show what it waits for"])
             alarm = loop.call_later(_TICK, look)
@@ -129,9 +131,9 @@ class Standstill:
         return unwatch
 
     def _is_wanted(self, loop: asyncio.AbstractEventLoop) -> bool:
-        return loop in self._advice or bool(self._capture.stopped)
+        return loop in self._advice or bool(self._capture.paused)
 
-    def _look(self, loop: asyncio.AbstractEventLoop, silence: "_Silence") -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop, silence: "_Inactivity") -> None:
         """Check whether the test has resumed, and whether a runner is about to close `loop`."""
         silence.look(self._deadlock.place(loop))
         if is_at_work(self._capture.thread):
@@ -143,9 +145,9 @@ class Standstill:
         """Forget held tasks that a thread waits for, because the loop is about to wait for its threads."""
         for task in self._capture.held:
             if task.get_loop() is loop and task.is_for_thread:
-                task.forget()
+                task.drop()
 
-    def _is_too_long(self, silence: "_Silence", loop: asyncio.AbstractEventLoop) -> bool:
+    def _timed_out(self, silence: "_Inactivity", loop: asyncio.AbstractEventLoop) -> bool:
         now = _util.monotonic()
         if self._limit is None or (
             now - silence.since < self._limit and now - silence.in_place_since < self._limit * _TIMERS
@@ -162,19 +164,19 @@ class Standstill:
         advice = self._advice.get(loop, str)()
         silent = [reason for reason in reasons if reason not in advice]
         silence = f"no event for {self._limit:g} s from {', '.join(silent)}" if silent else ""
-        return self._deadlock.end(loop, silence, advice)
+        return self._deadlock.deliver(loop, silence, advice)
 
 
-class _InLulls:
+class _SelectorProbe:
     """A hook that checks one loop whenever it is about to block."""
 
     rank = 2
 
-    def __init__(self, standstill: Standstill, loop: Any) -> None:
-        self._standstill = standstill
+    def __init__(self, detector: DeadlockDetector, loop: Any) -> None:
+        self._detector = detector
         self._loop = loop
-        self._lull = Lull.of(loop)
-        self._silence = _Silence()
+        self._hooks = IdleHooks.of(loop)
+        self._silence = _Inactivity()
         self._turns = 0
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
@@ -183,34 +185,34 @@ class _InLulls:
             if events:
                 self._silence.end(from_outside=True)
             return events
-        standstill, loop, silence = self._standstill, self._loop, self._silence
-        if not standstill._is_wanted(loop):
-            standstill._unwatch(loop)
+        detector, loop, silence = self._detector, self._loop, self._silence
+        if not detector._is_wanted(loop):
+            detector._unwatch(loop)
             return select(timeout)
-        if self._turns != self._lull.turns:
-            self._turns = self._lull.turns
+        if self._turns != self._hooks.busy_iterations:
+            self._turns = self._hooks.busy_iterations
             silence.end(from_outside=False)
-        standstill._look(loop, silence)
-        is_virtual = loop in standstill._advice  # then a timeout is not a timer: the clock waits for external activity
+        detector._look(loop, silence)
+        is_virtual = loop in detector._advice  # then a timeout is not a timer: the clock waits for external activity
         has_timer = timeout is not None
         reasons = ["a timer" if not is_virtual else "the real world"] if has_timer else []
-        reasons += reasons_to_wait(loop, standstill._capture.thread, standstill._workers)
+        reasons += wakeup_sources(loop, detector._capture.thread, detector._workers)
         silence.looks = 0 if reasons else silence.looks + 1
         is_proved = silence.looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
-        is_over = is_proved or standstill._is_too_long(silence, loop)
-        glance = 0 if is_over else _LONG_GLANCE if has_timer else _GLANCE
+        is_over = is_proved or detector._timed_out(silence, loop)
+        interval = 0 if is_over else _LONG_POLL_INTERVAL if has_timer else _POLL_INTERVAL
         # After the reasons: the results of a thread that has become idle have arrived by now.
-        events = select(glance if timeout is None else min(glance, timeout))
-        if events or loop._ready or (timeout is not None and timeout <= glance and not is_virtual):
+        events = select(interval if timeout is None else min(interval, timeout))
+        if events or loop._ready or (timeout is not None and timeout <= interval and not is_virtual):
             silence.end(from_outside=bool(events))
         elif is_over:
             silence.end(from_outside=True)
-            if not standstill._end_waiting(loop, reasons):
-                return select(_GLANCE)
+            if not detector._end_waiting(loop, reasons):
+                return select(_POLL_INTERVAL)
         return events
 
 
-class _Silence:
+class _Inactivity:
     """The time for which a loop has been silent, and the test has waited at one place without an external event.
 
     Attributes:

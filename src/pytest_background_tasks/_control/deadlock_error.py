@@ -13,20 +13,20 @@ from types import CodeType
 from typing import Any
 
 from .._asyncio.forced_end import cancel_surely, circle_from, wake
-from .._capture.session import Capture
+from .._capture.session import CaptureSession
 from .._capture.waiters import is_asleep, is_waited_for
-from .._introspect.location import SourceLocation, await_chain, waiting_site
-from .._introspect.suspension import known, wait_of
+from .._introspect.location import SourceLocation, await_chain, waiting_location
+from .._introspect.suspension import task_label, wait_point_of
 from .._introspect.task_state import coroutine_of, is_task, name_of
 from .._introspect.untrusted import attribute
-from .._util import listed
+from .._util import indented
 from ..errors import DeadlockError
 from .failed_tasks import failed
 
-_STUBBORN = 3  # how often to end the waiting of code that catches every exception and waits again
+_MAX_DELIVERIES = 3  # how often to end the waiting of code that catches every exception and waits again
 
 
-class Deadlock:
+class DeadlockReporter:
     """Delivery of the error to a test, on whatever loop it waits, and whether the error has reached the test.
 
     Args:
@@ -34,7 +34,7 @@ class Deadlock:
         test_code: the code of the test function, which identifies its task.
     """
 
-    def __init__(self, capture: Capture, test_code: CodeType | None) -> None:
+    def __init__(self, capture: CaptureSession, test_code: CodeType | None) -> None:
         self._capture = capture
         self._test_code = test_code
         self._error: DeadlockError | None = None
@@ -59,7 +59,7 @@ class Deadlock:
         task = self.waiting_task(loop)
         return None if task is None else (id(task), id(attribute(_innermost(task), "_fut_waiter")))
 
-    def end(self, loop: asyncio.AbstractEventLoop, silence: str = "", advice: str = "") -> bool:
+    def deliver(self, loop: asyncio.AbstractEventLoop, silence: str = "", advice: str = "") -> bool:
         """Deliver the error to the future that the test waits for; return False if no task of the project waits.
 
         Args:
@@ -68,13 +68,15 @@ class Deadlock:
             advice: what to do about the deadlock; by default, to run the held tasks.
         """
         task = self._first(loop, sleeping=bool(advice))
-        place = None if task is None else (name_of(task), waiting_site(coroutine_of(task), self._capture.is_own))
+        place = (
+            None if task is None else (name_of(task), waiting_location(coroutine_of(task), self._capture.is_project))
+        )
         if place is not None and place not in self._ended and self.lost_error is None:
             # The test expected the last error, and now waits at another place.
             self._ended.add(place)
             self._error, self._is_thrown, self._endings = None, False, 0
         self._endings += 1
-        if task is None or self._endings > _STUBBORN:
+        if task is None or self._endings > _MAX_DELIVERIES:
             return False
         if self._error is None:
             self._error = DeadlockError(self._message(task, loop, silence, advice))
@@ -98,15 +100,15 @@ class Deadlock:
             waits_for.set_exception(error)
         return True
 
-    def who_waits(self, loop: asyncio.AbstractEventLoop, but: "asyncio.Task[Any] | None" = None) -> str:
+    def describe_waiters(self, loop: asyncio.AbstractEventLoop, but: "asyncio.Task[Any] | None" = None) -> str:
         """Return a line for each other task of the project that waits on `loop`, and for each held task."""
-        own = self._capture.is_own
-        waits = [(task, wait_of(task, own)) for task in asyncio.all_tasks(loop) if task is not but]
-        lines = sorted(f"{known(task)} waits at {wait}" for task, wait in waits if wait and own[wait.file])
+        own = self._capture.is_project
+        waits = [(task, wait_point_of(task, own)) for task in asyncio.all_tasks(loop) if task is not but]
+        lines = sorted(f"{task_label(task)} waits at {wait}" for task, wait in waits if wait and own[wait.file])
         lines += [
-            f"{'held' if task.held else 'stopped after a step'}: {task.known_as}" for task in self._capture.stopped
+            f"{'held' if task.held else 'stopped after a step'}: {task.description}" for task in self._capture.paused
         ]
-        return listed(lines)
+        return indented(lines)
 
     def _first(self, loop: asyncio.AbstractEventLoop, sleeping: bool) -> Any:
         tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(name_of(task)), name_of(task)))
@@ -116,7 +118,7 @@ class Deadlock:
             for task in waiting
             if sleeping or not is_asleep(task)
         ]
-        own = [task for task, codes in chains if any(self._capture.is_own[code.co_filename] for code in codes)]
+        own = [task for task, codes in chains if any(self._capture.is_project[code.co_filename] for code in codes)]
         of_test = [task for task, codes in chains if any(map(self._is_of_test, codes))]
         tests = [task for task, codes in chains if self._test_code in codes]
         answering = [task for task in own if is_waited_for(task)]  # for example, a task that a portal runs for the test
@@ -137,11 +139,16 @@ class Deadlock:
         )
 
     def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, silence: str, advice: str) -> str:
-        held = self._capture.stopped
+        held = self._capture.paused
         is_test = any(frame.f_code is self._test_code for frame in await_chain(coroutine_of(task)))
-        who = "the test" if is_test else f"for the test, {known(task)}"
-        first = f"\n  {who} waits at {wait_of(task, self._capture.is_own)}"
-        listing = first + self.who_waits(loop, but=task) + (f"\n  {silence}" if silence else "") + failed(self._capture)
+        who = "the test" if is_test else f"for the test, {task_label(task)}"
+        first = f"\n  {who} waits at {wait_point_of(task, self._capture.is_project)}"
+        listing = (
+            first
+            + self.describe_waiters(loop, but=task)
+            + (f"\n  {silence}" if silence else "")
+            + failed(self._capture)
+        )
         if held and not advice:
             advice = (
                 f"Run the held tasks before you wait for their effect:  {self._call_to_run}\n"

@@ -14,21 +14,21 @@ from .._asyncio import forced_end
 from .._capture.held_task import HeldTask
 from .._capture.trio import running_loop
 from .._introspect.suspension import waits_for
-from .idle_hooks import alarm
-from .nested_loop import inside, no_running_loop
-from .running_call import Run
+from .idle_hooks import call_at_deadline
+from .nested_loop import nested, no_running_loop
+from .running_call import RunningCall
 from .timeout import deadline_of
 
-_GLANCE = 0.05  # seconds between two checks of a loop in another thread, which may be closed without notice
+_POLL_INTERVAL = 0.05  # seconds between two checks of a loop in another thread, which may be closed without notice
 
 
-async def run_async(run: Run, timeout: float | None) -> None:
+async def run_async(run: RunningCall, timeout: float | None) -> None:
     """Run `run` to its end, or for `timeout` seconds of real time."""
     __tracebackhide__ = True
     home = running_loop()
     deadline = deadline_of(timeout)
     with run:
-        run.begin(home)
+        run.start_all(home)
         for task in run.pending():
             while _can_still_end(task, deadline):
                 if task.runner.get_loop() is home:
@@ -39,13 +39,13 @@ async def run_async(run: Run, timeout: float | None) -> None:
                     await home.run_in_executor(None, _watch_running_loop, task, deadline)
 
 
-def run_sync(run: Run, timeout: float | None) -> None:
+def run_sync(run: RunningCall, timeout: float | None) -> None:
     """Do the same from a synchronous call, inside or outside a running loop."""
     __tracebackhide__ = True
     home = asyncio._get_running_loop()
     deadline = deadline_of(timeout)
-    with run, nullcontext() if home is None else inside(home) as drive:
-        run.begin(home)
+    with run, nullcontext() if home is None else nested(home) as drive:
+        run.start_all(home)
         run.end_here(home)
         for task in run.pending():
             while _can_still_end(task, deadline):
@@ -58,7 +58,7 @@ def run_sync(run: Run, timeout: float | None) -> None:
                     _watch_running_loop(task, deadline)
 
 
-def let_end(tasks: Collection[HeldTask]) -> None:
+def drain(tasks: Collection[HeldTask]) -> None:
     """Give tasks that have just been cancelled at most a second to end; this thread must not run a loop."""
     deadline = _util.monotonic() + forced_end.PATIENCE
     for task in tasks:
@@ -67,7 +67,7 @@ def let_end(tasks: Collection[HeldTask]) -> None:
             if loop.is_running():
                 _watch_running_loop(task, deadline)
             else:
-                forced_end.let_end(_ended(task, deadline), loop, tasks)
+                forced_end.drain(_ended(task, deadline), loop, tasks)
 
 
 def _can_still_end(task: HeldTask, deadline: float | None) -> bool:
@@ -96,13 +96,15 @@ async def _ended(task: HeldTask, deadline: float | None) -> None:
 
     task.runner.add_done_callback(wake)
     try:
-        with alarm(loop, deadline, wake):
+        with call_at_deadline(loop, deadline, wake):
             await woken
     finally:
         task.runner.remove_done_callback(wake)
 
 
-def _run_idle_loop(run: Run, task: HeldTask, home: asyncio.AbstractEventLoop | None, deadline: float | None) -> None:
+def _run_idle_loop(
+    run: RunningCall, task: HeldTask, home: asyncio.AbstractEventLoop | None, deadline: float | None
+) -> None:
     """Run the loop of `task`, which is not running, until the task has ended; move the task if the loop is closed."""
     loop = task.runner.get_loop()
     if not loop.is_closed():
@@ -120,5 +122,5 @@ def _watch_running_loop(task: HeldTask, deadline: float | None) -> None:
         loop.call_soon_threadsafe(task.runner.add_done_callback, lambda _: ended.set())
     except RuntimeError:  # closed just now
         return
-    while not ended.wait(_GLANCE) and loop.is_running() and not _is_past(deadline):
+    while not ended.wait(_POLL_INTERVAL) and loop.is_running() and not _is_past(deadline):
         pass

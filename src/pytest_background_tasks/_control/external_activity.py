@@ -24,16 +24,16 @@ from typing import Any
 
 from .. import _util
 from .._introspect.location import await_chain
-from .._introspect.suspension import known
+from .._introspect.suspension import task_label
 from .._introspect.task_state import coroutine_of
 from .._introspect.untrusted import attribute, type_name
-from .idle_hooks import Lull, has_lulls
+from .idle_hooks import IdleHooks, has_selector
 from .sockets import is_listening, name_or, registered, socket_of
 from .workers import Workers
 
 _LAST_SENT_AND_RECEIVED = struct.Struct("=44xI4xI")  # in milliseconds before now, in the tcp_info of Linux
 _CHILD_MODULES = {"asyncio.subprocess", "asyncio.base_subprocess"}
-_FIRST_GLANCE = 0.0005  # seconds; most working workers are about to become idle
+_FIRST_POLL_INTERVAL = 0.0005  # seconds; most working workers are about to become idle
 
 
 def _files_of(selector: Any) -> Mapping[Any, Any]:
@@ -42,7 +42,7 @@ def _files_of(selector: Any) -> Mapping[Any, Any]:
     return files if type(files) is dict else selector.get_map()
 
 
-class UnderWay:
+class ExternalActivity:
     """The external activity of a loop.
 
     Args:
@@ -58,15 +58,15 @@ class UnderWay:
         self._rest: tuple[int, float] = (-1, 0.0)
         self._has_worked = False  # whether a worker was working at the last check
         self._worked_until = -math.inf
-        self._files = _files_of(loop._selector) if has_lulls(loop) else {}
+        self._files = _files_of(loop._selector) if has_selector(loop) else {}
 
-    def nobody(self) -> bool:
+    def has_no_sources(self) -> bool:
         """Return True if there is no source: no other thread, no file, no signal. Fast, because it is called often."""
         return not (_thread_count() or len(self._files) > 1 or self.loop._signal_handlers)
 
-    def anything(self) -> bool:
+    def in_progress(self) -> bool:
         """Return True if there is external activity; to be called when the loop is idle."""
-        return not self.nobody() and any(self._reasons())
+        return not self.has_no_sources() and any(self._reasons())
 
     def reasons(self) -> list[str]:
         """Return the certain external activity, in words; empty if all of it is only within its grace period."""
@@ -77,9 +77,9 @@ class UnderWay:
         return bool(_thread_count()) and bool(self._workers.look(self.loop).working)
 
     @property
-    def glance(self) -> float:
+    def poll_interval(self) -> float:
         """The seconds to wait before the next check, which increase with the silence of the loop."""
-        return min(self._grace, max(self._silence(), _FIRST_GLANCE))
+        return min(self._grace, max(self._silence(), _FIRST_POLL_INTERVAL))
 
     def _reasons(self) -> Iterator[str | bool]:
         """Yield the external activity: certain activity in words, uncertain activity as True in its grace period."""
@@ -98,7 +98,7 @@ class UnderWay:
     def _silence(self) -> float:
         """Return the seconds of real time since the loop was last busy."""
         now = _util.monotonic()
-        turns = Lull.of(self.loop).turns if has_lulls(self.loop) else 0
+        turns = IdleHooks.of(self.loop).busy_iterations if has_selector(self.loop) else 0
         if self._rest[0] != turns:
             self._rest = (turns, now)
         return now - self._rest[1]
@@ -132,8 +132,8 @@ def _children_awaited(loop: asyncio.AbstractEventLoop) -> Iterator[str]:
         for frame in await_chain(coroutine_of(task)):
             child = frame.f_locals.get("self")
             if frame.f_globals.get("__name__") in _CHILD_MODULES:
-                yield f"the child process {attribute(child, 'pid', '')}, which {known(task)} waits for"
+                yield f"the child process {attribute(child, 'pid', '')}, which {task_label(task)} waits for"
                 break
             if "Pipe" in type_name(attribute(child, "_transport")):
-                yield f"a child process, whose output {known(task)} waits for"
+                yield f"a child process, whose output {task_label(task)} waits for"
                 break

@@ -7,16 +7,16 @@ from collections.abc import Collection, Iterator
 from traceback import format_exception_only
 
 from .._capture.held_task import HeldTask
-from .._capture.session import Capture
-from .._introspect.location import raising_sites
-from .._introspect.suspension import known
-from .._util import listed
+from .._capture.session import CaptureSession
+from .._introspect.location import raising_locations
+from .._introspect.suspension import task_label
+from .._util import indented
 from ..errors import DeadlockError
 
 _SHOWN = 3  # how many are named before "and 5 more"
 
 
-def failed(capture: Capture, but: Collection[HeldTask] = ()) -> str:
+def failed(capture: CaptureSession, but: Collection[HeldTask] = ()) -> str:
     """Return a line for each background task of the test that has failed, whether or not its exception was retrieved.
 
     Args:
@@ -30,13 +30,13 @@ def failed(capture: Capture, but: Collection[HeldTask] = ()) -> str:
     ]
     if len(lines) > _SHOWN:
         lines[_SHOWN:] = [f"{len(lines) - _SHOWN} more have failed"]
-    return listed(lines)
+    return indented(lines)
 
 
-def _failures(capture: Capture, but: Collection[HeldTask]) -> Iterator[tuple[str, BaseException]]:
+def _failures(capture: CaptureSession, but: Collection[HeldTask]) -> Iterator[tuple[str, BaseException]]:
     for task in capture.tasks:
         if task.failed and task not in but:
-            yield f"background task {known(task)}", task._exception  # type: ignore[misc]  # it has failed
+            yield f"background task {task_label(task)}", task._exception  # type: ignore[misc]  # it has failed
     yield from capture.other_failures()
 
 
@@ -44,5 +44,5 @@ def _first_line(error: BaseException) -> str:
     return "".join(format_exception_only(error)).splitlines()[0]
 
 
-def _place(error: BaseException, capture: Capture) -> str:
-    return "".join(f", at {site}" for site in raising_sites(error, capture.is_own)[-1:])
+def _place(error: BaseException, capture: CaptureSession) -> str:
+    return "".join(f", at {site}" for site in raising_locations(error, capture.is_project)[-1:])

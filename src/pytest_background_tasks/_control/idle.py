@@ -13,26 +13,26 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import Any
 
-from .._util import replaced
-from .external_activity import UnderWay
-from .idle_hooks import Lull, Select, alarm, has_lulls
+from .._util import patched
+from .external_activity import ExternalActivity
+from .idle_hooks import IdleHooks, Select, call_at_deadline, has_selector
 
-_GLANCE = 0.002  # seconds between two checks of a uvloop's threads
+_POLL_INTERVAL = 0.002  # seconds between two checks of a uvloop's threads
 
 
-class Quiet:
+class IdleWatcher:
     """A hook that notices when its loop is idle.
 
     Args:
-        under_way: the external activity of the loop.
+        activity: the external activity of the loop.
         tell: called then, in the loop's thread, until it gives the loop something to do.
     """
 
     rank = 0
 
-    def __init__(self, under_way: UnderWay, tell: Callable[[], object]) -> None:
-        self._under_way = under_way
-        self._loop: Any = under_way.loop
+    def __init__(self, activity: ExternalActivity, tell: Callable[[], object]) -> None:
+        self._activity = activity
+        self._loop: Any = activity.loop
         self._tell = tell
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
@@ -42,9 +42,9 @@ class Quiet:
         events = select(0)
         if events or self._loop._ready or self._is_due():
             return events
-        if self._under_way.anything():
-            glance = self._under_way.glance
-            return select(glance if timeout is None else min(glance, timeout))
+        if self._activity.in_progress():
+            interval = self._activity.poll_interval
+            return select(interval if timeout is None else min(interval, timeout))
         if not self._loop._ready:  # unless a thread has answered meanwhile
             self._tell()
         return [] if self._loop._ready else select(timeout)
@@ -55,12 +55,12 @@ class Quiet:
         return bool(timers) and timers[0].when() <= self._loop.time()
 
 
-class _Counter:
+class _CallbackCounter:
     """A counter of the callbacks that a loop without a selector still has to run."""
 
-    def __init__(self, under_way: UnderWay, tell: Callable[[], object]) -> None:
-        loop: asyncio.AbstractEventLoop = under_way.loop
-        self._under_way = under_way
+    def __init__(self, activity: ExternalActivity, tell: Callable[[], object]) -> None:
+        loop: asyncio.AbstractEventLoop = activity.loop
+        self._activity = activity
         self._loop = loop
         self._tell = tell
         self._call_soon = loop.call_soon
@@ -82,8 +82,8 @@ class _Counter:
         was_idle, self._is_idle = self._is_idle, False
         if any(not handle.cancelled() for handle in self._pending.values()):
             self._look_again = self._call_soon(self._look)
-        elif self._under_way.is_any_worker_at_work():
-            self._look_again = self._loop.call_later(_GLANCE, self._look)
+        elif self._activity.is_any_worker_at_work():
+            self._look_again = self._loop.call_later(_POLL_INTERVAL, self._look)
         elif not was_idle:  # the uncounted callback of a worker's answer runs before the next check
             self._is_idle = True
             self._look_again = self._call_soon(self._look)
@@ -96,23 +96,23 @@ class _Counter:
 
 
 @contextmanager
-def telling(under_way: UnderWay, tell: Callable[[], object]) -> Iterator[None]:
-    """Call `tell` inside the block as soon as the loop of `under_way` is idle."""
-    loop: Any = under_way.loop
-    if has_lulls(loop):
-        with Lull.of(loop).listening(Quiet(under_way, tell)):
+def on_idle(activity: ExternalActivity, tell: Callable[[], object]) -> Iterator[None]:
+    """Call `tell` inside the block as soon as the loop of `activity` is idle."""
+    loop: Any = activity.loop
+    if has_selector(loop):
+        with IdleHooks.of(loop).hooked(IdleWatcher(activity, tell)):
             yield
     else:
-        counter = _Counter(under_way, tell)
+        counter = _CallbackCounter(activity, tell)
         try:
-            with replaced(loop, "call_soon", lambda _: counter.call_soon):
+            with patched(loop, "call_soon", lambda _: counter.call_soon):
                 yield
         finally:
             counter.close()
 
 
 @contextmanager
-def resting(under_way: UnderWay, deadline: float | None) -> Iterator[Callable[[], Awaitable[bool]]]:
+def idle_waiter(activity: ExternalActivity, deadline: float | None) -> Iterator[Callable[[], Awaitable[bool]]]:
     """Yield a coroutine function that waits until the running loop is idle, as often as it is called.
 
     It returns False if `deadline` (``time.monotonic()``) comes first.
@@ -121,7 +121,7 @@ def resting(under_way: UnderWay, deadline: float | None) -> Iterator[Callable[[]
     woken: asyncio.Future[bool] = loop.create_future()
     is_late = False
 
-    async def quiet() -> bool:
+    async def wait_until_idle() -> bool:
         nonlocal woken
         woken = loop.create_future()
         return not is_late and await woken
@@ -135,11 +135,11 @@ def resting(under_way: UnderWay, deadline: float | None) -> Iterator[Callable[[]
         is_late = True
         wake()
 
-    with telling(under_way, wake), alarm(loop, deadline, be_late):
-        yield quiet
+    with on_idle(activity, wake), call_at_deadline(loop, deadline, be_late):
+        yield wait_until_idle
 
 
-async def quiet(under_way: UnderWay, deadline: float | None = None) -> bool:
+async def wait_until_idle(activity: ExternalActivity, deadline: float | None = None) -> bool:
     """Wait until the running loop is idle; return False if `deadline` (``time.monotonic()``) comes first."""
-    with resting(under_way, deadline) as until_quiet:
+    with idle_waiter(activity, deadline) as until_quiet:
         return await until_quiet()

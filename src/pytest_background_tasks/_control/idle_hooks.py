@@ -21,7 +21,7 @@ Select: TypeAlias = Callable[[float | None], list[Any]]
 """Waits for at most that many seconds (None: no limit) and returns the events that have arrived."""
 
 
-class Listener(Protocol):
+class IdleHook(Protocol):
     """A hook in front of ``select``.
 
     Attributes:
@@ -34,12 +34,12 @@ class Listener(Protocol):
         """Return the events of ``select(timeout)``; with a timeout of 0, the loop is not idle."""
 
 
-class Lull:
-    """The hooks of one loop. `Lull.of` returns the existing object of a loop, or creates it.
+class IdleHooks:
+    """The hooks of one loop. `IdleHooks.of` returns the existing object of a loop, or creates it.
 
     Attributes:
-        turns: how often the loop was busy; an unchanged number means that it has been idle since then.
-        is_nobody_there: returns True if no external event is possible; None if that is unknown. If True, a busy loop
+        busy_iterations: how often the loop was busy; an unchanged number means that it has been idle since then.
+        has_no_sources: returns True if no external event is possible; None if that is unknown. If True, a busy loop
             does not poll for events, which would be a system call.
     """
 
@@ -47,70 +47,70 @@ class Lull:
         self._loop = loop
         self._selector = loop._selector
         self._select: Select = loop._selector.select
-        self._listeners: list[Listener] = []
+        self._hooks: list[IdleHook] = []
         self._chain: Any = None
-        self._has_alarm = False
-        self.turns: int = 0
-        self.is_nobody_there: Callable[[], bool] | None = None
+        self._has_deadline = False
+        self.busy_iterations: int = 0
+        self.has_no_sources: Callable[[], bool] | None = None
 
     @classmethod
-    def of(cls, loop: asyncio.AbstractEventLoop) -> "Lull":
-        """Return the hooks of `loop`, which must have a selector (`has_lulls`)."""
-        there = getattr(vars(loop._selector).get("select"), "lull", None)  # type: ignore[attr-defined]
+    def of(cls, loop: asyncio.AbstractEventLoop) -> "IdleHooks":
+        """Return the hooks of `loop`, which must have a selector (`has_selector`)."""
+        there = getattr(vars(loop._selector).get("select"), "hooks", None)  # type: ignore[attr-defined]
         return there if isinstance(there, cls) else cls(loop)
 
-    def add(self, listener: Listener) -> None:
-        """Call `listener` from now on."""
-        self._chain_up([*self._listeners, listener])
+    def add(self, hook: IdleHook) -> None:
+        """Call `hook` from now on."""
+        self._chain_up([*self._hooks, hook])
 
-    def remove(self, listener: Listener) -> None:
-        """Stop calling `listener`; after the last one, the selector is restored."""
-        self._chain_up([other for other in self._listeners if other is not listener])
+    def remove(self, hook: IdleHook) -> None:
+        """Stop calling `hook`; after the last one, the selector is restored."""
+        self._chain_up([other for other in self._hooks if other is not hook])
 
     @contextmanager
-    def listening(self, listener: Listener) -> Iterator[None]:
-        """Call `listener` inside the block."""
-        self.add(listener)
+    def hooked(self, hook: IdleHook) -> Iterator[None]:
+        """Call `hook` inside the block."""
+        self.add(hook)
         try:
             yield
         finally:
-            self.remove(listener)
+            self.remove(hook)
 
-    def _chain_up(self, listeners: list[Listener]) -> None:
+    def _chain_up(self, hooks: list[IdleHook]) -> None:
         before = self._chain
-        self._listeners = sorted(listeners, key=lambda listener: listener.rank)
-        self._has_alarm = any(isinstance(listener, Alarm) for listener in listeners)
+        self._hooks = sorted(hooks, key=lambda hook: hook.rank)
+        self._has_deadline = any(isinstance(hook, Deadline) for hook in hooks)
         chain: Any = self._select
-        for listener in reversed(self._listeners):
-            chain = partial(listener, chain)
-        if self._listeners:
+        for hook in reversed(self._hooks):
+            chain = partial(hook, chain)
+        if self._hooks:
             self._selector.select = self._chain = partial(self._first, chain)
-            self._chain.lull = self
+            self._chain.hooks = self
         elif vars(self._selector).get("select") is before:
             del self._selector.select
 
     def _first(self, select: Select, timeout: float | None) -> list[Any]:
         if timeout == 0:
-            self.turns += 1
-            if self._loop._ready and self.is_nobody_there and not self._has_alarm and self.is_nobody_there():
+            self.busy_iterations += 1
+            if self._loop._ready and self.has_no_sources and not self._has_deadline and self.has_no_sources():
                 return []
         return select(timeout)
 
 
-def has_lulls(loop: asyncio.AbstractEventLoop) -> bool:
+def has_selector(loop: asyncio.AbstractEventLoop) -> bool:
     """Return True if `loop` has a selector: asyncio's own loop on POSIX, and classes derived from it."""
     return hasattr(loop, "_selector")
 
 
-def watches_itself(loop: asyncio.AbstractEventLoop) -> bool:
+def detects_deadlocks(loop: asyncio.AbstractEventLoop) -> bool:
     """Return True if `loop` itself detects deadlocks and livelocks, as an explorer's loop does.
 
     Then no other detector is needed, and none could measure seconds, because its time is virtual.
     """
-    return getattr(loop, "watches_itself", False)
+    return getattr(loop, "detects_deadlocks", False)
 
 
-class Alarm:
+class Deadline:
     """A deadline in real time, whatever clock the loop runs on.
 
     Args:
@@ -141,12 +141,14 @@ class Alarm:
 
 
 @contextmanager
-def alarm(loop: asyncio.AbstractEventLoop, deadline: float | None, ring: Callable[[], object]) -> Iterator[None]:
+def call_at_deadline(
+    loop: asyncio.AbstractEventLoop, deadline: float | None, ring: Callable[[], object]
+) -> Iterator[None]:
     """Call `ring` at `deadline` (``time.monotonic()``; None: never) inside the block, unless `loop` is blocked then."""
-    if deadline is None or watches_itself(loop):
+    if deadline is None or detects_deadlocks(loop):
         yield
-    elif has_lulls(loop):
-        with Lull.of(loop).listening(Alarm(deadline, ring)):
+    elif has_selector(loop):
+        with IdleHooks.of(loop).hooked(Deadline(deadline, ring)):
             yield
     else:  # on a loop without a selector, time is real
         timer = loop.call_later(max(deadline - _util.monotonic(), 0), ring)

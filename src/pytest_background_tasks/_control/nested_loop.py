@@ -21,12 +21,12 @@ from contextvars import Context
 from typing import Any, TypeAlias
 
 from .. import _util
-from .._util import replaced
-from .idle_hooks import alarm
+from .._util import patched
+from .idle_hooks import call_at_deadline
 
 
 @contextmanager
-def stepped_aside(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+def current_task_suspended(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
     """Make the running task of `loop` not the current one inside the block, so that others can be."""
     task = asyncio.current_task(loop)
     if task is None:
@@ -46,7 +46,7 @@ def no_running_loop() -> Iterator[None]:
     if loop is None:
         yield
         return
-    with stepped_aside(loop):
+    with current_task_suspended(loop):
         asyncio._set_running_loop(None)
         try:
             yield
@@ -62,16 +62,19 @@ Returns False if it had to give up before either; only with uvloop, see above.
 
 
 @contextmanager
-def inside(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
+def nested(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
     """Return a function that runs `loop`, the running loop, from here; start the tasks to run inside the block."""
-    with stepped_aside(loop), _iterations(loop) if isinstance(loop, asyncio.BaseEventLoop) else _steps(loop) as drive:
+    with (
+        current_task_suspended(loop),
+        _iterations(loop) if isinstance(loop, asyncio.BaseEventLoop) else _steps(loop) as drive,
+    ):
         yield drive
 
 
 @contextmanager
 def _iterations(loop: Any) -> Iterator[Drive]:
     def drive(is_done: Callable[[], bool], deadline: float | None) -> bool:
-        with alarm(loop, deadline, _nothing):
+        with call_at_deadline(loop, deadline, _noop_handle):
             while not is_done() and (deadline is None or _util.monotonic() < deadline):
                 loop._run_once()
         return True
@@ -81,7 +84,7 @@ def _iterations(loop: Any) -> Iterator[Drive]:
         yield drive
     finally:
         while len(loop._ready) < counted_by_outer_iteration:
-            loop._ready.append(asyncio.Handle(_nothing, (), loop))
+            loop._ready.append(asyncio.Handle(_noop_handle, (), loop))
 
 
 @contextmanager
@@ -99,7 +102,7 @@ def _steps(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
         return bool(queue) or is_done()
 
     try:
-        with replaced(loop, "call_soon", lambda _: call_soon):
+        with patched(loop, "call_soon", lambda _: call_soon):
             yield drive
     finally:
         for handle in queue:
@@ -111,5 +114,5 @@ def _run(handle: asyncio.Handle) -> None:
         handle._run()
 
 
-def _nothing() -> None:
+def _noop_handle() -> None:
     """Do nothing, for a handle that only completes the number."""

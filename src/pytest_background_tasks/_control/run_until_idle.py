@@ -14,17 +14,17 @@ from .._capture.trio import running_loop
 from .._introspect.location import await_chain
 from .._introspect.untrusted import attribute
 from .cross_loop import driven, on_loop_async, on_loop_sync
-from .external_activity import UnderWay
-from .idle import quiet
-from .idle_hooks import has_lulls
-from .nested_loop import inside
-from .running_call import Run
+from .external_activity import ExternalActivity
+from .idle import wait_until_idle
+from .idle_hooks import has_selector
+from .nested_loop import nested
+from .running_call import RunningCall
 from .timeout import deadline_of
 
-Watching: TypeAlias = Callable[[asyncio.AbstractEventLoop], UnderWay]
+ActivityOf: TypeAlias = Callable[[asyncio.AbstractEventLoop], ExternalActivity]
 
 
-async def rest_async(run: Run, watching: Watching, timeout: float | None) -> list[str] | None:
+async def run_until_idle_async(run: RunningCall, activity_of: ActivityOf, timeout: float | None) -> list[str] | None:
     """Start the held tasks of `run`, and wait until all loops are idle.
 
     Returns:
@@ -34,47 +34,47 @@ async def rest_async(run: Run, watching: Watching, timeout: float | None) -> lis
     home = running_loop()
     deadline = deadline_of(timeout)
     with run:
-        run.begin(home)
+        run.start_all(home)
         before: object = None
-        while before != (before := _places(run)):
+        while before != (before := _positions(run)):
             for loop in _loops(run, home):
-                under_way = watching(loop)
-                if not await on_loop_async(loop, partial(quiet, under_way, deadline)):
-                    return under_way.reasons()
+                activity = activity_of(loop)
+                if not await on_loop_async(loop, partial(wait_until_idle, activity, deadline)):
+                    return activity.reasons()
     return None
 
 
-def rest_sync(run: Run, watching: Watching, timeout: float | None) -> list[str] | None:
+def run_until_idle_sync(run: RunningCall, activity_of: ActivityOf, timeout: float | None) -> list[str] | None:
     """Do the same from a synchronous call, inside or outside a running loop."""
     __tracebackhide__ = True
     home = asyncio._get_running_loop()
     deadline = deadline_of(timeout)
-    with run, nullcontext() if home is None else inside(home) as drive:
-        run.begin(home)
+    with run, nullcontext() if home is None else nested(home) as drive:
+        run.start_all(home)
         run.end_here(home)
         before: object = None
-        while before != (before := _places(run)):
+        while before != (before := _positions(run)):
             for loop in _loops(run, home):
-                under_way = watching(loop)
-                if drive is not None and loop is home and not has_lulls(loop):
+                activity = activity_of(loop)
+                if drive is not None and loop is home and not has_selector(loop):
                     drive(lambda: False, deadline)  # until no step is left
-                    if under_way.is_any_worker_at_work():
-                        raise run.stuck_in_synchronous_rest(loop)
+                    if activity.is_any_worker_at_work():
+                        raise run.stuck_in_synchronous_idle(loop)
                 elif drive is not None and loop is home:
-                    driven(drive, loop, partial(quiet, under_way, deadline))
+                    driven(drive, loop, partial(wait_until_idle, activity, deadline))
                 else:
-                    on_loop_sync(loop, partial(quiet, under_way, deadline))
+                    on_loop_sync(loop, partial(wait_until_idle, activity, deadline))
                 if deadline is not None and _util.monotonic() >= deadline:
-                    return under_way.reasons()
+                    return activity.reasons()
     return None
 
 
-def _loops(run: Run, home: asyncio.AbstractEventLoop | None) -> list[asyncio.AbstractEventLoop]:
+def _loops(run: RunningCall, home: asyncio.AbstractEventLoop | None) -> list[asyncio.AbstractEventLoop]:
     loops = dict.fromkeys([*([] if home is None else [home]), *(task.runner.get_loop() for task in run.tasks)])
     return [loop for loop in loops if not loop.is_closed()]
 
 
-def _places(run: Run) -> object:
+def _positions(run: RunningCall) -> object:
     """Return the positions of the tasks: on several loops they may wake each other, so one round is not enough."""
     if len({task.runner.get_loop() for task in run.tasks}) <= 1:
         return ()

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from .._capture.held_task import HeldTask
-from .._capture.session import Capture, Follower
-from .._introspect.project_code import OwnCode
-from .._introspect.suspension import wait_of
+from .._capture.session import CaptureSession, Follower
+from .._introspect.project_code import ProjectCode
+from .._introspect.suspension import wait_point_of
 from .._introspect.untrusted import add_note
-from .._util import amount, listed
+from .._util import indented, plural
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
 from .failed_tasks import failed
-from .idle_hooks import has_lulls
+from .idle_hooks import has_selector
 
 STARTED_IN_TURN = 10_000
 """The number of tasks that one call runs beyond those that were held when it began.
@@ -25,7 +25,7 @@ A fan-out of that size is rare in a test; a job that restarts itself forever rea
 _is_done = asyncio.Task.done  # asyncio's method, which does not count as a poll
 
 
-class Run:
+class RunningCall:
     """The held tasks that a call starts, and those that they start while the test captures.
 
     Args:
@@ -34,7 +34,7 @@ class Run:
         starting: the same tasks in the order in which they start.
     """
 
-    def __init__(self, capture: Capture, tasks: Sequence[HeldTask], starting: Sequence[HeldTask]) -> None:
+    def __init__(self, capture: CaptureSession, tasks: Sequence[HeldTask], starting: Sequence[HeldTask]) -> None:
         self._capture = capture
         self.tasks: list[HeldTask] = list(tasks)
         self._starting = starting
@@ -42,7 +42,7 @@ class Run:
         self._beyond_limit: HeldTask | None = None
         self._outer: Follower | None = None
 
-    def begin(self, home: asyncio.AbstractEventLoop | None) -> None:
+    def start_all(self, home: asyncio.AbstractEventLoop | None) -> None:
         """Start the held tasks in their order."""
         for task in self._starting:
             self.start(task, home)
@@ -58,7 +58,7 @@ class Run:
             loop.call_soon_threadsafe(task.release)
         except RuntimeError:  # closed
             if task.held:
-                task.move_to(home or self._capture.loop_for_def_test())
+                task.relocate(home or self._capture.loop_for_def_test())
 
     def pending(self) -> Iterator[HeldTask]:
         """Yield the tasks to wait for: those of the call, which grow meanwhile; then those cancelled while held."""
@@ -68,21 +68,21 @@ class Run:
     def end_here(self, home: asyncio.AbstractEventLoop | None) -> None:
         """Let tasks that were cancelled while held end inside this synchronous call, on a loop without a selector."""
         for task in self._capture.ending:
-            if task.get_loop() is home and not has_lulls(home):
+            if task.get_loop() is home and not has_selector(home):
                 task.end_here()
 
     def has(self, task: HeldTask) -> bool:
         """Return True if this call, or one around it, runs `task`."""
         return any(each is task for each in self.tasks) or (self._outer is not None and self._outer.has(task))
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> "RunningCall":
         self._outer, self._capture.follower = self._capture.follower, self
         return self
 
     def __exit__(self, *_: object) -> None:
         self._capture.follower = self._outer
 
-    def follow(self, task: HeldTask) -> bool:
+    def adopt(self, task: HeldTask) -> bool:
         """Add a task that a captured task has started; return False if there are too many."""
         if self._beyond_limit is not None:
             return False
@@ -104,22 +104,22 @@ class Run:
             raise failure
         return outcomes
 
-    def come_to_rest(self, under_way: list[str] | None, timeout: float | None) -> None:
-        """Raise the errors of `BackgroundTasks.run_until_idle_async`; `under_way` is the result of `rest_async`."""
+    def finish_idle(self, activity: list[str] | None, timeout: float | None) -> None:
+        """Raise the errors of `BackgroundTasks.run_until_idle_async`; `activity` is what it returned."""
         __tracebackhide__ = True
         for task in self.tasks:
             task.is_left = not _is_done(task)
         ended = [task for task in self.tasks if _is_done(task)]
         failure = self._failure_in(ended, [outcome(task) for task in ended])
-        if under_way is not None:
-            raise self._restless(under_way, timeout) from failure
+        if activity is not None:
+            raise self._never_idle(activity, timeout) from failure
         if failure is not None:
             raise failure
 
     def _failure_in(self, ended: list[HeldTask], outcomes: list[Any]) -> BaseException | None:
         __tracebackhide__ = True
         errors = [
-            noted(each, task)
+            with_note(each, task)
             for task, each in zip(ended, outcomes, strict=True)
             if task.failed and isinstance(each, BaseException)
         ]
@@ -131,13 +131,13 @@ class Run:
     def stuck_in_synchronous_call(self, task: HeldTask) -> BackgroundTasksError:
         """Return the error for a loop that cannot be run from inside."""
         return BackgroundTasksError(
-            f"{story(task, self._capture.is_own)}\n"
+            f"{describe(task, self._capture.is_project)}\n"
             f"{type(task.runner.get_loop()).__module__} cannot wait for a timer, a thread or I/O inside a synchronous "
             f"call. In an async test write\n"
             f"  await background_tasks.run_all_async()"
         )
 
-    def stuck_in_synchronous_rest(self, loop: asyncio.AbstractEventLoop) -> BackgroundTasksError:
+    def stuck_in_synchronous_idle(self, loop: asyncio.AbstractEventLoop) -> BackgroundTasksError:
         """Return the same error for a call that waits until the loop is idle."""
         return BackgroundTasksError(
             f"{type(loop).__module__} cannot wait for a thread or I/O inside a synchronous call. In an async test "
@@ -154,10 +154,10 @@ class Run:
             f"before this call, or replace in the test what it starts"
         )
 
-    def _stories(self, unfinished: list[HeldTask], under_way: list[str] | None = None) -> str:
+    def _stories(self, unfinished: list[HeldTask], activity: list[str] | None = None) -> str:
         """Return a line for each unfinished task, each external activity, and each other task that has failed."""
-        stories = [story(task, self._capture.is_own) for task in unfinished]
-        return listed(stories + (under_way or [])) + failed(self._capture, but=self.tasks)
+        stories = [describe(task, self._capture.is_project) for task in unfinished]
+        return indented(stories + (activity or [])) + failed(self._capture, but=self.tasks)
 
     def _timed_out(self, unfinished: list[HeldTask], timeout: float | None) -> BackgroundTasksTimeout:
         stories = self._stories(unfinished)
@@ -165,13 +165,13 @@ class Run:
         ignored = repr(names[0] if len(names) == 1 else names)
         after = "" if timeout is None else f" within {timeout:g} s"
         return BackgroundTasksTimeout(
-            f"{amount(len(unfinished), 'background task')} did not end{after}:{stories}\n"
+            f"{plural(len(unfinished), 'background task')} did not end{after}:{stories}\n"
             f"Give the task what it waits for, cancel it, or pass a longer timeout= (seconds).\n"
             f"If it is meant to run forever, do not hold it:  background_tasks.start_capturing(ignore={ignored})"
         )
 
-    def _restless(self, under_way: list[str], timeout: float | None) -> BackgroundTasksTimeout:
-        stories = self._stories([task for task in self.tasks if not _is_done(task)], under_way)
+    def _never_idle(self, activity: list[str], timeout: float | None) -> BackgroundTasksTimeout:
+        stories = self._stories([task for task in self.tasks if not _is_done(task)], activity)
         return BackgroundTasksTimeout(
             f"the program did not become idle within {timeout or 0:g} s:{stories}\n"
             f"A task keeps running without waiting for a timer or I/O, or a thread or connection is slow. End it, "
@@ -179,15 +179,15 @@ class Run:
         )
 
 
-def story(task: HeldTask, is_own: OwnCode) -> str:
+def describe(task: HeldTask, is_project: ProjectCode) -> str:
     """Return the description of an unfinished `task` and its position, for an error."""
     if task.runner.get_loop().is_closed():
         where = "its loop was closed while it ran"
-    elif wait := wait_of(task.runner, is_own):
+    elif wait := wait_point_of(task.runner, is_project):
         where = f"waits at {wait}"
     else:
         where = "is held" if task.held else "is ready to run"
-    return f"{task.known_as} {where}"
+    return f"{task.description} {where}"
 
 
 def outcome(task: HeldTask) -> Any:
@@ -199,7 +199,7 @@ def outcome(task: HeldTask) -> Any:
         return cancelled
 
 
-def noted(error: BaseException, task: HeldTask) -> BaseException:
+def with_note(error: BaseException, task: HeldTask) -> BaseException:
     """Return `error`, which `task` raised, with notes that name the task."""
     notes = [f"in background task {task.get_name()} ({task.call.function}), {task.creation}"]
     if task.runner is not task:

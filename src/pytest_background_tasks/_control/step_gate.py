@@ -12,10 +12,10 @@ from contextvars import Context
 from typing import Any
 
 from .._introspect.untrusted import owner_of
-from .._util import replaced
+from .._util import patched
 
 
-class Brake:
+class StepGate:
     """The gate for some tasks of one `loop`, whose method is restored when no task is left."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -28,13 +28,13 @@ class Brake:
     def __contains__(self, task: object) -> bool:
         return id(task) in self._tasks
 
-    def hold(self, task: "asyncio.Task[Any]") -> None:
+    def close(self, task: "asyncio.Task[Any]") -> None:
         """Hold back the steps of `task` from now on."""
         if not self._tasks:
-            self._covering.enter_context(replaced(self._loop, "call_soon", self._covered))
+            self._covering.enter_context(patched(self._loop, "call_soon", self._covered))
         self._tasks[id(task)] = task
 
-    def let_go(self, task: "asyncio.Task[Any]") -> None:
+    def open(self, task: "asyncio.Task[Any]") -> None:
         """Let `task` run freely again; a step that was held back goes to the end of the loop's queue."""
         if self._tasks.pop(id(task), None) is None:
             return
@@ -49,11 +49,11 @@ class Brake:
         """Return True if the next step of `task` is held back here."""
         return self._kept.get(id(task)) is not None
 
-    def when_ready(self, task: "asyncio.Task[Any]", tell: Callable[[], object]) -> None:
+    def on_ready(self, task: "asyncio.Task[Any]", tell: Callable[[], object]) -> None:
         """Call `tell` when the next step of `task` arrives here."""
         self._when_ready[id(task)] = tell
 
-    def run(self, task: "asyncio.Task[Any]") -> None:
+    def run_step(self, task: "asyncio.Task[Any]") -> None:
         """Run the step that is held back, immediately; no other task may be the current one."""
         step = self._kept.pop(id(task))
         assert step is not None

@@ -12,7 +12,7 @@ from functools import partial, wraps
 from types import CodeType, ModuleType
 from typing import Any, cast
 
-from .._util import replaced
+from .._util import patched
 
 _CLOCKS = ("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 
@@ -23,18 +23,18 @@ def reads_clock(code: CodeType) -> bool:
 
 
 @contextmanager
-def following(now: Callable[[], float | None], is_own: Mapping[str, bool]) -> Iterator[None]:
+def following(now: Callable[[], float | None], is_project: Mapping[str, bool]) -> Iterator[None]:
     """Let the clocks follow `now` inside the block: the loop's virtual time, in seconds; None while there is none."""
-    clocks = [(getattr(time, name), _follower(name, now, is_own)) for name in _CLOCKS]
+    clocks = [(getattr(time, name), _follower(name, now, is_project)) for name in _CLOCKS]
     with ExitStack() as stack:
-        for module in [time, *_own_modules(is_own)]:
+        for module in [time, *_own_modules(is_project)]:
             for real, ours in clocks:
                 for alias in [alias for alias, value in vars(module).items() if value is real]:
-                    stack.enter_context(replaced(module, alias, partial(_instead, ours)))
+                    stack.enter_context(patched(module, alias, partial(_instead, ours)))
         yield
 
 
-def _follower(name: str, now: Callable[[], float | None], is_own: Mapping[str, bool]) -> Callable[[], Any]:
+def _follower(name: str, now: Callable[[], float | None], is_project: Mapping[str, bool]) -> Callable[[], Any]:
     real = getattr(time, name)
     unit = 10**9 if name.endswith("_ns") else 1
     ahead = real() - type(real())(time.monotonic() * unit)  # of the clock behind a loop's time
@@ -43,7 +43,7 @@ def _follower(name: str, now: Callable[[], float | None], is_own: Mapping[str, b
 
     @wraps(real)
     def clock() -> Any:
-        moment = now() if is_own[sys._getframe(1).f_code.co_filename] else None
+        moment = now() if is_project[sys._getframe(1).f_code.co_filename] else None
         return real() if moment is None else type(real())(moment * unit) + ahead
 
     return clock
@@ -57,7 +57,7 @@ def _clock_behind(name: str) -> str:
     return time.get_clock_info(cast("Any", name.removesuffix("_ns"))).implementation
 
 
-def _own_modules(is_own: Mapping[str, bool]) -> list[ModuleType]:
+def _own_modules(is_project: Mapping[str, bool]) -> list[ModuleType]:
     modules = [module for module in tuple(sys.modules.values()) if type(module) is ModuleType]
     files = [(module, vars(module).get("__file__")) for module in modules]
-    return [module for module, file in files if isinstance(file, str) and is_own[file]]
+    return [module for module, file in files if isinstance(file, str) and is_project[file]]

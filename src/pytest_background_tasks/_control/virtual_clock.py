@@ -28,8 +28,8 @@ from typing import Any
 from .._asyncio.handles import QuickHandle, QuickTimer
 from .._asyncio.stand_ins import named_as
 from .._asyncio.time_grid import on_grid
-from .external_activity import UnderWay
-from .idle_hooks import Lull, Select
+from .external_activity import ExternalActivity
+from .idle_hooks import IdleHooks, Select
 
 _MANY = 1000  # jumps
 
@@ -51,23 +51,23 @@ class _Timer(QuickTimer):
 
 
 class VirtualClock:
-    """The virtual clock of `UnderWay.loop`, from the next whole second of the loop's time on, until `remove`.
+    """The virtual clock of `ExternalActivity.loop`, from the next whole second of the loop's time on, until `remove`.
 
     Attributes:
         time: the time of the loop, in seconds; never moves backwards.
-        under_way: the external activity, during which the clock stands still.
+        activity: the external activity, during which the clock stands still.
         autojump: whether the clock jumps by itself.
         on_many_jumps: called after each thousand jumps.
     """
 
     rank = 1
 
-    def __init__(self, under_way: UnderWay, *, autojump: bool, on_many_jumps: Callable[[], object]) -> None:
-        self.loop: Any = under_way.loop
+    def __init__(self, activity: ExternalActivity, *, autojump: bool, on_many_jumps: Callable[[], object]) -> None:
+        self.loop: Any = activity.loop
         self.time: float = float(math.ceil(self.loop.time()))
         self._jumps: int = 0
         self.autojump: bool = autojump
-        self.under_way = under_way
+        self.activity = activity
         self._on_many_jumps = on_many_jumps
         self._numbers = count(1)
         self._last_fired = -math.inf
@@ -76,9 +76,9 @@ class VirtualClock:
         self.loop.call_at = self._call_at
         if getattr(self.loop.call_soon, "__func__", None) is asyncio.BaseEventLoop.call_soon:
             self.loop.call_soon = self._call_soon
-        self._lull = Lull.of(self.loop)
-        self._lull.add(self)
-        self._lull.is_nobody_there = under_way.nobody
+        self._hooks = IdleHooks.of(self.loop)
+        self._hooks.add(self)
+        self._hooks.has_no_sources = activity.has_no_sources
 
     @property
     def next_timer(self) -> float | None:
@@ -99,8 +99,8 @@ class VirtualClock:
 
     def remove(self) -> None:
         """Restore the loop's real clock; each timer keeps its remaining time."""
-        self._lull.remove(self)
-        self._lull.is_nobody_there = None
+        self._hooks.remove(self)
+        self._hooks.has_no_sources = None
         del self.loop.time, self.loop.call_at
         if vars(self.loop).get("call_soon") == self._call_soon:
             del self.loop.call_soon
@@ -113,24 +113,24 @@ class VirtualClock:
         loop = self.loop
         if self._next > self.time:
             self.time = self._next
-            self._lull.turns += 1
+            self._hooks.busy_iterations += 1
         if timeout == 0:
             if not loop._ready:
                 self._let_time_pass_what_fires_again()
             return select(0)
-        if not self.under_way.nobody():
+        if not self.activity.has_no_sources():
             events = select(0)
             if events or loop._ready:
                 return events
-            if self.under_way.anything():
-                glance = self.under_way.glance
-                return select(glance if timeout is None else min(glance, timeout))
+            if self.activity.in_progress():
+                interval = self.activity.poll_interval
+                return select(interval if timeout is None else min(interval, timeout))
             if loop._ready:  # a worker has answered meanwhile, and is idle now
                 return select(0)
         if timeout is None or not loop._scheduled or not self.autojump:
             return select(None)
         self.time = self._last_fired = max(self.time, loop._scheduled[0]._when)
-        self._lull.turns += 1
+        self._hooks.busy_iterations += 1
         self._jumps += 1
         if self._jumps % _MANY == 0:
             self._on_many_jumps()

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .._introspect.project_code import no_loop_running
+from .._introspect.project_code import loop_hidden
 from .sockets import is_listening, name_or, registered, socket_of
 from .threads import threads_at_work
 from .workers import Workers
@@ -22,7 +22,7 @@ from .workers import Workers
 _UNNAMED = "an unnamed peer"
 
 
-def reasons_to_wait(loop: asyncio.AbstractEventLoop, test_thread: int, workers: Workers) -> list[str]:
+def wakeup_sources(loop: asyncio.AbstractEventLoop, test_thread: int, workers: Workers) -> list[str]:
     """Return the possible sources of an external event for `loop`, which is idle and called this.
 
     Args:
@@ -72,7 +72,7 @@ def _are_all_of_multiprocessing() -> bool:
     server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
     keepers = {str(getattr(tracker, "_pid", None)), str(getattr(server, "_forkserver_pid", None))}
     try:
-        with no_loop_running():
+        with loop_hidden():
             lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
     except OSError:  # a thread has ended meanwhile
         return False

@@ -32,11 +32,11 @@ from types import BuiltinFunctionType, FrameType
 from typing import Any, Literal, TypeAlias
 
 from .. import _util
-from .._introspect.location import site_in
-from .._introspect.project_code import no_loop_running
+from .._introspect.location import location_in
+from .._introspect.project_code import loop_hidden
 from .._introspect.untrusted import attribute, module_name, qualified_name, text_attribute, type_module, type_name
 from .blocking_call import ENTERING, ITERATING, blocking_call
-from .idle_hooks import Lull, has_lulls
+from .idle_hooks import IdleHooks, has_selector
 from .kernel_thread import Naps, is_in_lock, naps
 from .sockets import is_connected_to_loop
 from .threads import Place, frames_from, is_at, named, places_of_threads
@@ -68,14 +68,14 @@ class Workers:
     """The threads other than the test's own.
 
     Args:
-        is_own: project code, whose innermost line is named in words.
+        is_project: project code, whose innermost line is named in words.
 
     Attributes:
         places: the position of each thread before the test, by its ident. There it has no work for the test.
     """
 
-    def __init__(self, is_own: Mapping[str, bool]) -> None:
-        self._is_own = is_own
+    def __init__(self, is_project: Mapping[str, bool]) -> None:
+        self._is_project = is_project
         self._home = threading.current_thread()
         self._old = frozenset(threading.enumerate())
         self.places: dict[int, Place] = places_of_threads()
@@ -84,8 +84,8 @@ class Workers:
 
     def look(self, loop: asyncio.AbstractEventLoop) -> Look:
         """Return the activities of all workers that concern `loop`, which is idle and called this."""
-        turn = Lull.of(loop).turns if has_lulls(loop) else 0
-        with no_loop_running():
+        turn = IdleHooks.of(loop).busy_iterations if has_selector(loop) else 0
+        with loop_hidden():
             activities = list(self._activities(loop, turn))
         working = tuple(words for activity, words in activities if activity == "working")
         return Look(working, any(activity == "listening" for activity, _ in activities))
@@ -155,10 +155,10 @@ class Workers:
     def _words(self, thread: threading.Thread, frame: FrameType) -> str:
         if calls := _calls_of_pool(thread, frame):
             return f"a pool of processes, at work on {', '.join(calls)}"
-        own = next((each for each in frames_from(frame) if self._is_own[each.f_code.co_filename]), None)
+        own = next((each for each in frames_from(frame) if self._is_project[each.f_code.co_filename]), None)
         if own is None:
             return f"thread {thread.name}, at work in {_call_in(frame) or frame.f_code.co_qualname}()"
-        return f"thread {thread.name}, at work at {site_in(own.f_code, own.f_lineno or own.f_code.co_firstlineno)}"
+        return f"thread {thread.name}, at work at {location_in(own.f_code, own.f_lineno or own.f_code.co_firstlineno)}"
 
 
 def _call_in(frame: FrameType) -> str:

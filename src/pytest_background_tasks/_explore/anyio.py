@@ -15,8 +15,8 @@ from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar
 
-from .._introspect.unsupported_version import Unfit
-from .controlled_loop import PlayedLoop
+from .._introspect.unsupported_version import UnsupportedVersion
+from .controlled_loop import ControlledLoop
 
 _T = TypeVar("_T")
 
@@ -61,7 +61,7 @@ def replacements() -> Iterator[tuple[Any, str, object]]:
     """Yield the replacements for attributes of anyio: owner, name, new value.
 
     Raises:
-        Unfit: this version of anyio is not supported; the replacements already yielded are still useful.
+        UnsupportedVersion: this version of anyio is not supported; the replacements already yielded are still useful.
     """
     yield from _sets_in_order()
     yield _threads_through_loop()
@@ -71,7 +71,7 @@ def _sets_in_order() -> Iterator[tuple[Any, str, object]]:
     try:
         modules = [importlib.import_module(name) for name in (_BACKEND, "anyio.streams.memory")]
     except ImportError:
-        raise Unfit("anyio", _KNOWN, _NO_ORDER) from None
+        raise UnsupportedVersion("anyio", _KNOWN, _NO_ORDER) from None
     for module in modules:
         yield module, "set", SetInOrder
 
@@ -81,7 +81,7 @@ def _threads_through_loop() -> tuple[Any, str, object]:
     owner: Any = getattr(backend, "AsyncIOBackend", backend)
     call: Any = getattr(owner, _CALL, None)
     if not (_takes(call, {"func", "args", "limiter"}) and all(hasattr(owner, name) for name in _HELPERS)):
-        raise Unfit("anyio", _KNOWN, _NO_THREADS)
+        raise UnsupportedVersion("anyio", _KNOWN, _NO_THREADS)
     ours = _through_loop(owner, call)
     return owner, _CALL, ours if owner is backend else staticmethod(ours)
 
@@ -100,7 +100,7 @@ def _through_loop(owner: Any, call: Callable[..., Any]) -> Callable[..., Any]:
 
     async def run_sync_in_worker_thread(*given: Any, **named: Any) -> Any:
         loop = asyncio.get_running_loop()
-        if not isinstance(loop, PlayedLoop):
+        if not isinstance(loop, ControlledLoop):
             return await call(*given, **named)
         asked = signature.bind(*given, **named).arguments
         may_leave = asked.get("abandon_on_cancel", asked.get("cancellable", False))  # `cancellable` up to anyio 4.0

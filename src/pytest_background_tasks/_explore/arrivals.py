@@ -17,7 +17,7 @@ from typing import Any
 
 from .._asyncio.handles import QuickTimer
 from .._asyncio.stand_ins import named_as
-from .task_names import Actor
+from .task_names import TaskIdentity
 
 ends_sleep: Callable[..., None] = _set_result_unless_cancelled
 
@@ -142,7 +142,7 @@ def stepping_task(callback: Any) -> Any:
     return None
 
 
-def delivered(task: Any, actor: Actor, arguments: tuple[Any, ...]) -> str:
+def delivered(task: Any, actor: TaskIdentity, arguments: tuple[Any, ...]) -> str:
     """Return what a task receives when it resumes: ``value``, ``cancelled`` or the name of an error's class."""
     if task._must_cancel:
         return "cancelled"
@@ -157,7 +157,12 @@ def delivered(task: Any, actor: Actor, arguments: tuple[Any, ...]) -> str:
 
 
 def kind_of_step(
-    actor: Actor, task: Any, is_plain: bool, arrivals: frozenset[str], is_own: Mapping[str, bool], scenario: Actor
+    actor: TaskIdentity,
+    task: Any,
+    is_plain: bool,
+    arrivals: frozenset[str],
+    is_project: Mapping[str, bool],
+    scenario: TaskIdentity,
 ) -> str | None:
     """Return the kind of arrival that makes a step of a task ready; None if it is not one of `arrivals`.
 
@@ -166,13 +171,13 @@ def kind_of_step(
     if is_plain:
         kind = "start" if actor.creator is scenario else None
         if actor.step:
-            kind = kind_of_yield(task.get_coro(), is_own)
+            kind = kind_of_yield(task.get_coro(), is_project)
         if kind in arrivals:
             return kind
     return "any" if "any" in arrivals and actor.answered != actor.step else None
 
 
-def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
+def kind_of_yield(coroutine: Any, is_project: Mapping[str, bool]) -> str | None:
     """Return the kind of arrival that a bare yield stands for, judged by the function that yields; else None.
 
     ``asyncio.sleep(0)``, and anyio's ``sleep(0)`` and ``checkpoint()``, are attributed to their caller.
@@ -186,13 +191,13 @@ def kind_of_yield(coroutine: Any, is_own: Mapping[str, bool]) -> str | None:
             code, coroutine = coroutine.gi_code, coroutine.gi_yieldfrom
         else:
             break
-        if code.co_name not in _PASSED_OVER or is_own[code.co_filename]:
+        if code.co_name not in _PASSED_OVER or is_project[code.co_filename]:
             who = code
     if who is None:
         return None
     if who is ANSWER_OF_MOCK:
         return "mock"
-    return "yield" if is_own[who.co_filename] else None
+    return "yield" if is_project[who.co_filename] else None
 
 
 _PASSED_OVER = ("sleep", "__sleep0", "checkpoint")

@@ -40,13 +40,13 @@ from .helper_thread import HelperThread
 from .options import Options
 from .plan import Plan
 from .schedule import Deviation, Schedule
-from .task_names import Actor, Names
-from .tasks import LoopOfPlayedTasks, PlayedFuture, PlayedTask
+from .task_names import TaskIdentity, TaskNames
+from .tasks import ControlledFuture, ControlledTask, LoopOfControlledTasks
 from .thread_results import ThreadCalls
 from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 
 
-class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
+class ControlledLoop(LoopOfControlledTasks, ThreadCalls):
     """The event loop of one run.
 
     Args:
@@ -55,7 +55,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         helper: runs the functions that the program sends to threads.
 
     Attributes:
-        watches_itself: True: the loop detects deadlocks itself, and other detectors ignore it.
+        detects_deadlocks: True: the loop detects deadlocks itself, and other detectors ignore it.
         tasks: all tasks created on the loop.
         is_stuck: True after a deadlock.
         is_endless: True after more than ``max_steps`` steps.
@@ -63,12 +63,12 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         failed_callbacks: callbacks whose exceptions were never retrieved, each by its name in a trace, with its error.
     """
 
-    watches_itself = True
+    detects_deadlocks = True
     is_stuck: bool = False
     is_endless: bool = False
     has_generators: bool = False
     failed_callbacks: tuple[tuple[str, BaseException], ...] = ()
-    _playing: PlayedTask | None = None
+    _playing: ControlledTask | None = None
     _is_last: bool = False  # in the iteration after the one in which the scenario ended, as in asyncio.run
     _closed: bool
     _debug: bool
@@ -81,12 +81,12 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         self._options = options
         self._helper = helper
         self._home = threading.get_ident()
-        self._names = Names(options.counting)
+        self._names = TaskNames(options.counting)
         # Read in one go for each batch of handles, because there are many batches.
         self._judging = (options.arrivals, "any" in options.arrivals, options.is_project_file, self._names.scenario)
         self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
         self._deviating = self._plan  # None when no deviation is left
-        self._actor: Actor | None = None  # the running task, if a task is running
+        self._actor: TaskIdentity | None = None  # the running task, if a task is running
         self._who = ""  # the running callback otherwise
         self._now = options.began
         self._since = 0.0  # seconds since the run began, as in a trace
@@ -100,9 +100,9 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         self._disturbed: set[int] = set()
         self.tasks: list[asyncio.Task[Any]] = []
 
-    def play(self, coroutine: Any) -> PlayedTask:
+    def play(self, coroutine: Any) -> ControlledTask:
         """Run `coroutine`, the scenario, until it ends or cannot continue; return its task."""
-        task = PlayedTask(next(self._task_numbers), self._names.scenario, coroutine, self)
+        task = ControlledTask(next(self._task_numbers), self._names.scenario, coroutine, self)
         self.tasks.append(task)
         self._playing = task
         self._helper.foreign.begin()
@@ -168,13 +168,13 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             actor.answered = step = actor.step
             timer = Arrival(actor.name, step, "sleep", when, callback, args, self, context)
         else:
-            timer = Arrival(self._names.part(actor, "timer"), 0, "timer", when, callback, args, self, context)
+            timer = Arrival(self._names.derived(actor, "timer"), 0, "timer", when, callback, args, self, context)
         heappush(self._timers, (when, next(self._numbers), timer))
         return debug_mode.without_our_frames(timer) if self._debug else timer
 
     def create_future(self) -> Any:
         """Return a future that hashes by order of creation."""
-        future = PlayedFuture(next(self._numbers), self)
+        future = ControlledFuture(next(self._numbers), self)
         return debug_mode.without_our_frames(future) if self._debug else future
 
     def _asyncgen_firstiter_hook(self, agen: Any) -> None:
@@ -192,7 +192,7 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
 
     def _run_once(self) -> None:
         if self._names.unnamed:
-            self._names.settle()
+            self._names.assign()
         plan = self._deviating
         if plan is not None and not plan.is_idle():
             for zone, size in enumerate(self._let_in_deviating(plan)):
@@ -265,9 +265,9 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             return
         if (plan := self._deviating) is not None:
             entry = self._iteration * PLACES + ARRIVING
-            arriving = [handle for handle in arriving if not plan.keeps(handle, entry)]
+            arriving = [handle for handle in arriving if not plan.intercepts(handle, entry)]
             if any(handle.kind != "thread" for handle in arriving):
-                plan.a_timer_fired(self._iteration + 1)
+                plan.on_timer(self._iteration + 1)
         self._ready.extend(arriving)
 
     def _is_timer_due(self) -> bool:
@@ -283,13 +283,13 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         if self._timers:
             self._now = self._timers[0][0]
             self._since = int((self._now - self._options.began) * 1e9 + 0.5) / 1e9  # `round` is slow
-        elif self._deviating is None or not self._deviating.let_go_on(self._iteration):
+        elif self._deviating is None or not self._deviating.release_all(self._iteration):
             self.is_stuck = self._stopping = True
 
     def _run_handles(self, size: int, entry: int) -> None:
         """Run the first `size` handles of the queue, which entered at `entry`."""
         ready, record, now = self._ready, self._rows.append, self._since
-        arrivals, is_any, is_own, scenario = self._judging
+        arrivals, is_any, is_project, scenario = self._judging
         waiting = len(ready)
         for _ in range(size):
             handle = ready.popleft()
@@ -301,12 +301,12 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
             number, got, kind = 0, "call", None
             is_step = type(callback) is StepCallback
             if (task := callback.__self__ if is_step else stepping_task(callback)) is not None:
-                actor = self._actor = task._explorer_actor if type(task) is PlayedTask else self._actor_of(task)
+                actor = self._actor = task._explorer_actor if type(task) is ControlledTask else self._actor_of(task)
                 who, number = actor.name, actor.step
                 is_plain = not arguments and actor.error is None and not task._must_cancel
                 got = "value" if is_plain else delivered(task, actor, arguments)
                 if is_step or is_any:
-                    kind = kind_of_step(actor, task, is_step, arrivals, is_own, scenario)
+                    kind = kind_of_step(actor, task, is_step, arrivals, is_project, scenario)
                 actor.step = number + 1
             elif type(handle) in ARRIVALS:
                 who, number = handle.who, handle.number
@@ -340,23 +340,23 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
 
     # The running task or callback.
 
-    def _running(self) -> Actor:
+    def _running(self) -> TaskIdentity:
         """Return the running actor: a task or a callback."""
         task = asyncio.current_task(self) if threading.get_ident() == self._home else None
         actor = self._actor if task is None else self._actor_of(task)
         if actor is None:
-            return self._names.callback(self._who)
+            return self._names.of_callback(self._who)
         if not actor.name:  # an eager task runs during its creation
-            self._names.settle()
+            self._names.assign()
         return actor
 
-    def _actor_of(self, task: Any) -> Actor:
+    def _actor_of(self, task: Any) -> TaskIdentity:
         """Return the actor of `task`; if this loop did not make the task, its creator is unknown."""
         try:
-            actor: Actor = task._explorer_actor
+            actor: TaskIdentity = task._explorer_actor
         except AttributeError:
             actor = task._explorer_actor = self._names.new(self._names.unknown, task.get_coro())
-            self._names.settle()
+            self._names.assign()
             self.tasks.append(task)
         return actor
 
@@ -367,19 +367,19 @@ class PlayedLoop(LoopOfPlayedTasks, ThreadCalls):
         task = callback.__self__ if is_step else stepping_task(callback)
         if task is None:
             return (handle.who, handle.number) if type(handle) in ARRIVALS else None
-        actor = task._explorer_actor if type(task) is PlayedTask else self._actor_of(task)
+        actor = task._explorer_actor if type(task) is ControlledTask else self._actor_of(task)
         return actor.name, actor.step
 
     def kind_of(self, handle: Any) -> str | None:
         """Return the kind of arrival of `handle`; None if it may not be delayed."""
-        arrivals, _, is_own, scenario = self._judging
+        arrivals, _, is_project, scenario = self._judging
         if type(handle) in ARRIVALS:
             return handle.kind if handle.kind in arrivals else None
         task = stepping_task(handle._callback)
         is_step = type(handle._callback) is StepCallback
-        return kind_of_step(self._actor_of(task), task, is_step, arrivals, is_own, scenario)
+        return kind_of_step(self._actor_of(task), task, is_step, arrivals, is_project, scenario)
 
 
-def close_abandoned_generator(loop: PlayedLoop, agen: Any) -> None:
+def close_abandoned_generator(loop: ControlledLoop, agen: Any) -> None:
     """Start the task that closes an asynchronous generator; the trace has it by this name."""
     loop.create_task(agen.aclose())

@@ -22,14 +22,14 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from .._asyncio.late_cancellation import cancelling_too_late
-from .._introspect.unsupported_version import Unfit
+from .._introspect.unsupported_version import UnsupportedVersion
 from .arrivals import answer_of_mock
-from .controlled_loop import PlayedLoop
+from .controlled_loop import ControlledLoop
 
 _DEBUGGERS = ("pdb", "pytest", "ipdb", "pudb")  # modules with a set_trace
 
 
-class Surroundings:
+class DeterministicProcess:
     """A context manager that installs these replacements while a scenario is explored.
 
     Args:
@@ -46,11 +46,11 @@ class Surroundings:
     def __init__(self, *, may_raise: bool) -> None:
         self._may_raise = may_raise
 
-    def __enter__(self) -> "Surroundings":
+    def __enter__(self) -> "DeterministicProcess":
         self._stack = ExitStack()
         enter = self._stack.enter_context
         enter(_replaced(asyncio.tasks, "set", _set_in_order))
-        enter(cancelling_too_late(lambda task: isinstance(task.get_loop(), PlayedLoop)))
+        enter(cancelling_too_late(lambda task: isinstance(task.get_loop(), ControlledLoop)))
         enter(_replaced(asyncio.futures, "_chain_future", _chaining(asyncio.futures._chain_future)))  # type: ignore[attr-defined]
         if self._may_raise:
             enter(_replaced(asyncio.tasks, "__sleep0", _sleep0))
@@ -62,7 +62,7 @@ class Surroundings:
             try:
                 for owner, name, new in replacements():
                     enter(_replaced(owner, name, new))
-            except Unfit as unfit:
+            except UnsupportedVersion as unfit:
                 self.missing = (str(unfit),)
         self.refresh = _same_randomness()
         self._is_silent = False
@@ -71,7 +71,7 @@ class Surroundings:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def silence(self) -> None:
+    def ignore_unawaited(self) -> None:
         """Ignore "coroutine was never awaited" from now on: a cancellation may precede a task's first step."""
         if not self._is_silent:
             self._is_silent = True
@@ -128,7 +128,7 @@ def _chaining(chain_future: Callable[[Any, Any], None]) -> Callable[[Any, Any], 
     @functools.wraps(chain_future)
     def chain(source: Any, destination: Any) -> None:
         loop = asyncio._get_running_loop()
-        if isinstance(loop, PlayedLoop) and isinstance(source, concurrent.futures.Future) and source.done():
+        if isinstance(loop, ControlledLoop) and isinstance(source, concurrent.futures.Future) and source.done():
             loop.refuse_answered()
         chain_future(source, destination)
 
@@ -174,7 +174,7 @@ def _suspending(mock: Any) -> Any:
 
     @functools.wraps(execute)
     async def execute_later(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(asyncio.get_running_loop(), PlayedLoop):
+        if isinstance(asyncio.get_running_loop(), ControlledLoop):
             await answer_of_mock()
         return await execute(self, *args, **kwargs)
 

@@ -5,12 +5,12 @@ from traceback import format_exception_only
 from typing import Any
 
 from ..errors import ExplorationError, ReplayError
-from .execution import Run
+from .execution import Execution
 from .schedule import canonical
 from .trace import ANSWERS, Step, Trace, first_difference
 
 
-def difference(run: Run, other: Run, which: str, read: str) -> str:
+def difference(run: Execution, other: Execution, which: str, read: str) -> str:
     """Return the message for two runs of one schedule that differ.
 
     Args:
@@ -35,7 +35,7 @@ def difference(run: Run, other: Run, which: str, read: str) -> str:
     )
 
 
-def _ends(run: Run, other: Run) -> str:
+def _ends(run: Execution, other: Execution) -> str:
     """Return the ends of the two runs in words if one of them fails, else an empty string."""
     if run.error is None and other.error is None:
         return ""
@@ -72,7 +72,7 @@ def _step(trace: Trace, index: int) -> str:
     return f"{what}, at {step.time:g} s"
 
 
-def nothing_to_deviate(run: Run) -> ReplayError:
+def nothing_to_deviate(run: Execution) -> ReplayError:
     """Return the error for a replayed schedule with a deviation that finds no step in `run`."""
     trace, deviation = run.trace, run.unused[0]
     steps = [step for step in trace.steps if step.task == canonical(deviation.task)]

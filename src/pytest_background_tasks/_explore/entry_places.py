@@ -11,7 +11,7 @@ from typing import NamedTuple
 from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 
 
-class Place(NamedTuple):
+class EntryPlace(NamedTuple):
     """A place of entry: the place `entry`, or a position in the queue before it, ``behind`` so many handles."""
 
     entry: int
@@ -46,7 +46,7 @@ def place_after(entry: int) -> int:
     return entry + 1 if entry % 2 == 0 else entry + 2
 
 
-def earlier_place(trace: Trace, index: int) -> Place | None:
+def earlier_place(trace: Trace, index: int) -> EntryPlace | None:
     """Return the first place for the thread's result at `index`, which came undelayed; None if it already is there."""
     who, number, _, _, _, entry, _, _ = trace.rows[index]
     iteration = entry // PLACES
@@ -54,10 +54,10 @@ def earlier_place(trace: Trace, index: int) -> Place | None:
     while before and trace.rows[before - 1][5] // PLACES == iteration:
         before -= 1
     comes_behind_more = index - before > behind or (iteration in trace.disturbed and behind < sys.maxsize)
-    return Place(iteration * PLACES + BEFORE, behind) if comes_behind_more else None
+    return EntryPlace(iteration * PLACES + BEFORE, behind) if comes_behind_more else None
 
 
-def places_of_answer(trace: Trace, index: int, behind: int | None = None) -> Iterator[Place]:
+def places_of_answer(trace: Trace, index: int, behind: int | None = None) -> Iterator[EntryPlace]:
     """Yield the next places for the result of a thread, which may enter between any two steps; see `next_place`.
 
     `behind`: the number of handles in the queue that the answer comes behind, if it entered in the queue.
@@ -72,25 +72,25 @@ def places_of_answer(trace: Trace, index: int, behind: int | None = None) -> Ite
     others = len(queue) - (0 if iteration + 1 in trace.disturbed else made_ready)
     before = (iteration + 1) * PLACES + BEFORE
     if made_ready and _has_entering(trace, iteration + 1, now):  # what it makes ready comes behind that
-        yield Place(before, 0)
+        yield EntryPlace(before, 0)
     if queue and others > 0:
-        yield Place(before, 1 if others > 1 else None)
+        yield EntryPlace(before, 1 if others > 1 else None)
     elif (place := next_place(trace, index)) is not None:
-        yield Place(place)
+        yield EntryPlace(place)
 
 
-def _behind_following(trace: Trace, index: int, behind: int | None) -> Iterator[Place]:
+def _behind_following(trace: Trace, index: int, behind: int | None) -> Iterator[EntryPlace]:
     """Yield the place behind the next step of the same iteration."""
     entry = trace.rows[index][5]
     iteration, following = entry // PLACES, trace.rows[index + 1][5]
     if following % PLACES == QUEUE:
         others = (len(_queue(trace, iteration)) - 1) * (2 if iteration in trace.disturbed else 1)
         if (count := (behind or 0) + 1) <= others:
-            yield Place(following + BEFORE, count)
+            yield EntryPlace(following + BEFORE, count)
     elif following % PLACES == AFTER:
-        yield Place((iteration + 1) * PLACES + BEFORE, 0 if _queue(trace, iteration + 1) else None)
+        yield EntryPlace((iteration + 1) * PLACES + BEFORE, 0 if _queue(trace, iteration + 1) else None)
     else:
-        yield Place(place_after(following))
+        yield EntryPlace(place_after(following))
 
 
 def _queue(trace: Trace, iteration: int, now: float | None = None) -> list[tuple[object, ...]]:

@@ -9,12 +9,12 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 from .._asyncio.forced_end import cancel_surely, close, run_past_exits
-from .._util import CollectorPaused
-from .controlled_loop import PlayedLoop
+from .._util import GarbageCollectionDisabled
+from .controlled_loop import ControlledLoop
 from .failures import circle_of, failure_of
 from .helper_thread import HelperThread
 from .options import Options
-from .recording_loop import TellingLoop
+from .recording_loop import RecordingLoop
 from .schedule import Deviation, Schedule
 from .trace import Trace
 
@@ -25,7 +25,7 @@ _TURNS = 1000
 """The number of iterations in which cancelled tasks may clean up. After that, tasks that never end are closed."""
 
 
-class Run(NamedTuple):
+class Execution(NamedTuple):
     """The result of one run.
 
     Attributes:
@@ -43,20 +43,20 @@ class Run(NamedTuple):
     unused: tuple[Deviation, ...]
 
     @property
-    def way(self) -> tuple[str, ...]:
+    def failure_signature(self) -> tuple[str, ...]:
         """The way in which the run failed; failures of one way are taken for the same bug. Empty if the run passed."""
         return () if self.error is None else tuple(sorted(type(leaf).__qualname__ for leaf in leaves(self.error)))
 
 
-def play(
+def execute(
     scenario: Scenario,
     schedule: Schedule,
     options: Options,
     helper: HelperThread,
     *,
     tells: bool = False,
-    failed: Callable[[PlayedLoop, BaseException], object] | None = None,
-) -> Run:
+    failed: Callable[[ControlledLoop, BaseException], object] | None = None,
+) -> Execution:
     """Run `scenario` under `schedule`.
 
     Args:
@@ -72,9 +72,9 @@ def play(
         BaseException: the call of the scenario raises it, or it is an exception of the run that passes through.
     """
     coroutine = _coroutine(scenario)
-    loop = (TellingLoop if tells else PlayedLoop)(schedule, options, helper)
+    loop = (RecordingLoop if tells else ControlledLoop)(schedule, options, helper)
     try:
-        with CollectorPaused():  # automatic collection would depend on earlier runs
+        with GarbageCollectionDisabled():  # automatic collection would depend on earlier runs
             main = loop.play(coroutine)
             loop.check_threads()
             is_cut = main.done() and main.cancelled() and loop.has_cancelled
@@ -85,7 +85,7 @@ def play(
                 error = circle_of(loop, error, options) or error
             if error is not None and failed is not None:
                 failed(loop, error)
-            return Run(schedule, loop.trace(), error, is_cut, loop.unused)
+            return Execution(schedule, loop.trace(), error, is_cut, loop.unused)
     finally:
         _leave_nothing(loop)
 
@@ -110,7 +110,7 @@ def leaves(error: BaseException) -> list[BaseException]:
     )
 
 
-def _leave_nothing(loop: PlayedLoop) -> None:
+def _leave_nothing(loop: ControlledLoop) -> None:
     """Cancel and close everything that the run left behind, silently, like ``asyncio.run``."""
     is_over = not loop.has_generators
     for task in loop.tasks:
@@ -126,7 +126,7 @@ def _leave_nothing(loop: PlayedLoop) -> None:
         loop.close()
 
 
-def _clean_up(loop: PlayedLoop) -> None:
+def _clean_up(loop: ControlledLoop) -> None:
     """Cancel and close tasks and generators. No error propagates, since it would replace the failure of the run."""
     for task in list(loop.tasks):
         cancel_surely(task)
@@ -140,7 +140,7 @@ def _clean_up(loop: PlayedLoop) -> None:
             close(task)
 
 
-def _turn(loop: PlayedLoop) -> None:
+def _turn(loop: ControlledLoop) -> None:
     """Run the loop until all tasks have ended, at most ``_TURNS`` iterations."""
     turns = iter(range(_TURNS))
 

@@ -10,19 +10,19 @@ from functools import partial
 from .. import _util
 from ..errors import ExplorationError, NonDeterministicTest, ReplayError, UncontrolledOperation
 from . import debug_mode
-from .determinism import Surroundings, breakpoints_off
+from .determinism import DeterministicProcess, breakpoints_off
 from .diagnostics import difference, nothing_to_cancel, nothing_to_deviate
-from .execution import Run, Scenario, play
+from .execution import Execution, Scenario, execute
 from .failure_point import reproduce
 from .helper_thread import HelperThread
-from .name_patterns import counting_between, counting_in
+from .name_patterns import patterns_between, patterns_in
 from .options import Options
 from .result import Exploration, Failure, Found, Verdict
 from .schedule import Cancel, Outlast, Raise, Schedule, canonical
 from .search import Search
-from .shrink import minimised
+from .shrink import shrink
 from .trace import Trace, first_difference
-from .varying_reads import Sources, told
+from .varying_reads import VaryingReads, sentence
 
 
 def explored(scenario: Scenario, options: Options) -> Exploration:
@@ -42,7 +42,7 @@ def explored(scenario: Scenario, options: Options) -> Exploration:
     code = getattr(inspect.unwrap(scenario), "__code__", None)
     if code is not None and isinstance(options.is_project_file, dict):
         options.is_project_file[code.co_filename] = True  # a scenario is project code, wherever its file is
-    with HelperThread() as helper, Surroundings(may_raise=bool(options.inject_errors)) as around:
+    with HelperThread() as helper, DeterministicProcess(may_raise=bool(options.inject_errors)) as around:
         try:
             return _Session(scenario, options, helper, around).explore()
         except (NonDeterministicTest, UncontrolledOperation) as error:
@@ -54,7 +54,9 @@ def explored(scenario: Scenario, options: Options) -> Exploration:
 class _Session:
     """One exploration of one scenario."""
 
-    def __init__(self, scenario: Scenario, options: Options, helper: HelperThread, around: Surroundings) -> None:
+    def __init__(
+        self, scenario: Scenario, options: Options, helper: HelperThread, around: DeterministicProcess
+    ) -> None:
         self._scenario = scenario
         self._options = options = _beginning_now(options)
         self._helper = helper
@@ -69,7 +71,7 @@ class _Session:
     def explore(self) -> Exploration:
         replay = self._options.replay
         if replay is not None:
-            self._options = self._options.with_counting(counting_in(replay))
+            self._options = self._options.with_counting(patterns_in(replay))
             return self._replay(replay)
         while (schedule := self._next()) is not None:
             run = self._play(schedule)
@@ -90,20 +92,20 @@ class _Session:
             return None
         return self._search.next()
 
-    def _play(self, schedule: Schedule, *, tells: bool = False) -> Run:
+    def _play(self, schedule: Schedule, *, tells: bool = False) -> Execution:
         if Cancel in map(type, schedule):
-            self._around.silence()
+            self._around.ignore_unawaited()
         self._around.refresh()
-        run = play(self._scenario, schedule, self._options, self._helper, tells=tells)
+        run = execute(self._scenario, schedule, self._options, self._helper, tells=tells)
         if self._helper.foreign.answer is not None:
             raise self._helper.foreign.answer
         return run
 
-    def _count(self, run: Run) -> None:
+    def _count(self, run: Execution) -> None:
         self._runs += 1
         self._cut += run.is_cut
         self._may_cancel = self._may_cancel or bool(run.trace.cancellable)
-        self._search.saw(Schedule(run.schedule - set(run.unused)) if run.unused else run.schedule, run.trace)
+        self._search.observe(Schedule(run.schedule - set(run.unused)) if run.unused else run.schedule, run.trace)
 
     def _verdict(self) -> Verdict:
         if self._search.is_complete:
@@ -131,7 +133,7 @@ class _Session:
 
     # Failures.
 
-    def _failing_again(self) -> Run | None:
+    def _failing_again(self) -> Execution | None:
         """Return the first run of a schedule in ``first`` that still fails, else None."""
         for schedule in self._options.previous_failures:
             with suppress(ReplayError):  # it raises an error that is no longer in inject_errors=
@@ -144,7 +146,7 @@ class _Session:
                 self._passing.append(run.schedule)
         return None
 
-    def _may_be(self, run: Run) -> bool:
+    def _may_be(self, run: Execution) -> bool:
         """Return True if the options still ask for all faults of the schedule."""
         return all(
             canonical(each.task) in run.trace.cancellable if isinstance(each, Cancel) else self._options.slow_results
@@ -152,18 +154,18 @@ class _Session:
             if isinstance(each, (Cancel, Outlast))
         )
 
-    def _failed(self, found: Run, how: Found = "search") -> Exploration:
+    def _failed(self, found: Execution, how: Found = "search") -> Exploration:
         def fails(schedule: Schedule) -> bool:
-            return self._play(schedule).way == found.way
+            return self._play(schedule).failure_signature == found.failure_signature
 
-        schedule = minimised(found.schedule, fails)
-        usual = self._play(Schedule(), tells=True) if schedule else None
+        schedule = shrink(found.schedule, fails)
+        baseline = self._play(Schedule(), tells=True) if schedule else None
         confirmed = self._play(schedule, tells=True)  # the last run: the report shows its output
-        if confirmed.error is None or confirmed.way != found.way:
+        if confirmed.error is None or confirmed.failure_signature != found.failure_signature:
             raise self._not_deterministic(found, confirmed, "the failing run and its confirmation")
-        return self._result("failed", self._failure(confirmed, usual or confirmed, how))
+        return self._result("failed", self._failure(confirmed, baseline or confirmed, how))
 
-    def _failure(self, run: Run, usual: Run, how: Found) -> Failure:
+    def _failure(self, run: Execution, baseline: Execution, how: Found) -> Failure:
         assert run.error is not None
         touched = {(canonical(each.task), each.step) for each in run.schedule}
         kinds = {step.kind for step in run.trace.steps if step.kind and (step.task, step.number) in touched}
@@ -171,7 +173,9 @@ class _Session:
         again = partial(reproduce, self._scenario, run.schedule, self._options)
         schedule = _shown(run.schedule, run.trace)
         arrivals = self._options.arrivals
-        return Failure(run.error, schedule, run.trace, usual.trace, frozenset(kinds), arrivals, self._runs, how, again)
+        return Failure(
+            run.error, schedule, run.trace, baseline.trace, frozenset(kinds), arrivals, self._runs, how, again
+        )
 
     def _replay(self, schedule: Schedule) -> Exploration:
         """Run the default order with breakpoints disabled, then `schedule` once, with breakpoints."""
@@ -179,23 +183,23 @@ class _Session:
             if isinstance(each, Raise):
                 self._options.error(each.error)  # raises here, not inside the loop, if it is not in inject_errors=
         with breakpoints_off() if schedule else nullcontext():
-            usual = self._play(Schedule(), tells=True)
-        run = usual if usual.error is not None or not schedule else self._play(schedule, tells=True)
+            baseline = self._play(Schedule(), tells=True)
+        run = baseline if baseline.error is not None or not schedule else self._play(schedule, tells=True)
         if run.unused:
             raise nothing_to_deviate(run)
         self._count(run)
         if run.error is not None:
-            return self._result("failed", self._failure(run, usual, "replay"))
+            return self._result("failed", self._failure(run, baseline, "replay"))
         self._passing.append(run.schedule)
         return self._result("replayed")
 
     # Tests that cannot be explored.
 
-    def _check_deterministic(self, first: Run) -> bool:
+    def _check_deterministic(self, first: Execution) -> bool:
         """Return True if runs of the empty schedule are equal; return False to begin anew without numbers in names."""
         second, third = self._play(Schedule()), self._play(Schedule())
         if not _are_equal(second, third):
-            if forms := counting_between(second.trace, third.trace) - self._options.counting.forms:
+            if forms := patterns_between(second.trace, third.trace) - self._options.counting.patterns:
                 self._options = self._options.with_counting(forms)
                 self._search = Search(self._options, self._seed)
                 self._runs = self._cut = 0
@@ -210,11 +214,13 @@ class _Session:
             )
         return True
 
-    def _not_deterministic(self, first: Run, second: Run, which: str, hint: str = "") -> NonDeterministicTest:
+    def _not_deterministic(
+        self, first: Execution, second: Execution, which: str, hint: str = ""
+    ) -> NonDeterministicTest:
         # The error to report exists already.
-        with suppress(Exception), Sources(self._options.is_project_file) as sources:
+        with suppress(Exception), VaryingReads(self._options.is_project_file) as sources:
             self._play(first.schedule)
-        return NonDeterministicTest(difference(first, second, which, hint + told(sources.found)))
+        return NonDeterministicTest(difference(first, second, which, hint + sentence(sources.found)))
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel
@@ -228,8 +234,8 @@ def _beginning_now(options: Options) -> Options:
     return options.beginning(float(math.ceil(_util.monotonic())), is_debug=debug_mode.is_asked_for())
 
 
-def _are_equal(run: Run, other: Run) -> bool:
-    return first_difference(run.trace, other.trace) is None and run.way == other.way
+def _are_equal(run: Execution, other: Execution) -> bool:
+    return first_difference(run.trace, other.trace) is None and run.failure_signature == other.failure_signature
 
 
 def _shown(schedule: Schedule, trace: Trace) -> Schedule:

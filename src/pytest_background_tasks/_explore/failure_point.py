@@ -17,72 +17,72 @@ from types import FrameType, TracebackType
 from typing import Any, TypeAlias
 
 from .._introspect.location import await_chain
-from .controlled_loop import PlayedLoop
-from .determinism import Surroundings, breakpoints_off
-from .execution import Run, Scenario, leaves, play
+from .controlled_loop import ControlledLoop
+from .determinism import DeterministicProcess, breakpoints_off
+from .execution import Execution, Scenario, execute, leaves
 from .helper_thread import HelperThread
 from .options import Options
 from .schedule import Cancel, Schedule
 
 _Number: TypeAlias = tuple[str, int]  # the name of an error's class, and a number within that class, from 0
 
-Look: TypeAlias = Callable[[BaseException], object]
+OnFailure: TypeAlias = Callable[[BaseException], object]
 """Called with the error, whose traceback leads from its task's first line to the line that raises."""
 
 _NO_FAILURE = (StopIteration, StopAsyncIteration, GeneratorExit)  # normal ends of loops and coroutines
-_LOOP = PlayedLoop.play.__code__.co_filename
+_LOOP = ControlledLoop.play.__code__.co_filename
 
 
-def reproduce(scenario: Scenario, schedule: Schedule, options: Options, look: Look | None = None) -> None:
+def reproduce(scenario: Scenario, schedule: Schedule, options: Options, look: OnFailure | None = None) -> None:
     """Run `schedule` again and raise its failure; call `look` at the moment of the failure."""
-    with Surroundings(may_raise=bool(options.inject_errors)) as around:
+    with DeterministicProcess(may_raise=bool(options.inject_errors)) as around:
         if any(isinstance(each, Cancel) for each in schedule):
-            around.silence()
+            around.ignore_unawaited()
 
-        def once(failed: Callable[[PlayedLoop, BaseException], None] | None = None) -> Run:
+        def once(failed: Callable[[ControlledLoop, BaseException], None] | None = None) -> Execution:
             around.refresh()
             with HelperThread() as helper:
-                return play(scenario, schedule, options, helper, failed=failed)
+                return execute(scenario, schedule, options, helper, failed=failed)
 
         run = once() if look is None else _looked_at(once, look, options)
     if run.error is not None:
         raise run.error
 
 
-def _looked_at(once: Callable[..., Run], look: Look, options: Options) -> Run:
+def _looked_at(once: Callable[..., Execution], look: OnFailure, options: Options) -> Execution:
     with breakpoints_off():  # breakpoints would stop both runs before the moment
         with _Errors() as errors:
             run = once()
         if run.error is None:
             return run
-        moment = _Moment(look, errors.number_of(run.error), options)
-        with _Errors(moment.came_up):
+        moment = _FailureBreakpoint(look, errors.number_of(run.error), options)
+        with _Errors(moment.on_raise):
             run = once(moment.is_over)
     if moment.outcome is not None:
         raise moment.outcome
     return run
 
 
-class _Moment:
+class _FailureBreakpoint:
     """The moment of a failure: calls `look` once, when the error is raised, at the latest at the end of the run.
 
     Attributes:
         outcome: the exception of `look`, such as a debugger's on quit; it must not reach the program.
     """
 
-    def __init__(self, look: Look, number: _Number | None, options: Options) -> None:
-        self._look: Look | None = look
+    def __init__(self, look: OnFailure, number: _Number | None, options: Options) -> None:
+        self._look: OnFailure | None = look
         self._number = number
-        self._is_own = options.is_project_file
+        self._is_project = options.is_project_file
         self.outcome: BaseException | None = None
 
-    def came_up(
+    def on_raise(
         self, error: BaseException, number: _Number, traceback: TracebackType
     ) -> None:  # pragma: no cover - a tracer is not traced
         if number == self._number:
             self._look_at(error, traceback)
 
-    def is_over(self, loop: PlayedLoop, error: BaseException) -> None:
+    def is_over(self, loop: ControlledLoop, error: BaseException) -> None:
         asyncio._set_running_loop(loop)
         try:
             self._look_at(error, error.__traceback__ or self._where_it_waits(loop))
@@ -100,12 +100,12 @@ class _Moment:
             self.outcome = outcome
         error.__traceback__ = old
 
-    def _where_it_waits(self, loop: PlayedLoop) -> TracebackType | None:
+    def _where_it_waits(self, loop: ControlledLoop) -> TracebackType | None:
         """Return the frames of the first suspended task, down to its innermost frame of project code."""
         frames: list[FrameType] = next(
             (list(await_chain(task.get_coro())) for task in loop.tasks if not task.done()), []
         )
-        while len(frames) > 1 and not self._is_own[frames[-1].f_code.co_filename]:
+        while len(frames) > 1 and not self._is_project[frames[-1].f_code.co_filename]:
             frames.pop()
         traceback = None
         for frame in reversed(frames):
@@ -117,11 +117,11 @@ class _Errors:
     """The errors raised by the program on an explored loop, numbered in order.
 
     Args:
-        came_up: called when an error is raised, with the error, its number, and a traceback from the task's first line.
+        on_raise: called with each error as it is raised, its number, and a traceback from the task's first line.
     """
 
-    def __init__(self, came_up: Callable[[BaseException, _Number, TracebackType], None] | None = None) -> None:
-        self._came_up = came_up
+    def __init__(self, on_raise: Callable[[BaseException, _Number, TracebackType], None] | None = None) -> None:
+        self._on_raise = on_raise
         self._errors: dict[str, list[BaseException]] = {}
 
     def __enter__(self) -> "_Errors":
@@ -165,8 +165,8 @@ class _Errors:
         if before is not None and frame.f_code.co_filename != _LOOP:
             errors = self._alike(error)
             errors.append(error)
-            if self._came_up is not None:
-                self._came_up(error, (type(error).__qualname__, len(errors) - 1), traceback)
+            if self._on_raise is not None:
+                self._on_raise(error, (type(error).__qualname__, len(errors) - 1), traceback)
 
 
 def _before(frame: FrameType, traceback: TracebackType | None) -> TracebackType:

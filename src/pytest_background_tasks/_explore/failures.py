@@ -11,14 +11,14 @@ from traceback import format_exception_only
 from typing import Any
 
 from .._asyncio.forced_end import circle_from
-from .._introspect.location import raising_sites
-from .._introspect.suspension import wait_of
-from .._util import amount
+from .._introspect.location import raising_locations
+from .._introspect.suspension import wait_point_of
+from .._util import plural
 from ..errors import DeadlockError, LeakedTasks, StepLimitExceeded
 from .arrivals import label_of
-from .controlled_loop import PlayedLoop
+from .controlled_loop import ControlledLoop
 from .options import Options
-from .tasks import PlayedTask
+from .tasks import ControlledTask
 
 _BUSIEST = 3  # number of tasks that a livelock names
 _OFTEN = 20  # a task that runs at least one of this many steps is busy
@@ -26,7 +26,7 @@ _PARTS = ("timer", "thread", "call")  # kinds of callback named after a task
 _FAILED = 3  # number of earlier failures that a deadlock names
 
 
-def failure_of(loop: PlayedLoop, main: PlayedTask, options: Options) -> BaseException | None:
+def failure_of(loop: ControlledLoop, main: ControlledTask, options: Options) -> BaseException | None:
     """Return the failure of the run of `loop`; None if it passed."""
     if loop.is_stuck:
         return _deadlock(loop, options)
@@ -39,11 +39,11 @@ def failure_of(loop: PlayedLoop, main: PlayedTask, options: Options) -> BaseExce
     return main.exception() or _unnoticed(loop) or (_leak(loop, options) if options.fail_on_leaks else None)
 
 
-def _deadlock(loop: PlayedLoop, options: Options) -> DeadlockError:
+def _deadlock(loop: ControlledLoop, options: Options) -> DeadlockError:
     return DeadlockError(f"every task is blocked:{_waits(loop, options)}{_failed_before(loop, options)}")
 
 
-def circle_of(loop: PlayedLoop, error: BaseException | None, options: Options) -> DeadlockError | None:
+def circle_of(loop: ControlledLoop, error: BaseException | None, options: Options) -> DeadlockError | None:
     """Return the deadlock of a run that has ended while tasks wait for each other; `error` is the run's own failure.
 
     None of these tasks can resume or be cancelled: ``asyncio.run`` itself would end in a `RecursionError`.
@@ -64,7 +64,7 @@ def circle_of(loop: PlayedLoop, error: BaseException | None, options: Options) -
     return deadlock
 
 
-def _livelock(loop: PlayedLoop, options: Options) -> StepLimitExceeded:
+def _livelock(loop: ControlledLoop, options: Options) -> StepLimitExceeded:
     trace = loop.trace()
     counts = Counter(_doer(step.task) for step in trace.steps)
     named = {who for step in trace.steps if (who := _doer(step.task))[1] or step.delivered != "call"}
@@ -74,7 +74,7 @@ def _livelock(loop: PlayedLoop, options: Options) -> StepLimitExceeded:
     calls = {_doer(timer.who): f", calling {label_of(timer._callback)}" for *_, timer in loop._timers}
     busiest = [
         f"{f'{kind}s of ' if kind else ''}{trace.display_name(who)} "
-        f"({amount(counts[who, kind], 'step')}{calls.get((who, kind), '') if kind else ''})"
+        f"({plural(counts[who, kind], 'step')}{calls.get((who, kind), '') if kind else ''})"
         for who, kind in most
     ]
     return StepLimitExceeded(
@@ -91,11 +91,11 @@ def _doer(who: str) -> tuple[str, str]:
     return who, kind
 
 
-def _failed_before(loop: PlayedLoop, options: Options, but: BaseException | None = None) -> str:
+def _failed_before(loop: ControlledLoop, options: Options, but: BaseException | None = None) -> str:
     """Return a line for each failure except `but`: it may be the reason that other tasks are blocked."""
     failed = [(who, error) for who, error in _failures(loop) if error is not but]
     lines = [
-        f"\n  {who} failed{''.join(f' at {site}' for site in raising_sites(error, options.is_project_file)[-1:])}: "
+        f"\n  {who} failed{''.join(f' at {site}' for site in raising_locations(error, options.is_project_file)[-1:])}: "
         f"{format_exception_only(error)[0].splitlines()[0]}"
         for who, error in failed[:_FAILED]
     ]
@@ -103,7 +103,7 @@ def _failed_before(loop: PlayedLoop, options: Options, but: BaseException | None
     return "".join(lines) + more
 
 
-def _failures(loop: PlayedLoop) -> Iterator[tuple[str, BaseException]]:
+def _failures(loop: ControlledLoop) -> Iterator[tuple[str, BaseException]]:
     """Yield the callbacks and tasks that raised. Reading ``_exception`` does not mark the exception as retrieved."""
     named = _naming(loop)
     yield from loop.failed_callbacks
@@ -112,32 +112,32 @@ def _failures(loop: PlayedLoop) -> Iterator[tuple[str, BaseException]]:
             yield named(task), error
 
 
-def _leak(loop: PlayedLoop, options: Options) -> LeakedTasks | None:
+def _leak(loop: ControlledLoop, options: Options) -> LeakedTasks | None:
     waits = _waits(loop, options)
     return LeakedTasks(f"tasks were still pending when the test ended:{waits}") if waits else None
 
 
-def _naming(loop: PlayedLoop) -> Callable[[Any], str]:
+def _naming(loop: ControlledLoop) -> Callable[[Any], str]:
     """Return a function that maps a task to its name in the report."""
     shown = loop.trace().display_name
     return lambda task: shown(task._explorer_actor.name)
 
 
-def _waits(loop: PlayedLoop, options: Options) -> str:
+def _waits(loop: ControlledLoop, options: Options) -> str:
     return _lines(loop, [task for task in loop.tasks if not task.done()], options)
 
 
-def _lines(loop: PlayedLoop, tasks: Iterable[Any], options: Options) -> str:
+def _lines(loop: ControlledLoop, tasks: Iterable[Any], options: Options) -> str:
     """Return a line for each of these pending tasks."""
     named = _naming(loop)
     lines = []
     for task in tasks:
-        wait = wait_of(task, options.is_project_file, named)
+        wait = wait_point_of(task, options.is_project_file, named)
         lines.append(f"\n  {named(task)} {f'waits at {wait}' if wait else 'is ready to run'}")
     return "".join(lines)
 
 
-def _unnoticed(loop: PlayedLoop) -> BaseException | None:
+def _unnoticed(loop: ControlledLoop) -> BaseException | None:
     """Return the first exception of a task that was never retrieved, else the first of a callback; None if none."""
     for task in loop.tasks:
         if task.done() and task._log_traceback:

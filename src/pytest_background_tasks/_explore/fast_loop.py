@@ -21,7 +21,7 @@ _ANEW = (deque, list)
 
 
 @named_as(asyncio.SelectorEventLoop)
-class BareLoop(asyncio.SelectorEventLoop):
+class FastLoop(asyncio.SelectorEventLoop):
     """A loop that looks like asyncio's own. It has no selector, so only the methods of `BaseEventLoop` work."""
 
     def __init__(self) -> None:
@@ -39,21 +39,21 @@ class BareLoop(asyncio.SelectorEventLoop):
 _OF_EACH: list[tuple[str, Callable[[], Any]]] = []
 
 
-def _take_apart(loop: asyncio.BaseEventLoop) -> None:
+def _inspect_base_loop(loop: asyncio.BaseEventLoop) -> None:
     attributes = vars(loop).copy()
     loop.close()
     if not all(isinstance(value, (*_SHARED, *_ANEW, WeakSet)) for value in attributes.values()):
-        BareLoop.__init__ = asyncio.BaseEventLoop.__init__  # type: ignore[method-assign]
+        FastLoop.__init__ = asyncio.BaseEventLoop.__init__  # type: ignore[method-assign]
         return
     for name, value in attributes.items():
         if isinstance(value, _SHARED):
-            setattr(BareLoop, name, value)
+            setattr(FastLoop, name, value)
         elif isinstance(value, WeakSet):
             when_needed: cached_property[WeakSet[Any]] = cached_property(lambda _: WeakSet())
-            when_needed.__set_name__(BareLoop, name)
-            setattr(BareLoop, name, when_needed)
+            when_needed.__set_name__(FastLoop, name)
+            setattr(FastLoop, name, when_needed)
         else:
             _OF_EACH.append((name, type(value)))
 
 
-_take_apart(asyncio.BaseEventLoop())
+_inspect_base_loop(asyncio.BaseEventLoop())

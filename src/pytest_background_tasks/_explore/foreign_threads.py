@@ -111,7 +111,9 @@ class ForeignThreads:
     def answers(self) -> UncontrolledOperation:
         """Record that the current thread has called a loop; return the error for that."""
         thread = threading.current_thread()
-        error = foreign_thread(_described(thread, sys._getframe(1)), self.passed if self._is_known(thread) else None)
+        error = foreign_thread_error(
+            _described(thread, sys._getframe(1)), self.passed if self._is_known(thread) else None
+        )
         self.answer = self.answer or error
         return error
 
@@ -131,7 +133,7 @@ class ForeignThreads:
         return id(thread) in self._ids
 
 
-def foreign_thread(words: str, place: str | None) -> UncontrolledOperation:
+def foreign_thread_error(words: str, place: str | None) -> UncontrolledOperation:
     """Return the error for a thread that no schedule controls. `place`: where a task waits meanwhile."""
     where = "" if place is None else f"\n  {place}"
     return UncontrolledOperation(

@@ -11,21 +11,21 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Any
 
-from .._introspect.location import site_in
+from .._introspect.location import location_in
 from .trace import ExecutedLine
 
 _MOST = 200  # lines recorded per step: a step that runs more is a computation, and its beginning is enough
 
 
-class Recorder:
+class LineTracer:
     """A context manager that records the lines run in this thread inside the block.
 
     Args:
-        is_own: maps file names to True for project code.
+        is_project: maps file names to True for project code.
     """
 
-    def __init__(self, is_own: Mapping[str, bool]) -> None:
-        self._is_own = is_own
+    def __init__(self, is_project: Mapping[str, bool]) -> None:
+        self._is_project = is_project
         self._others = sys.gettrace()
         self._lines: list[ExecutedLine] = []
         self._bottom: FrameType | None = None
@@ -48,14 +48,14 @@ class Recorder:
 
     def _on_call(self, frame: FrameType, _event: str, _: object) -> Any:  # pragma: no cover - a tracer is not traced
         file = frame.f_code.co_filename
-        return self._on_line if self._is_own[file] and not file.startswith("<") else None
+        return self._on_line if self._is_project[file] and not file.startswith("<") else None
 
     def _on_line(self, frame: FrameType, event: str, _: object) -> Any:  # pragma: no cover - a tracer is not traced
         if len(self._lines) >= _MOST:
             return None
         if event == "line":
             code = frame.f_code
-            self._lines.append(ExecutedLine(site_in(code, frame.f_lineno), self._depth(frame)))
+            self._lines.append(ExecutedLine(location_in(code, frame.f_lineno), self._depth(frame)))
         return self._on_line
 
     def _depth(self, frame: FrameType) -> int:  # pragma: no cover - a tracer is not traced
@@ -65,6 +65,6 @@ class Recorder:
         """
         deep, caller = 0, frame.f_back
         while caller is not None and caller is not self._bottom:
-            deep += self._is_own[caller.f_code.co_filename]
+            deep += self._is_project[caller.f_code.co_filename]
             caller = caller.f_back
         return deep

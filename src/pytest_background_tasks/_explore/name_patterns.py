@@ -17,28 +17,28 @@ _NUMBERED = re.compile(r"([^\W\d_]*)\d+")
 _BLANKS = re.compile(rf"{_BLANK}(?:[\W_]+{_BLANK})+")
 
 
-class Counting:
+class NamePatterns:
     """A function that returns the part of a task's name that is the same in every run.
 
-    >>> Counting(["pool-<n>-worker"])("pool-3-worker")
+    >>> NamePatterns(["pool-<n>-worker"])("pool-3-worker")
     'pool-<n>-worker'
     """
 
     def __init__(self, forms: Iterable[str] = ()) -> None:
-        self.forms: frozenset[str] = frozenset(forms)
-        self._known = [(re.compile(".+".join(map(re.escape, form.split(_BLANK)))), form) for form in self.forms]
+        self.patterns: frozenset[str] = frozenset(forms)
+        self._known = [(re.compile(".+".join(map(re.escape, form.split(_BLANK)))), form) for form in self.patterns]
 
     def __call__(self, name: str) -> str:
         """Return the form of `name` if it has one, else `name`."""
         return next((form for known, form in self._known if known.fullmatch(name)), name)
 
 
-def counting_in(schedule: Schedule) -> Iterator[str]:
+def patterns_in(schedule: Schedule) -> Iterator[str]:
     """Return the forms that a schedule names: it was found with them."""
     return (part for each in schedule for part in _parts(each.task) if _BLANK in part)
 
 
-def counting_between(first: Trace, second: Trace) -> set[str]:
+def patterns_between(first: Trace, second: Trace) -> set[str]:
     """Return the forms of names that differ between two runs for a task that does the same in both."""
     names, others = ({part for step in trace.steps for part in _parts(step.task)} for trace in (first, second))
     forms: set[str] = set()

@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict
 
-from .._introspect.project_code import OwnCode
+from .._introspect.project_code import ProjectCode
 from ..errors import ReplayError
-from .name_patterns import Counting
+from .name_patterns import NamePatterns
 from .result import FAULTS
 from .schedule import Schedule
 from .trace import KINDS
@@ -67,8 +67,8 @@ class Options:
     fail_on_leaks: bool = False
     require_cancel: bool = True
     propagate: Any = ()
-    is_project_file: Mapping[str, bool] = field(default_factory=lambda: OwnCode(Path.cwd()))
-    counting: Counting = field(default_factory=Counting, init=False)
+    is_project_file: Mapping[str, bool] = field(default_factory=lambda: ProjectCode(Path.cwd()))
+    counting: NamePatterns = field(default_factory=NamePatterns, init=False)
     began: float = field(default=0.0, init=False)
     is_debug: bool = field(default=False, init=False)
 
@@ -95,7 +95,7 @@ class Options:
 
     def with_counting(self, forms: Iterable[str]) -> "Options":
         """Return a copy that knows these forms of names too."""
-        return self._with(counting=Counting({*self.counting.forms, *forms}))
+        return self._with(counting=NamePatterns({*self.counting.patterns, *forms}))
 
     def beginning(self, began: float, *, is_debug: bool) -> "Options":
         """Return a copy for an exploration that begins now.

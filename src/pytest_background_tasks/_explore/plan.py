@@ -17,14 +17,14 @@ from typing import Any, Protocol
 
 from .arrivals import Arrival, stepping_task
 from .schedule import Cancel, Delay, Deviation, Outlast, Raise, Schedule, canonical
-from .task_names import Actor
+from .task_names import TaskIdentity
 from .trace import ARRIVING, BEFORE, PLACES, QUEUE
 
 _Key = tuple[str, int]
 _entry, _behind = itemgetter(0), itemgetter(1)  # of an element of `outside`
 
 
-class Judge(Protocol):
+class HandleInfo(Protocol):
     """The questions about handles that a plan asks the loop."""
 
     def key_of(self, handle: Any) -> _Key | None:
@@ -53,8 +53,8 @@ class Plan:
     def __init__(
         self,
         schedule: Schedule,
-        judge: Judge,
-        actors: Mapping[str, Actor],
+        judge: HandleInfo,
+        actors: Mapping[str, TaskIdentity],
         make_error: Callable[[str], BaseException],
     ) -> None:
         self._judge = judge
@@ -108,7 +108,7 @@ class Plan:
         if not self._may_be_ready():
             return False
         keys, key_of, entry = self._keys, self._judge.key_of, iteration * PLACES
-        staying = [handle for handle in queue if key_of(handle) not in keys or not self.keeps(handle, entry)]
+        staying = [handle for handle in queue if key_of(handle) not in keys or not self.intercepts(handle, entry)]
         if len(staying) == len(queue):
             return False
         queue.clear()
@@ -128,24 +128,24 @@ class Plan:
 
         Calls that a function has sent to the loop come before the function's own answer.
         """
-        usual, staying = (iteration * PLACES + ARRIVING, 0), []
+        baseline, staying = (iteration * PLACES + ARRIVING, 0), []
         places: dict[int, tuple[int, int]] = {}
         for answer in answers:
             key, after = (answer.who, answer.number), places.get(id(answer.asked_behind))
             if after is not None:
                 behind_least[key] = after[1] + 1 if after[0] == iteration * PLACES + QUEUE else sys.maxsize
             count = len(self.outside)
-            is_kept = self.keeps(answer, usual[0], behind_least[key])
-            place = self.outside.pop()[:2] if len(self.outside) > count else usual
+            is_kept = self.intercepts(answer, baseline[0], behind_least[key])
+            place = self.outside.pop()[:2] if len(self.outside) > count else baseline
             place = max(place, after or place)
-            if place != usual:
+            if place != baseline:
                 self.outside.append((*place, answer))
             elif not is_kept:
                 staying.append(answer)
             places[id(answer)] = place
         return staying
 
-    def keeps(self, handle: asyncio.Handle, entry: int, behind_least: int | None = None) -> bool:
+    def intercepts(self, handle: asyncio.Handle, entry: int, behind_least: int | None = None) -> bool:
         """Return True if `handle`, which would enter at `entry`, is delayed or slow; it enters elsewhere then.
 
         `behind_least`: for the result of a thread, the number of handles it comes behind if it enters at once.
@@ -211,18 +211,18 @@ class Plan:
         """The iteration in which the first delayed handle enters; None if no handle is delayed."""
         return min(map(_entry, self.outside)) // PLACES if self.outside else None
 
-    def let_go_on(self, iteration: int) -> bool:
+    def release_all(self, iteration: int) -> bool:
         """Let slow results and cancellations enter in `iteration`, because the loop is idle and has no timer.
 
         Return True if a handle enters.
         """
-        self.a_timer_fired(iteration)
+        self.on_timer(iteration)
         place = iteration * PLACES + BEFORE
         self.outside += [(place, 0, handle) for _, _, handle in self.cancelling]
         self.cancelling.clear()
         return bool(self.outside)
 
-    def a_timer_fired(self, iteration: int) -> None:
+    def on_timer(self, iteration: int) -> None:
         """Let the answers that outlast this timer enter in `iteration`."""
         if self._outlasting:
             place = iteration * PLACES + BEFORE

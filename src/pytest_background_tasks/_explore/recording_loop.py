@@ -17,28 +17,28 @@ from .._introspect.location import (
     await_chain,
     behind,
     definition,
-    raising_sites,
-    site_in,
-    waiting_sites,
+    location_in,
+    raising_locations,
+    waiting_locations,
 )
 from .._introspect.project_code import package_of
-from .._introspect.suspension import wait_of
+from .._introspect.suspension import wait_point_of
 from .._introspect.wait_reason import WaitReason
 from .arrivals import stepping_task
-from .controlled_loop import PlayedLoop
-from .line_tracer import Recorder
-from .tasks import PlayedTask
+from .controlled_loop import ControlledLoop
+from .line_tracer import LineTracer
+from .tasks import ControlledTask
 from .trace import Outcome, StepDetail, Trace
 
 
-class TellingLoop(PlayedLoop):
-    """A `PlayedLoop` whose trace has the detail of every step. It is several times slower, and keeps the same order."""
+class RecordingLoop(ControlledLoop):
+    """A `ControlledLoop` whose trace has the detail of every step. It is several times slower, in the same order."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._is_own = self._options.is_project_file
+        self._is_project = self._options.is_project_file
         self._wakers: dict[int, tuple[asyncio.Handle, int | None]] = {}
-        self._recorder = Recorder(self._is_own)
+        self._recorder = LineTracer(self._is_project)
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
@@ -47,36 +47,37 @@ class TellingLoop(PlayedLoop):
         handle = super().call_soon(callback, *args, context=context)
         self._wakers[id(handle)] = handle, len(self._rows) if self.is_running() else None
         task = stepping_task(callback)
-        if isinstance(task, PlayedTask) and task._explorer_actor.step == 0 and task._explorer_created_at is None:
+        if isinstance(task, ControlledTask) and task._explorer_actor.step == 0 and task._explorer_created_at is None:
             # The first call is the creation of the task.
-            task._explorer_created_at = _calling(sys._getframe(1), self._is_own)
+            task._explorer_created_at = _calling(sys._getframe(1), self._is_project)
         return handle
 
     def _run_handles(self, size: int, entry: int) -> None:
         for _ in range(size):
             handle: Any = self._ready[0]
             task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
-            at = () if task is None else _at(task.get_coro(), self._is_own)
+            at = () if task is None else _at(task.get_coro(), self._is_project)
             before = len(self._rows)
             with self._recorder:
                 super()._run_handles(1, entry)
             if len(self._rows) > before:
                 until, waits_for, end = ((), None, None) if task is None else self._outcome(task)
-                through = () if task is None or task.done() else _through(task.get_coro(), self._is_own)
-                told = StepDetail(at, until, waits_for, end, waker, self._recorder.lines, through)
-                self._rows[-1] = (*self._rows[-1][:-1], told)
+                through = () if task is None or task.done() else _through(task.get_coro(), self._is_project)
+                recorded = StepDetail(at, until, waits_for, end, waker, self._recorder.lines, through)
+                self._rows[-1] = (*self._rows[-1][:-1], recorded)
 
     def trace(self) -> Trace:
         """Return the trace so far, with the names of tasks that a report shows."""
         trace = super().trace()
 
-        def with_shown_names(told: StepDetail | None) -> StepDetail | None:
-            if told is None or told.waiting_for is None:
-                return told
+        def with_shown_names(recorded: StepDetail | None) -> StepDetail | None:
+            if recorded is None or recorded.waiting_for is None:
+                return recorded
             names = (
-                trace.display_name(name[1:]) if name[:1] == _TO_BE_SHOWN else name for name in told.waiting_for.tasks
+                trace.display_name(name[1:]) if name[:1] == _TO_BE_SHOWN else name
+                for name in recorded.waiting_for.tasks
             )
-            return told._replace(waiting_for=told.waiting_for._replace(tasks=tuple(names)))
+            return recorded._replace(waiting_for=recorded.waiting_for._replace(tasks=tuple(names)))
 
         steps = [step._replace(detail=with_shown_names(step.detail)) for step in trace.steps]
         return replace(trace, rows=tuple(steps))
@@ -84,45 +85,45 @@ class TellingLoop(PlayedLoop):
     def _outcome(self, task: Any) -> tuple[tuple[SourceLocation, ...], WaitReason | None, Outcome | None]:
         """Return the lines at which a task is suspended or has raised, and the reason or the outcome."""
         if not task.done():
-            self._names.settle()
-            wait = wait_of(task, self._is_own, _name)
-            return waiting_sites(task.get_coro(), self._is_own), None if wait is None else wait.reason, None
+            self._names.assign()
+            wait = wait_point_of(task, self._is_project, _name)
+            return waiting_locations(task.get_coro(), self._is_project), None if wait is None else wait.reason, None
         if task.cancelled():
             return (), None, Outcome("cancelled")
         error = task._exception  # `exception()` would mark the exception as retrieved
         if error is None:
             return (), None, Outcome("returned")
-        return raising_sites(error, self._is_own), None, Outcome("raised", type(error).__qualname__)
+        return raising_locations(error, self._is_project), None, Outcome("raised", type(error).__qualname__)
 
 
-def _at(coroutine: Any, is_own: Any) -> tuple[SourceLocation, ...]:
+def _at(coroutine: Any, is_project: Any) -> tuple[SourceLocation, ...]:
     """Return the lines of the project at which a task resumes; before its first step, the line of its function."""
     generator = behind(coroutine)
     if getattr(generator, "ag_frame", None) is not None and generator.ag_await is None:  # at its start, or at a yield
-        return (site_in(generator.ag_code, generator.ag_frame.f_lineno),)
+        return (location_in(generator.ag_code, generator.ag_frame.f_lineno),)
     code = getattr(coroutine, "cr_code", None)
     if code is not None and inspect.getcoroutinestate(coroutine) == inspect.CORO_CREATED:
         return (definition(code),)
-    return tuple(site for site in waiting_sites(coroutine, is_own) if is_own[site.file])
+    return tuple(site for site in waiting_locations(coroutine, is_project) if is_project[site.file])
 
 
-def _through(coroutine: Any, is_own: Any) -> tuple[str, ...]:
+def _through(coroutine: Any, is_project: Any) -> tuple[str, ...]:
     """Return the libraries in whose functions a coroutine is suspended."""
     files = (frame.f_code.co_filename for frame in await_chain(coroutine))
-    return tuple(dict.fromkeys(package for file in files if not is_own[file] and (package := package_of(file))))
+    return tuple(dict.fromkeys(package for file in files if not is_project[file] and (package := package_of(file))))
 
 
-def _calling(frame: FrameType | None, is_own: Any) -> SourceLocation | None:
+def _calling(frame: FrameType | None, is_project: Any) -> SourceLocation | None:
     """Return the line of the project from which `frame` was called in the current step; None if there is none."""
     while frame is not None and frame.f_code is not _RUN_HANDLES:
         code = frame.f_code
-        if is_own[code.co_filename]:
-            return site_in(code, frame.f_lineno)
+        if is_project[code.co_filename]:
+            return location_in(code, frame.f_lineno)
         frame = frame.f_back
     return None
 
 
-_RUN_HANDLES = PlayedLoop._run_handles.__code__
+_RUN_HANDLES = ControlledLoop._run_handles.__code__
 
 
 _TO_BE_SHOWN = "\0"

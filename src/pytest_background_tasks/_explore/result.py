@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from .._util import amount
+from .._util import plural
 from .schedule import Schedule
 from .trace import Trace
 
@@ -117,7 +117,7 @@ class Exploration:
     now_passing: tuple[Schedule, ...] = ()
 
     def __str__(self) -> str:
-        counts = f"{amount(self.runs, 'run')}, {self.distinct} distinct"
+        counts = f"{plural(self.runs, 'run')}, {self.distinct} distinct"
         if self.cut_short:
             lets_continue = "gather(..., return_exceptions=True) lets them continue"
             counts += f", {self.cut_short} cut short by the cancellation ({lets_continue})"
@@ -137,7 +137,7 @@ class Exploration:
 
     @property
     def _covered(self) -> str:
-        return f"up to {amount(self.deviations, 'deviation')} from {_ASYNCIO}" if self.deviations else _ASYNCIO
+        return f"up to {plural(self.deviations, 'deviation')} from {_ASYNCIO}" if self.deviations else _ASYNCIO
 
     @property
     def _mended(self) -> str:

@@ -14,7 +14,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 
-from .entry_places import Place, earlier_place, next_place, place_after, places_of_answer, places_of_task
+from .entry_places import EntryPlace, earlier_place, next_place, place_after, places_of_answer, places_of_task
 from .options import Options
 from .schedule import Cancel, Delay, Deviation, Outlast, Raise, Schedule
 from .trace import ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
@@ -76,27 +76,27 @@ class Search:
                 return pool.pop()
         if self._walks_left and self._has_more:
             self._walks_left -= 1
-            return self._walk()
+            return self._random_walk()
         return None
 
-    def saw(self, schedule: Schedule, trace: Trace) -> None:
+    def observe(self, schedule: Schedule, trace: Trace) -> None:
         """Learn from a run: `schedule` without its unused deviations, and its trace."""
         self._first, self._last = self._first or trace, trace
         faults = frozenset([each for each in schedule if type(each) is not Delay])
         facts = (hash(trace.signature), faults)
         if facts in self._seen:
             if trace.answers and not self.is_walking:  # one handle further it may still change the order
-                self._propose(later(schedule, trace, only_in_queue=True), self._pool)
+                self._propose(delay_longer(schedule, trace, only_in_queue=True), self._pool)
             return
         self._seen.add(facts)
         self.distinct += 1
         if self.is_walking:
             return
-        self._propose(later(schedule, trace), self._pool)
+        self._propose(delay_longer(schedule, trace), self._pool)
         if self.deviations < self._options.max_deviations:
             self._grown.append((schedule, trace))
         elif not self._has_more:
-            more = extensions(schedule, trace, self._options)
+            more = one_more(schedule, trace, self._options)
             self._has_more = any(extension not in self._given for extension in more)
 
     @property
@@ -117,10 +117,10 @@ class Search:
         while self._parents and len(self._pool) < _POOL:
             schedule, trace = self._parents.pop()
             if not schedule:
-                last = list(latest(trace))
+                last = list(delay_to_end(trace))
                 few = self._random.sample(range(len(last)), min(_FEW, len(last)))
                 self._propose([last[each] for each in sorted(few, reverse=True)], self._first_few)
-            self._propose(extensions(schedule, trace, self._options), self._pool)
+            self._propose(one_more(schedule, trace, self._options), self._pool)
         if self._is_empty and self._grown:
             self._fill_pool()
 
@@ -132,7 +132,7 @@ class Search:
                 is_last = may_be_last and any(type(each) is Cancel and each.behind is not None for each in schedule)
                 (self._last_ones if is_last else pool).append(schedule)
 
-    def _walk(self) -> Schedule:
+    def _random_walk(self) -> Schedule:
         """Return a schedule with random delays of arrivals of the first or the last run."""
         trace = self._random.choice([self._first, self._last])
         assert trace is not None
@@ -155,7 +155,7 @@ def _late_until(step: Step, place: int, behind: int | None = None) -> Delay:
     return _late(step.task, step.number, by) if behind is None else _late(step.task, step.number, by, behind)
 
 
-def later(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> Iterator[Schedule]:
+def delay_longer(schedule: Schedule, trace: Trace, *, only_in_queue: bool = False) -> Iterator[Schedule]:
     """Yield `schedule` with one of its delays lengthened, for each delay where that changes the order.
 
     `only_in_queue`: only results of threads, and only later positions in the queue in which they entered.
@@ -185,7 +185,7 @@ def _later_answer(
                 yield schedule.replacing(each, _late(who, number, by, behind))
 
 
-def latest(trace: Trace) -> Iterator[Schedule]:
+def delay_to_end(trace: Trace) -> Iterator[Schedule]:
     """Yield schedules that delay one answer until after all other steps at its time in the default order."""
     last_entry = {step.time: step.entry for step in trace.steps}
     for index, step in trace.arrivals():
@@ -193,7 +193,7 @@ def latest(trace: Trace) -> Iterator[Schedule]:
             yield Schedule([_late_until(step, place_after(last_entry[step.time]))])
 
 
-def extensions(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:
+def one_more(schedule: Schedule, trace: Trace, options: Options) -> Iterator[Schedule]:
     """Yield `schedule` with one more deviation, for each deviation that its trace shows to be possible."""
     taken = {(type(each), each.task, each.step) for each in schedule}
     has_cancel = any(isinstance(each, Cancel) for each in schedule)
@@ -219,7 +219,7 @@ def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> It
             yield Outlast(step.task, step.number)
 
 
-def _places(trace: Trace, index: int, step: Step) -> Iterator[Place]:
+def _places(trace: Trace, index: int, step: Step) -> Iterator[EntryPlace]:
     """Yield the other places at which the result of a thread could enter, if it came undelayed."""
     if step.entry % PLACES == ARRIVING:
         if (earlier := earlier_place(trace, index)) is not None:

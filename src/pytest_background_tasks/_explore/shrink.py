@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterator
 from .schedule import Cancel, Delay, Deviation, Schedule
 
 
-def minimised(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
+def shrink(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
     """Return a failing schedule whose simpler neighbours all pass. It never has more deviations or longer delays.
 
     Args:
         schedule: a failing schedule.
         fails: returns True if another schedule fails in the same way; called once for each.
 
-    >>> print(minimised(Schedule.parse("a@1+8, b@2+1"), lambda schedule: "a@1+" in str(schedule)))
+    >>> print(shrink(Schedule.parse("a@1+8, b@2+1"), lambda schedule: "a@1+" in str(schedule)))
     a@1+1
     """
     tried = {schedule}
@@ -35,25 +35,25 @@ def _simpler(schedule: Schedule) -> Iterator[Schedule]:
     for deviation in schedule.sorted():
         yield schedule.replacing(deviation)
     for deviation in schedule.sorted():
-        for lesser in _lesser(deviation):
+        for lesser in _weaker(deviation):
             yield schedule.replacing(deviation, lesser)
 
 
-def _lesser(deviation: Deviation) -> Iterator[Deviation]:
+def _weaker(deviation: Deviation) -> Iterator[Deviation]:
     if isinstance(deviation, Delay):
-        for by in _numbers_below(deviation.by, 1):
+        for by in _bisect_towards(deviation.by, 1):
             yield Delay(deviation.task, deviation.step, by)
         if deviation.by and deviation.behind is not None:
             yield Delay(deviation.task, deviation.step, deviation.by)
-            for behind in _numbers_below(deviation.behind, 0):
+            for behind in _bisect_towards(deviation.behind, 0):
                 yield Delay(deviation.task, deviation.step, deviation.by, behind)
     elif isinstance(deviation, Cancel) and deviation.after is not None:
         if deviation.behind is not None:
             yield Cancel(deviation.task, deviation.step, deviation.after)
-        for after in _numbers_below(deviation.after, 0):
+        for after in _bisect_towards(deviation.after, 0):
             yield Cancel(deviation.task, deviation.step, after)
 
 
-def _numbers_below(number: int, least: int) -> list[int]:
+def _bisect_towards(number: int, least: int) -> list[int]:
     """Return at most three numbers below `number`: the least, about half, and one less, which decides."""
     return sorted({least, number // 2, number - 1} & set(range(least, number)))

@@ -5,11 +5,11 @@ from types import CodeType
 from typing import Any
 
 from .._introspect.location import behind
-from .name_patterns import Counting
+from .name_patterns import NamePatterns
 from .schedule import quoted
 
 
-class Actor:
+class TaskIdentity:
     """The identity of a running task or callback.
 
     Attributes:
@@ -23,8 +23,8 @@ class Actor:
 
     __slots__ = ("_coroutine", "_given", "answered", "creator", "error", "name", "parts", "step")
 
-    def __init__(self, creator: "Actor | None", coroutine: Any = None, name: str = "") -> None:
-        self.creator: Actor | None = creator
+    def __init__(self, creator: "TaskIdentity | None", coroutine: Any = None, name: str = "") -> None:
+        self.creator: TaskIdentity | None = creator
         self.name: str = name
         self.step: int = 0
         self.answered: int = -1
@@ -73,7 +73,7 @@ def _last_part(path: str) -> str:
     return quoted(path.rpartition(".")[2])
 
 
-class Names:
+class TaskNames:
     """The names of all actors of a run. Each is named once, in the order of creation and as late as possible.
 
     Up to Python 3.13 a task receives the name that the program chose only after its creation.
@@ -89,24 +89,24 @@ class Names:
         actors: all other actors, by name.
     """
 
-    unknown: Actor = Actor(None)  # shared by all runs: it serves only as a creator and is never modified
+    unknown: TaskIdentity = TaskIdentity(None)  # shared by all runs: it serves only as a creator and is never modified
 
-    def __init__(self, counting: Counting) -> None:
-        self._counting = counting if counting.forms else None  # usually empty, and many tasks need a name
-        self.scenario: Actor = Actor(None, name="main")
+    def __init__(self, counting: NamePatterns) -> None:
+        self._counting = counting if counting.patterns else None  # usually empty, and many tasks need a name
+        self.scenario: TaskIdentity = TaskIdentity(None, name="main")
         self.scenario.parts["main"] = 1
         self.siblings: set[str] = set()
-        self.unnamed: list[Actor] = []
-        self.actors: dict[str, Actor] = {"main": self.scenario}
-        self._callbacks: dict[str, Actor] = {}
+        self.unnamed: list[TaskIdentity] = []
+        self.actors: dict[str, TaskIdentity] = {"main": self.scenario}
+        self._callbacks: dict[str, TaskIdentity] = {}
 
-    def new(self, creator: Actor, coroutine: Any) -> Actor:
+    def new(self, creator: TaskIdentity, coroutine: Any) -> TaskIdentity:
         """Return the actor of a task that `creator` starts."""
-        actor = Actor(creator, coroutine)
+        actor = TaskIdentity(creator, coroutine)
         self.unnamed.append(actor)
         return actor
 
-    def settle(self) -> None:
+    def assign(self) -> None:
         """Name all unnamed actors."""
         for actor in self.unnamed:
             creator, stem = actor.creator or self.unknown, actor.stem
@@ -119,7 +119,7 @@ class Names:
             self.actors[actor.name] = actor
         self.unnamed.clear()
 
-    def part(self, actor: Actor, kind: str) -> str:
+    def derived(self, actor: TaskIdentity, kind: str) -> str:
         """Return the name of the next timer, call or thread result of `actor`: ``client:timer``.
 
         A timer that sets another timer, such as a heartbeat: ``client:timer:timer``, then ``client:timer:timer#2``.
@@ -128,13 +128,13 @@ class Names:
             actor = self._callbacks.get(actor.name.rpartition(":")[0], actor)
         return self._numbered(actor, f"{actor.name}:{kind}")
 
-    def callback(self, name: str) -> Actor:
+    def of_callback(self, name: str) -> TaskIdentity:
         """Return the actor of the callback called `name`."""
         if name not in self._callbacks:
-            self._callbacks[name] = Actor(self.scenario, name=name)
+            self._callbacks[name] = TaskIdentity(self.scenario, name=name)
         return self._callbacks[name]
 
-    def _numbered(self, actor: Actor, name: str) -> str:
+    def _numbered(self, actor: TaskIdentity, name: str) -> str:
         count = actor.parts[name] = actor.parts.get(name, 0) + 1
         if count == 1:
             return name

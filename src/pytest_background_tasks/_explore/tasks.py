@@ -11,12 +11,12 @@ from typing import Any
 from .._asyncio.stand_ins import named_as
 from .._introspect.location import SourceLocation
 from . import debug_mode
-from .task_names import Actor
-from .unsupported import UnplayableCalls
+from .task_names import TaskIdentity
+from .unsupported import UnsupportedCalls
 
 
 @named_as(asyncio.Future)
-class PlayedFuture(asyncio.Future[Any]):
+class ControlledFuture(asyncio.Future[Any]):
     """A future that hashes by order of creation."""
 
     __slots__ = ("_explorer_number",)
@@ -30,14 +30,14 @@ class PlayedFuture(asyncio.Future[Any]):
 
 
 @named_as(asyncio.Task)
-class PlayedTask(asyncio.Task[Any]):
-    """A task that hashes by order of creation and knows its `Actor` and, when a run is reported, its creation site."""
+class ControlledTask(asyncio.Task[Any]):
+    """A task that hashes by order of creation, with its `TaskIdentity` and, in a reported run, its creation site."""
 
     __slots__ = ("_explorer_actor", "_explorer_created_at", "_explorer_number")
 
-    def __init__(self, number: int, actor: Actor, coroutine: Any, loop: Any, **kwargs: Any) -> None:
+    def __init__(self, number: int, actor: TaskIdentity, coroutine: Any, loop: Any, **kwargs: Any) -> None:
         self._explorer_number: int = number
-        self._explorer_actor: Actor = actor
+        self._explorer_actor: TaskIdentity = actor
         self._explorer_created_at: SourceLocation | None = None
         super().__init__(coroutine, loop=loop, **kwargs)
         if loop._debug:
@@ -53,19 +53,19 @@ class PlayedTask(asyncio.Task[Any]):
             super().set_name(value)
 
 
-def make_task(loop: Any, coroutine: Any, **kwargs: Any) -> PlayedTask:
-    """Create a task; this is the default task factory of a `PlayedLoop`."""
+def make_task(loop: Any, coroutine: Any, **kwargs: Any) -> ControlledTask:
+    """Create a task; this is the default task factory of a `ControlledLoop`."""
     actor = loop._names.new(loop._running(), coroutine)
     if kwargs:
         actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step belongs to its creator's step
         if (name := kwargs.get("name")) is not None:
             actor.call(name)
-    task = PlayedTask(next(loop._task_numbers), actor, coroutine, loop, **kwargs)
+    task = ControlledTask(next(loop._task_numbers), actor, coroutine, loop, **kwargs)
     loop.tasks.append(task)
     return task
 
 
-def _make_eager_task(loop: Any, coroutine: Any, **kwargs: Any) -> PlayedTask:
+def _make_eager_task(loop: Any, coroutine: Any, **kwargs: Any) -> ControlledTask:
     return make_task(loop, coroutine, **{"eager_start": True, **kwargs})
 
 
@@ -74,7 +74,7 @@ if hasattr(asyncio, "eager_task_factory"):
     _FACTORIES.append((asyncio.eager_task_factory, _make_eager_task))
 
 
-class LoopOfPlayedTasks(UnplayableCalls):
+class LoopOfControlledTasks(UnsupportedCalls):
     """A loop that makes explored tasks. A program sees only the task factory that it has set itself."""
 
     _task_factory: Any = staticmethod(make_task)

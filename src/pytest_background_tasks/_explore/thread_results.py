@@ -11,29 +11,29 @@ from contextvars import Context
 from functools import partial
 from typing import Any
 
-from .._introspect.suspension import wait_of
+from .._introspect.suspension import wait_point_of
 from ..errors import UncontrolledOperation
 from . import debug_mode
 from .arrivals import Arrival, ThreadCall, ends_sleep, settle
-from .foreign_threads import ForeignThreads, foreign_thread
-from .task_names import Actor, Names
-from .unsupported import UnplayableCalls
+from .foreign_threads import ForeignThreads, foreign_thread_error
+from .task_names import TaskIdentity, TaskNames
+from .unsupported import UnsupportedCalls
 
 
-class ThreadCalls(UnplayableCalls):
+class ThreadCalls(UnsupportedCalls):
     """The methods of a loop through which threads answer it."""
 
     tasks: list[asyncio.Task[Any]]
     _answers: dict[tuple[str, int], int] = {}  # noqa: RUF012  # most runs have no answers, and a loop must have few attributes
     _helper: Any
-    _names: Names
+    _names: TaskNames
     _options: Any
     _home: int
     _now: float
     _arrived: list[Arrival | ThreadCall]
     _debug: bool
     _timers: list[tuple[float, int, Arrival]]
-    _running: Callable[[], Actor]
+    _running: Callable[[], TaskIdentity]
     _playing: Any
     _ready: Any
     _stopping: bool
@@ -46,7 +46,7 @@ class ThreadCalls(UnplayableCalls):
         if ident not in (self._home, self._helper.ident):
             return self._answer_of_foreign_thread(callback, args, context)
         self._check_closed()  # type: ignore[attr-defined]
-        handle = ThreadCall(self._names.part(self._running(), "call"), callback, args, self, context)
+        handle = ThreadCall(self._names.derived(self._running(), "call"), callback, args, self, context)
         if ident == self._home:
             self._ready.append(handle)
         else:
@@ -71,7 +71,7 @@ class ThreadCalls(UnplayableCalls):
             raise self.refuse(stuck) from None
         is_first = actor.answered != actor.step
         actor.answered = actor.step
-        who = actor.name if is_first else self._names.part(actor, "thread")
+        who = actor.name if is_first else self._names.derived(actor, "thread")
         number = actor.step if is_first else 0
         self._arrives(Arrival(who, number, "thread", self._now, settle, (future, result, error), self, None))
         return future
@@ -119,7 +119,7 @@ class ThreadCalls(UnplayableCalls):
         foreign: ForeignThreads = self._helper.foreign
         if not foreign.is_alone():
             for words in foreign.started():
-                self.refuse(foreign_thread(words, None))
+                self.refuse(foreign_thread_error(words, None))
 
     def _is_held_by_threads(self) -> bool:
         """Return True if time must stand still. If a thread is the reason, the run is over."""
@@ -140,7 +140,7 @@ class ThreadCalls(UnplayableCalls):
         foreign: ForeignThreads = self._helper.foreign
         if self.refusal is None and not foreign.is_alone():
             for words in foreign.remaining():
-                self.refuse(foreign_thread(words, self._open_wait()))
+                self.refuse(foreign_thread_error(words, self._open_wait()))
 
     def check_threads(self) -> None:
         """Raise the error that the finished run cannot be controlled, if it was refused."""
@@ -162,8 +162,8 @@ class ThreadCalls(UnplayableCalls):
         for task in self.tasks:
             future = None if task.done() else getattr(task, "_fut_waiter", None)
             if future is not None and not isinstance(future, asyncio.Task) and id(future) not in slept:
-                wait = wait_of(task, self._options.is_project_file)
-                actor: Actor | None = getattr(task, "_explorer_actor", None)
+                wait = wait_point_of(task, self._options.is_project_file)
+                actor: TaskIdentity | None = getattr(task, "_explorer_actor", None)
                 name = task.get_name() if actor is None else actor.name
                 return None if wait is None else f"{name} waits at {wait}"
         return None

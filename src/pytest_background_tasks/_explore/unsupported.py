@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import UncontrolledOperation
-from .fast_loop import BareLoop
+from .fast_loop import FastLoop
 
 _TRANSPORT = "an in-memory transport, or a fake of the client or server (for ASGI: httpx.ASGITransport)"
 _PROCESS = "a fake of the code that starts the process"
@@ -44,7 +44,7 @@ _INSTEAD = {
 }
 
 
-class UnplayableCalls(BareLoop):
+class UnsupportedCalls(FastLoop):
     """The methods of a loop that are refused.
 
     Attributes:
@@ -61,7 +61,7 @@ class UnplayableCalls(BareLoop):
 
 
 def _refusing(name: str, instead: str) -> Callable[..., Any]:
-    def refuse(self: UnplayableCalls, *_: object, **__: object) -> Any:
+    def refuse(self: UnsupportedCalls, *_: object, **__: object) -> Any:
         __tracebackhide__ = True
         raise self.refuse(
             UncontrolledOperation(
@@ -74,4 +74,4 @@ def _refusing(name: str, instead: str) -> Callable[..., Any]:
 
 
 for _name, _use in _INSTEAD.items():
-    setattr(UnplayableCalls, _name, _refusing(_name, _use))
+    setattr(UnsupportedCalls, _name, _refusing(_name, _use))

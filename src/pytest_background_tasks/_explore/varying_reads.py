@@ -13,8 +13,8 @@ from datetime import date, datetime
 from types import FrameType
 from typing import Any
 
-from .._introspect.location import SourceLocation, site_in
-from .._util import listed
+from .._introspect.location import SourceLocation, location_in
+from .._util import indented
 
 _FUNCTIONS: dict[Any, str] = {
     id: "id()",
@@ -31,21 +31,21 @@ _METHODS = {(kind, name) for kind in (datetime, date) for name in ("now", "utcno
 _HANDED_ON = {"random", "secrets", "tempfile", "uuid"}  # standard modules that return the value to their caller
 
 
-class Sources:
+class VaryingReads:
     """A context manager that records such reads in this thread inside the block.
 
     Args:
-        is_own: maps file names to True for project code.
+        is_project: maps file names to True for project code.
 
     Attributes:
         found: the functions called, each with the line of project code that called it.
     """
 
-    def __init__(self, is_own: Mapping[str, bool]) -> None:
-        self._is_own = is_own
+    def __init__(self, is_project: Mapping[str, bool]) -> None:
+        self._is_project = is_project
         self.found: dict[tuple[str, SourceLocation], None] = {}
 
-    def __enter__(self) -> "Sources":
+    def __enter__(self) -> "VaryingReads":
         self._is_there = sys.getprofile() is None  # do not replace a profiler
         if self._is_there:
             sys.setprofile(self._on_event)
@@ -61,12 +61,12 @@ class Sources:
         name = _name_of(called)
         own = self._own_caller(frame) if name else None
         if own is not None:
-            self.found.setdefault((name, site_in(own.f_code, own.f_lineno or 0)))
+            self.found.setdefault((name, location_in(own.f_code, own.f_lineno or 0)))
 
     def _own_caller(self, frame: FrameType) -> FrameType | None:  # pragma: no cover - not traced itself
         """Return the frame of project code that reads the value; None if a library reads it for itself."""
         caller: FrameType | None = frame
-        while caller is not None and not self._is_own[caller.f_code.co_filename]:
+        while caller is not None and not self._is_project[caller.f_code.co_filename]:
             if caller.f_globals.get("__name__") not in _HANDED_ON:
                 return None
             caller = caller.f_back
@@ -84,9 +84,9 @@ def _name_of(called: Callable[..., Any]) -> str:  # pragma: no cover - not trace
     return name
 
 
-def told(found: Mapping[tuple[str, SourceLocation], None], most: int = 5) -> str:
+def sentence(found: Mapping[tuple[str, SourceLocation], None], most: int = 5) -> str:
     """Return a paragraph about the reads that were found; empty if there are none."""
     if not found:
         return ""
     lines = [f"{name} at {site}" for name, site in found]
-    return f"It reads values that differ in every run:{listed(lines, most)}\n"
+    return f"It reads values that differ in every run:{indented(lines, most)}\n"

@@ -10,7 +10,7 @@ from traceback import walk_tb
 from types import AsyncGeneratorType, CodeType, CoroutineType, FrameType, GeneratorType
 from typing import Any, NamedTuple
 
-from .project_code import no_loop_running, package_of
+from .project_code import loop_hidden, package_of
 from .untrusted import attribute, type_name
 
 # Types that stand for a coroutine or a generator, and have no frame of their own: ``asend()``, ``athrow()``,
@@ -38,17 +38,17 @@ class SourceLocation(NamedTuple):
 def shown_file(file: str) -> str:
     """Return the path of a file relative to the current directory if it is below it, else the absolute path."""
     path = Path(file)
-    with no_loop_running():
+    with loop_hidden():
         here = Path.cwd()
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
-def site_in(code: CodeType, line: int) -> SourceLocation:
+def location_in(code: CodeType, line: int) -> SourceLocation:
     """Return this line of `code`."""
     return SourceLocation(code.co_filename, line, code.co_qualname)
 
 
-def site_at(code: CodeType, instruction: int) -> SourceLocation:
+def location_at(code: CodeType, instruction: int) -> SourceLocation:
     """Return the line that contains `instruction` (a bytecode offset, ``f_lasti``) of `code`.
 
     Offsets are kept instead of lines because reading a frame's line costs more than all else that is recorded.
@@ -57,12 +57,12 @@ def site_at(code: CodeType, instruction: int) -> SourceLocation:
     for start, end, number in code.co_lines():
         if start <= instruction < end and number is not None:
             line = number
-    return site_in(code, line)
+    return location_in(code, line)
 
 
 def definition(code: CodeType) -> SourceLocation:
     """Return the line at which the function of `code` is defined."""
-    return site_in(code, code.co_firstlineno)
+    return location_in(code, code.co_firstlineno)
 
 
 def await_links(coroutine: Any) -> Iterator[Any]:
@@ -125,7 +125,7 @@ def await_chain(coroutine: Any) -> Iterator[FrameType]:
             yield frame
 
 
-def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[SourceLocation, ...]:
+def waiting_locations(coroutine: Any, is_project: Mapping[str, bool]) -> tuple[SourceLocation, ...]:
     """Return the lines of the project at which a suspended `coroutine` waits, outermost first.
 
     Without such a line, return the innermost one of a library, or else of Python. The result is empty if the coroutine
@@ -135,17 +135,17 @@ def waiting_sites(coroutine: Any, is_own: Mapping[str, bool]) -> tuple[SourceLoc
     if not _has_frame(first) or _awaited_by(first) is None:
         return ()
     frames = list(await_chain(coroutine))
-    own = [frame for frame in frames if is_own[frame.f_code.co_filename]]
+    own = [frame for frame in frames if is_project[frame.f_code.co_filename]]
     of_libraries = [frame for frame in frames if package_of(frame.f_code.co_filename)] if not own else []
-    return tuple(site_in(frame.f_code, frame.f_lineno) for frame in own or of_libraries[-1:] or frames[-1:])
+    return tuple(location_in(frame.f_code, frame.f_lineno) for frame in own or of_libraries[-1:] or frames[-1:])
 
 
-def waiting_site(coroutine: Any, is_own: Mapping[str, bool]) -> SourceLocation | None:
-    """Return the innermost line of `waiting_sites`; None if it has none."""
-    return next(reversed(waiting_sites(coroutine, is_own)), None)
+def waiting_location(coroutine: Any, is_project: Mapping[str, bool]) -> SourceLocation | None:
+    """Return the innermost line of `waiting_locations`; None if it has none."""
+    return next(reversed(waiting_locations(coroutine, is_project)), None)
 
 
-def raising_sites(error: BaseException, is_own: Mapping[str, bool]) -> tuple[SourceLocation, ...]:
+def raising_locations(error: BaseException, is_project: Mapping[str, bool]) -> tuple[SourceLocation, ...]:
     """Return the lines of the project through which an exception propagated, outermost first."""
-    sites = (site_in(frame.f_code, line) for frame, line in walk_tb(attribute(error, "__traceback__")))
-    return tuple(site for site in sites if is_own[site.file])
+    sites = (location_in(frame.f_code, line) for frame, line in walk_tb(attribute(error, "__traceback__")))
+    return tuple(site for site in sites if is_project[site.file])

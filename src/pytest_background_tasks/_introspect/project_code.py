@@ -19,7 +19,7 @@ _OTHERS = {"site-packages", "dist-packages"}
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
-class OwnCode(dict[str, bool]):
+class ProjectCode(dict[str, bool]):
     """The files of code and whether each belongs to the project: ``is_own[code.co_filename]``.
 
     It is a dict that computes missing values, because it is queried for every task of a session.
@@ -37,7 +37,7 @@ class OwnCode(dict[str, bool]):
         self._python = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")}
 
     def __missing__(self, filename: str) -> bool:
-        with no_loop_running():
+        with loop_hidden():
             answer = self[filename] = self._judge(filename)
         return answer
 
@@ -72,7 +72,7 @@ class OwnCode(dict[str, bool]):
 
 
 @contextmanager
-def no_loop_running() -> Iterator[None]:
+def loop_hidden() -> Iterator[None]:
     """Hide the running loop from tools like blockbuster, which raise if a file is read in a running loop."""
     asyncio = sys.modules.get("asyncio")
     loop = asyncio and asyncio._get_running_loop()

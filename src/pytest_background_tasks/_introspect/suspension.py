@@ -21,14 +21,14 @@ from itertools import pairwise
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any, TypeVar
 
-from .._util import amount
-from .location import await_chain, await_links, behind, waiting_site
+from .._util import plural
+from .location import await_chain, await_links, behind, waiting_location
 from .task_state import coroutine_of, is_task, name_of
 from .untrusted import attribute, qualified_name, text_attribute
 from .wait_reason import WaitKind, WaitPoint, WaitReason
 
 
-def known(task: "asyncio.Task[Any]") -> str:
+def task_label(task: "asyncio.Task[Any]") -> str:
     """Return the name of `task` and of its function; anyio names its tasks after their functions."""
     name, coroutine = name_of(task), behind(coroutine_of(task))
     by_anyio = text_attribute(coroutine, "__qualname__").endswith("_run_coro")
@@ -36,20 +36,20 @@ def known(task: "asyncio.Task[Any]") -> str:
     return name if by_anyio else f"{name} ({function})" if name else function
 
 
-def wait_of(
+def wait_point_of(
     task: "asyncio.Task[Any]",
-    is_own: Mapping[str, bool],
-    named: Callable[["asyncio.Task[Any]"], str] = known,
+    is_project: Mapping[str, bool],
+    named: Callable[["asyncio.Task[Any]"], str] = task_label,
 ) -> WaitPoint | None:
     """Return the place at which `task` is suspended, and the reason; ``None`` unless it is suspended.
 
     Args:
         task: a task of any loop. It is only read.
-        is_own: the files of code that belong to the project (`OwnCode`).
+        is_project: the files of code that belong to the project (`ProjectCode`).
         named: returns the name of a task in the reason.
     """
-    site = waiting_site(coroutine_of(task), is_own)
-    return None if site is None else WaitPoint(*site, WaitReasons(task, named).of(task, is_own))
+    site = waiting_location(coroutine_of(task), is_project)
+    return None if site is None else WaitPoint(*site, WaitReasons(task, named).of(task, is_project))
 
 
 class WaitReasons:
@@ -59,9 +59,9 @@ class WaitReasons:
         self._task = task
         self.name = named
 
-    def of(self, task: Any, is_own: Mapping[str, bool]) -> WaitReason:
+    def of(self, task: Any, is_project: Mapping[str, bool]) -> WaitReason:
         """Return the reason for which `task` waits."""
-        for frame in _below_own(list(await_chain(coroutine_of(task))), is_own):
+        for frame in _below_own(list(await_chain(coroutine_of(task))), is_project):
             reader = _reader_of(frame)
             reason = reader and _read(reader, self, frame.f_locals)
             if reason:
@@ -101,9 +101,9 @@ class WaitReasons:
         return WaitReason("lock", subject, tuple(names))
 
 
-def _below_own(frames: list[FrameType], is_own: Mapping[str, bool]) -> list[FrameType]:
+def _below_own(frames: list[FrameType], is_project: Mapping[str, bool]) -> list[FrameType]:
     """Return the frames called by the project's innermost one; all frames, if the project has none of them."""
-    own = [number for number, frame in enumerate(frames) if is_own[frame.f_code.co_filename]]
+    own = [number for number, frame in enumerate(frames) if is_project[frame.f_code.co_filename]]
     return frames[own[-1] + 1 :] if own else frames
 
 
@@ -174,7 +174,7 @@ def _formatted(kind: WaitKind, subject: str) -> Reader:
 
 
 def _unfinished(_: WaitReasons, variables: Mapping[str, Any]) -> WaitReason:
-    return WaitReason("queue", f"{amount(variables['self']._unfinished_tasks, 'unfinished item')} of a queue")
+    return WaitReason("queue", f"{plural(variables['self']._unfinished_tasks, 'unfinished item')} of a queue")
 
 
 def _lock(subject: str) -> Reader:

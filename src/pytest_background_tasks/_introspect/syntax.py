@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from .._util import CollectorPaused
+from .._util import GarbageCollectionDisabled
 
 
 def syntax_tree(source: str) -> ast.Module | None:
@@ -13,7 +13,7 @@ def syntax_tree(source: str) -> ast.Module | None:
     Before Python 3.11.8, `ast.parse` fails if it is called again while it runs (gh-106905), such as when the garbage
     collector finds a failed task and the traceback of its exception is printed.
     """
-    with CollectorPaused():
+    with GarbageCollectionDisabled():
         try:
             return ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError):

@@ -41,7 +41,7 @@ def is_done(task: Any) -> bool:
     return task.done() if type(task) is asyncio.Task else bool(_class_of(task).done(task))
 
 
-def is_left_alone(task: Any) -> bool:
+def is_pending_uncancelled(task: Any) -> bool:
     """Return True if `task` is pending, and its cancellation was not requested."""
     return not is_done(task) and not _class_of(task).cancelling(task)
 

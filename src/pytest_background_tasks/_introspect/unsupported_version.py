@@ -1,7 +1,7 @@
 """The error for an unsupported version of a library, which lacks what the integration named after it uses."""
 
 
-class Unfit(Exception):
+class UnsupportedVersion(Exception):
     """The installed version of a library is not supported.
 
     Args:
@@ -19,7 +19,7 @@ class Unfit(Exception):
 _met: dict[str, None] = {}
 
 
-def remember(error: Unfit) -> None:
+def remember(error: UnsupportedVersion) -> None:
     """Remember an unsupported library, for the errors that it may cause."""
     _met[str(error)] = None
 

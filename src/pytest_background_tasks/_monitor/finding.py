@@ -5,12 +5,12 @@ from typing import Literal, NamedTuple, TypeAlias
 
 from .._introspect.location import SourceLocation
 from .._introspect.untrusted import type_name
-from .task_record import Seen, Watched
+from .task_record import MonitoredTest, TaskSnapshot
 
 Kind: TypeAlias = Literal["unhandled", "leaked", "destroyed"]
 
 
-class Report(NamedTuple):
+class Finding(NamedTuple):
     """A finding about a task, or about a callback of the loop.
 
     Attributes:
@@ -24,11 +24,11 @@ class Report(NamedTuple):
     """
 
     kind: Kind
-    test: Watched
+    test: MonitoredTest
     what: str
     where: tuple[str, ...]
     at: SourceLocation
-    seen: Seen | None = None
+    seen: TaskSnapshot | None = None
     error: BaseException | None = None
 
     @property
@@ -75,7 +75,9 @@ def _traceback_of(error: BaseException) -> str:
         return "".join([*traceback.format_tb(error.__traceback__), type_name(error)])
 
 
-def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseException | None = None) -> Report:
+def of_task(
+    kind: Kind, test: MonitoredTest, seen: TaskSnapshot, what: str, error: BaseException | None = None
+) -> Finding:
     """Return the finding about a task; `what` is a sentence with ``{}`` for the task."""
     where = list(seen.creation.lines)
     if seen.waits_at is not None:
@@ -84,4 +86,4 @@ def of_task(kind: Kind, test: Watched, seen: Seen, what: str, error: BaseExcepti
         where.append(f"started by asyncio.{seen.started_through}(), and has outlived its waiter")
     task = f"{seen.name} ({seen.function})" if seen.name else seen.function
     sentence = what.format(f"background task {task}")
-    return Report(kind, test, sentence, tuple(where), seen.creation.at, seen, error)
+    return Finding(kind, test, sentence, tuple(where), seen.creation.at, seen, error)

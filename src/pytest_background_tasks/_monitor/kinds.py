@@ -6,35 +6,35 @@ Every session loads this module, so its class is a plain one: creating a named t
 from __future__ import annotations
 
 
-class Kind:
+class FindingKind:
     """One kind of finding.
 
     Attributes:
         default: the default mode.
-        off: the mode in which it is not reported, or not in every test.
+        disabled: the mode in which it is not reported, or not in every test.
         modes: all modes.
-        what: the text for ``--help``.
+        help: the text for ``--help``.
     """
 
     def __init__(self, default: str, off: str, more: tuple[str, ...], what: str) -> None:
         self.default: str = default
-        self.off: str = off
+        self.disabled: str = off
         self.modes: tuple[str, ...] = (off, *more)
-        self.what: str = what
+        self.help: str = what
 
 
 _MORE = ("warn", "error")
 
 KINDS = {
-    "unhandled": Kind("warn", "ignore", _MORE, "report background tasks whose exception was never retrieved"),
-    "leaked": Kind("ignore", "ignore", _MORE, "report background tasks that outlive their test"),
-    "destroyed": Kind(
+    "unhandled": FindingKind("warn", "ignore", _MORE, "report background tasks whose exception was never retrieved"),
+    "leaked": FindingKind("ignore", "ignore", _MORE, "report background tasks that outlive their test"),
+    "destroyed": FindingKind(
         "warn",
         "ignore",
         (*_MORE, "gc"),
         "report background tasks that were garbage-collected while pending; gc: warn, and force garbage collection",
     ),
-    "deadlock": Kind(
+    "deadlock": FindingKind(
         "fixture",
         "fixture",
         ("error",),

@@ -7,7 +7,7 @@ from .._capture.targets import Match, matcher
 from .kinds import KINDS
 
 
-class Modes(NamedTuple):
+class Policy(NamedTuple):
     """The mode of each kind: ``ignore``, ``warn`` or ``error``; ``gc`` warns, and forces garbage collection.
 
     ``deadlock`` is an error in tests that use a fixture of this plugin (``fixture``), or in every test (``error``).
@@ -21,7 +21,7 @@ class Modes(NamedTuple):
     allow: tuple[Match, ...]
 
 
-def modes_of(defaults: Modes, marks: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Modes:
+def policy_of(defaults: Policy, marks: Iterable[tuple[Sequence[Any], Mapping[str, Any]]]) -> Policy:
     """Return the modes of one test.
 
     Args:

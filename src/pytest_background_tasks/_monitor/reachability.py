@@ -13,7 +13,7 @@ from .._introspect.untrusted import type_module
 _FAR = 20_000  # objects; an owner of more than that refers to everything, presumably to the task as well
 
 
-def keeps(holder: object, task: object) -> bool:
+def is_reachable(holder: object, task: object) -> bool:
     """Return True if `task` can be reached from `holder` through strong references.
 
     Event loops, modules, classes and objects of pytest are skipped, because they lead everywhere.
@@ -24,13 +24,13 @@ def keeps(holder: object, task: object) -> bool:
         current = frontier.pop()
         if current is task:
             return True
-        if id(current) not in seen and not _leads_everywhere(current):
+        if id(current) not in seen and not _is_hub(current):
             seen.add(id(current))
             frontier += gc.get_referents(current)
     return bool(frontier)
 
 
-def _leads_everywhere(thing: Any) -> bool:
+def _is_hub(thing: Any) -> bool:
     if issubclass(type(thing), (ModuleType, type, FrameType, asyncio.AbstractEventLoop)):
         return True
     if type(thing) is dict:

@@ -14,22 +14,22 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 from .._capture.call import Call, arguments_of, call_of_coroutine, code_of, module_of
-from .._capture.origin import Creation, Creator
+from .._capture.origin import CreationSite, Origin
 from .._capture.waiters import has_waiter
-from .._introspect.location import SourceLocation, waiting_site
-from .._introspect.task_state import coroutine_of, is_done, is_left_alone, name_of
+from .._introspect.location import SourceLocation, waiting_location
+from .._introspect.task_state import coroutine_of, is_done, is_pending_uncancelled, name_of
 from .._introspect.untrusted import attribute
-from .policy import Modes
+from .policy import Policy
 
 ATTRIBUTE = "_pytest_background_tasks_record"
 """The attribute of a task that has its record."""
 
 
-class Watched(NamedTuple):
+class MonitoredTest(NamedTuple):
     """A monitored test. Records refer to it, so that each finding can be attributed."""
 
     id: str
-    modes: Modes
+    modes: Policy
 
 
 class Fixture:
@@ -46,32 +46,32 @@ class Fixture:
         self.is_over: bool = False
 
 
-class Record(weakref.ref[Any]):
+class TaskRecord(weakref.ref[Any]):
     """The origin of a task, and what was reported about it.
 
     Attributes:
         number: the position in the order of creation.
-        watch: the monitor of the record, since several sessions may run in one process.
+        monitor: the monitor of the record, since several sessions may run in one process.
         test: the test that was running.
-        creator: the code that created the task.
+        origin: the code that created the task.
         name: the qualified name of the coroutine.
         code: the code of the coroutine.
         fixture: the fixture that created the task, in its setup or by a task of its own.
-        keeper: the fixture that owns the task, although the test created it.
+        owner: the fixture that owns the task, although the test created it.
         has_failed: whether the task was reported as failed.
         loss: the finding that the task has leaked or was destroyed.
     """
 
-    __slots__ = ("code", "creator", "fixture", "has_failed", "keeper", "loss", "name", "number", "test", "watch")
+    __slots__ = ("code", "fixture", "has_failed", "loss", "monitor", "name", "number", "origin", "owner", "test")
 
     number: int
-    watch: object
-    test: Watched
-    creator: Creator
+    monitor: object
+    test: MonitoredTest
+    origin: Origin
     name: str
     code: CodeType | None
     fixture: Fixture | None
-    keeper: Fixture | None
+    owner: Fixture | None
     has_failed: bool
     loss: Any
 
@@ -81,7 +81,7 @@ class Record(weakref.ref[Any]):
     @property
     def is_kept(self) -> bool:
         """True if a fixture may still end the task, or retrieve its exception."""
-        fixture = self.fixture or self.keeper
+        fixture = self.fixture or self.owner
         return fixture is not None and not fixture.is_over
 
     @property
@@ -95,7 +95,7 @@ class Record(weakref.ref[Any]):
         task = self()
         return task is None or is_done(task)
 
-    def seen(self, task: "asyncio.Task[Any]", is_own: Mapping[str, bool]) -> "Seen":
+    def snapshot(self, task: "asyncio.Task[Any]", is_project: Mapping[str, bool]) -> "TaskSnapshot":
         """Return the present state of the task as a value."""
         coroutine = coroutine_of(task)
         if coroutine is not None and code_of(coroutine) is self.code:
@@ -105,16 +105,18 @@ class Record(weakref.ref[Any]):
             call = call_of_coroutine(coroutine, arguments)
         else:  # the task has ended in its eager first step, or a task factory has wrapped the coroutine
             call = Call(self.name, module_of(self.code), {}, self.code)
-        through = self.creator.through
-        return Seen(name_of(task), call, self.creator.creation(call), waiting_site(coroutine, is_own), through)
+        through = self.origin.through
+        return TaskSnapshot(
+            name_of(task), call, self.origin.creation(call), waiting_location(coroutine, is_project), through
+        )
 
 
-class Seen(NamedTuple):
+class TaskSnapshot(NamedTuple):
     """The state of a task at one moment; a target can match it like a captured task."""
 
     name: str
     call: Call
-    creation: Creation
+    creation: CreationSite
     waits_at: SourceLocation | None = None
     started_through: str = ""
 
@@ -134,23 +136,23 @@ class Seen(NamedTuple):
         return self.call.arguments
 
     @property
-    def known_as(self) -> str:
+    def description(self) -> str:
         """The name and the function of the task."""
         function = self.function.rpartition(".")[2]
         return f"{self.name} ({function})" if self.name else function
 
     @property
-    def task(self) -> "Seen":
+    def task(self) -> "TaskSnapshot":
         """The object itself, where a target looks for the call."""
         return self
 
 
-def record_of(task: object) -> Record | None:
+def record_of(task: object) -> TaskRecord | None:
     """Return the record of a task, if it has one."""
     if type(task) is asyncio.Task:  # here and below: called for every task, and most run no code of the program
         return getattr(task, ATTRIBUTE, None)
     found = attribute(task, ATTRIBUTE)
-    return found if type(found) is Record else None
+    return found if type(found) is TaskRecord else None
 
 
 def unretrieved(task: Any) -> BaseException | None:
@@ -165,6 +167,6 @@ def failure_of(task: Any) -> BaseException | None:
     return attribute(task, "_exception") if is_done(task) else None
 
 
-def is_abandoned(task: Any, record: Record | None = None) -> bool:
+def is_abandoned(task: Any, record: TaskRecord | None = None) -> bool:
     """Return True if `task` is pending, was never cancelled, and has lost the waiter that it was started for."""
-    return is_left_alone(task) and (record is None or not record.creator.through or not has_waiter(task))
+    return is_pending_uncancelled(task) and (record is None or not record.origin.through or not has_waiter(task))

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .._util import amount, listing
+from .._util import listing, plural
 from .columns import in_default_order, truncated_at_end
 from .layout import Tone, short_name
 from .line_numbers import file_of, number_of, numbers_of
@@ -239,6 +239,6 @@ def _failing_lines(step: StepView) -> tuple[Line, ...]:
 def _counted(counts: Counter[str], before: str = "… ") -> Iterator[Entry]:
     """Yield the counts in a row, and clear them."""
     if counts:
-        steps = [f"{amount(count, 'step')} of {short_name(task)}" for task, count in counts.items()]
+        steps = [f"{plural(count, 'step')} of {short_name(task)}" for task, count in counts.items()]
         yield Entry(None, f"{before}{listing(steps, _NAMED)}", "muted")
     counts.clear()

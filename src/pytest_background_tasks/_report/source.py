@@ -117,18 +117,18 @@ _BLOCKS = frozenset({"With", "AsyncWith", "For", "AsyncFor"})
 """Statements that are executed again after their body: to leave it, or for the next iteration."""
 
 
-def statements(told: StepDetail, got: str = "value") -> tuple[Line, ...]:
+def statements(detail: StepDetail, got: str = "value") -> tuple[Line, ...]:
     """Return the statements that a step has executed, without those of no interest.
 
     A statement that receives the result that it has awaited, and uses it, is among them again, after an ellipsis.
 
     Args:
-        told: the details of the step.
+        detail: the details of the step.
         got: the delivery to the task, as in `Step.delivered`.
     """
-    last = {(site.file, site.function): site.line for site in told.resumed_at}
-    until = [(site.file, statement(site.file, site.line).line) for site in told.suspended_at]
-    answered = _answered(told) if got == "value" else []
+    last = {(site.file, site.function): site.line for site in detail.resumed_at}
+    until = [(site.file, statement(site.file, site.line).line) for site in detail.suspended_at]
+    answered = _answered(detail) if got == "value" else []
     lines: list[Line] = []
 
     def add(line: Line) -> None:
@@ -136,10 +136,10 @@ def statements(told: StepDetail, got: str = "value") -> tuple[Line, ...]:
             lines.append(line)  # a comprehension is a function of its own until Python 3.11
 
     entered: set[tuple[str, int]] = set()
-    for site, deep in told.lines:
+    for site, deep in detail.lines:
         is_first = (site.function, deep) not in entered
         entered.add((site.function, deep))
-        if is_first and told.resumed_at[deep : deep + 1] == (site,):
+        if is_first and detail.resumed_at[deep : deep + 1] == (site,):
             continue  # since Python 3.12, a line at which an exception arrives is traced once more
         while answered and answered[-1].depth >= deep:
             add(answered.pop())
@@ -162,12 +162,12 @@ def statements(told: StepDetail, got: str = "value") -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _answered(told: StepDetail) -> list[Line]:
+def _answered(detail: StepDetail) -> list[Line]:
     """Return the statements that receive and use a result in this step, outermost first."""
     lines = []
-    for deep, site in enumerate(told.resumed_at):
-        is_still_waiting = told.outcome is None and told.suspended_at[deep : deep + 1] == (site,)
-        ran = any(each.depth == deep and each.location.function == site.function for each in told.lines)
+    for deep, site in enumerate(detail.resumed_at):
+        is_still_waiting = detail.outcome is None and detail.suspended_at[deep : deep + 1] == (site,)
+        ran = any(each.depth == deep and each.location.function == site.function for each in detail.lines)
         found = statement(site.file, site.line)
         if (ran or not is_still_waiting) and found.kind in _USES_ANSWER:
             lines.append(Line(site._replace(line=found.line), f"… {found.text}", deep))

@@ -17,10 +17,10 @@ from .explore import hooks
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from .._monitor.policy import Modes
+    from .._monitor.policy import Policy
     from ..fixture import BackgroundTasks
     from ..virtual_time import VirtualTime
-    from .monitor import Watching
+    from .monitor import MonitorPlugin
 
 _tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
 _time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
@@ -51,7 +51,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
     )
     group = parser.getgroup("background tasks")
     for name, kind in KINDS.items():
-        text = f"{kind.what} ({'|'.join(kind.modes)}; default: {kind.default})"
+        text = f"{kind.help} ({'|'.join(kind.modes)}; default: {kind.default})"
         parser.addini(f"background_tasks_{name}", text, default=kind.default)
         group.addoption(f"--background-tasks-{name}", choices=kind.modes, help=text)
     # Not listed in pytest_plugins: for that, pytest reads the metadata of every installed package.
@@ -87,10 +87,10 @@ def _mode(config: pytest.Config, name: str) -> str:
     return chosen
 
 
-def _defaults(config: pytest.Config) -> Modes:
-    from .._monitor.policy import Modes
+def _defaults(config: pytest.Config) -> Policy:
+    from .._monitor.policy import Policy
 
-    return Modes(**config.stash[_modes], allow=())
+    return Policy(**config.stash[_modes], allow=())
 
 
 @pytest.hookimpl(trylast=True)
@@ -115,13 +115,15 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 def _watch(item: pytest.Item) -> None:
     config = item.config
-    is_wanted = any(mode != KINDS[name].off for name, mode in config.stash[_modes].items())
+    is_wanted = any(mode != KINDS[name].disabled for name, mode in config.stash[_modes].items())
     if is_wanted or "background_tasks" in item.keywords:
-        from .monitor import Watching
-        from .project import own_code
+        from .monitor import MonitorPlugin
+        from .project import project_code
 
-        watching = Watching(own_code(config), _defaults(config), lambda item: item.stash.get(_tasks_of_test, None))
-        config.pluginmanager.register(watching, _WATCHING)
+        monitoring = MonitorPlugin(
+            project_code(config), _defaults(config), lambda item: item.stash.get(_tasks_of_test, None)
+        )
+        config.pluginmanager.register(monitoring, _WATCHING)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -156,21 +158,21 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     Call start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
     """
     from ..fixture import BackgroundTasks
-    from .project import own_code
+    from .project import project_code
 
     config = request.config
-    is_own = own_code(config)
-    is_own[str(request.path)] = True  # the test's module, wherever it is (--pyargs)
+    is_project = project_code(config)
+    is_project[str(request.path)] = True  # the test's module, wherever it is (--pyargs)
     code = code_of_function(request.function)
-    tasks = BackgroundTasks(is_own, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
+    tasks = BackgroundTasks(is_project, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
     request.node.stash[_tasks_of_test] = tasks
-    watching: Watching | None = config.pluginmanager.get_plugin(_WATCHING)
-    if watching is not None:
-        watching.begin_captured(tasks)
+    monitoring: MonitorPlugin | None = config.pluginmanager.get_plugin(_WATCHING)
+    if monitoring is not None:
+        monitoring.begin_captured(tasks)
     yield tasks
     del request.node.stash[_tasks_of_test]  # the item lives as long as the session
-    if watching is not None:
-        watching.finish_captured(tasks)
+    if monitoring is not None:
+        monitoring.finish_captured(tasks)
     tasks._close()
 
 

@@ -9,38 +9,38 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .._capture.session import Capture
-from .._control.deadlock_detector import Standstill
+from .._capture.session import CaptureSession
+from .._control.deadlock_detector import DeadlockDetector
 from .._control.workers import Workers
 from .._introspect.untrusted import code_of_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from .._introspect.project_code import OwnCode
-    from .._monitor.task_monitor import Watch
+    from .._introspect.project_code import ProjectCode
+    from .._monitor.task_monitor import TaskMonitor
     from ..fixture import BackgroundTasks
 
 
-class Standstills:
+class DeadlockPlugin:
     """The hooks, which observe every loop on which a test creates a task. Only a proven deadlock fails the test.
 
     Args:
-        watch: the monitor, which reports the loops.
-        is_own: project code.
+        monitor: the monitor, which reports the loops.
+        is_project: project code.
         fixture_of: returns the object of the fixture ``background_tasks`` for a test that uses it.
         is_wanted: returns True if the running test asks for these hooks.
     """
 
     def __init__(
         self,
-        watch: Watch,
-        is_own: OwnCode,
+        monitor: TaskMonitor,
+        is_project: ProjectCode,
         fixture_of: Callable[[pytest.Item], BackgroundTasks | None],
         is_wanted: Callable[[], bool],
     ) -> None:
-        self._watch = watch
-        self._is_own = is_own
+        self._monitor = monitor
+        self._is_project = is_project
         self._fixture_of = fixture_of
         self._is_wanted = is_wanted
 
@@ -53,15 +53,15 @@ class Standstills:
         if not self._is_wanted() or (is_function and "virtual_time" in item.fixturenames):  # type: ignore[attr-defined]
             return (yield)
         tasks = self._fixture_of(item)
-        capture = tasks._capture if tasks is not None else Capture(self._is_own, lambda _: None)
-        capture.other_failures = self._watch.failures
+        capture = tasks._capture if tasks is not None else CaptureSession(self._is_project, lambda _: None)
+        capture.other_failures = self._monitor.failures
         code = code_of_function(item.function) if is_function else None  # type: ignore[attr-defined]
-        standstill = Standstill(capture, code, None, Workers(self._is_own))
+        detector = DeadlockDetector(capture, code, None, Workers(self._is_project))
         try:
-            with self._watch.telling_loops(lambda loop: standstill.watch_always(loop, str)):
+            with self._monitor.telling_loops(lambda loop: detector.watch_always(loop, str)):
                 result = yield
         finally:
-            standstill.close()
-        if standstill.lost_error is not None:
-            raise standstill.lost_error
+            detector.close()
+        if detector.lost_error is not None:
+            raise detector.lost_error
         return result

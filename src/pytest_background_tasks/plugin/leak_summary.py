@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._util import amount
+from .._util import plural
 from .report_properties import values_of
 
 if TYPE_CHECKING:
@@ -40,6 +40,6 @@ def summary(leaks: list[Leak]) -> Iterator[str]:
     """Yield the lines for pytest's terminal summary."""
     tasks = sum(leak.tests.total() for leak in leaks)
     tests = len(set().union(*(leak.tests for leak in leaks)))
-    yield f"{amount(tasks, 'task')} in {amount(tests, 'test')}, by the line that created them:"
+    yield f"{plural(tasks, 'task')} in {plural(tests, 'test')}, by the line that created them:"
     for line, counts in leaks:
-        yield f"{counts.total():6d} in {amount(len(counts), 'test')}: {line}"
+        yield f"{counts.total():6d} in {plural(len(counts), 'test')}: {line}"

@@ -16,10 +16,10 @@ import pytest
 
 from .._introspect.syntax import syntax_tree
 from .._introspect.untrusted import add_note, attribute
-from .._monitor.finding import Kind, Report
-from .._monitor.policy import Modes, modes_of
-from .._monitor.task_monitor import Watch
-from .._monitor.task_record import Fixture, Watched
+from .._monitor.finding import Finding, Kind
+from .._monitor.policy import Policy, policy_of
+from .._monitor.task_monitor import TaskMonitor
+from .._monitor.task_record import Fixture, MonitoredTest
 from ..warnings import BackgroundTaskWarning, DestroyedTaskWarning, LeakedTaskWarning, UnhandledTaskExceptionWarning
 from .leak_summary import PROPERTY
 from .report_properties import is_named
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
 
     from .._introspect.location import SourceLocation
-    from .._introspect.project_code import OwnCode
+    from .._introspect.project_code import ProjectCode
     from ..fixture import BackgroundTasks
 
 _CATEGORIES = {
@@ -38,27 +38,30 @@ _CATEGORIES = {
 }
 
 _STANDSTILLS = "background_tasks_standstills"
-_HOMES = {"class": "cls", "module": "module"}  # setup_class, setUpClass and setup_module set attributes of these
+_SCOPE_ATTRIBUTES = {
+    "class": "cls",
+    "module": "module",
+}  # setup_class, setUpClass and setup_module set attributes of these
 
 
-class Watching:
+class MonitorPlugin:
     """The hooks of a monitored session.
 
     Args:
-        is_own: project code.
+        is_project: project code.
         defaults: the modes of the session, which a test may override.
         fixture_of: returns the object of the fixture ``background_tasks`` for a test that uses it.
     """
 
     def __init__(
-        self, is_own: OwnCode, defaults: Modes, fixture_of: Callable[[pytest.Item], BackgroundTasks | None]
+        self, is_project: ProjectCode, defaults: Policy, fixture_of: Callable[[pytest.Item], BackgroundTasks | None]
     ) -> None:
-        self._is_own = is_own
+        self._is_project = is_project
         self._defaults = defaults
         self._fixture_of = fixture_of
         self._modes = defaults
-        self._watch = Watch(is_own)
-        self._watch.open()
+        self._monitor = TaskMonitor(is_project)
+        self._monitor.open()
         self._fixtures: dict[pytest.FixtureDef[Any], tuple[Fixture, object]] = {}
         self._raised: list[BaseException] = []
         self._told: set[Kind] = set()
@@ -66,9 +69,9 @@ class Watching:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Begin the test, before its fixtures are set up."""
-        self._is_own[str(item.path)] = True
+        self._is_project[str(item.path)] = True
         self._modes = modes_of_item(item, self._defaults)
-        self._watch.begin(Watched(item.nodeid, self._modes))
+        self._monitor.test_started(MonitoredTest(item.nodeid, self._modes))
         self._raised.clear()
         if self._modes.deadlock == "error":
             self._look_for_standstills(item.config.pluginmanager)
@@ -76,7 +79,7 @@ class Watching:
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
         """Finish setup or call. Search for destroyed tasks before a fixture's teardown ends their loop."""
         if call.when == "call":
-            self._watch.search()
+            self._monitor.force_garbage_collection()
         if call.excinfo is not None and call.when != "teardown":
             self._raised.append(call.excinfo.value)
 
@@ -88,7 +91,7 @@ class Watching:
         fixture = Fixture(lambda: fixturedef.cached_result is not None)
         self._fixtures[fixturedef] = fixture, _home_of(fixturedef.scope, request)
         request.addfinalizer(lambda: self._end(fixturedef))  # added first, therefore called last
-        self._watch.make(fixture)
+        self._monitor.fixture_setup(fixture)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_teardown(self, item: pytest.Item) -> Generator[None, object, object]:
@@ -110,21 +113,23 @@ class Watching:
 
     def pytest_unconfigure(self) -> None:
         """Close the monitor."""
-        self._watch.close()
+        self._monitor.close()
 
     def begin_captured(self, tasks: BackgroundTasks) -> None:
         """Let the fixture `tasks` name failed background tasks in its errors about waiting."""
-        tasks._capture.other_failures = self._watch.failures
+        tasks._capture.other_failures = self._monitor.failures
 
     def finish_captured(self, tasks: BackgroundTasks) -> None:
         """Collect the findings about `tasks`, before the fixture ends its held tasks."""
-        self._watch.finish_captured(tasks._capture.tasks)
+        self._monitor.collect_captured(tasks._capture.tasks)
 
     def _look_for_standstills(self, plugins: pytest.PytestPluginManager) -> None:
         if not plugins.has_plugin(_STANDSTILLS):
-            from .deadlocks import Standstills
+            from .deadlocks import DeadlockPlugin
 
-            wanted = Standstills(self._watch, self._is_own, self._fixture_of, lambda: self._modes.deadlock == "error")
+            wanted = DeadlockPlugin(
+                self._monitor, self._is_project, self._fixture_of, lambda: self._modes.deadlock == "error"
+            )
             plugins.register(wanted, _STANDSTILLS)
 
     def _end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
@@ -138,27 +143,27 @@ class Watching:
         properties[:] = [
             each for each in properties if not is_named(PROPERTY, each)
         ]  # of an earlier run (rerunfailures)
-        for report in self._watch.finish(self._keepers):
-            if self._is_news(report, item) and (mode := report.mode) != "ignore":
+        for report in self._monitor.collect(self._owners):
+            if self._is_new(report, item) and (mode := report.mode) != "ignore":
                 if report.kind == "leaked":
                     properties.append((PROPERTY, report.summary))
-                errors += self._tell(report, mode, item)
+                errors += self._report(report, mode, item)
         self._raised.clear()
         return errors
 
-    def _keepers(self) -> Iterator[tuple[Fixture, object]]:
+    def _owners(self) -> Iterator[tuple[Fixture, object]]:
         for definition, (fixture, home) in self._fixtures.items():
             if definition.cached_result is not None:
                 value = definition.cached_result[0]
                 yield fixture, _values_in(home) if value is None and home is not None else value
 
-    def _is_news(self, report: Report, item: pytest.Item) -> bool:
+    def _is_new(self, report: Finding, item: pytest.Item) -> bool:
         """Return False if the test has failed with this error, or had no chance to clean up because it failed."""
         if report.error is not None:
             return not any(report.error is error for raised in self._raised for error in _leaves(raised))
         return not self._raised or report.test.id != item.nodeid
 
-    def _tell(self, report: Report, mode: str, item: pytest.Item) -> list[Exception]:
+    def _report(self, report: Finding, mode: str, item: pytest.Item) -> list[Exception]:
         category = _CATEGORIES[report.kind]
         is_first = report.kind not in self._told
         self._told.add(report.kind)
@@ -176,7 +181,7 @@ class Watching:
 def _home_of(scope: str, request: pytest.FixtureRequest) -> object:
     """Return the module or the class of a fixture; None if it has none, as in a test that is not Python code."""
     try:
-        return getattr(request, _HOMES.get(scope, ""), None)
+        return getattr(request, _SCOPE_ATTRIBUTES.get(scope, ""), None)
     except Exception:  # pytest asserts that there is one
         return None
 
@@ -202,7 +207,7 @@ def _raised(error: BackgroundTaskWarning, at: SourceLocation, cause: BaseExcepti
     raise AssertionError("it has been raised")  # pragma: no cover - it has been raised
 
 
-def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
+def modes_of_item(item: pytest.Item, defaults: Policy) -> Policy:
     """Return the modes of a test.
 
     Raises:
@@ -217,7 +222,7 @@ def modes_of_item(item: pytest.Item, defaults: Modes) -> Modes:
         )
     marks = [(mark.args, mark.kwargs) for mark in item.iter_markers("background_tasks")]
     try:
-        return modes_of(defaults, marks)
+        return policy_of(defaults, marks)
     except ValueError as error:
         raise pytest.UsageError(f"{item.nodeid}: {error}") from None
 

@@ -21,7 +21,7 @@ class ExploreArguments(Arguments, total=False):
     exclude_fixtures: Sequence[str]
 
 
-class Explored:
+class ExploredTest:
     """A test function with ``@explore``.
 
     Attributes:
@@ -91,7 +91,7 @@ def _explored(test: Any, arguments: dict[str, Any]) -> Any:
         raise _not_by_pytest(test, args)
 
     try:
-        outer._explored = Explored(test, outer, dict(arguments))  # type: ignore[attr-defined]
+        outer._explored = ExploredTest(test, outer, dict(arguments))  # type: ignore[attr-defined]
     except (TypeError, ValueError) as error:
         raise error.with_traceback(None) from error.__cause__  # the traceback ends at the user's line
     return pytest.mark.explore(outer)

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from ..._explore.schedule import Schedule
 
 KEPT = "explore_kept"
-"""The name of the plugin `Kept`."""
+"""The name of the plugin `FailureCache`."""
 
 
-class Kept:
+class FailureCache:
     """The plugin that stores failing schedules for the next session.
 
     Args:
@@ -41,9 +41,9 @@ class Kept:
         from ..._explore.schedule import Schedule
         from ...errors import ScheduleSyntaxError
 
-        kept: Any = None if self._cache is None or self._forgets else self._cache.get(_key(test), None)
+        cache: Any = None if self._cache is None or self._forgets else self._cache.get(_key(test), None)
         with suppress(TypeError, KeyError, ScheduleSyntaxError):  # the cache may have been edited
-            return [Schedule.parse(kept["schedule"])]
+            return [Schedule.parse(cache["schedule"])]
         return []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

@@ -43,12 +43,12 @@ def check(item: Any, without: tuple[str, ...], *, is_default: bool) -> None:
         if _is_async(function):
             asynchronous.setdefault(name, inspect.unwrap(function))
         else:
-            check_one(item, name, function)
+            check_fixture(item, name, function)
     if asynchronous:
         raise pytest.UsageError(_no_async(item, asynchronous))
 
 
-def check_one(item: Any, name: str, function: Any) -> None:
+def check_fixture(item: Any, name: str, function: Any) -> None:
     """Refuse a fixture that an explored test cannot use.
 
     Args:

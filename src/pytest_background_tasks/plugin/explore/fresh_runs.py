@@ -16,7 +16,7 @@ from _pytest.tmpdir import tmppath_result_key
 from .fixture_rules import has_own
 
 
-class Rounds:
+class FreshRuns:
     """A factory of the test's coroutine, called before each run, outside any loop.
 
     Args:

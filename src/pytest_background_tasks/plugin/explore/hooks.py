@@ -12,7 +12,7 @@ import pytest
 
 from ..report_properties import value_of
 from . import settings
-from .failure_cache import KEPT, Kept
+from .failure_cache import KEPT, FailureCache
 from .stash import explored_in, explored_of
 
 _RUNNING = "explore_running"
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options and register the mark."""
     settings.read(config)
-    config.pluginmanager.register(Kept(config), KEPT)
+    config.pluginmanager.register(FailureCache(config), KEPT)
     if config.getoption("usepdb", False):  # missing with -p no:debugging
         from .debugger import Debugger
 
@@ -71,9 +71,9 @@ def pytest_itemcollected(item: Any) -> None:
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Check that a replay has exactly one test."""
     if session.config.option.explore_replay is not None:
-        from .replay import check_one
+        from .replay import check_single
 
-        check_one(session, [item.nodeid for item in session.items if explored_of(item) is not None])
+        check_single(session, [item.nodeid for item in session.items if explored_of(item) is not None])
 
 
 class Verbose:
@@ -88,11 +88,11 @@ class Verbose:
         verdict = value_of("explore_verdict", properties)
         if verdict is None:
             return None
-        from ..._util import amount
+        from ..._util import plural
 
         cut_short = value_of("explore_cut_short", properties)
         cut = "" if cut_short is None else f", {cut_short} cut short"
-        runs = amount(value_of("explore_runs", properties), "run")
+        runs = plural(value_of("explore_runs", properties), "run")
         counts = f"{runs}, {value_of('explore_distinct', properties)} distinct{cut}"
         return "passed", ".", f"PASSED ({verdict}, {counts})"
 

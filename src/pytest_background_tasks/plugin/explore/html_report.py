@@ -24,7 +24,7 @@ _LONGEST = 80  # largest number of characters of a test's name in a file name
 _IGNORE = "# Created by pytest-background-tasks: reports of explored tests that failed.\n*\n"
 
 
-def picture_line(item: pytest.Item, failure: Failure, text: str, replay: str) -> str:
+def report_line(item: pytest.Item, failure: Failure, text: str, replay: str) -> str:
     """Write the report of a failed test and return a line with its path; empty if reports are turned off.
 
     If it cannot be written, the line says why, so that the test's own failure remains visible.
@@ -75,17 +75,17 @@ def _page(item: pytest.Item, failure: Failure, text: str, replay: str) -> str:
     return page(
         view,
         title=item.nodeid,
-        error="\n".join(_said(failure.error)),
+        error="\n".join(_error_lines(failure.error)),
         text=text,
         replay=replay,
         sources={file: linecache.getlines(file) for file in files_of(view)},
     )
 
 
-def _said(error: BaseException, indent: str = "") -> list[str]:
+def _error_lines(error: BaseException, indent: str = "") -> list[str]:
     """Return the lines of an error: its message and notes, and for a group the errors in it."""
     said = f"{type(error).__qualname__}: {error}".removesuffix(": ")
     lines = [f"{indent}{line}" for line in [*said.splitlines(), *getattr(error, "__notes__", ())]]
     for each in getattr(error, "exceptions", ()):
-        lines += _said(each, f"{indent}  ")
+        lines += _error_lines(each, f"{indent}  ")
     return lines

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ..._util import listed
+from ..._util import indented
 from .command_line import quoted, relative
 from .settings import OF_RUN, SETTINGS
 
@@ -15,7 +15,7 @@ _SHOWN = 10  # largest number of tests named if not exactly one is selected
 _refused: pytest.StashKey[str] = pytest.StashKey()
 
 
-def check_one(session: pytest.Session, explored: list[str]) -> None:
+def check_single(session: pytest.Session, explored: list[str]) -> None:
     """Check that exactly one explored test is selected for a replay.
 
     Args:
@@ -27,7 +27,7 @@ def check_one(session: pytest.Session, explored: list[str]) -> None:
     """
     if len(explored) == 1 or session.testsfailed:  # collection errors are reported anyway
         return
-    shown = listed(explored, _SHOWN)
+    shown = indented(explored, _SHOWN)
     complaint = (
         f"--explore-replay needs exactly one explored test, but {len(explored) or 'none'} are selected{shown}\n"
         f"  write e.g.  pytest {quoted(explored[0]) if explored else 'test_file.py::test_name'} "
@@ -39,7 +39,7 @@ def check_one(session: pytest.Session, explored: list[str]) -> None:
 
 
 def check_allowed(config: pytest.Config) -> None:
-    """Raise the error of `check_one` in a worker of pytest-xdist, where tests must report it."""
+    """Raise the error of `check_single` in a worker of pytest-xdist, where tests must report it."""
     __tracebackhide__ = True
     if _refused in config.stash:
         raise pytest.UsageError(config.stash[_refused])

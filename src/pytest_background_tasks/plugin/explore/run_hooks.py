@@ -39,9 +39,9 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> None:
     __tracebackhide__ = True
     item = request._pyfuncitem  # for a wider scope, `request.node` is not the test
     if explored_of(item) is not None:
-        from .fixture_rules import check_one
+        from .fixture_rules import check_fixture
 
-        check_one(item, fixturedef.argname, fixturedef.func)
+        check_fixture(item, fixturedef.argname, fixturedef.func)
 
 
 @pytest.hookimpl(tryfirst=True)

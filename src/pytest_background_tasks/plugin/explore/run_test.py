@@ -13,12 +13,12 @@ from ..._explore.options import Options
 from ..._report.layout import Row, Span, Tone, plain
 from ..._report.terminal import section
 from ..._util import PACKAGE
-from ..project import own_code
+from ..project import project_code
 from . import other_loops
-from .decorator import Explored
-from .failure_cache import KEPT, Kept
-from .fresh_runs import Rounds
-from .html_report import picture_line
+from .decorator import ExploredTest
+from .failure_cache import KEPT, FailureCache
+from .fresh_runs import FreshRuns
+from .html_report import report_line
 from .replay import replay_line
 from .settings import options_of
 from .stash import EXPLORATION, LOOK
@@ -43,7 +43,7 @@ _MARKUP: dict[Tone, dict[str, bool]] = {
 }
 
 
-def explore_item(item: Any, test: Explored) -> None:
+def explore_item(item: Any, test: ExploredTest) -> None:
     """Explore a test and raise its failure."""
     __tracebackhide__ = True
     if LOOK in item.stash:
@@ -51,14 +51,14 @@ def explore_item(item: Any, test: Explored) -> None:
         return
     options = options_of(item, test.options)
     options.pop("exclude_fixtures", None)
-    kept: Kept = item.config.pluginmanager.getplugin(KEPT)
-    options["previous_failures"] = kept.schedules_of(item.nodeid)
+    cache: FailureCache = item.config.pluginmanager.getplugin(KEPT)
+    options["previous_failures"] = cache.schedules_of(item.nodeid)
     options["require_cancel"] = "cancel" in test.options  # a default also applies to tests without such a task
-    is_own = own_code(item.config)
-    is_own[test.test.__code__.co_filename] = True  # the test's module, wherever its file is (--pyargs)
-    rounds = Rounds(item, test.test, 2 if options.get("replay") else 1)  # the default order runs before a replay
+    is_project = project_code(item.config)
+    is_project[test.test.__code__.co_filename] = True  # the test's module, wherever its file is (--pyargs)
+    rounds = FreshRuns(item, test.test, 2 if options.get("replay") else 1)  # the default order runs before a replay
     try:
-        asked = Options.of({**options, "propagate": _passes_through, "is_project_file": is_own})
+        asked = Options.of({**options, "propagate": _passes_through, "is_project_file": is_project})
         exploration = explored(rounds, asked)
     except BaseException as error:
         raise error.with_traceback(_of_user(error.__traceback__)) from error.__cause__
@@ -98,7 +98,7 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
         del item.stash[EXPLORATION]  # the item lives as long as the session
     replay = replay_line(item, str(exploration.failure.schedule))
     rows = section(exploration, replay, _width(item.config))
-    if report.failed and (picture := picture_line(item, exploration.failure, plain(rows), replay)):
+    if report.failed and (picture := report_line(item, exploration.failure, plain(rows), replay)):
         rows.append((Span(picture),))
     if hasattr(shown, "addsection"):
         shown.addsection(_NAME, plain(rows))

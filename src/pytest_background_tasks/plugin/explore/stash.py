@@ -13,7 +13,7 @@ from ..._introspect.untrusted import attribute
 
 if TYPE_CHECKING:
     from ..._explore.result import Exploration
-    from .decorator import Explored
+    from .decorator import ExploredTest
 
 EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
 """The failed exploration of an item, until it is reported."""
@@ -22,17 +22,17 @@ LOOK: pytest.StashKey[Callable[[BaseException], object]] = pytest.StashKey()
 """The debugger's function for an item that is called again after its failure."""
 
 
-def explored_of(item: Any) -> Explored | None:
-    """Return the `Explored` of a test with ``@explore``, else None."""
+def explored_of(item: Any) -> ExploredTest | None:
+    """Return the `ExploredTest` of a test with ``@explore``, else None."""
     return explored_in(item.obj) if issubclass(type(item), pytest.Function) else None
 
 
-def explored_in(test: Any) -> Explored | None:
-    """Return the `Explored` of a function, else None; `test` may be any attribute of a module or class."""
+def explored_in(test: Any) -> ExploredTest | None:
+    """Return the `ExploredTest` of a function, else None; `test` may be any attribute of a module or class."""
     decorator = sys.modules.get(f"{__package__}.decorator")
     if decorator is None:  # no module has imported it
         return None
     kind = type(test)
     is_method = kind is MethodType or kind is staticmethod or kind is classmethod
     found = attribute(test.__func__ if is_method else test, "_explored")
-    return found if type(found) is decorator.Explored else None
+    return found if type(found) is decorator.ExploredTest else None
