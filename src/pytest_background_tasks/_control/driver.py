@@ -7,7 +7,6 @@ that is not running (a `def` test's), or be moved to one of these. Each case nee
 import asyncio
 import threading
 from collections.abc import Collection
-from contextlib import nullcontext
 
 from .. import _util
 from .._asyncio import forced_end
@@ -15,7 +14,7 @@ from .._capture.held_task import HeldTask
 from .._capture.trio import running_loop
 from .._introspect.suspension import waits_for
 from .idle_hooks import call_at_deadline
-from .nested_loop import nested, no_running_loop
+from .nested_loop import no_running_loop
 from .running_call import RunningCall
 from .timeout import deadline_of
 
@@ -42,11 +41,8 @@ async def run_async(run: RunningCall, timeout: float | None) -> None:
 def run_sync(run: RunningCall, timeout: float | None) -> None:
     """Do the same from a synchronous call, inside or outside a running loop."""
     __tracebackhide__ = True
-    home = asyncio._get_running_loop()
     deadline = deadline_of(timeout)
-    with run, nullcontext() if home is None else nested(home) as drive:
-        run.start_all(home)
-        run.end_here(home)
+    with run.started_sync() as (home, drive):
         for task in run.pending():
             while _can_still_end(task, deadline):
                 if drive is not None and task.runner.get_loop() is home:

@@ -5,7 +5,6 @@ Private names of CPython used here: ``_fut_waiter`` of a task.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import nullcontext
 from functools import partial
 from typing import TypeAlias
 
@@ -17,7 +16,6 @@ from .cross_loop import driven, on_loop_async, on_loop_sync
 from .external_activity import ExternalActivity
 from .idle import wait_until_idle
 from .idle_hooks import has_selector
-from .nested_loop import nested
 from .running_call import RunningCall
 from .timeout import deadline_of
 
@@ -47,11 +45,8 @@ async def run_until_idle_async(run: RunningCall, activity_of: ActivityOf, timeou
 def run_until_idle_sync(run: RunningCall, activity_of: ActivityOf, timeout: float | None) -> list[str] | None:
     """Do the same from a synchronous call, inside or outside a running loop."""
     __tracebackhide__ = True
-    home = asyncio._get_running_loop()
     deadline = deadline_of(timeout)
-    with run, nullcontext() if home is None else nested(home) as drive:
-        run.start_all(home)
-        run.end_here(home)
+    with run.started_sync() as (home, drive):
         before: object = None
         while before != (before := _positions(run)):
             for loop in _loops(run, home):

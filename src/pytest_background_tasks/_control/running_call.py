@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from .._capture.held_task import HeldTask
@@ -14,6 +15,7 @@ from .._util import indented, plural
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
 from .failed_tasks import failed
 from .idle_hooks import has_selector
+from .nested_loop import Drive, nested
 
 STARTED_IN_TURN = 10_000
 """The number of tasks that one call runs beyond those that were held when it began.
@@ -65,11 +67,17 @@ class RunningCall:
         yield from self.tasks
         yield from self._capture.ending
 
-    def end_here(self, home: asyncio.AbstractEventLoop | None) -> None:
-        """Let tasks that were cancelled while held end inside this synchronous call, on a loop without a selector."""
-        for task in self._capture.ending:
-            if task.get_loop() is home and not has_selector(home):
-                task.end_here()
+    @contextmanager
+    def started_sync(self) -> Iterator[tuple[asyncio.AbstractEventLoop | None, Drive | None]]:
+        """Start the held tasks inside a synchronous call; yield the running loop, if any, and its `Drive`."""
+        __tracebackhide__ = True
+        home = asyncio._get_running_loop()
+        with self, nullcontext() if home is None else nested(home) as drive:
+            self.start_all(home)
+            for task in self._capture.ending:
+                if task.get_loop() is home and not has_selector(home):
+                    task.end_here()
+            yield home, drive
 
     def has(self, task: HeldTask) -> bool:
         """Return True if this call, or one around it, runs `task`."""
