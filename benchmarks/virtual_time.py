@@ -67,8 +67,10 @@ def seconds(run: Callable[[Callable[[], Any]], None], main: Callable[[], Any]) -
 
 @pytest.mark.parametrize("main", [sleepers, sequence], ids=["sleepers", "sequence"])
 def test_time(background_tasks, main):
+    from pytest_background_tasks.virtual_time import driving  # pytest warns if a plugin is loaded before it starts
+
     def run_on_virtual_time(main: Callable[[], Any]) -> None:
-        with background_tasks._virtual_time()._driving():  # as the fixture virtual_time does
+        with driving(background_tasks._context):  # as the fixture virtual_time does
             asyncio.run(main())
 
     what = f"{SLEEPERS:,} sleepers of 1 to {SLEEPERS:,} s" if main is sleepers else f"{SLEEPS:,} times sleep(1)"

@@ -4,6 +4,7 @@ import ast
 import importlib
 import pickle
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -24,8 +25,7 @@ FLOORS = (
     {"_asyncio"},
     {"_capture", "_explore"},
     {"_control", "_monitor", "_report"},
-    {"virtual_time"},
-    {"fixture", "warnings"},
+    {"virtual_time", "fixture", "warnings"},
     {"plugin"},
 )
 """The entries of the package, from the lowest floor up. Each may import those of lower floors only."""
@@ -86,6 +86,22 @@ def test_pytest_is_imported_only_in_the_plugin_and_the_warnings() -> None:
     """Filters of warnings find their classes by the name of pytest's."""
     importing = {name.partition(".")[0] for name, path in MODULES.items() if _roots(path) & {"pytest", "_pytest"}}
     assert importing == {"plugin", "warnings"}
+
+
+def test_plugin_uses_no_private_attribute_of_another_object() -> None:
+    """It talks to the `TestContext`; only `plugin/explore/` needs private attributes, which are pytest's."""
+    for name, path in MODULES.items():
+        if name.partition(".")[0] == "plugin" and not name.startswith("plugin.explore"):
+            tree = syntax_tree(path.read_text())
+            assert tree is not None
+            private = [
+                ast.unparse(node)
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Attribute)
+                and re.match("_[a-z]", node.attr)
+                and ast.unparse(node.value) != "self"
+            ]
+            assert private == [], name
 
 
 def test_reports_import_neither_asyncio_nor_the_engines_of_held_tasks() -> None:

@@ -415,7 +415,7 @@ def test_quart_tasks_are_not_held_and_the_error_says_so(background_tasks: Backgr
         with pytest.raises(BackgroundTaskNotFound, match=r"_wrapper, which quart started"):
             await background_tasks.run_async(send)
         assert await background_tasks.run_all_async() == []
-        assert "had nothing to run: no task that would be held" in background_tasks._told()
+        assert "had nothing to run: no task that would be held" in background_tasks._context.failure_notes()
 
     run(test())
 

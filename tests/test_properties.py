@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_background_tasks import BackgroundTasks
+from pytest_background_tasks._control.test_context import TestContext
 from pytest_background_tasks._introspect.project_code import ProjectCode
 
 
@@ -78,13 +79,14 @@ def outcome(task: asyncio.Task[str]) -> str:
     return "cancelled" if task.cancelled() else repr(task.exception() or task.result())
 
 
-def fixture() -> BackgroundTasks:
-    return BackgroundTasks(ProjectCode(Path(__file__).parent), "a property", None, 10, 0.02)
+def make_context() -> TestContext:
+    return TestContext(ProjectCode(Path(__file__).parent), "a property", None, 10, 0.02)
 
 
 def captured(program: list[Job], run: Callable[[BackgroundTasks], Any]) -> tuple[list[str], list[str]]:
     """Return the log and the outcomes of `program`, whose tasks are held first and then started by `run`."""
-    background_tasks, interpreter = fixture(), Program()
+    context, interpreter = make_context(), Program()
+    background_tasks = BackgroundTasks(context)
 
     async def main() -> None:
         background_tasks.start_capturing()
@@ -101,7 +103,7 @@ def captured(program: list[Job], run: Callable[[BackgroundTasks], Any]) -> tuple
     try:
         asyncio.run(main())
     finally:
-        background_tasks._close()
+        context.close()
     return interpreter.log, [outcome(task) for task in interpreter.tasks]
 
 
@@ -130,7 +132,8 @@ def test_run_all_sync_equals_run_all_async(program: list[Job]) -> None:
 @given(programs, st.lists(st.sampled_from(["run_all_sync", "reset", "stop", "start", "first", "cancel"]), max_size=8))
 def test_each_task_runs_at_most_once_in_any_sequence_of_actions(program: list[Job], actions: list[str]) -> None:
     """The fixture never loses count: each captured task is held, running or finished."""
-    background_tasks, interpreter = fixture(), Program()
+    context, interpreter = make_context(), Program()
+    background_tasks = BackgroundTasks(context)
 
     async def main() -> None:
         background_tasks.start_capturing()
@@ -159,7 +162,7 @@ def test_each_task_runs_at_most_once_in_any_sequence_of_actions(program: list[Jo
     try:
         asyncio.run(main())
     finally:
-        background_tasks._close()
+        context.close()
     assert len(interpreter.log) == len(set(interpreter.log))
 
 

@@ -217,7 +217,7 @@ async def test_no_deadlock_error_while_an_earlier_thread_is_at_work(
     await database.execute(0)
     await database.execute(0.3)
     # At once if the thread is back at its position before the test, else after the limit.
-    monkeypatch.setattr(background_tasks._detector, "_limit", 1)
+    monkeypatch.setattr(background_tasks._context.detector, "_limit", 1)
     with pytest.raises(DeadlockError):
         await asyncio.Event().wait()
 
@@ -363,7 +363,7 @@ async def test_deadlock_between_an_aiohttp_client_and_server(
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     host, port = runner.addresses[0][:2]
-    monkeypatch.setattr(background_tasks._detector, "_limit", 0.3)
+    monkeypatch.setattr(background_tasks._context.detector, "_limit", 0.3)
     background_tasks.start_capturing()
     asyncio.create_task(set_event(ready))
     async with ClientSession() as session:
@@ -396,7 +396,7 @@ async def test_running_method_keeps_its_own_timeout(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This timeout may be longer than the silence after which a test counts as deadlocked."""
-    monkeypatch.setattr(background_tasks._detector, "_limit", 0.1)
+    monkeypatch.setattr(background_tasks._context.detector, "_limit", 0.1)
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     asyncio.create_task(asyncio.to_thread(time.sleep, 0.4))
@@ -408,7 +408,7 @@ async def test_no_deadlock_error_while_awaited_tasks_sleep(
 ) -> None:
     """In a group or a gather, a test may sleep longer than that silence, as if it slept itself."""
     monkeypatch.setattr("pytest_background_tasks._control.deadlock_detector._LONG_POLL_INTERVAL", 0.05)
-    monkeypatch.setattr(background_tasks._detector, "_limit", 0.1)
+    monkeypatch.setattr(background_tasks._context.detector, "_limit", 0.1)
     background_tasks.start_capturing()
     asyncio.create_task(set_event(asyncio.Event()))
     await asyncio.gather(asyncio.sleep(0.4), asyncio.sleep(0.4))
@@ -431,7 +431,7 @@ def test_deadlock_in_a_thread_that_the_test_joins(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The thread gets the error after the timeout; the test does not wait forever."""
-    monkeypatch.setattr(background_tasks._detector, "_limit", 0.1)
+    monkeypatch.setattr(background_tasks._context.detector, "_limit", 0.1)
     background_tasks.start_capturing()
 
     async def main() -> None:
@@ -504,7 +504,7 @@ def test_no_deadlock_error_while_a_slow_test_is_at_work(
     background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """This holds however long the test's thread is at work (in a debugger, say)."""
-    monkeypatch.setattr(background_tasks._detector, "_limit", 0.1)
+    monkeypatch.setattr(background_tasks._context.detector, "_limit", 0.1)
     background_tasks.start_capturing()
     with TestClient(make_app()).websocket_connect("/ws") as websocket:
         time.sleep(0.5)
@@ -656,7 +656,7 @@ def test_deadlock_on_uvloop_is_detected_after_inactivity(
         await background_tasks.run_all_async()
         await event.wait()
 
-    monkeypatch.setattr(background_tasks._detector, "_limit", 0.2)
+    monkeypatch.setattr(background_tasks._context.detector, "_limit", 0.2)
     background_tasks.start_capturing()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())
@@ -677,7 +677,7 @@ def test_heartbeat_does_not_hide_a_deadlock(background_tasks: BackgroundTasks, m
         beating.cancel()
 
     app.router.lifespan_context = lifespan
-    monkeypatch.setattr(background_tasks._detector, "_limit", 0.1)
+    monkeypatch.setattr(background_tasks._context.detector, "_limit", 0.1)
     background_tasks.start_capturing(ignore=beat)
     with TestClient(app) as client:
         with pytest.raises(DeadlockError, match="held: .*send_text"):
@@ -703,7 +703,7 @@ def test_thread_waiting_for_a_held_task_does_not_block_loop_close(
 
         await asyncio.to_thread(wait_in_thread)
 
-    monkeypatch.setattr(background_tasks._detector, "_limit", 0.1)
+    monkeypatch.setattr(background_tasks._context.detector, "_limit", 0.1)
     background_tasks.start_capturing("sleep")
     with pytest.raises(DeadlockError), asyncio.Runner(loop_factory=new_loop) as runner:
         runner.run(main())

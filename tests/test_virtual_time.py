@@ -238,7 +238,7 @@ class TestAdvance:
                 await asyncio.sleep(0)
 
         spinning = asyncio.create_task(spin())
-        monkeypatch.setattr(virtual_time, "_timeout", 0.05)
+        monkeypatch.setattr(virtual_time._context, "timeout", 0.05)
         with pytest.raises(BackgroundTasksTimeout, match=r"(?s)advance\(5\) did not finish.*the time is 0 s now.*spin"):
             await virtual_time.advance(5)
         spinning.cancel()
@@ -296,9 +296,11 @@ def test_sleeping_tasks_wake_by_deadline_and_then_in_order_of_creation(sleeps: l
 def make_virtual_time():
     from pathlib import Path
 
+    from pytest_background_tasks._control.test_context import TestContext
     from pytest_background_tasks._introspect.project_code import ProjectCode
+    from pytest_background_tasks.virtual_time import driving
 
-    return BackgroundTasks(ProjectCode(Path(__file__).parent), "a property", None, 10, 0.02)._virtual_time()._driving()
+    return driving(TestContext(ProjectCode(Path(__file__).parent), "a property", None, 10, 0.02))
 
 
 class TestExternalActivity:

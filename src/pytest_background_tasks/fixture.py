@@ -1,28 +1,18 @@
 """The object behind the fixture ``background_tasks``."""
 
-import asyncio
+import asyncio  # noqa: F401  # for the examples
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from ._capture.captured_task import CapturedTask
-from ._capture.held_task import HeldTask
-from ._capture.matching import Expectation, callees, matching_task, matching_tasks, targets_of
-from ._capture.session import CaptureSession
+from ._capture.matching import Expectation, matching_task, matching_tasks, targets_of
 from ._capture.targets import Target
-from ._control.deadlock_detector import DeadlockDetector
-from ._control.driver import drain, run_async, run_sync
-from ._control.external_activity import ExternalActivity
+from ._control.driver import run_async, run_sync
 from ._control.run_until_idle import run_until_idle_async, run_until_idle_sync
-from ._control.running_call import RunningCall
-from ._control.start_order import Order, ordered
-from ._control.stepper import Stepper
+from ._control.start_order import Order
+from ._control.test_context import TestContext
 from ._control.timeout import DEFAULT, Timeout, seconds_of
-from ._control.workers import Workers
-from ._introspect.project_code import ProjectCode
-from .errors import BackgroundTasksError
-from .virtual_time import VirtualTime
 
 
 class BackgroundTasks:
@@ -43,18 +33,8 @@ class BackgroundTasks:
     ['sent to ada@example.org']
     """
 
-    def __init__(
-        self, is_project: ProjectCode, test: str, test_code: CodeType | None, timeout: float | None, grace: float
-    ) -> None:
-        self._test = test
-        self._grace = grace
-        self._workers = Workers(is_project)
-        self._timeout = timeout
-        self._is_open = True
-        self.__capture = CaptureSession(is_project, lambda task: self._detector.watch(task))  # noqa: PLW0108  # made below
-        self._notes: list[str] = []  # reported if the test fails
-        self._detector = DeadlockDetector(self.__capture, test_code, timeout, self._workers)
-        self._stepper = Stepper(self._activity, is_project)
+    def __init__(self, context: TestContext) -> None:
+        self._context = context
 
     def start_capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> None:
         """Hold background tasks from now on.
@@ -70,11 +50,11 @@ class BackgroundTasks:
             TypeError: if one of them is not a `Target`; the message says what to write instead.
         """
         __tracebackhide__ = True
-        self._capture.set_targets(targets_of(only, ignore))
+        self._context.capture.set_targets(targets_of(only, ignore))
 
     def stop_capturing(self) -> None:
         """Let tasks that are started from now on run as usual. Held tasks stay held; a second call has no effect."""
-        self._capture.set_targets(None)
+        self._context.capture.set_targets(None)
 
     @contextmanager
     def capturing(self, *only: Target, ignore: Target | Sequence[Target] = ()) -> Iterator["BackgroundTasks"]:
@@ -86,20 +66,20 @@ class BackgroundTasks:
         >>> background_tasks.run_all_sync()
         ['done']
         """
-        before = self._capture.targets
-        self._capture.set_targets(targets_of(only, ignore))
+        before = self._context.capture.targets
+        self._context.capture.set_targets(targets_of(only, ignore))
         try:
             yield self
         finally:
-            if self._is_open:
-                self._capture.set_targets(before)
+            if self._context.is_open:
+                self._context.capture.set_targets(before)
 
     def reset(self) -> None:
         """Forget all captured tasks. Held tasks end cancelled and never run; started tasks are cancelled.
 
         Capturing stays on if it was on.
         """
-        self._capture.reset()
+        self._context.capture.reset()
 
     @property
     def captured_tasks(self) -> list[CapturedTask]:
@@ -108,17 +88,17 @@ class BackgroundTasks:
         Each is a tuple ``(coroutine, args, kwargs)`` with more attributes. The list is new at each access. Running a
         task does not remove it.
         """
-        return [self._capture.view(task) for task in self._capture.tasks]
+        return [self._context.capture.view(task) for task in self._context.capture.tasks]
 
     @property
     def task_count(self) -> int:
         """The number of tasks captured since the start or the last `reset`."""
-        return len(self._capture.tasks)
+        return len(self._context.capture.tasks)
 
     @property
     def held_tasks(self) -> list[CapturedTask]:
         """The `captured_tasks` that have not been started yet."""
-        return [self._capture.view(task) for task in self._capture.held]
+        return [self._context.capture.view(task) for task in self._context.capture.held]
 
     async def run_all_async(
         self, *, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
@@ -144,8 +124,8 @@ class BackgroundTasks:
             TooManyBackgroundTasks: if tasks start tasks endlessly.
         """
         __tracebackhide__ = True
-        call = "await background_tasks.run_all_async({})"
-        return await self._run_async(self._prepare_all(order, call), timeout, return_exceptions)
+        run = self._context.prepare_all(order, "await background_tasks.run_all_async({})")
+        return await run_async(run, seconds_of(timeout, self._context.timeout), return_exceptions)
 
     def run_all_sync(
         self, *, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
@@ -157,8 +137,8 @@ class BackgroundTasks:
         `BackgroundTasksError`.
         """
         __tracebackhide__ = True
-        call = "background_tasks.run_all_sync({})"
-        return self._run_sync(self._prepare_all(order, call), timeout, return_exceptions)
+        run = self._context.prepare_all(order, "background_tasks.run_all_sync({})")
+        return run_sync(run, seconds_of(timeout, self._context.timeout), return_exceptions)
 
     async def run_async(
         self, *targets: Target, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
@@ -173,9 +153,8 @@ class BackgroundTasks:
         """
         __tracebackhide__ = True
         call = "await background_tasks.run_async({})"
-        return await self._run_async(
-            self._prepare(matching_tasks(self._capture, call, targets), order, call), timeout, return_exceptions
-        )
+        run = self._context.prepare(matching_tasks(self._context.capture, call, targets), order, call)
+        return await run_async(run, seconds_of(timeout, self._context.timeout), return_exceptions)
 
     def run_sync(
         self, *targets: Target, order: Order = "created", timeout: Timeout = DEFAULT, return_exceptions: bool = False
@@ -183,9 +162,8 @@ class BackgroundTasks:
         """`run_async` without ``await``; usable wherever `run_all_sync` is."""
         __tracebackhide__ = True
         call = "background_tasks.run_sync({})"
-        return self._run_sync(
-            self._prepare(matching_tasks(self._capture, call, targets), order, call), timeout, return_exceptions
-        )
+        run = self._context.prepare(matching_tasks(self._context.capture, call, targets), order, call)
+        return run_sync(run, seconds_of(timeout, self._context.timeout), return_exceptions)
 
     async def run_until_idle_async(self, *, order: Order = "created", timeout: Timeout = DEFAULT) -> None:
         """Start all held tasks, and run until idle: nothing can run before time passes or an external event arrives.
@@ -212,16 +190,16 @@ class BackgroundTasks:
         >>> asyncio.run(test())
         """
         __tracebackhide__ = True
-        run = self._prepare_rest(order, "await background_tasks.run_until_idle_async({})")
-        seconds = seconds_of(timeout, self._timeout)
-        run.finish_idle(await run_until_idle_async(run, self._activity, seconds), seconds)
+        run = self._context.prepare_until_idle(order, "await background_tasks.run_until_idle_async({})")
+        seconds = seconds_of(timeout, self._context.timeout)
+        run.finish_idle(await run_until_idle_async(run, self._context.activity, seconds), seconds)
 
     def run_until_idle_sync(self, *, order: Order = "created", timeout: Timeout = DEFAULT) -> None:
         """`run_until_idle_async` without ``await``; usable wherever `run_all_sync` is."""
         __tracebackhide__ = True
-        run = self._prepare_rest(order, "background_tasks.run_until_idle_sync({})")
-        seconds = seconds_of(timeout, self._timeout)
-        run.finish_idle(run_until_idle_sync(run, self._activity, seconds), seconds)
+        run = self._context.prepare_until_idle(order, "background_tasks.run_until_idle_sync({})")
+        seconds = seconds_of(timeout, self._context.timeout)
+        run.finish_idle(run_until_idle_sync(run, self._context.activity, seconds), seconds)
 
     async def step_async(self, target: Target, /, *, timeout: Timeout = DEFAULT) -> CapturedTask:
         """Run exactly one step of a captured task: from where it resumes to where it suspends next, or ends.
@@ -256,16 +234,16 @@ class BackgroundTasks:
         >>> asyncio.run(test())
         """
         __tracebackhide__ = True
-        task = matching_task(self._capture, "await background_tasks.step_async({})", target)
-        await self._stepper.step_async(task, seconds_of(timeout, self._timeout))
-        return self._capture.view(task)
+        task = matching_task(self._context.capture, "await background_tasks.step_async({})", target)
+        await self._context.stepper.step_async(task, seconds_of(timeout, self._context.timeout))
+        return self._context.capture.view(task)
 
     def step_sync(self, target: Target, /, *, timeout: Timeout = DEFAULT) -> CapturedTask:
         """`step_async` without ``await``; usable wherever `run_all_sync` is."""
         __tracebackhide__ = True
-        task = matching_task(self._capture, "background_tasks.step_sync({})", target)
-        self._stepper.step_sync(task, seconds_of(timeout, self._timeout))
-        return self._capture.view(task)
+        task = matching_task(self._context.capture, "background_tasks.step_sync({})", target)
+        self._context.stepper.step_sync(task, seconds_of(timeout, self._context.timeout))
+        return self._context.capture.view(task)
 
     def captured(self, target: Target, /, **arguments: Any) -> list[CapturedTask]:
         """Return the captured tasks that match, in creation order, whatever their state.
@@ -276,7 +254,7 @@ class BackgroundTasks:
                 defines ``==`` works (``unittest.mock.ANY``).
         """
         __tracebackhide__ = True
-        wanted = Expectation.of(target, arguments, "background_tasks.captured({})", callees(self._capture))
+        wanted = Expectation.of(self._context.capture, "background_tasks.captured({})", target, arguments)
         return wanted.among(self.captured_tasks)
 
     def assert_captured(self, target: Target, /, **arguments: Any) -> CapturedTask:
@@ -298,8 +276,8 @@ class BackgroundTasks:
         'held'
         """
         __tracebackhide__ = True
-        wanted = Expectation.of(target, arguments, "background_tasks.assert_captured({})", callees(self._capture))
-        return wanted.one_among(self.captured_tasks, self._capture.unheld)
+        wanted = Expectation.of(self._context.capture, "background_tasks.assert_captured({})", target, arguments)
+        return wanted.one_among(self.captured_tasks, self._context.capture.unheld)
 
     def assert_nothing_captured(self, target: Target | None = None, /) -> None:
         """Assert that no captured task matches `target`; without a target, that no task was captured at all.
@@ -308,18 +286,8 @@ class BackgroundTasks:
             AssertionError: if a task matches; the message lists the matching tasks.
         """
         __tracebackhide__ = True
-        wanted = Expectation.of(target, {}, "background_tasks.assert_nothing_captured({})", callees(self._capture))
+        wanted = Expectation.of(self._context.capture, "background_tasks.assert_nothing_captured({})", target, {})
         wanted.none_among(self.captured_tasks)
-
-    @property
-    def _capture(self) -> CaptureSession:
-        __tracebackhide__ = True
-        if not self._is_open:
-            raise BackgroundTasksError(
-                f"background_tasks of {self._test} was used after that test had ended; "
-                f"request the fixture in the test that uses it:  def test_…(background_tasks):"
-            )
-        return self.__capture
 
     if not TYPE_CHECKING:  # pragma: no branch - never true here; else type checkers would accept every name
 
@@ -333,67 +301,7 @@ class BackgroundTasks:
                 )
             return object.__getattribute__(self, name)
 
-    def _prepare_all(self, order: Order, call: str) -> RunningCall:
-        __tracebackhide__ = True
-        if not self._capture.tasks:
-            self._notes.append(f"{call.format('')} had nothing to run: {self._capture.unheld.why_nothing}")
-        return self._prepare(self._capture.resumable, order, call)
-
-    def _prepare_rest(self, order: Order, call: str) -> RunningCall:
-        __tracebackhide__ = True
-        run = self._prepare(self._capture.paused, order, call)
-        run.tasks = [task for task in self._capture.tasks if not asyncio.Task.done(task)]
-        return run
-
-    def _prepare(self, held: list[HeldTask], order: Order, call: str) -> RunningCall:
-        __tracebackhide__ = True
-        starting = ordered(held, self._capture.view, order, self._test, call)
-        if order == "random":
-            names = ", ".join(task.get_name() for task in starting)
-            self._notes.append(f"order='random' (seed {self._test!r}) started: {names}")
-        return RunningCall(self._capture, held, starting)
-
-    async def _run_async(self, run: RunningCall, timeout: Timeout, return_exceptions: bool) -> list[Any]:
-        __tracebackhide__ = True
-        seconds = seconds_of(timeout, self._timeout)
-        await run_async(run, seconds)
-        return run.results(seconds, return_exceptions)
-
-    def _run_sync(self, run: RunningCall, timeout: Timeout, return_exceptions: bool) -> list[Any]:
-        __tracebackhide__ = True
-        seconds = seconds_of(timeout, self._timeout)
-        run_sync(run, seconds)
-        return run.results(seconds, return_exceptions)
-
-    def _virtual_time(self) -> VirtualTime:
-        """Return the object behind the fixture ``virtual_time`` of the same test."""
-        is_project = self._capture.is_project
-        return VirtualTime(self._test, self._activity, self._detector, self._timeout, is_project, self._notes)
-
-    def _activity(self, loop: asyncio.AbstractEventLoop) -> ExternalActivity:
-        return ExternalActivity(loop, self._grace, self._workers)
-
     def __repr__(self) -> str:
-        if not self._is_open:
-            return f"<background_tasks of {self._test}, which has ended>"
-        return f"<background_tasks {self._capture.summary}>"
-
-    @property
-    def _lost_error(self) -> BaseException | None:
-        """The error that never reached the test, if any: of a deadlock, or of a predicate that failed."""
-        return self._detector.lost_error or self._capture.error
-
-    def _told(self) -> str:
-        """Return the report for a failed test: the notes of its running methods, and the held tasks."""
-        return "\n".join([*self._notes, *(f"never run: {task._summary}" for task in self.held_tasks)])
-
-    def _close(self) -> None:
-        """End the test: no task is held, nothing is patched, no captured task keeps running."""
-        capture = self._capture
-        self._is_open = False
-        started = [task for task in capture.tasks if not task.held]
-        capture.set_targets(None)
-        capture.reset()
-        self._detector.close()
-        drain(started)
-        capture.close_loop()
+        if not self._context.is_open:
+            return f"<background_tasks of {self._context.test}, which has ended>"
+        return f"<background_tasks {self._context.capture.summary}>"

@@ -12,15 +12,14 @@ from typing import Any, TypeAlias
 from . import _util
 from ._asyncio.time_grid import on_grid
 from ._capture.trio import running_loop
-from ._control.deadlock_detector import DeadlockDetector
 from ._control.external_activity import ExternalActivity
 from ._control.idle import idle_waiter
 from ._control.idle_hooks import has_selector
+from ._control.test_context import TestContext
 from ._control.time_functions import following, reads_clock
 from ._control.timeout import deadline_of
 from ._control.virtual_clock import VirtualClock
 from ._introspect.location import SourceLocation, await_chain, location_in
-from ._introspect.project_code import ProjectCode
 from ._util import indented, patched
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
 
@@ -45,26 +44,13 @@ class VirtualTime:
     3600.0
     """
 
-    def __init__(
-        self,
-        test: str,
-        activity: Callable[[_Loop], ExternalActivity],
-        detector: DeadlockDetector,
-        timeout: float | None,
-        is_project: ProjectCode,
-        notes: list[str],
-    ) -> None:
-        self._test = test
-        self._is_project = is_project
+    def __init__(self, context: TestContext) -> None:
+        self._context = context
         self._patches: ExitStack | None = None
         self._follows = False
-        self._notes = notes
         self._poller: tuple[str, SourceLocation] | None = None
         self._began = _util.monotonic()
         self._patience = _LONG
-        self._activity = activity
-        self._detector = detector
-        self._timeout = timeout
         self._autojump = True
         self._thread = threading.get_ident()
         self._clocks: dict[_Loop, VirtualClock] = {}
@@ -121,11 +107,11 @@ class VirtualTime:
         """
         __tracebackhide__ = True
         if self._patches is None:
-            raise BackgroundTasksError(f"virtual_time of {self._test} was used after that test had ended")
+            raise BackgroundTasksError(f"virtual_time of {self._context.test} was used after that test had ended")
         if not self._follows:
             self._follows = True
             clock_time = lambda: None if self._clock is None else self._clock.time  # noqa: E731
-            self._patches.enter_context(following(clock_time, self._is_project))
+            self._patches.enter_context(following(clock_time, self._context.is_project))
 
     async def advance(self, seconds: float) -> None:
         """Advance virtual time by `seconds`, and run everything that is due until then, in order.
@@ -156,10 +142,10 @@ class VirtualTime:
         __tracebackhide__ = True
         clock = self._running_clock()
         until = on_grid(clock.time + _seconds(seconds))
-        deadline = deadline_of(self._timeout)
+        deadline = deadline_of(self._context.timeout)
         self._targets.append(until)
         try:
-            activity = self._activity(clock.loop)
+            activity = self._context.activity(clock.loop)
             with idle_waiter(activity, deadline) as quiet:
                 is_in_time = await quiet()
                 while is_in_time and clock.time < until:
@@ -176,27 +162,28 @@ class VirtualTime:
             self._advanced = asyncio.Event()
 
     def _late(self, activity: ExternalActivity, seconds: float) -> BackgroundTasksTimeout:
-        began = f"virtual_time.advance({seconds:g}) did not finish within {self._timeout:g} s of real time; "
+        began = f"virtual_time.advance({seconds:g}) did not finish within {self._context.timeout:g} s of real time; "
         if reasons := activity.reasons():
             return BackgroundTasksTimeout(
                 f"{began}time stands still at {self.now:g} s because of:{indented(reasons)}\n{_END_IT}"
             )
         return BackgroundTasksTimeout(
-            f"{began}the time is {self.now:g} s now, and:{self._detector.describe_waiters(activity.loop)}\n"
+            f"{began}the time is {self.now:g} s now, and:{self._context.detector.describe_waiters(activity.loop)}\n"
             f"There may be a lot to run, or a task never stops running. Advance in smaller steps, end that task first, "
             f"or raise background_tasks_timeout."
         )
 
-    def _check_used(self) -> None:
-        """Raise an error if no loop has run on virtual time, because the test relies on it."""
+    def _check_used(self) -> tuple[str, SourceLocation] | None:
+        """Raise an error if no loop has run on virtual time, because the test relies on it; return the poller."""
         __tracebackhide__ = True
         if self._clock is None:
             raise BackgroundTasksError(
-                f"{self._test} requested virtual_time, but no asyncio event loop has run in the test's own thread "
-                f"(a TestClient's loop runs in another thread, in real time). Make it an async test (async def, with "
-                f"pytest-asyncio or anyio's asyncio backend), run something in it (background_tasks.run_all_sync(), "
-                f"asyncio.run(main())), or remove the fixture."
+                f"{self._context.test} requested virtual_time, but no asyncio event loop has run in the test's own "
+                f"thread (a TestClient's loop runs in another thread, in real time). Make it an async test (async def, "
+                f"with pytest-asyncio or anyio's asyncio backend), run something in it "
+                f"(background_tasks.run_all_sync(), asyncio.run(main())), or remove the fixture."
             )
+        return self._poller
 
     @contextmanager
     def _driving(self) -> Iterator["VirtualTime"]:
@@ -250,10 +237,9 @@ class VirtualTime:
             for other in [other for other in self._clocks if other.is_closed()]:
                 self._let_go(other)
             now = self.now
-            clock = self._clocks[loop] = VirtualClock(
-                self._activity(loop), autojump=self._autojump, on_many_jumps=partial(self._look_for_poller, loop)
-            )
-            self._detector.watch_always(loop, partial(self._advice, clock))
+            activity, look = self._context.activity(loop), partial(self._look_for_poller, loop)
+            clock = self._clocks[loop] = VirtualClock(activity, autojump=self._autojump, on_many_jumps=look)
+            self._context.detector.watch_always(loop, partial(self._advice, clock))
             self._origin = clock.time - now
         else:
             self._origin += clock.time - (self._clock or clock).time
@@ -273,7 +259,7 @@ class VirtualTime:
             )
 
     def _let_go(self, loop: _Loop) -> None:
-        self._detector.watch_no_longer(loop)
+        self._context.detector.watch_no_longer(loop)
         self._clocks.pop(loop).remove()
 
     def _advice(self, clock: VirtualClock) -> str:
@@ -290,14 +276,14 @@ class VirtualTime:
         self._patience *= 2
         frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(task.get_coro()))
         for frame in frames:
-            if self._is_project[frame.f_code.co_filename] and reads_clock(frame.f_code):
+            if self._context.is_project[frame.f_code.co_filename] and reads_clock(frame.f_code):
                 text = (
                     f"{frame.f_code.co_qualname} sleeps repeatedly and reads time.monotonic() or "
                     f"time.perf_counter(), which do not follow virtual time ({self.now:g} s by now). Read  "
                     f"asyncio.get_running_loop().time()  instead, or write in the test  virtual_time.patch_monotonic()"
                 )
                 self._poller = text, location_in(frame.f_code, frame.f_lineno)
-                self._notes.append(text)
+                self._context.notes.append(text)
                 return
 
     def _running_clock(self) -> VirtualClock:
@@ -308,8 +294,8 @@ class VirtualTime:
             if not has_selector(loop):
                 raise self._no_clock_for(loop)
             raise BackgroundTasksError(
-                f"virtual_time of {self._test} drives the loops that run in the test's own thread while the test runs, "
-                f"not this one; call advance() in the test:  await virtual_time.advance(seconds)"
+                f"virtual_time of {self._context.test} drives the loops that run in the test's own thread while the "
+                f"test runs, not this one; call advance() in the test:  await virtual_time.advance(seconds)"
             )
         return clock
 
@@ -321,6 +307,14 @@ class VirtualTime:
 
     def __repr__(self) -> str:
         return f"<virtual_time {self.now:g} s{'' if self._autojump else ', autojump off'}>"
+
+
+@contextmanager
+def driving(context: TestContext) -> Iterator[VirtualTime]:
+    """Run every loop of this thread in virtual time inside the block, which gets the object of the fixture."""
+    with VirtualTime(context)._driving() as time:
+        context.check_virtual_time = time._check_used
+        yield time
 
 
 def _seconds(seconds: object) -> float:

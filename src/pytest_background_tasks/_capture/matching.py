@@ -4,7 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from .._introspect.unsupported_version import sentences
 from .._introspect.untrusted import safe_repr
@@ -33,7 +33,7 @@ def matching_tasks(capture: CaptureSession, call: str, targets: tuple[Target, ..
     if not targets:
         all_held = call.replace("run_", "run_all_").format("")
         raise TypeError(f"{call.format('')} needs a target; to run all held tasks:  {all_held}")
-    matches = [matcher(target, call, callees(capture)) for target in targets]
+    matches = [matcher(target, call, _callees(capture)) for target in targets]
     unfinished = capture.resumable
     picked = [task for task in unfinished if any(match(capture.view(task)) for match in matches)]
     if not picked:
@@ -54,7 +54,7 @@ def matching_task(capture: CaptureSession, call: str, target: Target) -> HeldTas
         BackgroundTasksError: if the matching task has ended, or several match.
     """
     __tracebackhide__ = True
-    match = matcher(target, call, callees(capture))
+    match = matcher(target, call, _callees(capture))
     matching = [task for task in capture.tasks if match(capture.view(task))]
     going_on = [task for task in matching if not asyncio.Task.done(task)]
     written = call.format(shown(target))
@@ -74,7 +74,7 @@ def matching_task(capture: CaptureSession, call: str, target: Target) -> HeldTas
     return task
 
 
-def callees(capture: CaptureSession) -> Iterable[object]:
+def _callees(capture: CaptureSession) -> Iterable[object]:
     """Return the callables of the captured Starlette background tasks; each is a target that matches itself."""
     return [task.callee for task in capture.tasks if task.callee is not None]
 
@@ -109,11 +109,10 @@ class Expectation(NamedTuple):
     arguments: Mapping[str, Any]
 
     @classmethod
-    def of(
-        cls, target: Target | None, arguments: Mapping[str, Any], call: str, callees: Iterable[object]
-    ) -> "Expectation":
-        """Return what a user's call expects; `call` and `callees` as for `matcher`."""
-        return cls(target, (lambda _: True) if target is None else matcher(target, call, callees), arguments)
+    def of(cls, capture: CaptureSession, call: str, target: Target | None, arguments: Mapping[str, Any]) -> Self:
+        """Return what a user's call expects; `call` as for `matcher`."""
+        match = (lambda _: True) if target is None else matcher(target, call, _callees(capture))
+        return cls(target, match, arguments)
 
     def __str__(self) -> str:
         given = ", ".join(f"{name}={safe_repr(value)}" for name, value in self.arguments.items())

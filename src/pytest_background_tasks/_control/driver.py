@@ -7,6 +7,7 @@ that is not running (a `def` test's), or be moved to one of these. Each case nee
 import asyncio
 import threading
 from collections.abc import Collection
+from typing import Any
 
 from .. import _util
 from .._asyncio import forced_end
@@ -21,8 +22,8 @@ from .timeout import deadline_of
 _POLL_INTERVAL = 0.05  # seconds between two checks of a loop in another thread, which may be closed without notice
 
 
-async def run_async(run: RunningCall, timeout: float | None) -> None:
-    """Run `run` to its end, or for `timeout` seconds of real time."""
+async def run_async(run: RunningCall, timeout: float | None, return_exceptions: bool) -> list[Any]:
+    """Run `run` to its end, or for `timeout` seconds of real time; return or raise `RunningCall.results`."""
     __tracebackhide__ = True
     home = running_loop()
     deadline = deadline_of(timeout)
@@ -36,9 +37,10 @@ async def run_async(run: RunningCall, timeout: float | None) -> None:
                     _run_idle_loop(run, task, home, deadline)
                 else:
                     await home.run_in_executor(None, _watch_running_loop, task, deadline)
+    return run.results(timeout, return_exceptions)
 
 
-def run_sync(run: RunningCall, timeout: float | None) -> None:
+def run_sync(run: RunningCall, timeout: float | None, return_exceptions: bool) -> list[Any]:
     """Do the same from a synchronous call, inside or outside a running loop."""
     __tracebackhide__ = True
     deadline = deadline_of(timeout)
@@ -52,6 +54,7 @@ def run_sync(run: RunningCall, timeout: float | None) -> None:
                     _run_idle_loop(run, task, home, deadline)
                 else:
                     _watch_running_loop(task, deadline)
+    return run.results(timeout, return_exceptions)
 
 
 def drain(tasks: Collection[HeldTask]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,13 @@ from .explore import hooks
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
+    from .._control.test_context import TestContext
     from .._monitor.policy import Policy
     from ..fixture import BackgroundTasks
     from ..virtual_time import VirtualTime
     from .monitor import MonitorPlugin
 
-_tasks_of_test: pytest.StashKey[BackgroundTasks] = pytest.StashKey()
-_time_of_test: pytest.StashKey[VirtualTime] = pytest.StashKey()
+_context: pytest.StashKey[TestContext] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
 _grace: pytest.StashKey[float] = pytest.StashKey()
 _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
@@ -120,9 +121,7 @@ def _watch(item: pytest.Item) -> None:
         from .monitor import MonitorPlugin
         from .project import project_code
 
-        monitoring = MonitorPlugin(
-            project_code(config), _defaults(config), lambda item: item.stash.get(_tasks_of_test, None)
-        )
+        monitoring = MonitorPlugin(project_code(config), _defaults(config))
         config.pluginmanager.register(monitoring, _WATCHING)
 
 
@@ -157,6 +156,7 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
 
     Call start_capturing(), then run_all_async() or run_all_sync(). See the documentation of BackgroundTasks.
     """
+    from .._control.test_context import TestContext
     from ..fixture import BackgroundTasks
     from .project import project_code
 
@@ -164,28 +164,25 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     is_project = project_code(config)
     is_project[str(request.path)] = True  # the test's module, wherever it is (--pyargs)
     code = code_of_function(request.function)
-    tasks = BackgroundTasks(is_project, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
-    request.node.stash[_tasks_of_test] = tasks
+    context = TestContext(is_project, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
+    request.node.stash[_context] = context
     monitoring: MonitorPlugin | None = config.pluginmanager.get_plugin(_WATCHING)
-    if monitoring is not None:
-        monitoring.begin_captured(tasks)
-    yield tasks
-    del request.node.stash[_tasks_of_test]  # the item lives as long as the session
-    if monitoring is not None:
-        monitoring.finish_captured(tasks)
-    tasks._close()
+    with nullcontext() if monitoring is None else monitoring.observing(context.capture):
+        yield BackgroundTasks(context)
+        del request.node.stash[_context]  # the item lives as long as the session
+    context.close()
 
 
 @pytest.fixture
-def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureRequest) -> Iterator[VirtualTime]:
+def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureRequest) -> Iterator[VirtualTime]:  # noqa: ARG001  # it makes the context
     """Run the test's event loop on virtual time: sleep(3600) takes no real time.
 
     Use virtual_time.now and await virtual_time.advance(seconds). See the documentation of VirtualTime.
     """
-    with background_tasks._virtual_time()._driving() as time:
-        request.node.stash[_time_of_test] = time
+    from ..virtual_time import driving
+
+    with driving(request.node.stash[_context]) as time:
         yield time
-        del request.node.stash[_time_of_test]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -195,21 +192,18 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     try:
         result = yield
     except Exception as error:
-        tasks = item.stash.get(_tasks_of_test, None)
-        if tasks is not None and tasks._lost_error is not None:
-            add_note(error, f"before that: {tasks._lost_error}")
-        if tasks is not None and (told := tasks._told()):
-            item.add_report_section("call", "background_tasks", told)
+        if context := item.stash.get(_context, None):
+            if context.lost_error is not None:
+                add_note(error, f"before that: {context.lost_error}")
+            if notes := context.failure_notes():
+                item.add_report_section("call", "background_tasks", notes)
         raise
-    tasks = item.stash.get(_tasks_of_test, None)
-    if tasks is not None and tasks._lost_error is not None:
-        raise tasks._lost_error
-    time = item.stash.get(_time_of_test, None)
-    if time is not None:
-        time._check_used()
-        if time._poller is not None:
+    if context := item.stash.get(_context, None):
+        if context.lost_error is not None:
+            raise context.lost_error
+        if poller := context.check_virtual_time():
             from ..warnings import BackgroundTaskWarning
 
-            text, at = time._poller
+            text, at = poller
             warnings.warn_explicit(text, BackgroundTaskWarning, at.file, at.line)
     return result

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from .._introspect.project_code import ProjectCode
     from .._monitor.task_monitor import TaskMonitor
-    from ..fixture import BackgroundTasks
 
 
 class DeadlockPlugin:
@@ -28,7 +27,7 @@ class DeadlockPlugin:
     Args:
         monitor: the monitor, which reports the loops.
         is_project: project code.
-        fixture_of: returns the object of the fixture ``background_tasks`` for a test that uses it.
+        capture_of: returns the captured tasks of the running test if it uses the fixture ``background_tasks``.
         is_wanted: returns True if the running test asks for these hooks.
     """
 
@@ -36,12 +35,12 @@ class DeadlockPlugin:
         self,
         monitor: TaskMonitor,
         is_project: ProjectCode,
-        fixture_of: Callable[[pytest.Item], BackgroundTasks | None],
+        capture_of: Callable[[], CaptureSession | None],
         is_wanted: Callable[[], bool],
     ) -> None:
         self._monitor = monitor
         self._is_project = is_project
-        self._fixture_of = fixture_of
+        self._capture_of = capture_of
         self._is_wanted = is_wanted
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -52,8 +51,7 @@ class DeadlockPlugin:
         is_function = issubclass(type(item), pytest.Function)
         if not self._is_wanted() or (is_function and "virtual_time" in item.fixturenames):  # type: ignore[attr-defined]
             return (yield)
-        tasks = self._fixture_of(item)
-        capture = tasks._capture if tasks is not None else CaptureSession(self._is_project, lambda _: None)
+        capture = self._capture_of() or CaptureSession(self._is_project, lambda _: None)
         capture.other_failures = self._monitor.failures
         code = code_of_function(item.function) if is_function else None  # type: ignore[attr-defined]
         detector = DeadlockDetector(capture, code, None, Workers(self._is_project))

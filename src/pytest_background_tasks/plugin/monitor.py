@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,11 +26,11 @@ from .leak_summary import PROPERTY
 from .report_properties import is_named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator, Iterator
 
+    from .._capture.session import CaptureSession
     from .._introspect.location import SourceLocation
     from .._introspect.project_code import ProjectCode
-    from ..fixture import BackgroundTasks
 
 _CATEGORIES = {
     "unhandled": UnhandledTaskExceptionWarning,
@@ -38,10 +39,8 @@ _CATEGORIES = {
 }
 
 _STANDSTILLS = "background_tasks_standstills"
-_SCOPE_ATTRIBUTES = {
-    "class": "cls",
-    "module": "module",
-}  # setup_class, setUpClass and setup_module set attributes of these
+# setup_class, setUpClass and setup_module set attributes of these.
+_SCOPE_ATTRIBUTES = {"class": "cls", "module": "module"}
 
 
 class MonitorPlugin:
@@ -50,15 +49,12 @@ class MonitorPlugin:
     Args:
         is_project: project code.
         defaults: the modes of the session, which a test may override.
-        fixture_of: returns the object of the fixture ``background_tasks`` for a test that uses it.
     """
 
-    def __init__(
-        self, is_project: ProjectCode, defaults: Policy, fixture_of: Callable[[pytest.Item], BackgroundTasks | None]
-    ) -> None:
+    def __init__(self, is_project: ProjectCode, defaults: Policy) -> None:
         self._is_project = is_project
         self._defaults = defaults
-        self._fixture_of = fixture_of
+        self._capture: CaptureSession | None = None
         self._modes = defaults
         self._monitor = TaskMonitor(is_project)
         self._monitor.open()
@@ -115,20 +111,21 @@ class MonitorPlugin:
         """Close the monitor."""
         self._monitor.close()
 
-    def begin_captured(self, tasks: BackgroundTasks) -> None:
-        """Let the fixture `tasks` name failed background tasks in its errors about waiting."""
-        tasks._capture.other_failures = self._monitor.failures
-
-    def finish_captured(self, tasks: BackgroundTasks) -> None:
-        """Collect the findings about `tasks`, before the fixture ends its held tasks."""
-        self._monitor.collect_captured(tasks._capture.tasks)
+    @contextmanager
+    def observing(self, capture: CaptureSession) -> Iterator[None]:
+        """Let the errors of the fixture name failed background tasks; collect the findings before held tasks end."""
+        self._capture = capture
+        capture.other_failures = self._monitor.failures
+        yield
+        self._capture = None
+        self._monitor.collect_captured(capture.tasks)
 
     def _look_for_standstills(self, plugins: pytest.PytestPluginManager) -> None:
         if not plugins.has_plugin(_STANDSTILLS):
             from .deadlocks import DeadlockPlugin
 
             wanted = DeadlockPlugin(
-                self._monitor, self._is_project, self._fixture_of, lambda: self._modes.deadlock == "error"
+                self._monitor, self._is_project, lambda: self._capture, lambda: self._modes.deadlock == "error"
             )
             plugins.register(wanted, _STANDSTILLS)
 
@@ -140,9 +137,7 @@ class MonitorPlugin:
         """Report the findings, and return the errors to raise for them."""
         errors: list[Exception] = []
         properties = item.user_properties
-        properties[:] = [
-            each for each in properties if not is_named(PROPERTY, each)
-        ]  # of an earlier run (rerunfailures)
+        properties[:] = [each for each in properties if not is_named(PROPERTY, each)]  # drops those of an earlier run
         for report in self._monitor.collect(self._owners):
             if self._is_new(report, item) and (mode := report.mode) != "ignore":
                 if report.kind == "leaked":
