@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 from pytest_background_tasks import BackgroundTasks, CapturedTask
-from pytest_background_tasks._capture.origin import transparent_frame
+from pytest_background_tasks._asyncio.instrument import transparent_frame
 
 both_loops = pytest.mark.parametrize(
     "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]

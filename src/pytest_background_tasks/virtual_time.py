@@ -2,25 +2,25 @@
 
 import asyncio
 import math
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial, wraps
-from typing import Any, TypeAlias
+from functools import partial
+from typing import TypeAlias
 
 from . import _util
+from ._asyncio.idle_hooks import has_selector
+from ._asyncio.instrument import Instrument, hub
 from ._asyncio.time_grid import on_grid
 from ._capture.trio import running_loop
 from ._control.external_activity import ExternalActivity
 from ._control.idle import idle_waiter
-from ._control.idle_hooks import has_selector
 from ._control.test_context import TestContext
 from ._control.time_functions import following, reads_clock
 from ._control.timeout import deadline_of
 from ._control.virtual_clock import VirtualClock
 from ._introspect.location import SourceLocation, await_chain, location_in
-from ._util import indented, patched
+from ._util import indented
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
 
 _Loop: TypeAlias = asyncio.AbstractEventLoop
@@ -188,16 +188,10 @@ class VirtualTime:
     @contextmanager
     def _driving(self) -> Iterator["VirtualTime"]:
         """Run every loop of this thread in virtual time inside the block, and restore the loops afterwards."""
-        uvloop: Any = sys.modules.get("uvloop")
         with ExitStack() as stack:
             self._patches = stack
             stack.callback(setattr, self, "_patches", None)
-            stack.enter_context(patched(asyncio.BaseEventLoop, "run_forever", self._taking))
-            if hasattr(asyncio, "_nest_patched"):  # by nest_asyncio, whose loops have their own methods to run
-                for name in ("run_forever", "run_until_complete"):
-                    stack.enter_context(patched(asyncio.SelectorEventLoop, name, self._taking))
-            if hasattr(uvloop, "Loop"):
-                stack.enter_context(patched(uvloop.Loop, "run_until_complete", self._refusing))
+            stack.enter_context(hub.added(_Starts(self._start)))
             running = asyncio._get_running_loop()
             if running is not None:
                 self._take(running)
@@ -207,27 +201,10 @@ class VirtualTime:
                 for loop in list(self._clocks):
                     self._let_go(loop)
 
-    def _taking(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(run)
-        def taking_run(loop: Any, *args: Any) -> Any:
-            __tracebackhide__ = True
-            if threading.get_ident() == self._thread and loop not in self._refused:
-                self._take(loop)
-            return run(loop, *args)
-
-        return taking_run
-
-    def _refusing(self, run_until_complete: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(run_until_complete)
-        def refusing_run_until_complete(loop: Any, future: Any) -> Any:
-            __tracebackhide__ = True
-            if threading.get_ident() == self._thread and loop not in self._refused:
-                if asyncio.iscoroutine(future):
-                    future.close()
-                self._take(loop)
-            return run_until_complete(loop, future)
-
-        return refusing_run_until_complete
+    def _start(self, loop: _Loop) -> None:
+        __tracebackhide__ = True
+        if threading.get_ident() == self._thread and loop not in self._refused:
+            self._take(loop)
 
     def _take(self, loop: _Loop) -> None:
         __tracebackhide__ = True
@@ -315,6 +292,17 @@ def driving(context: TestContext) -> Iterator[VirtualTime]:
     with VirtualTime(context)._driving() as time:
         context.check_virtual_time = time._check_used
         yield time
+
+
+class _Starts(Instrument):
+    """The moments at which a loop starts to run."""
+
+    def __init__(self, start: Callable[[_Loop], None]) -> None:
+        self._start = start
+
+    def loop_starting(self, loop: _Loop) -> None:
+        __tracebackhide__ = True
+        self._start(loop)
 
 
 def _seconds(seconds: object) -> float:

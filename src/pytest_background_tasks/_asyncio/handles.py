@@ -7,6 +7,7 @@ import asyncio
 from contextvars import Context, copy_context
 from typing import Any
 
+from .creation_trace import without_our_frames
 from .stand_ins import named_as
 
 
@@ -45,7 +46,7 @@ class QuickTimer(QuickHandle, asyncio.TimerHandle):
     def __init__(self, when: float, callback: Any, args: Any, loop: Any, context: Context | None) -> None:
         if loop._debug:
             asyncio.TimerHandle.__init__(self, when, callback, args, loop, context)
-            del self._source_traceback[-1]  # this line
+            without_our_frames(self)
             return
         # Not by calling QuickHandle.__init__: a call costs more than these lines.
         self._context = copy_context() if context is None else context

@@ -6,28 +6,19 @@ wait for the tasks that they start, so these are not background tasks.
 
 import asyncio
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from inspect import CO_COROUTINE
 from types import CodeType, FrameType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
+from .._asyncio.instrument import TRANSPARENT
 from .._introspect.location import SourceLocation, definition, location_at
 from .call import Call, code_of, is_mock_coroutine
 from .opentelemetry import IN_BETWEEN, traced
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
-
 _CREATE_TASK = asyncio.create_task.__code__
 _ENSURE_FUTURE = asyncio.ensure_future.__code__
 _FROM_THREAD = "run_coroutine_threadsafe.<locals>.callback"
-
-# Functions that create a task for their caller. By id: the hash of a code object reads all of its code. Each code is
-# kept here, so that its id stays unique.
-_ON_BEHALF = {
-    id(function.__code__): function.__code__
-    for function in (getattr(asyncio.tasks, name, None) for name in ("create_task", "ensure_future", "_ensure_future"))
-    if function is not None
-}
 
 # The modules from which a loop calls a callback. uvloop is written in C and leaves no frame: there the caller is the
 # code that runs the loop, in one of these modules or in other code that names one of the methods.
@@ -41,7 +32,7 @@ _MAY_BE_OUTLIVED = {
     "as_completed": "as_completed",
     "_AsCompletedIterator": "as_completed",
 }
-_STARTING: dict[int, tuple[str, CodeType]] = {}  # the function that a code belongs to, by id, as above
+_STARTING: dict[int, tuple[str, CodeType]] = {}  # the function that a code belongs to, by the id of the code
 _BEFORE_CALLER = ("asyncio.tasks", *IN_BETWEEN)
 
 _NAME_IS_SET_LATER = sys.version_info < (3, 13)
@@ -100,12 +91,6 @@ class CreationSite(NamedTuple):
         return (created,) if self.called_at is None else (created, f"called at {self.called_at}")
 
 
-def transparent_frame(function: _Function) -> _Function:
-    """Decorate a replacement of ``create_task``, which is skipped in the search for the creator."""
-    _ON_BEHALF[id(function.__code__)] = function.__code__
-    return function
-
-
 def is_of_project(origin: Origin, coroutine: Any, is_project: Mapping[str, bool]) -> bool:
     """Return True if the task for `coroutine` was created by project code, or runs a function of the project."""
     if origin.code is not None and is_project[origin.code.co_filename]:
@@ -119,7 +104,7 @@ def is_of_project(origin: Origin, coroutine: Any, is_project: Mapping[str, bool]
 def origin_of(frame: FrameType, loop: asyncio.AbstractEventLoop, is_project: Mapping[str, bool]) -> Origin:
     """Return the creator of the task that `frame` requests from `loop`. Called for every task of a session: be fast."""
     code, asked_by, through = frame.f_code, None, ""
-    while id(code) in _ON_BEHALF or (module := frame.f_globals.get("__name__", "")) in IN_BETWEEN:
+    while id(code) in TRANSPARENT or (module := frame.f_globals.get("__name__", "")) in IN_BETWEEN:
         asked_by = code
         frame = frame.f_back  # type: ignore[assignment]  # skipped code always has a caller
         code = frame.f_code
@@ -164,7 +149,7 @@ def _starting(code: CodeType) -> tuple[str, CodeType]:
 
 def pending_name(frame: FrameType) -> str | None:
     """Return the name that ``create_task`` sets after it has created the task for `frame`, as before 3.13."""
-    while _NAME_IS_SET_LATER and id(frame.f_code) in _ON_BEHALF:
+    while _NAME_IS_SET_LATER and id(frame.f_code) in TRANSPARENT:
         if frame.f_code is _CREATE_TASK:
             name: str | None = frame.f_locals["name"]
             return name

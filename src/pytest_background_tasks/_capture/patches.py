@@ -1,8 +1,4 @@
-"""Patches of every way to create a task while a test is capturing.
-
-Two class attributes see every way: ``asyncio.BaseEventLoop.create_task``, and that of uvloop. All functions that create
-tasks end there, however they were imported, on any loop in any thread, and the loop's task factory is not affected.
-(A patch of ``asyncio.create_task`` would miss from-imports, a task factory would miss other threads.)
+"""The patches that a test needs while it captures, besides the events of its loops.
 
 A private name of CPython is replaced here: ``asyncio.events.get_running_loop``, for `def` tests.
 """
@@ -22,19 +18,14 @@ from typing import Any
 from .._introspect.unsupported_version import UnsupportedVersion, remember
 from .._util import patched
 from . import trio
-from .origin import transparent_frame
 from .protocols import TaskSink
 
 
 @contextmanager
-def patch_task_creation(sink: TaskSink) -> Iterator[None]:
-    """Patch every way to create a task inside the block: `sink` receives all tasks."""
+def capture_patches(sink: TaskSink) -> Iterator[None]:
+    """Let a `def` test create tasks inside the block, and pass Starlette's background tasks to `sink`."""
     with ExitStack() as stack:
-        stack.enter_context(patched(asyncio.BaseEventLoop, "create_task", _intercept(sink)))
         stack.enter_context(patched(asyncio.events, "get_running_loop", _running_loop_or(sink)))
-        uvloop: Any = installed("uvloop")
-        if hasattr(uvloop, "Loop"):
-            stack.enter_context(patched(uvloop.Loop, "create_task", _intercept(sink)))
         is_used = "starlette" in sys.modules
         if installed("starlette"):
             from .starlette import patch_starlette
@@ -59,19 +50,6 @@ def installed(name: str) -> ModuleType | None:
             return importlib.import_module(name)
         except Exception:  # a broken installation of something that the project may not even use
             return None
-
-
-def _intercept(sink: TaskSink) -> Callable[[Any], Any]:
-    def wrapper(create_task: Callable[..., Any]) -> Callable[..., Any]:
-        @wraps(create_task)
-        @transparent_frame
-        def taking_create_task(self: asyncio.AbstractEventLoop, coro: Any, **kwargs: Any) -> Any:
-            task = sink.hold_or_pass(self, coro, kwargs, sys._getframe(1))
-            return create_task(self, coro, **kwargs) if task is None else task
-
-        return taking_create_task
-
-    return wrapper
 
 
 def _running_loop_or(sink: TaskSink) -> Callable[[Any], Any]:

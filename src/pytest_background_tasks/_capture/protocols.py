@@ -1,7 +1,6 @@
 """The protocols by which the patches and the integrations pass tasks to a session of capturing."""
 
 import asyncio
-from types import FrameType
 from typing import Any, Protocol
 
 from .held_task import HeldTask
@@ -9,14 +8,9 @@ from .origin import Origin
 
 
 class TaskSink(Protocol):
-    """The receiver of all new tasks, which decides whether to hold each of them."""
+    """The receiver of background tasks, which decides whether to hold each of them."""
 
     thread: int
-
-    def hold_or_pass(
-        self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
-    ) -> HeldTask | None:
-        """Return the held task for `coroutine`, or None if the task is to run as if no test captured."""
 
     def hold_call(
         self, coroutine: Any, origin: Origin, started_as: tuple[Any, tuple[Any, ...], dict[str, Any]]

@@ -3,17 +3,18 @@
 import asyncio
 import threading
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from contextvars import Context, ContextVar, copy_context
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from .._asyncio import forced_end
+from .._asyncio.instrument import Instrument, hub
 from .._introspect.project_code import ProjectCode
 from .captured_task import CapturedTask
 from .held_task import HeldTask
 from .origin import Origin, is_of_project, origin_of, pending_name
-from .patches import patch_task_creation
+from .patches import capture_patches, installed
 from .targets import Match
 from .unheld_tasks import UnheldTasks
 
@@ -47,7 +48,7 @@ class Targets(NamedTuple):
         return not any(match(captured) for match in self.ignore)
 
 
-class CaptureSession:
+class CaptureSession(Instrument):
     """The captured tasks of one test, in creation order. All mutable state is in here and in the tasks themselves.
 
     Args:
@@ -67,19 +68,21 @@ class CaptureSession:
         self._on_hold = on_hold
         self._was_aimed = False
         self._contexts: tuple[Context, Context] | None = None
-        self._entrances: AbstractContextManager[None] | None = None
+        self._patches: ExitStack | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def set_targets(self, targets: Targets | None) -> None:
         """Hold the tasks that `targets` match from now on; None: hold no tasks, and remove all patches."""
         self.targets = targets
         self._was_aimed = self._was_aimed or targets is not None
-        if targets is not None and self._entrances is None:
-            self._entrances = patch_task_creation(self)
-            self._entrances.__enter__()
-        elif targets is None and self._entrances is not None:
-            entrances, self._entrances = self._entrances, None
-            entrances.__exit__(None, None, None)
+        if targets is not None and self._patches is None:
+            installed("uvloop")  # now, because the code under test may import it later
+            self._patches = ExitStack()
+            self._patches.enter_context(hub.added(self))
+            self._patches.enter_context(capture_patches(self))
+        elif targets is None and self._patches is not None:
+            patches, self._patches = self._patches, None
+            patches.close()
 
     def view(self, task: HeldTask) -> CapturedTask:
         """Return `task` as the test sees it."""
@@ -124,7 +127,7 @@ class CaptureSession:
             return False
         return asyncio._get_running_loop() is None or asyncio.current_task() is not task.runner
 
-    def hold_or_pass(
+    def creating_task(
         self, loop: asyncio.AbstractEventLoop, coroutine: Any, kwargs: dict[str, Any], frame: FrameType
     ) -> HeldTask | None:
         """Hold the task that is about to be created for `coroutine`, if the targets match it (rule 2)."""

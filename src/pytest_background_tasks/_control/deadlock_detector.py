@@ -18,6 +18,8 @@ from types import CodeType
 from typing import Any
 
 from .. import _util
+from .._asyncio.idle_hooks import IdleHooks, Rank, Select, detects_deadlocks, has_selector
+from .._asyncio.instrument import Instrument
 from .._capture.held_task import HeldTask
 from .._capture.session import CaptureSession
 from .._capture.waiters import is_asleep, is_waited_for
@@ -26,7 +28,6 @@ from .._introspect.untrusted import attribute, text_attribute
 from ..errors import DeadlockError
 from .deadlock_error import DeadlockReporter
 from .failed_tasks import failed
-from .idle_hooks import IdleHooks, Select, detects_deadlocks, has_selector
 from .threads import is_at_work
 from .wakeup_sources import wakeup_sources
 from .workers import Workers
@@ -38,7 +39,7 @@ _LOOKS = 10  # checks of other threads: one that has just been given work may no
 _TIMERS = 3  # factor of the limit while timers fire (of a heartbeat) and the test stays at the same place
 
 
-class DeadlockDetector:
+class DeadlockDetector(Instrument):
     """The deadlock detector, which ends the waiting of the test when every task is blocked.
 
     Args:
@@ -70,6 +71,10 @@ class DeadlockDetector:
         """Monitor `loop` whether or not tasks are held; `advice` returns what to do about a deadlock."""
         self._advice[loop] = advice
         self._watch(loop)
+
+    def task_created(self, loop: asyncio.AbstractEventLoop, *_: object) -> None:
+        """Monitor `loop` always, because any code has created a task on it."""
+        self.watch_always(loop, str)
 
     def watch_no_longer(self, loop: asyncio.AbstractEventLoop) -> None:
         """End what `watch_always` began."""
@@ -170,7 +175,7 @@ class DeadlockDetector:
 class _SelectorProbe:
     """A hook that checks one loop whenever it is about to block."""
 
-    rank = 2
+    rank = Rank.DEADLOCK_DETECTOR
 
     def __init__(self, detector: DeadlockDetector, loop: Any) -> None:
         self._detector = detector

@@ -11,10 +11,10 @@ from typing import Any
 
 from .. import _util
 from .._asyncio import forced_end
+from .._asyncio.idle_hooks import call_at_deadline
 from .._capture.held_task import HeldTask
 from .._capture.trio import running_loop
 from .._introspect.suspension import waits_for
-from .idle_hooks import call_at_deadline
 from .nested_loop import no_running_loop
 from .running_call import RunningCall
 from .timeout import deadline_of

@@ -23,11 +23,11 @@ from selectors import EVENT_WRITE, SelectorKey
 from typing import Any
 
 from .. import _util
+from .._asyncio.idle_hooks import IdleHooks, has_selector
 from .._introspect.location import await_chain
 from .._introspect.suspension import task_label
 from .._introspect.task_state import coroutine_of
 from .._introspect.untrusted import attribute, type_name
-from .idle_hooks import IdleHooks, has_selector
 from .sockets import is_listening, name_or, registered, socket_of
 from .workers import Workers
 

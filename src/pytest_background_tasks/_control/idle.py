@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import Any
 
+from .._asyncio.idle_hooks import IdleHooks, Rank, Select, call_at_deadline, has_selector
 from .._util import patched
 from .external_activity import ExternalActivity
-from .idle_hooks import IdleHooks, Select, call_at_deadline, has_selector
 
 _POLL_INTERVAL = 0.002  # seconds between two checks of a uvloop's threads
 
@@ -28,7 +28,7 @@ class IdleWatcher:
         tell: called then, in the loop's thread, until it gives the loop something to do.
     """
 
-    rank = 0
+    rank = Rank.IDLE_WATCHER
 
     def __init__(self, activity: ExternalActivity, tell: Callable[[], object]) -> None:
         self._activity = activity

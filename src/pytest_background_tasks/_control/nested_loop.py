@@ -21,8 +21,8 @@ from contextvars import Context
 from typing import Any, TypeAlias
 
 from .. import _util
+from .._asyncio.idle_hooks import call_at_deadline
 from .._util import patched
-from .idle_hooks import call_at_deadline
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from functools import partial
 from typing import TypeAlias
 
 from .. import _util
+from .._asyncio.idle_hooks import has_selector
 from .._capture.trio import running_loop
 from .._introspect.location import await_chain
 from .._introspect.untrusted import attribute
 from .cross_loop import driven, on_loop_async, on_loop_sync
 from .external_activity import ExternalActivity
 from .idle import wait_until_idle
-from .idle_hooks import has_selector
 from .running_call import RunningCall
 from .timeout import deadline_of
 

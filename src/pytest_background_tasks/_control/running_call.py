@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+from .._asyncio.idle_hooks import has_selector
 from .._capture.held_task import HeldTask
 from .._capture.session import CaptureSession, Follower
 from .._introspect.project_code import ProjectCode
@@ -14,7 +15,6 @@ from .._introspect.untrusted import add_note
 from .._util import indented, plural
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
 from .failed_tasks import failed
-from .idle_hooks import has_selector
 from .nested_loop import Drive, nested
 
 STARTED_IN_TURN = 10_000

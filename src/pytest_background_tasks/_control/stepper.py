@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from .._asyncio.idle_hooks import call_at_deadline, has_selector
 from .._capture.held_task import HeldTask, runs_elsewhere
 from .._introspect.project_code import ProjectCode
 from .._introspect.suspension import waits_for
@@ -19,7 +20,6 @@ from .._introspect.wait_reason import WaitReason
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, DeadlockError
 from .cross_loop import on_loop_async, on_loop_sync
 from .idle import on_idle
-from .idle_hooks import call_at_deadline, has_selector
 from .nested_loop import current_task_suspended
 from .run_until_idle import ActivityOf
 from .running_call import describe, outcome, with_note

@@ -14,7 +14,7 @@ The idea of a clock that jumps when nothing can run comes from trio's ``MockCloc
 it to asyncio.
 
 Private names of CPython used here: ``_scheduled``, ``_ready``, ``_clock_resolution``, ``_closed``, ``_debug`` and the
-checks of the loop, ``_when`` and ``_scheduled`` of a timer, ``_source_traceback`` of a handle.
+checks of the loop, ``_when`` and ``_scheduled`` of a timer.
 """
 
 import asyncio
@@ -25,12 +25,14 @@ from contextvars import Context
 from itertools import count
 from typing import Any
 
+from .._asyncio.creation_trace import without_our_frames
 from .._asyncio.handles import QuickHandle, QuickTimer
+from .._asyncio.idle_hooks import IdleHooks, Rank, Select
 from .._asyncio.stand_ins import named_as
 from .._asyncio.time_grid import on_grid
 from .external_activity import ExternalActivity
-from .idle_hooks import IdleHooks, Select
 
+_CALL_SOON = asyncio.BaseEventLoop.call_soon  # another library may replace it in a test
 _MANY = 1000  # jumps
 
 
@@ -60,7 +62,7 @@ class VirtualClock:
         on_many_jumps: called after each thousand jumps.
     """
 
-    rank = 1
+    rank = Rank.VIRTUAL_CLOCK
 
     def __init__(self, activity: ExternalActivity, *, autojump: bool, on_many_jumps: Callable[[], object]) -> None:
         self.loop: Any = activity.loop
@@ -74,7 +76,7 @@ class VirtualClock:
         self._next = -math.inf
         self.loop.time = lambda: self.time
         self.loop.call_at = self._call_at
-        if getattr(self.loop.call_soon, "__func__", None) is asyncio.BaseEventLoop.call_soon:
+        if getattr(self.loop.call_soon, "__func__", None) is _CALL_SOON:
             self.loop.call_soon = self._call_soon
         self._hooks = IdleHooks.of(self.loop)
         self._hooks.add(self)
@@ -145,10 +147,7 @@ class VirtualClock:
     def _call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         loop = self.loop
         if loop._closed or loop._debug:
-            checked: asyncio.Handle = asyncio.BaseEventLoop.call_soon(loop, callback, *args, context=context)
-            if frames := getattr(checked, "_source_traceback", None):
-                del frames[-1]  # the call above
-            return checked
+            return without_our_frames(asyncio.BaseEventLoop.call_soon(loop, callback, *args, context=context))
         handle = QuickHandle(callback, args, loop, context)
         loop._ready.append(handle)
         return handle
@@ -164,7 +163,7 @@ class VirtualClock:
         if loop._debug:
             loop._check_thread()
             loop._check_callback(callback, "call_at")
-        timer = _Timer(on_grid(when), callback, args, loop, context)
+        timer = without_our_frames(_Timer(on_grid(when), callback, args, loop, context))
         timer._number = next(self._numbers)
         heapq.heappush(loop._scheduled, timer)
         timer._scheduled = True

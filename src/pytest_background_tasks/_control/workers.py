@@ -32,11 +32,11 @@ from types import BuiltinFunctionType, FrameType
 from typing import Any, Literal, TypeAlias
 
 from .. import _util
+from .._asyncio.idle_hooks import IdleHooks, has_selector
 from .._introspect.location import location_in
 from .._introspect.project_code import loop_hidden
 from .._introspect.untrusted import attribute, module_name, qualified_name, text_attribute, type_module, type_name
 from .blocking_call import ENTERING, ITERATING, blocking_call
-from .idle_hooks import IdleHooks, has_selector
 from .kernel_thread import Naps, is_in_lock, naps
 from .sockets import is_connected_to_loop
 from .threads import Place, frames_from, is_at, named, places_of_threads

@@ -2,8 +2,8 @@
 
 None of this runs on a loop that is not in debug mode.
 
-Private names of CPython used here: ``_check_thread`` and ``_check_callback`` of a loop, ``_source_traceback`` of a
-handle, a task or a future, and ``_is_debug_mode`` of asyncio.coroutines, which reads the environment.
+Private names of CPython used here: ``_check_thread`` and ``_check_callback`` of a loop, and ``_is_debug_mode`` of
+asyncio.coroutines, which reads the environment.
 """
 
 import asyncio
@@ -11,9 +11,7 @@ from asyncio import base_events, coroutines
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from .._util import PACKAGE
-
-_OURS = (PACKAGE, base_events.__file__)
+from .._asyncio import creation_trace
 
 _Made = TypeVar("_Made")
 
@@ -46,7 +44,4 @@ def checked_handle(callback: Callable[..., object], args: tuple[Any, ...], loop:
 
 def without_our_frames(made: _Made) -> _Made:
     """Return `made` with its creation traceback cut at the caller of the loop, as asyncio itself does."""
-    frames: Any = getattr(made, "_source_traceback", None)
-    while frames and frames[-1].filename.startswith(_OURS):
-        del frames[-1]
-    return made
+    return creation_trace.without_our_frames(made, base_events.__file__)

@@ -1,6 +1,6 @@
 """The monitor, which records the background tasks of a session and collects the findings about them.
 
-The patches in `patches` call it while it is open. All mutable state is in here.
+It is an instrument: it receives the events of all loops while it is open. All mutable state is in here.
 
 Only background tasks of project code are monitored (rule 2 of the design): code that awaits the task it starts is
 responsible for that task, as long as it waits; the tasks of a library are the library's business.
@@ -10,14 +10,15 @@ Private name of CPython used here: ``_log_traceback`` of a task.
 
 import asyncio
 import gc
-import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from itertools import count
 from operator import attrgetter
 from types import CoroutineType, FrameType
 from typing import Any, TypeAlias
 
+from .._asyncio.forced_end import cancel_surely, circle_from
+from .._asyncio.instrument import Instrument, hub
 from .._asyncio.late_cancellation import cancelling_too_late
 from .._capture.call import code_of
 from .._capture.held_task import HeldTask
@@ -29,7 +30,6 @@ from .._introspect.suspension import task_label
 from .._introspect.task_state import is_done, is_task, loop_of
 from .._introspect.untrusted import module_name, qualified_name
 from .finding import Finding, of_task
-from .patches import observing_loops, observing_runners
 from .reachability import is_reachable
 from .task_record import (
     ATTRIBUTE,
@@ -49,7 +49,7 @@ _TOLD_BY_LOOP = {"handle", "protocol"}  # keys of the loop's own reports; other 
 _RUNNERS = {"anyio", "pytest_asyncio", "pytest_aiohttp"}  # their exception handlers are not the program's
 
 
-class TaskMonitor:
+class TaskMonitor(Instrument):
     """The records of all background tasks, and the findings about them.
 
     Args:
@@ -59,7 +59,6 @@ class TaskMonitor:
     def __init__(self, is_project: ProjectCode) -> None:
         self._is_project = is_project
         self._test: MonitoredTest | None = None
-        self._tell_loop: Callable[[asyncio.AbstractEventLoop], None] | None = None
         self._in_setup: list[Fixture] = []
         self._has_fixtures_tasks = False  # whether a fixture has ever started a task
         self._records: set[TaskRecord] = set()
@@ -69,13 +68,11 @@ class TaskMonitor:
         self._findings: list[Finding] = []
         self._is_searching = False
         self._patches = ExitStack()
-        self._patched: set[type] = set()
 
     def open(self) -> None:
         """Start to monitor every loop of the process."""
-        self._patches.enter_context(observing_runners(self))
+        self._patches.enter_context(hub.added(self))
         self._patches.enter_context(cancelling_too_late(self._keeps_failure))
-        self._patch(asyncio.BaseEventLoop)
 
     def close(self) -> None:
         """Remove all patches."""
@@ -87,22 +84,11 @@ class TaskMonitor:
     def test_started(self, test: MonitoredTest) -> None:
         """Begin `test`: tasks that are created from now on are attributed to it."""
         self._test = test
-        uvloop: Any = sys.modules.get("uvloop")
-        if hasattr(uvloop, "Loop"):
-            self._patch(uvloop.Loop)
+        hub.find_loops()
 
     def fixture_setup(self, fixture: Fixture) -> None:
         """Begin the setup of `fixture`: tasks that are created until it is set up belong to it."""
         self._in_setup.append(fixture)
-
-    @contextmanager
-    def telling_loops(self, tell: Callable[[asyncio.AbstractEventLoop], None]) -> Iterator[None]:
-        """Call `tell` with the loop of each task that any code creates inside the block."""
-        self._tell_loop = tell
-        try:
-            yield
-        finally:
-            self._tell_loop = None
 
     def force_garbage_collection(self) -> None:
         """Run the garbage collector, which collects only tasks that nothing can ever wake."""
@@ -166,11 +152,9 @@ class TaskMonitor:
             task.get_name(), task.call, task.creation, waiting_location(task.get_coro(), self._is_project)
         )
 
-    def on_created(self, loop: asyncio.AbstractEventLoop, task: Any, coroutine: Any, frame: FrameType) -> None:
+    def task_created(self, loop: asyncio.AbstractEventLoop, task: Any, coroutine: Any, frame: FrameType) -> None:
         """Record `task`, which has just been created in `frame`."""
-        test, tell_loop = self._test, self._tell_loop
-        if tell_loop is not None:
-            tell_loop(loop)
+        test = self._test
         if test is None or not (type(task) is asyncio.Task or is_task(task)):  # a task factory may make anything
             return
         origin = origin_of(frame, loop, self._is_project)
@@ -193,7 +177,7 @@ class TaskMonitor:
         object.__setattr__(task, ATTRIBUTE, record)  # the class of a task may define how its attributes are set
         self._records.add(record)
 
-    def on_exception(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> bool:
+    def exception_reported(self, loop: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> bool:
         """Collect findings from a call of the loop's exception handler.
 
         Returns:
@@ -232,13 +216,21 @@ class TaskMonitor:
         elif error is not None and self._test is not None and not _TOLD_BY_LOOP.isdisjoint(context):
             self._fail_callback(self._test, error, context.get("message", ""))
 
-    def before_cancel_all(self, loop: asyncio.AbstractEventLoop) -> None:
+    def cancelling_all_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
         """Collect the leaks on `loop`, before a runner cancels the remaining tasks."""
         self.force_garbage_collection()
         for record in self._in_order():
             task = record()
             if task is not None and loop_of(task) is loop and record.may_leak and is_abandoned(task, record):
                 self._leak(record, task, "{} was still pending when its event loop shut down, and was cancelled")
+
+    def cancelling_tasks(self, loop: asyncio.AbstractEventLoop, tasks: "set[asyncio.Task[Any]]") -> None:
+        """End captured tasks that wait for each other, since the runner would fail with a `RecursionError`."""
+        captured = [task for task in tasks if isinstance(task, HeldTask) and task in circle_from(task)]
+        for task in captured:
+            cancel_surely(task)
+        if captured:
+            loop.run_until_complete(asyncio.sleep(0))
 
     def _in_order(self) -> list[TaskRecord]:
         # Copied at once: another thread may add records, and the garbage collector may remove some.
@@ -326,11 +318,6 @@ class TaskMonitor:
             what = f"exception of a callback of the event loop was never retrieved: {message}"
             where = (f"failed at {own[-1]}",)
             self._findings.append(Finding("unhandled", test, what, where, own[-1], error=error))
-
-    def _patch(self, loop_class: Any) -> None:
-        if loop_class not in self._patched:
-            self._patched.add(loop_class)
-            self._patches.enter_context(observing_loops(self, loop_class))
 
 
 def _failure(test: MonitoredTest, seen: TaskSnapshot, error: BaseException) -> Finding:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from .._asyncio.instrument import hub
 from .._capture.session import CaptureSession
 from .._control.deadlock_detector import DeadlockDetector
 from .._control.workers import Workers
@@ -56,7 +57,7 @@ class DeadlockPlugin:
         code = code_of_function(item.function) if is_function else None  # type: ignore[attr-defined]
         detector = DeadlockDetector(capture, code, None, Workers(self._is_project))
         try:
-            with self._monitor.telling_loops(lambda loop: detector.watch_always(loop, str)):
+            with hub.added(detector):
                 result = yield
         finally:
             detector.close()

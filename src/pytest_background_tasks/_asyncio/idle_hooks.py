@@ -12,6 +12,7 @@ Private names of CPython used here: ``_selector`` and ``_ready`` of the loop.
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import IntEnum
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
@@ -21,14 +22,19 @@ Select: TypeAlias = Callable[[float | None], list[Any]]
 """Waits for at most that many seconds (None: no limit) and returns the events that have arrived."""
 
 
+class Rank(IntEnum):
+    """The positions of the hooks in the chain; the lowest is called first."""
+
+    IDLE_WATCHER = 0
+    VIRTUAL_CLOCK = 1
+    DEADLOCK_DETECTOR = 2
+    DEADLINE = 3
+
+
 class IdleHook(Protocol):
-    """A hook in front of ``select``.
+    """A hook in front of ``select``."""
 
-    Attributes:
-        rank: the position in the chain; the lowest comes first.
-    """
-
-    rank: int
+    rank: Rank
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
         """Return the events of ``select(timeout)``; with a timeout of 0, the loop is not idle."""
@@ -47,6 +53,7 @@ class IdleHooks:
         self._loop = loop
         self._selector = loop._selector
         self._select: Select = loop._selector.select
+        self._own_select: Select | None = vars(loop._selector).get("select")
         self._hooks: list[IdleHook] = []
         self._chain: Any = None
         self._has_deadline = False
@@ -87,7 +94,10 @@ class IdleHooks:
             self._selector.select = self._chain = partial(self._first, chain)
             self._chain.hooks = self
         elif vars(self._selector).get("select") is before:
-            del self._selector.select
+            if self._own_select is None:
+                del self._selector.select
+            else:
+                self._selector.select = self._own_select
 
     def _first(self, select: Select, timeout: float | None) -> list[Any]:
         if timeout == 0:
@@ -118,7 +128,7 @@ class Deadline:
         ring: called then, once, in the loop's thread.
     """
 
-    rank = 3
+    rank = Rank.DEADLINE
 
     def __init__(self, deadline: float, ring: Callable[[], object]) -> None:
         self._deadline = deadline
