@@ -20,7 +20,7 @@ from sybil.parsers.markdown import CodeBlockParser
 pytest_plugins = ["pytester"]
 collect_ignore = ["docs/conf.py"]
 # To read, to be put together, and to fail.
-collect_ignore_glob = ["tests/typing/*", "tests/ways_in/*", "tests/watched/*", "docs/pictures/*"]
+collect_ignore_glob = ["tests/typing/*", "tests/capture/creation_apis/*", "tests/monitor/programs/*", "docs/pictures/*"]
 
 if sys.version_info < (3, 11, 8):
     # There `ast.parse` fails if another call of it comes in between (gh-106905): pytest parses a generated project, the

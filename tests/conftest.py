@@ -3,13 +3,23 @@
 import asyncio
 import gc
 import sys
+import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
 from textwrap import dedent
+from typing import Any, Protocol
 
 import pytest
 import uvloop
 from hypothesis import settings
+
+from pytest_background_tasks import Schedule
+from pytest_background_tasks._explore.determinism import DeterministicProcess
+from pytest_background_tasks._explore.execution import Execution, execute
+from pytest_background_tasks._explore.helper_thread import HelperThread
+from pytest_background_tasks._explore.options import Options
+from pytest_background_tasks._introspect.project_code import ProjectCode
 
 pytest_plugins = ["pytester"]
 
@@ -71,3 +81,31 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[
         return pytester.runpytest_inprocess("-W", "error", *named, *options, *args)
 
     return run
+
+
+@pytest.fixture
+def no_real_time() -> Iterator[None]:
+    """Assert that the test takes less than half a minute, even on the busiest machine, although it sleeps for hours."""
+    start = time.monotonic()
+    yield
+    assert time.monotonic() - start < 30
+
+
+Scenario = Callable[[], Coroutine[Any, Any, object]]
+
+
+class RunSchedule(Protocol):
+    def __call__(self, scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Execution: ...
+
+
+@pytest.fixture(scope="session")
+def run_schedule() -> RunSchedule:
+    """Return a function that runs a scenario under a schedule given as text."""
+
+    def run_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Execution:
+        options.setdefault("is_project_file", ProjectCode(Path(__file__).parent))
+        with HelperThread() as helper, DeterministicProcess(may_raise=True) as around:
+            around.refresh()
+            return execute(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
+
+    return run_once

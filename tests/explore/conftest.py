@@ -1,37 +1,11 @@
-"""Fixtures shared by the tests of the explorer."""
+"""Fixtures and scenarios shared by the tests of the explorer."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from pathlib import Path
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import pytest
 
-from pytest_background_tasks import Schedule, Trace
-from pytest_background_tasks._explore.determinism import DeterministicProcess
-from pytest_background_tasks._explore.execution import Execution, execute
-from pytest_background_tasks._explore.helper_thread import HelperThread
-from pytest_background_tasks._explore.options import Options
-from pytest_background_tasks._introspect.project_code import ProjectCode
-
-Scenario = Callable[[], Coroutine[Any, Any, object]]
-
-
-class RunSchedule(Protocol):
-    def __call__(self, scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Execution: ...
-
-
-@pytest.fixture(scope="session")
-def run_schedule() -> RunSchedule:
-    """Return a function that runs a scenario under a schedule given as text."""
-
-    def run_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Execution:
-        options.setdefault("is_project_file", ProjectCode(Path(__file__).parent))
-        with HelperThread() as helper, DeterministicProcess(may_raise=True) as around:
-            around.refresh()
-            return execute(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
-
-    return run_once
+from pytest_background_tasks import Trace
 
 
 def beat() -> None:
@@ -53,3 +27,44 @@ def order() -> Callable[[Trace], str]:
         return " ".join(f"{step.task}@{step.number}" for step in trace.steps if step.delivered != "call")
 
     return order_of
+
+
+async def io() -> None:
+    await asyncio.sleep(0)
+
+
+async def sells_too_often() -> None:
+    left = 2
+
+    async def sell() -> None:
+        nonlocal left
+        before = left
+        await io()
+        left = before - 1
+
+    async def look_and_sell() -> None:
+        await io()
+        await sell()
+
+    await asyncio.gather(sell(), look_and_sell())
+    assert left == 0
+
+
+async def two_clients() -> None:
+    async def client() -> None:
+        await io()
+        await io()
+
+    await asyncio.gather(client(), client())
+
+
+async def one_after_the_other() -> None:
+    await io()
+    await asyncio.sleep(1)
+
+
+async def gathers() -> None:
+    async def client() -> None:
+        await io()
+
+    await asyncio.gather(client(), client())

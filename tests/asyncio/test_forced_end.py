@@ -55,7 +55,7 @@ def test_cycle_of_waiting_tasks_is_a_deadlock(link: str, names: str, ends: bool)
     assert isinstance(failure.error, DeadlockError)
     assert isinstance(failure.error.__cause__, AssertionError) is ends
     for name, following in zip(names, names[1:] + names[0], strict=True):
-        assert f"\n  {name} waits at tests/test_ending.py:" in str(failure.error)
+        assert f"\n  {name} waits at tests/asyncio/test_forced_end.py:" in str(failure.error)
         assert f"for the task {following}" in str(failure.error) or link != "await"
     assert "main" not in str(failure.error)
     with pytest.raises(DeadlockError):

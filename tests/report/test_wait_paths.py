@@ -98,7 +98,7 @@ def test_report_names_the_waiting_line_and_the_path_to_it(job: Any, line: Any, p
     assert failure is not None
     shown = plain(section(exploration, "pytest", 200))
     number = number_of(*line)
-    assert f"at test_places.py:{number}\n        await " in shown
+    assert f"at test_wait_paths.py:{number}\n        await " in shown
     assert f"        path: {', '.join(f'{number_of(*each)} in {name_of(each[0])}' for each in path)}\n" in shown
     assert f"\n  {number}" in shown  # the row of the table
     html = page(failure_view(failure), title="", error="", text="", replay="", sources={})

@@ -42,12 +42,12 @@ def error_text(read: Callable[[], object]) -> str:
 def test_nondeterministic_value_is_named_with_its_line(name: str) -> None:
     read = SOURCES[name]
     text = error_text(lambda: read())
-    assert f"\nIt reads values that differ in every run:\n  {name} at tests/explore/test_sources.py:" in text
+    assert f"\nIt reads values that differ in every run:\n  {name} at tests/explore/test_varying_reads.py:" in text
 
 
 @pytest.mark.parametrize("read", INDIRECT_SOURCES)
 def test_value_from_the_standard_library_is_named_with_the_calling_line(read: Callable[[], object]) -> None:
-    assert "\n  os.urandom() at tests/explore/test_sources.py:" in error_text(lambda: read())
+    assert "\n  os.urandom() at tests/explore/test_varying_reads.py:" in error_text(lambda: read())
 
 
 def test_values_used_only_inside_a_library_are_not_named() -> None:
@@ -76,5 +76,7 @@ def test_error_names_a_clock_that_the_scenario_polls() -> None:
         while time.monotonic() < until:
             await asyncio.sleep(0)
 
-    with pytest.raises(NonDeterministicTest, match=r"time\.monotonic\(\) at tests/explore/test_sources\.py:\d+ in "):
+    with pytest.raises(
+        NonDeterministicTest, match=r"time\.monotonic\(\) at tests/explore/test_varying_reads\.py:\d+ in "
+    ):
         Explorer(max_steps=10**7).explore(scenario)

@@ -23,7 +23,7 @@ RunSchedule = Heartbeat = Any  # the fixtures
 
 def message_of(error: BaseException | None) -> str:
     """Return the message of an error, without the line numbers of this file."""
-    return re.sub(r"\S*test_play\.py:\d+", "test_play.py", str(error))
+    return re.sub(r"\S*test_execution\.py:\d+", "test_execution.py", str(error))
 
 
 # Failures.
@@ -99,9 +99,9 @@ def test_deadlock_error_names_blocked_tasks_and_lock_holders(run_schedule: RunSc
     ) == snapshot(
         """\
 every task is blocked:
-  main waits at test_play.py in scenario, for the tasks use#1, use#2
-  use#1 waits at test_play.py in scenario.<locals>.use, for a lock held by use#2
-  use#2 waits at test_play.py in scenario.<locals>.use, for a lock held by use#1\
+  main waits at test_execution.py in scenario, for the tasks use#1, use#2
+  use#1 waits at test_execution.py in scenario.<locals>.use, for a lock held by use#2
+  use#2 waits at test_execution.py in scenario.<locals>.use, for a lock held by use#1\
 """
     )
 
@@ -120,7 +120,7 @@ def test_livelock_error_names_the_busiest_task(run_schedule: RunSchedule) -> Non
         """\
 livelock? The test has not ended after max_steps=100 steps
   busiest: main (100 steps)
-  main waits at test_play.py in scenario.<locals>.poll, for its next turn in the event loop\
+  main waits at test_execution.py in scenario.<locals>.poll, for its next turn in the event loop\
 """
     )
 
@@ -169,10 +169,10 @@ def test_deadlock_error_names_earlier_failures(run_schedule: RunSchedule) -> Non
     assert message_of(run_schedule(scenario).error).replace(f"{scenario.__qualname__}.<locals>.", "") == snapshot(
         """\
 every task is blocked:
-  main waits at test_play.py in test_deadlock_error_names_earlier_failures.<locals>.scenario, for an event
-  on_change failed at test_play.py in on_change: KeyError: 'state'
-  server#1 failed at test_play.py in server: ValueError: no port 0
-  server#2 failed at test_play.py in server: ValueError: no port 1
+  main waits at test_execution.py in test_deadlock_error_names_earlier_failures.<locals>.scenario, for an event
+  on_change failed at test_execution.py in on_change: KeyError: 'state'
+  server#1 failed at test_execution.py in server: ValueError: no port 0
+  server#2 failed at test_execution.py in server: ValueError: no port 1
   and 2 more failed\
 """
     )

@@ -1,6 +1,6 @@
 """The code under test: silent failures. `# here` marks the line that the report has to name.
 
-Copied into each project that `test_watched.py` generates.
+Copied into each project that `test_runners.py` generates.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """Every way to start a background task is captured, on both loops, under every runner; docs/ways-in.md agrees.
 
-One small project per runner and loop is put together from `ways_in/` and run in this process without plugin autoload:
-`ways.py` is the code under test, `checks.py` has the assertions, and the files that `RUNNERS` names are the tests.
+One small project per runner and loop is put together from `creation_apis/` and run in this process without plugin
+autoload: `ways.py` is the code under test, `checks.py` has the assertions, and the files that `RUNNERS` names are the
+tests.
 """
 
 import runpy
@@ -16,8 +17,8 @@ import httpx
 import pytest
 import starlette.testclient
 
-PARTS = Path(__file__).with_name("ways_in")
-PAGE = Path(__file__).parents[1] / "docs" / "ways-in.md"
+PARTS = Path(__file__).with_name("creation_apis")
+PAGE = Path(__file__).parents[2] / "docs" / "ways-in.md"
 PRELOADED = [aiohttp.test_utils, fastapi.routing, httpx, starlette.testclient]  # else each project imports them again
 
 code_under_test = runpy.run_path(str(PARTS / "ways.py"))
@@ -31,7 +32,7 @@ class Runner(NamedTuple):
     Attributes:
         title: the name in the docs.
         options: the options of pytest.
-        tests: the parts of `ways_in/` that are its test module.
+        tests: the parts of `creation_apis/` that are its test module.
         mark: the mark on each of its tests.
         has_loop: whether a loop is running when the tests start tasks.
         has_endpoint: whether the tests start tasks in an endpoint of FastAPI.

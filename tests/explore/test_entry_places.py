@@ -20,7 +20,7 @@ from pytest_background_tasks._explore.options import Options
 from pytest_background_tasks._explore.search import Search
 from pytest_background_tasks._explore.trace import PLACES
 
-from .conftest import RunSchedule
+from ..conftest import RunSchedule
 
 Ask = Callable[..., Any]
 

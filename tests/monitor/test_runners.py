@@ -1,6 +1,6 @@
 """Silent failures are reported for the right test, at the right line; for correct programs, nothing is reported.
 
-One small project per runner and loop is put together from `watched/` and run in this process without plugin autoload.
+One small project per runner and loop is put together from `programs/` and run in this process without plugin autoload.
 """
 
 import re
@@ -18,7 +18,7 @@ import starlette.testclient
 
 from pytest_background_tasks import BackgroundTaskWarning
 
-PARTS = Path(__file__).with_name("watched")
+PARTS = Path(__file__).with_name("programs")
 PRELOADED = [aiohttp.test_utils, starlette.testclient]  # otherwise each project imports them again
 
 BUGS: dict[str, Any] = runpy.run_path(str(PARTS / "misbehaving.py"))["BUGS"]
@@ -37,7 +37,7 @@ class Runner(NamedTuple):
 
     Attributes:
         options: the options of pytest.
-        tests: the part of `watched/` that is its test module.
+        tests: the part of `programs/` that is its test module.
         above: the text above it.
         settings: the values of the module's other parameters.
         lacks: the misbehaving that cannot be committed under it, and why.

@@ -175,7 +175,7 @@ async def test_one_failure_is_raised_unwrapped_after_the_other_tasks_have_run(
         await background_tasks.run_all_async()
     assert survivor.result() == 42
     [note] = caught.value.__notes__
-    assert note.startswith("in background task failing (fail), created at tests/test_running.py:")
+    assert note.startswith("in background task failing (fail), created at tests/control/test_running_call.py:")
     assert "test_one_failure_is_raised" in note
     assert [task.state for task in background_tasks.captured_tasks] == ["failed", "done"]
 
@@ -253,8 +253,8 @@ async def test_timeout_names_unfinished_tasks_and_where_they_wait(
             await background_tasks.run_all_async(timeout=0.05)
     message = str(caught.value)
     assert "1 background task did not end within 0.05 s" in message
-    assert "never (endless, created at tests/test_running.py:" in message
-    assert f"waits at tests/test_running.py:{never.__code__.co_firstlineno + 1} in never" in message
+    assert "never (endless, created at tests/control/test_running_call.py:" in message
+    assert f"waits at tests/control/test_running_call.py:{never.__code__.co_firstlineno + 1} in never" in message
     assert isinstance(caught.value, TimeoutError)
 
 
@@ -325,7 +325,9 @@ async def test_endless_chain_of_tasks_is_detected(background_tasks: BackgroundTa
 
     background_tasks.start_capturing()
     asyncio.create_task(again())
-    with pytest.raises(TooManyBackgroundTasks, match=r"again 10001 times, next at tests/test_running.py:\d+ in"):
+    with pytest.raises(
+        TooManyBackgroundTasks, match=r"again 10001 times, next at tests/control/test_running_call.py:\d+ in"
+    ):
         await background_tasks.run_all_async()
     assert rounds == run_module.STARTED_IN_TURN + 1
     assert len(background_tasks.held_tasks) == 1

@@ -17,7 +17,7 @@ import pytest
 from pytest_background_tasks import Explorer, UncontrolledOperation
 from pytest_background_tasks._explore import foreign_threads
 
-from .conftest import RunSchedule
+from ..conftest import RunSchedule
 
 
 class Worker(threading.Thread):
@@ -133,7 +133,7 @@ def test_error_names_the_line_at_which_the_task_waits(worker: Worker) -> None:
 
     line = scenario.__code__.co_firstlineno + 3
     with pytest.raises(
-        UncontrolledOperation, match=rf"main waits at .*test_foreign.py:{line} in .*scenario, for a future"
+        UncontrolledOperation, match=rf"main waits at .*test_foreign_threads.py:{line} in .*scenario, for a future"
     ):
         Explorer().explore(scenario)
 

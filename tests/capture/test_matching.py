@@ -45,7 +45,7 @@ def told(error: pytest.ExceptionInfo[AssertionError]) -> str:
     """Return the message, with lines of this file as N."""
     import re
 
-    return re.sub(r"test_wanted.py:\d+", "test_wanted.py:N", str(error.value))
+    return re.sub(r"test_matching.py:\d+", "test_matching.py:N", str(error.value))
 
 
 async def test_captured_lists_matching_tasks(shop: BackgroundTasks) -> None:
@@ -76,11 +76,11 @@ async def test_error_without_a_match_lists_the_nearest_first(shop: BackgroundTas
         shop.assert_captured(send_mail, to="bob", subject="your tea")
     assert told(error) == snapshot("""\
 no captured task matches send_mail(to='bob', subject='your tea'), expected exactly one; captured:
-  send_mail(to='ada', subject='your tea') held: mail-1, created at tests/test_wanted.py:N in shop
+  send_mail(to='ada', subject='your tea') held: mail-1, created at tests/capture/test_matching.py:N in shop
       to='ada', expected 'bob'
-  send_mail(to='bob', subject='hello') held: mail-2, created at tests/test_wanted.py:N in shop
+  send_mail(to='bob', subject='hello') held: mail-2, created at tests/capture/test_matching.py:N in shop
       subject='hello', expected 'your tea'
-  update_stock(item='tea') held: stock, created at tests/test_wanted.py:N in shop
+  update_stock(item='tea') held: stock, created at tests/capture/test_matching.py:N in shop
       another function\
 """)
 

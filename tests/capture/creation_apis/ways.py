@@ -1,7 +1,7 @@
 """The code under test: every way to start a background task, and code that starts tasks which are none.
 
-Copied into each project that `test_ways_in.py` generates. `# here` marks the line that creates the task; a way without
-it passes the call to the loop.
+Copied into each project that `test_creation_apis.py` generates. `# here` marks the line that creates the task; a way
+without it passes the call to the loop.
 """
 
 import asyncio
