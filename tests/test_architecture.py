@@ -1,6 +1,7 @@
 """The imports that the architecture allows (section 8 of the design)."""
 
 import ast
+import asyncio
 import importlib
 import pickle
 import pkgutil
@@ -133,6 +134,50 @@ def test_optional_packages_are_imported_only_in_modules_of_their_name() -> None:
     for name, path in MODULES.items():
         foreign = {other.partition(".")[0] for other in imports(path)} & {"starlette", "fastapi", "uvloop", "anyio"}
         assert foreign <= {name.rpartition(".")[2]}, name
+
+
+PARTS_OF_LOOPS = {
+    *("_asyncio", "_explore", "_capture.held_task"),
+    *("_control.nested_loop", "_control.step_gate", "_control.virtual_clock"),
+}
+"""The packages and modules that are parts of an event loop or a task of our own."""
+
+
+def test_private_names_of_asyncio_are_read_in_one_file() -> None:
+    """Elsewhere, functions of `internals` read them, except for parts of a loop or a task of our own."""
+    loop = asyncio.new_event_loop()
+    future = loop.create_future()
+    handles = loop.call_soon(int), loop.call_later(1, int)
+    private = {
+        name
+        for thing in (loop, loop._selector, future, asyncio.Task, *handles)  # type: ignore[attr-defined]
+        for name in dir(thing)
+        if name.startswith("_") and not name.startswith("__")
+    }
+    loop.close()
+    assert {"_fut_waiter", "_ready", "_scheduled", "_log_traceback", "_callbacks", "_fd_to_key"} <= private
+    reading = {
+        f"{name}: {attribute}"
+        for name, path in MODULES.items()
+        if name not in PARTS_OF_LOOPS and name.partition(".")[0] not in PARTS_OF_LOOPS
+        for attribute in _attributes_of_others(path) & private
+    }
+    assert {each for each in reading if not each.startswith("_introspect.internals: ")} == set()
+    assert len(reading) > 5
+
+
+def _attributes_of_others(path: Path) -> set[str]:
+    """Return the names of the attributes that `path` reads or sets on objects other than ``self``."""
+    found = set()
+    tree = syntax_tree(path.read_text())
+    assert tree is not None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+            found.add(node.attr)
+        match node:
+            case ast.Call(ast.Name("attribute" | "getattr" | "setattr" | "hasattr"), [_, ast.Constant(name), *_]):
+                found.add(str(name))
+    return found
 
 
 def test_modules_have_at_most_400_lines() -> None:

@@ -9,7 +9,6 @@ from functools import partial
 from typing import TypeAlias
 
 from . import _util
-from ._asyncio.idle_hooks import has_selector
 from ._asyncio.instrument import Instrument, hub
 from ._asyncio.time_grid import on_grid
 from ._capture.trio import running_loop
@@ -19,6 +18,7 @@ from ._control.test_context import TestContext
 from ._control.time_functions import following, reads_clock
 from ._control.timeout import deadline_of
 from ._control.virtual_clock import VirtualClock
+from ._introspect.internals import has_selector
 from ._introspect.location import SourceLocation, await_chain, location_in
 from ._util import indented
 from .errors import BackgroundTasksError, BackgroundTasksTimeout

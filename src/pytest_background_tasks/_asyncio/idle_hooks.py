@@ -5,8 +5,6 @@ all of them act at that moment. They form one chain in front of the selector's `
 order, and each may wait for a shorter time than requested, or not at all. The chain is removed with the last hook.
 
 uvloop has no Python selector, so this does not work for uvloop.
-
-Private names of CPython used here: ``_selector`` and ``_ready`` of the loop.
 """
 
 import asyncio
@@ -17,6 +15,7 @@ from functools import partial
 from typing import Any, Protocol, TypeAlias
 
 from .. import _util
+from .._introspect.internals import has_selector, selector_of
 
 Select: TypeAlias = Callable[[float | None], list[Any]]
 """Waits for at most that many seconds (None: no limit) and returns the events that have arrived."""
@@ -51,9 +50,9 @@ class IdleHooks:
 
     def __init__(self, loop: Any) -> None:
         self._loop = loop
-        self._selector = loop._selector
-        self._select: Select = loop._selector.select
-        self._own_select: Select | None = vars(loop._selector).get("select")
+        self._selector: Any = selector_of(loop)
+        self._select: Select = self._selector.select
+        self._own_select: Select | None = vars(self._selector).get("select")
         self._hooks: list[IdleHook] = []
         self._chain: Any = None
         self._has_deadline = False
@@ -63,7 +62,7 @@ class IdleHooks:
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "IdleHooks":
         """Return the hooks of `loop`, which must have a selector (`has_selector`)."""
-        there = getattr(vars(loop._selector).get("select"), "hooks", None)  # type: ignore[attr-defined]
+        there = getattr(vars(selector_of(loop)).get("select"), "hooks", None)
         return there if isinstance(there, cls) else cls(loop)
 
     def add(self, hook: IdleHook) -> None:
@@ -105,11 +104,6 @@ class IdleHooks:
             if self._loop._ready and self.has_no_sources and not self._has_deadline and self.has_no_sources():
                 return []
         return select(timeout)
-
-
-def has_selector(loop: asyncio.AbstractEventLoop) -> bool:
-    """Return True if `loop` has a selector: asyncio's own loop on POSIX, and classes derived from it."""
-    return hasattr(loop, "_selector")
 
 
 def detects_deadlocks(loop: asyncio.AbstractEventLoop) -> bool:

@@ -3,7 +3,7 @@
 ``wait`` removes its callback when it gives up, and so does ``shield``. That of `gather` stays even if the first
 exception has ended the waiting, and that of `as_completed` stays when its loop is left.
 
-Private names of CPython used here: ``_callbacks`` of a future, ``_getters`` of a queue, the code of ``sleep(0)``, the
+Private names of CPython used here: ``_getters`` of a queue, the code of ``sleep(0)``, the
 names and variables of the callbacks in the table.
 """
 
@@ -13,6 +13,7 @@ from functools import partial
 from types import FunctionType
 from typing import Any
 
+from .._introspect.internals import callbacks_of
 from .._introspect.location import await_chain
 from .._introspect.task_state import coroutine_of, is_task
 from .._introspect.untrusted import attribute, module_name, owner_of, text_attribute
@@ -39,7 +40,7 @@ def is_waited_for(task: "asyncio.Task[Any]") -> bool:
     """Return True if its loop's runner, another task, or code that started it through anyio waits for `task`."""
     outermost = next(iter(await_chain(coroutine_of(task))), None)
     by_anyio = outermost is not None and str(outermost.f_globals.get("__name__", "")).startswith("anyio.")
-    return by_anyio or any(waits(callback) for callback, _ in attribute(task, "_callbacks") or ())
+    return by_anyio or any(waits(callback) for callback, _ in callbacks_of(task))
 
 
 def waits(callback: Any) -> bool:
@@ -56,7 +57,7 @@ def waits(callback: Any) -> bool:
 
 def has_waiter(future: Any) -> bool:
     """Return True if a task or a loop's runner waits for `future`, even through others, and has not given up."""
-    return any(_is_waiter(callback) for callback, *_ in attribute(future, "_callbacks") or ())
+    return any(_is_waiter(callback) for callback, *_ in callbacks_of(future))
 
 
 def _is_waiter(callback: Any) -> bool:

@@ -1,7 +1,4 @@
-"""Running a coroutine on a given loop, from inside that loop, another one, or none.
-
-Private name of CPython used here: ``_log_destroy_pending`` of a task.
-"""
+"""Running a coroutine on a given loop, from inside that loop, another one, or none."""
 
 import asyncio
 import threading
@@ -9,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeAlias, TypeVar
 
 from .._capture.trio import running_loop
+from .._introspect.internals import never_report_as_destroyed
 from ..errors import BackgroundTasksError
 from .nested_loop import Drive, nested, no_running_loop
 
@@ -67,7 +65,7 @@ def _on_running_loop(loop: _Loop, make: Make[T]) -> T:
         pass
     if not ended.is_set() or tasks[0].cancelled():
         for task in tasks:
-            task._log_destroy_pending = False  # type: ignore[attr-defined]  # a private name
+            never_report_as_destroyed(task)
             task.get_coro().close()  # it may not have begun
         raise BackgroundTasksError(
             "the event loop of another thread ended while this call waited for a task on it; "

@@ -7,8 +7,6 @@ possible (from a peer, a thread, a timer far away), the detector waits for it as
 
 uvloop exposes neither its selector nor its timers. There, a timer checks the tasks, and the error comes when all of
 them have waited at the same places, and the test not in a sleep, for that long.
-
-Private names of CPython used here: ``_ready`` of the loop, ``_fut_waiter`` of a task.
 """
 
 import asyncio
@@ -18,13 +16,14 @@ from types import CodeType
 from typing import Any
 
 from .. import _util
-from .._asyncio.idle_hooks import IdleHooks, Rank, Select, detects_deadlocks, has_selector
+from .._asyncio.idle_hooks import IdleHooks, Rank, Select, detects_deadlocks
 from .._asyncio.instrument import Instrument
 from .._capture.held_task import HeldTask
 from .._capture.session import CaptureSession
 from .._capture.waiters import is_asleep, is_waited_for
+from .._introspect.internals import awaited_by, has_ready_callbacks, has_selector
 from .._introspect.task_state import coroutine_of
-from .._introspect.untrusted import attribute, text_attribute
+from .._introspect.untrusted import text_attribute
 from ..errors import DeadlockError
 from .deadlock_error import DeadlockReporter
 from .failed_tasks import failed
@@ -117,7 +116,7 @@ class DeadlockDetector(Instrument):
             if not self._is_wanted(loop):
                 self._unwatch(loop)
                 return
-            now: set[object] = {(id(task), id(attribute(task, "_fut_waiter"))) for task in asyncio.all_tasks(loop)}
+            now: set[object] = {(id(task), id(awaited_by(task))) for task in asyncio.all_tasks(loop)}
             if now != places:
                 places = now
                 silence.end(from_outside=False)
@@ -208,7 +207,7 @@ class _SelectorProbe:
         interval = 0 if is_over else _LONG_POLL_INTERVAL if has_timer else _POLL_INTERVAL
         # After the reasons: the results of a thread that has become idle have arrived by now.
         events = select(interval if timeout is None else min(interval, timeout))
-        if events or loop._ready or (timeout is not None and timeout <= interval and not is_virtual):
+        if events or has_ready_callbacks(loop) or (timeout is not None and timeout <= interval and not is_virtual):
             silence.end(from_outside=bool(events))
         elif is_over:
             silence.end(from_outside=True)

@@ -2,8 +2,6 @@
 
 The error is set on the future that the test's task waits for. (Raising it from the selector instead would end the
 runner, not the test: anyio's would hang at its next fixture.)
-
-Private names of CPython used here: ``_fut_waiter`` of a task.
 """
 
 import asyncio
@@ -15,10 +13,10 @@ from typing import Any
 from .._asyncio.forced_end import cancel_surely, circle_from, wake
 from .._capture.session import CaptureSession
 from .._capture.waiters import is_asleep, is_waited_for
+from .._introspect.internals import awaited_by
 from .._introspect.location import SourceLocation, await_chain, waiting_location
 from .._introspect.suspension import task_label, wait_point_of
 from .._introspect.task_state import coroutine_of, is_task, name_of
-from .._introspect.untrusted import attribute
 from .._util import indented
 from ..errors import DeadlockError
 from .failed_tasks import failed
@@ -57,7 +55,7 @@ class DeadlockReporter:
     def place(self, loop: asyncio.AbstractEventLoop) -> object:
         """Return the place where the test waits, which stays equal until the test resumes."""
         task = self.waiting_task(loop)
-        return None if task is None else (id(task), id(attribute(_innermost(task), "_fut_waiter")))
+        return None if task is None else (id(task), id(awaited_by(_innermost(task))))
 
     def deliver(self, loop: asyncio.AbstractEventLoop, silence: str = "", advice: str = "") -> bool:
         """Deliver the error to the future that the test waits for; return False if no task of the project waits.
@@ -94,7 +92,7 @@ class DeadlockReporter:
             raised = task.get_loop().create_future()
             raised.set_exception(error)
             wake(innermost, raised)
-        elif is_task(waits_for := attribute(innermost, "_fut_waiter")):
+        elif is_task(waits_for := awaited_by(innermost)):
             return False
         else:
             waits_for.set_exception(error)
@@ -112,7 +110,7 @@ class DeadlockReporter:
 
     def _first(self, loop: asyncio.AbstractEventLoop, sleeping: bool) -> Any:
         tasks = sorted(asyncio.all_tasks(loop), key=lambda task: (len(name_of(task)), name_of(task)))
-        waiting = [task for task in tasks if attribute(task, "_fut_waiter") is not None]
+        waiting = [task for task in tasks if awaited_by(task) is not None]
         chains = [
             (task, [frame.f_code for frame in await_chain(coroutine_of(task))])
             for task in waiting
@@ -169,7 +167,7 @@ def _end_circles(loop: asyncio.AbstractEventLoop, but: list[Any]) -> None:
 def _innermost(task: Any) -> Any:
     """Return the last task in the chain of waiting tasks from `task` on; in a circle, the last new one."""
     seen = {id(task)}
-    while is_task(following := attribute(task, "_fut_waiter")) and attribute(following, "_fut_waiter") is not None:
+    while is_task(following := awaited_by(task)) and awaited_by(following) is not None:
         if id(following) in seen:
             break
         seen.add(id(following))

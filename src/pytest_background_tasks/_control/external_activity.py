@@ -9,8 +9,7 @@ that has not been used for a while, a blocked worker: never.
 The kernel reports when data was last transferred over a TCP connection (``TCP_INFO``, on Linux). For other connections
 that is unknown, so they get the grace period each time the loop becomes idle.
 
-Private names of CPython used here: ``_thread._count``, ``_selector`` and ``_signal_handlers`` of the loop,
-``_fd_to_key`` of a selector, and the modules of asyncio in which a task waits for a child.
+Private names of CPython used here: ``_thread._count``, and the modules of asyncio in which a task waits for a child.
 """
 
 import asyncio
@@ -18,12 +17,13 @@ import math
 import socket
 import struct
 from _thread import _count as _thread_count
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from selectors import EVENT_WRITE, SelectorKey
 from typing import Any
 
 from .. import _util
-from .._asyncio.idle_hooks import IdleHooks, has_selector
+from .._asyncio.idle_hooks import IdleHooks
+from .._introspect.internals import files_of, has_selector, has_signal_handlers, selector_of
 from .._introspect.location import await_chain
 from .._introspect.suspension import task_label
 from .._introspect.task_state import coroutine_of
@@ -34,12 +34,6 @@ from .workers import Workers
 _LAST_SENT_AND_RECEIVED = struct.Struct("=44xI4xI")  # in milliseconds before now, in the tcp_info of Linux
 _CHILD_MODULES = {"asyncio.subprocess", "asyncio.base_subprocess"}
 _FIRST_POLL_INTERVAL = 0.0005  # seconds; most working workers are about to become idle
-
-
-def _files_of(selector: Any) -> Mapping[Any, Any]:
-    """Return the registered files of the selector; if possible, the dictionary itself, whose length is read often."""
-    files = attribute(selector, "_fd_to_key")
-    return files if type(files) is dict else selector.get_map()
 
 
 class ExternalActivity:
@@ -58,11 +52,11 @@ class ExternalActivity:
         self._rest: tuple[int, float] = (-1, 0.0)
         self._has_worked = False  # whether a worker was working at the last check
         self._worked_until = -math.inf
-        self._files = _files_of(loop._selector) if has_selector(loop) else {}
+        self._files = files_of(selector_of(loop)) if has_selector(loop) else {}
 
     def has_no_sources(self) -> bool:
         """Return True if there is no source: no other thread, no file, no signal. Fast, because it is called often."""
-        return not (_thread_count() or len(self._files) > 1 or self.loop._signal_handlers)
+        return not (_thread_count() or len(self._files) > 1 or has_signal_handlers(self.loop))
 
     def in_progress(self) -> bool:
         """Return True if there is external activity; to be called when the loop is idle."""

@@ -1,13 +1,11 @@
-"""The failed background tasks, for an error about waiting, because their failure may be the reason.
-
-Private name of CPython used here: ``_exception`` of a task.
-"""
+"""The failed background tasks, for an error about waiting, because their failure may be the reason."""
 
 from collections.abc import Collection, Iterator
 from traceback import format_exception_only
 
 from .._capture.held_task import HeldTask
 from .._capture.session import CaptureSession
+from .._introspect.internals import exception_of
 from .._introspect.location import raising_locations
 from .._introspect.suspension import task_label
 from .._util import indented
@@ -36,7 +34,7 @@ def failed(capture: CaptureSession, but: Collection[HeldTask] = ()) -> str:
 def _failures(capture: CaptureSession, but: Collection[HeldTask]) -> Iterator[tuple[str, BaseException]]:
     for task in capture.tasks:
         if task.failed and task not in but:
-            yield f"background task {task_label(task)}", task._exception  # type: ignore[misc]  # it has failed
+            yield f"background task {task_label(task)}", exception_of(task)  # type: ignore[misc]  # it has failed
     yield from capture.other_failures()
 
 

@@ -3,8 +3,6 @@
 This is checked when the loop is about to block, so no iterations are counted. uvloop does not expose that moment.
 There, every callback that asyncio schedules soon is counted until it has run; when none is left, and no worker is at
 work, the loop is idle as far as Python can see.
-
-Private names of CPython used here: ``_ready`` and ``_scheduled`` of the loop.
 """
 
 import asyncio
@@ -13,7 +11,8 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import Any
 
-from .._asyncio.idle_hooks import IdleHooks, Rank, Select, call_at_deadline, has_selector
+from .._asyncio.idle_hooks import IdleHooks, Rank, Select, call_at_deadline
+from .._introspect.internals import has_ready_callbacks, has_selector, timers_of
 from .._util import patched
 from .external_activity import ExternalActivity
 
@@ -40,18 +39,18 @@ class IdleWatcher:
         if timeout == 0:
             return select(timeout)
         events = select(0)
-        if events or self._loop._ready or self._is_due():
+        if events or has_ready_callbacks(self._loop) or self._is_due():
             return events
         if self._activity.in_progress():
             interval = self._activity.poll_interval
             return select(interval if timeout is None else min(interval, timeout))
-        if not self._loop._ready:  # unless a thread has answered meanwhile
+        if not has_ready_callbacks(self._loop):  # unless a thread has answered meanwhile
             self._tell()
-        return [] if self._loop._ready else select(timeout)
+        return [] if has_ready_callbacks(self._loop) else select(timeout)
 
     def _is_due(self) -> bool:
         """Return True if a timer is due, because a clock that was called before has moved."""
-        timers = self._loop._scheduled
+        timers = timers_of(self._loop)
         return bool(timers) and timers[0].when() <= self._loop.time()
 
 

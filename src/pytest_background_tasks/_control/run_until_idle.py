@@ -1,7 +1,4 @@
-"""Running a program until it is idle: all its loops, until none has anything left to run.
-
-Private names of CPython used here: ``_fut_waiter`` of a task.
-"""
+"""Running a program until it is idle: all its loops, until none has anything left to run."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,10 +6,9 @@ from functools import partial
 from typing import TypeAlias
 
 from .. import _util
-from .._asyncio.idle_hooks import has_selector
 from .._capture.trio import running_loop
+from .._introspect.internals import awaited_by, has_selector
 from .._introspect.location import await_chain
-from .._introspect.untrusted import attribute
 from .cross_loop import driven, on_loop_async, on_loop_sync
 from .external_activity import ExternalActivity
 from .idle import wait_until_idle
@@ -74,6 +70,5 @@ def _positions(run: RunningCall) -> object:
     if len({task.runner.get_loop() for task in run.tasks}) <= 1:
         return ()
     return [
-        (asyncio.Task.done(task), attribute(task.runner, "_fut_waiter"), [*await_chain(task.get_coro())][-1:])
-        for task in run.tasks
+        (asyncio.Task.done(task), awaited_by(task.runner), [*await_chain(task.get_coro())][-1:]) for task in run.tasks
     ]

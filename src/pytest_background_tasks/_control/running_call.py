@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from .._asyncio.idle_hooks import has_selector
 from .._capture.held_task import HeldTask
 from .._capture.session import CaptureSession, Follower
+from .._introspect.internals import has_selector
 from .._introspect.project_code import ProjectCode
 from .._introspect.suspension import wait_point_of
 from .._introspect.untrusted import add_note

@@ -1,6 +1,6 @@
 """The sockets that a loop has registered, and the threads that wait for one of them.
 
-Private names of CPython used here: ``_selector`` and ``_ssock`` of the loop, ``_sock`` of a socket's stream.
+Private name of CPython used here: ``_sock`` of a socket's stream.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from selectors import SelectorKey
 from types import FrameType
 from typing import Any
 
+from .._introspect.internals import has_selector, selector_of, wakeup_socket_of
 from .threads import frames_from
 
 _DEPTH = 4  # frames between a read of a client and its socket
@@ -21,8 +22,8 @@ _DEPTH = 4  # frames between a read of a client and its socket
 
 def registered(loop: Any) -> Iterator[SelectorKey]:
     """Return the files that `loop` has registered with its selector, except for the socket that wakes the loop."""
-    own_end = loop._ssock.fileno()
-    return (key for fd, key in loop._selector.get_map().items() if fd != own_end)
+    own_end = wakeup_socket_of(loop).fileno()
+    return (key for fd, key in selector_of(loop).get_map().items() if fd != own_end)
 
 
 def socket_of(fd: int) -> socket.socket | None:
@@ -52,7 +53,7 @@ def is_listening(sock: socket.socket) -> bool:
 def is_connected_to_loop(frame: FrameType, loop: asyncio.AbstractEventLoop) -> bool:
     """Return True if a thread reads in `frame` from a socket whose other end is a connection of `loop`."""
     peers = {name_or("", partial(socket.socket.getpeername, sock)) for sock in _sockets_in(frame)} - {""}
-    if not peers or not hasattr(loop, "_selector"):
+    if not peers or not has_selector(loop):
         return False
     with ExitStack() as stack:
         ends = (socket_of(key.fd) for key in registered(loop))

@@ -3,8 +3,6 @@
 A step is one run of a task from where it resumes to where it suspends next, or ends. After its first step on request, a
 task runs only on request, until a running method resumes it, or another task waits for it. A step that is ready runs
 immediately, so nothing else runs in between; otherwise, the call waits until the step is ready.
-
-Private names of CPython used here: ``_fut_waiter`` of a task, ``_scheduled`` of the loop.
 """
 
 import asyncio
@@ -12,8 +10,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from .._asyncio.idle_hooks import call_at_deadline, has_selector
+from .._asyncio.idle_hooks import call_at_deadline
 from .._capture.held_task import HeldTask, runs_elsewhere
+from .._introspect.internals import awaited_by, has_selector, timers_of
 from .._introspect.project_code import ProjectCode
 from .._introspect.suspension import waits_for
 from .._introspect.wait_reason import WaitReason
@@ -101,7 +100,7 @@ class Stepper:
                 ready.set_result(None) if error is None else ready.set_exception(error())
 
         def look() -> None:
-            if not loop._scheduled:
+            if not timers_of(loop):
                 end(lambda: self._never(task))
 
         gate.on_ready(task.runner, end)
@@ -137,7 +136,7 @@ class Stepper:
 
 def _is_queued(task: "asyncio.Task[Any]") -> bool:
     """Return True if the next step of `task` has already been scheduled."""
-    awaited = getattr(task, "_fut_waiter", None)
+    awaited = awaited_by(task)
     return awaited is None or asyncio.Future.done(awaited)
 
 

@@ -3,7 +3,7 @@
 A loop without ready callbacks and timers continues only after an external event: from a thread, a process, a peer. The
 possible sources are listed in words; an empty list proves a deadlock.
 
-Private names of CPython used here: ``_signal_handlers`` of the loop, and the children that ``multiprocessing`` keeps.
+Private names of CPython used here: the children that ``multiprocessing`` keeps.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .._introspect.internals import has_signal_handlers
 from .._introspect.project_code import loop_hidden
 from .sockets import is_listening, name_or, registered, socket_of
 from .threads import threads_at_work
@@ -80,5 +81,5 @@ def _are_all_of_multiprocessing() -> bool:
 
 
 def _signals(loop: Any) -> Iterable[str]:
-    if getattr(loop, "_signal_handlers", None):
+    if has_signal_handlers(loop):
         yield "a signal"

@@ -32,7 +32,8 @@ from types import BuiltinFunctionType, FrameType
 from typing import Any, Literal, TypeAlias
 
 from .. import _util
-from .._asyncio.idle_hooks import IdleHooks, has_selector
+from .._asyncio.idle_hooks import IdleHooks
+from .._introspect.internals import has_selector
 from .._introspect.location import location_in
 from .._introspect.project_code import loop_hidden
 from .._introspect.untrusted import attribute, module_name, qualified_name, text_attribute, type_module, type_name

@@ -8,8 +8,8 @@ asyncio does not record who holds a lock. A task suspended inside ``async with l
 the stack of its frame, though, and the garbage collector shows that. A lock taken by ``await lock.acquire()`` leaves no
 such trace; its holder is unknown.
 
-Private names of CPython used here: ``_fut_waiter`` of a task, ``_callbacks`` and ``_children`` of a future, ``_tasks``
-of a task group, ``_unfinished_tasks`` of a queue, and the variables of the functions in the table.
+Private names of CPython used here: ``_tasks`` of a task group, ``_unfinished_tasks`` of a queue, and the variables of
+the functions in the table.
 """
 
 import asyncio
@@ -22,9 +22,10 @@ from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any, TypeVar
 
 from .._util import plural
+from .internals import awaited_by, callbacks_of, children_of
 from .location import await_chain, await_links, behind, waiting_location
 from .task_state import coroutine_of, is_task, name_of
-from .untrusted import attribute, qualified_name, text_attribute
+from .untrusted import qualified_name, text_attribute
 from .wait_reason import WaitKind, WaitPoint, WaitReason
 
 
@@ -66,7 +67,7 @@ class WaitReasons:
             reason = reader and _read(reader, self, frame.f_locals)
             if reason:
                 return reason
-        return self.future(attribute(task, "_fut_waiter"))
+        return self.future(awaited_by(task))
 
     def future(self, future: Any) -> WaitReason:
         """Return the reason of a task that awaits `future`: a task, several, a thread, or just a future."""
@@ -74,9 +75,9 @@ class WaitReasons:
             return WaitReason("turn", "its next turn in the event loop")
         if is_task(future):
             return WaitReason("task", "", (self.name(future),))
-        if type(children := attribute(future, "_children")) is list:
+        if (children := children_of(future)) is not None:
             return self.futures(children)
-        for callback, *_ in attribute(future, "_callbacks") or ():
+        for callback, *_ in callbacks_of(future):
             name = text_attribute(callback, "__qualname__")
             if name.startswith("_chain_future."):
                 return WaitReason("thread", "a thread")

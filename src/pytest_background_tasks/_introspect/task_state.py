@@ -9,7 +9,7 @@ A private name of CPython used here: ``_PyTask``, the task class without C.
 import asyncio
 from typing import Any
 
-from .untrusted import attribute
+from .internals import running_coroutine_of
 
 _PyTask: Any = asyncio.tasks._PyTask  # type: ignore[attr-defined]
 
@@ -20,8 +20,8 @@ def is_task(thing: object) -> bool:
 
 
 def coroutine_of(task: Any) -> Any:
-    """Return the coroutine of `task`, or None. ``get_coro()`` of a finished eager task crashes CPython 3.12.1."""
-    return attribute(task, "_coro") if is_task(task) else None
+    """Return the coroutine of `task`, or None."""
+    return running_coroutine_of(task) if is_task(task) else None
 
 
 def name_of(task: Any) -> str:

@@ -4,8 +4,6 @@ It is an instrument: it receives the events of all loops while it is open. All m
 
 Only background tasks of project code are monitored (rule 2 of the design): code that awaits the task it starts is
 responsible for that task, as long as it waits; the tasks of a library are the library's business.
-
-Private name of CPython used here: ``_log_traceback`` of a task.
 """
 
 import asyncio
@@ -24,6 +22,7 @@ from .._capture.call import code_of
 from .._capture.held_task import HeldTask
 from .._capture.opentelemetry import traced
 from .._capture.origin import is_of_project, origin_of
+from .._introspect.internals import retrieve_silently
 from .._introspect.location import raising_locations, waiting_location
 from .._introspect.project_code import ProjectCode
 from .._introspect.suspension import task_label
@@ -286,7 +285,7 @@ class TaskMonitor(Instrument):
         if record in self._cancelled_too_late:
             self._cancelled_too_late.discard(record)
             if task is not None:
-                task._log_traceback = False
+                retrieve_silently(task)
 
     def _fail(self, record: TaskRecord, task: Any, error: BaseException) -> None:
         if record.has_failed:

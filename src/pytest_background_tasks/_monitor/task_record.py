@@ -2,8 +2,6 @@
 
 The record is an attribute of the task, so that it still exists when the task is destroyed and asyncio reports that; a
 weak dictionary has already dropped it by then.
-
-Private names of CPython used here: ``_log_traceback`` and ``_exception`` of a task.
 """
 
 import asyncio
@@ -16,6 +14,7 @@ from typing import Any, NamedTuple
 from .._capture.call import Call, arguments_of, call_of_coroutine, code_of, module_of
 from .._capture.origin import CreationSite, Origin
 from .._capture.waiters import has_waiter
+from .._introspect.internals import exception_of, is_unretrieved
 from .._introspect.location import SourceLocation, waiting_location
 from .._introspect.task_state import coroutine_of, is_done, is_pending_uncancelled, name_of
 from .._introspect.untrusted import attribute
@@ -157,14 +156,12 @@ def record_of(task: object) -> TaskRecord | None:
 
 def unretrieved(task: Any) -> BaseException | None:
     """Return the exception of `task` if it was never retrieved. This call does not retrieve it."""
-    if type(task) is asyncio.Task:
-        return task._exception if task._log_traceback else None
-    return attribute(task, "_exception") if attribute(task, "_log_traceback") else None
+    return exception_of(task) if is_unretrieved(task) else None
 
 
 def failure_of(task: Any) -> BaseException | None:
     """Return the exception of `task`, whether or not it was retrieved."""
-    return attribute(task, "_exception") if is_done(task) else None
+    return exception_of(task) if is_done(task) else None
 
 
 def is_abandoned(task: Any, record: TaskRecord | None = None) -> bool:
