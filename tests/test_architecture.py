@@ -21,7 +21,7 @@ MODULES = {
 
 
 FLOORS = (
-    {"errors", "_util"},
+    {"errors"},
     {"_introspect"},
     {"_asyncio"},
     {"_capture", "_explore"},

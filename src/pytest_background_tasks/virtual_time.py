@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TypeAlias
 
-from . import _util
 from ._asyncio.instrument import Instrument, hub
 from ._asyncio.time_grid import on_grid
 from ._capture.trio import running_loop
@@ -18,9 +17,10 @@ from ._control.test_context import TestContext
 from ._control.time_functions import following, reads_clock
 from ._control.timeout import deadline_of
 from ._control.virtual_clock import VirtualClock
+from ._introspect import real_clock
 from ._introspect.internals import has_selector
 from ._introspect.location import SourceLocation, await_chain, location_in
-from ._util import indented
+from ._introspect.text import indented
 from .errors import BackgroundTasksError, BackgroundTasksTimeout
 
 _Loop: TypeAlias = asyncio.AbstractEventLoop
@@ -49,7 +49,7 @@ class VirtualTime:
         self._patches: ExitStack | None = None
         self._follows = False
         self._poller: tuple[str, SourceLocation] | None = None
-        self._began = _util.monotonic()
+        self._began = real_clock.monotonic()
         self._patience = _LONG
         self._autojump = True
         self._thread = threading.get_ident()
@@ -248,7 +248,7 @@ class VirtualTime:
 
     def _look_for_poller(self, loop: _Loop) -> None:
         """Note a line that sleeps repeatedly in a function that reads a clock which stands still meanwhile."""
-        if self._follows or self._poller is not None or _util.monotonic() - self._began < self._patience:
+        if self._follows or self._poller is not None or real_clock.monotonic() - self._began < self._patience:
             return
         self._patience *= 2
         frames = (frame for task in asyncio.all_tasks(loop) for frame in await_chain(task.get_coro()))

@@ -19,9 +19,10 @@ import aiosqlite
 import anyio
 import pytest
 
-from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, VirtualTime, _util
+from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, VirtualTime
 from pytest_background_tasks._control import external_activity, kernel_thread
 from pytest_background_tasks._control.workers import Look
+from pytest_background_tasks._introspect import real_clock
 
 _linux = pytest.mark.skipif(sys.platform != "linux", reason="there the kernel says which thread was woken")
 
@@ -373,10 +374,10 @@ async def test_time_advances_during_a_heartbeat_on_a_busy_machine(
         while beats[0] == before:
             let_others_run()
 
-    let_others_run = _util.let_others_run
+    let_others_run = real_clock.let_others_run
     thread = threading.Thread(target=beat)
     thread.start()
-    monkeypatch.setattr(_util, "let_others_run", wait_for_a_beat)
+    monkeypatch.setattr(real_clock, "let_others_run", wait_for_a_beat)
     await asyncio.sleep(3600)
     stop.set()
     thread.join()
@@ -538,7 +539,7 @@ def test_grace_period_begins_when_the_last_worker_has_ended(monkeypatch: pytest.
         def look(self, _: object) -> Look:
             return looks.pop(0)
 
-    monkeypatch.setattr(external_activity._util, "monotonic", lambda: moments[-1])
+    monkeypatch.setattr(real_clock, "monotonic", lambda: moments[-1])
     monkeypatch.setattr(external_activity, "_thread_count", lambda: 1)
     loop = asyncio.new_event_loop()
     subject = external_activity.ExternalActivity(loop, 5.0, Seen())  # type: ignore[arg-type]

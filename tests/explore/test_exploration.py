@@ -97,7 +97,7 @@ def test_max_deviations_zero_runs_only_the_default_order() -> None:
 def test_max_seconds_ends_the_search(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count()
     real_time = SimpleNamespace(monotonic=lambda: next(clock))
-    monkeypatch.setattr("pytest_background_tasks._explore.exploration._util", real_time)
+    monkeypatch.setattr("pytest_background_tasks._explore.exploration.real_clock", real_time)
     exploration = Explorer(max_seconds=5).explore(two_clients)
     assert (exploration.verdict, exploration.runs) == ("incomplete", 4)
     assert exploration.seconds == 6

@@ -457,7 +457,7 @@ def test_unused_plugin_does_not_import_asyncio_or_the_engine(pytester: pytest.Py
     if "asyncio" in plain:  # from Python 3.14 on, so that the session is monitored
         assert not {name for name in added if name.startswith("pytest_background_tasks._control")}
         added = modules("-p", "pytest_background_tasks.plugin", *REPORTS_OFF) - plain
-    monitor = ("_monitor", "_monitor.kinds", "_introspect", "_introspect.untrusted", "_util")
+    monitor = ("_monitor", "_monitor.kinds", "_introspect", "_introspect.real_clock", "_introspect.untrusted")
     plugin = ("", ".report_properties", ".explore")
     explore = (".command_line", ".failure_cache", ".hooks", ".settings", ".stash")
     names = (*monitor, *(f"plugin{name}" for name in plugin), *(f"plugin.explore{name}" for name in explore))

@@ -5,7 +5,7 @@ Private name of CPython used here: ``_source_traceback``, which is changed.
 
 from typing import Any, TypeVar
 
-from .._util import PACKAGE
+from .._introspect.project_code import PACKAGE
 
 _Created = TypeVar("_Created")
 

@@ -14,7 +14,7 @@ from enum import IntEnum
 from functools import partial
 from typing import Any, Protocol, TypeAlias
 
-from .. import _util
+from .._introspect import real_clock
 from .._introspect.internals import has_selector, selector_of
 
 Select: TypeAlias = Callable[[float | None], list[Any]]
@@ -132,10 +132,10 @@ class Deadline:
         """Wait until the deadline at most."""
         if self._ring is None:
             return select(timeout)
-        left = self._deadline - _util.monotonic()
+        left = self._deadline - real_clock.monotonic()
         if timeout != 0 and left > 0:
             events = select(left if timeout is None else min(timeout, left))
-            left = self._deadline - _util.monotonic()
+            left = self._deadline - real_clock.monotonic()
         else:
             events = select(0)
         if left <= 0:
@@ -155,7 +155,7 @@ def call_at_deadline(
         with IdleHooks.of(loop).hooked(Deadline(deadline, ring)):
             yield
     else:  # on a loop without a selector, time is real
-        timer = loop.call_later(max(deadline - _util.monotonic(), 0), ring)
+        timer = loop.call_later(max(deadline - real_clock.monotonic(), 0), ring)
         try:
             yield
         finally:

@@ -21,8 +21,8 @@ from types import CodeType, FrameType
 from typing import Any, TypeAlias, TypeVar
 
 from .._introspect.untrusted import module_name
-from .._util import patched
 from .creation_trace import without_our_frames
+from .patching import patched
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Loop: TypeAlias = asyncio.AbstractEventLoop

@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from functools import wraps
 from typing import Any
 
-from .._util import patched, patched_in_c
+from .patching import patched, patched_in_c
 
 _IMMUTABLE = 1 << 8  # Py_TPFLAGS_IMMUTABLETYPE
 

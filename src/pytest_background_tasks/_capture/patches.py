@@ -15,8 +15,8 @@ from functools import wraps
 from types import ModuleType
 from typing import Any
 
+from .._asyncio.patching import patched
 from .._introspect.unsupported_version import UnsupportedVersion, remember
-from .._util import patched
 from . import trio
 from .protocols import TaskSink
 

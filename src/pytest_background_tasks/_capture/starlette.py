@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
+from .._asyncio.patching import patched
 from .._introspect.unsupported_version import UnsupportedVersion
 from .._introspect.untrusted import attribute
-from .._util import patched
 from .fastapi import request_of
 from .origin import Origin
 

@@ -9,8 +9,8 @@ from types import CodeType, CoroutineType, FunctionType
 from typing import Any, NamedTuple
 
 from .._introspect.project_code import import_name_of
+from .._introspect.text import indented
 from .._introspect.untrusted import qualified_name
-from .._util import indented
 from .call import code_of
 from .opentelemetry import traced
 from .origin import Origin

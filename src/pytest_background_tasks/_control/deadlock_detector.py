@@ -15,12 +15,12 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
-from .. import _util
 from .._asyncio.idle_hooks import IdleHooks, Rank, Select, detects_deadlocks
 from .._asyncio.instrument import Instrument
 from .._capture.held_task import HeldTask
 from .._capture.session import CaptureSession
 from .._capture.waiters import is_asleep, is_waited_for
+from .._introspect import real_clock
 from .._introspect.internals import awaited_by, has_ready_callbacks, has_selector
 from .._introspect.task_state import coroutine_of
 from .._introspect.untrusted import text_attribute
@@ -152,7 +152,7 @@ class DeadlockDetector(Instrument):
                 task.drop()
 
     def _timed_out(self, silence: "_Inactivity", loop: asyncio.AbstractEventLoop) -> bool:
-        now = _util.monotonic()
+        now = real_clock.monotonic()
         if self._limit is None or (
             now - silence.since < self._limit and now - silence.in_place_since < self._limit * _TIMERS
         ):
@@ -226,13 +226,13 @@ class _Inactivity:
     """
 
     def __init__(self) -> None:
-        self.since = self.in_place_since = _util.monotonic()
+        self.since = self.in_place_since = real_clock.monotonic()
         self.looks = 0
         self._place: object = None
 
     def end(self, *, from_outside: bool) -> None:
         """Note an event; `from_outside` if it was external, which a timer is not."""
-        self.since = _util.monotonic()
+        self.since = real_clock.monotonic()
         self.looks = 0
         if from_outside:
             self.in_place_since = self.since
@@ -240,7 +240,7 @@ class _Inactivity:
     def look(self, place: object) -> None:
         """Note that the test waits at `place`."""
         if place != self._place:
-            self._place, self.in_place_since = place, _util.monotonic()
+            self._place, self.in_place_since = place, real_clock.monotonic()
 
 
 def _is_closing(loop: asyncio.AbstractEventLoop) -> bool:

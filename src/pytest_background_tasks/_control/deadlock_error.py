@@ -17,7 +17,7 @@ from .._introspect.internals import awaited_by
 from .._introspect.location import SourceLocation, await_chain, waiting_location
 from .._introspect.suspension import task_label, wait_point_of
 from .._introspect.task_state import coroutine_of, is_task, name_of
-from .._util import indented
+from .._introspect.text import indented
 from ..errors import DeadlockError
 from .failed_tasks import failed
 

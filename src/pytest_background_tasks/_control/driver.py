@@ -9,11 +9,11 @@ import threading
 from collections.abc import Collection
 from typing import Any
 
-from .. import _util
 from .._asyncio import forced_end
 from .._asyncio.idle_hooks import call_at_deadline
 from .._capture.held_task import HeldTask
 from .._capture.trio import running_loop
+from .._introspect import real_clock
 from .._introspect.suspension import waits_for
 from .nested_loop import no_running_loop
 from .running_call import RunningCall
@@ -59,7 +59,7 @@ def run_sync(run: RunningCall, timeout: float | None, return_exceptions: bool) -
 
 def drain(tasks: Collection[HeldTask]) -> None:
     """Give tasks that have just been cancelled at most a second to end; this thread must not run a loop."""
-    deadline = _util.monotonic() + forced_end.PATIENCE
+    deadline = real_clock.monotonic() + forced_end.PATIENCE
     for task in tasks:
         loop = task.runner.get_loop()
         if _can_still_end(task, deadline) and asyncio._get_running_loop() is None:
@@ -77,7 +77,7 @@ def _can_still_end(task: HeldTask, deadline: float | None) -> bool:
 
 
 def _is_past(deadline: float | None) -> bool:
-    return deadline is not None and _util.monotonic() >= deadline
+    return deadline is not None and real_clock.monotonic() >= deadline
 
 
 @waits_for(lambda reasons, variables: reasons.future(variables["task"]))

@@ -21,8 +21,8 @@ from collections.abc import Iterator
 from selectors import EVENT_WRITE, SelectorKey
 from typing import Any
 
-from .. import _util
 from .._asyncio.idle_hooks import IdleHooks
+from .._introspect import real_clock
 from .._introspect.internals import files_of, has_selector, has_signal_handlers, selector_of
 from .._introspect.location import await_chain
 from .._introspect.suspension import task_label
@@ -80,18 +80,18 @@ class ExternalActivity:
         silence = self._silence()
         look = self._workers.look(self.loop)
         if not look.working and self._has_worked:  # the waiter of that worker has yet to receive the answer
-            self._worked_until = _util.monotonic()
+            self._worked_until = real_clock.monotonic()
         self._has_worked = bool(look.working)
         yield from look.working
         files = [self._of_file(key) for key in registered(self.loop)] if self._files else []
         yield from (words for words in files if words)
         if look.is_any_listening or None in files:
-            yield min(silence, _util.monotonic() - self._worked_until) < self._grace
+            yield min(silence, real_clock.monotonic() - self._worked_until) < self._grace
             yield from _children_awaited(self.loop)
 
     def _silence(self) -> float:
         """Return the seconds of real time since the loop was last busy."""
-        now = _util.monotonic()
+        now = real_clock.monotonic()
         turns = IdleHooks.of(self.loop).busy_iterations if has_selector(self.loop) else 0
         if self._rest[0] != turns:
             self._rest = (turns, now)

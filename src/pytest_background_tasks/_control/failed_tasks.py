@@ -8,7 +8,7 @@ from .._capture.session import CaptureSession
 from .._introspect.internals import exception_of
 from .._introspect.location import raising_locations
 from .._introspect.suspension import task_label
-from .._util import indented
+from .._introspect.text import indented
 from ..errors import DeadlockError
 
 _SHOWN = 3  # how many are named before "and 5 more"

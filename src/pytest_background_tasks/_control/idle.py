@@ -12,8 +12,8 @@ from contextvars import Context
 from typing import Any
 
 from .._asyncio.idle_hooks import IdleHooks, Rank, Select, call_at_deadline
+from .._asyncio.patching import patched
 from .._introspect.internals import has_ready_callbacks, has_selector, timers_of
-from .._util import patched
 from .external_activity import ExternalActivity
 
 _POLL_INTERVAL = 0.002  # seconds between two checks of a uvloop's threads

@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, TypeAlias
 
-from .. import _util
 from .._asyncio.idle_hooks import call_at_deadline
-from .._util import patched
+from .._asyncio.patching import patched
+from .._introspect import real_clock
 
 
 @contextmanager
@@ -75,7 +75,7 @@ def nested(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
 def _iterations(loop: Any) -> Iterator[Drive]:
     def drive(is_done: Callable[[], bool], deadline: float | None) -> bool:
         with call_at_deadline(loop, deadline, _noop_handle):
-            while not is_done() and (deadline is None or _util.monotonic() < deadline):
+            while not is_done() and (deadline is None or real_clock.monotonic() < deadline):
                 loop._run_once()
         return True
 
@@ -97,7 +97,7 @@ def _steps(loop: asyncio.AbstractEventLoop) -> Iterator[Drive]:
         return handle
 
     def drive(is_done: Callable[[], bool], deadline: float | None) -> bool:
-        while queue and not is_done() and (deadline is None or _util.monotonic() < deadline):
+        while queue and not is_done() and (deadline is None or real_clock.monotonic() < deadline):
             _run(queue.popleft())
         return bool(queue) or is_done()
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeAlias
 
-from .. import _util
 from .._capture.trio import running_loop
+from .._introspect import real_clock
 from .._introspect.internals import awaited_by, has_selector
 from .._introspect.location import await_chain
 from .cross_loop import driven, on_loop_async, on_loop_sync
@@ -55,7 +55,7 @@ def run_until_idle_sync(run: RunningCall, activity_of: ActivityOf, timeout: floa
                     driven(drive, loop, partial(wait_until_idle, activity, deadline))
                 else:
                     on_loop_sync(loop, partial(wait_until_idle, activity, deadline))
-                if deadline is not None and _util.monotonic() >= deadline:
+                if deadline is not None and real_clock.monotonic() >= deadline:
                     return activity.reasons()
     return None
 

@@ -11,8 +11,8 @@ from .._capture.session import CaptureSession, Follower
 from .._introspect.internals import has_selector
 from .._introspect.project_code import ProjectCode
 from .._introspect.suspension import wait_point_of
+from .._introspect.text import indented, plural
 from .._introspect.untrusted import add_note
-from .._util import indented, plural
 from ..errors import BackgroundTasksError, BackgroundTasksTimeout, TooManyBackgroundTasks
 from .failed_tasks import failed
 from .nested_loop import Drive, nested

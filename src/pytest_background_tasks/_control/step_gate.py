@@ -11,8 +11,8 @@ from contextlib import ExitStack
 from contextvars import Context
 from typing import Any
 
+from .._asyncio.patching import patched
 from .._introspect.untrusted import owner_of
-from .._util import patched
 
 
 class StepGate:

@@ -12,7 +12,7 @@ from functools import partial, wraps
 from types import CodeType, ModuleType
 from typing import Any, cast
 
-from .._util import patched
+from .._asyncio.patching import patched
 
 _CLOCKS = ("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 

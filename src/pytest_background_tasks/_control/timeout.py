@@ -2,7 +2,7 @@
 
 from typing import Final, TypeAlias
 
-from .. import _util
+from .._introspect import real_clock
 
 
 class _Default:
@@ -32,4 +32,4 @@ def seconds_of(timeout: Timeout, default: float | None) -> float | None:
 
 def deadline_of(seconds: float | None) -> float | None:
     """Return the moment in `seconds` seconds on the monotonic clock; None: never."""
-    return None if seconds is None else _util.monotonic() + seconds
+    return None if seconds is None else real_clock.monotonic() + seconds

@@ -31,8 +31,8 @@ from functools import partial
 from types import BuiltinFunctionType, FrameType
 from typing import Any, Literal, TypeAlias
 
-from .. import _util
 from .._asyncio.idle_hooks import IdleHooks
+from .._introspect import real_clock
 from .._introspect.internals import has_selector
 from .._introspect.location import location_in
 from .._introspect.project_code import loop_hidden
@@ -105,7 +105,7 @@ class Workers:
         ):
             return
         frames = sys._current_frames()
-        _util.let_others_run()
+        real_clock.let_others_run()
         for thread, nap in zip(threads, before, strict=True):
             frame = frames.get(thread.ident or 0)
             is_settled = None if nap is None else nap.is_asleep and naps(thread) == nap

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeAlias
 
 from .._asyncio.forced_end import cancel_surely, close, run_past_exits
-from .._util import GarbageCollectionDisabled
+from .._introspect.garbage_collection import GarbageCollectionDisabled
 from .controlled_loop import ControlledLoop
 from .failures import circle_of, failure_of
 from .helper_thread import HelperThread

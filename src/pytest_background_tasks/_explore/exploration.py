@@ -7,7 +7,7 @@ from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
-from .. import _util
+from .._introspect import real_clock
 from ..errors import ExplorationError, NonDeterministicTest, ReplayError, UncontrolledOperation
 from . import debug_mode
 from .determinism import DeterministicProcess, breakpoints_off
@@ -63,7 +63,7 @@ class _Session:
         self._around = around
         self._seed = 0 if options.seed is None else options.seed
         self._search = Search(options, self._seed)
-        self._began = _util.monotonic()
+        self._began = real_clock.monotonic()
         self._runs = self._cut = 0
         self._may_cancel = False
         self._passing: list[Schedule] = []
@@ -88,7 +88,7 @@ class _Session:
 
     def _next(self) -> Schedule | None:
         seconds = self._options.max_seconds
-        if self._runs >= self._options.max_schedules or (seconds and _util.monotonic() - self._began >= seconds):
+        if self._runs >= self._options.max_schedules or (seconds and real_clock.monotonic() - self._began >= seconds):
             return None
         return self._search.next()
 
@@ -117,7 +117,7 @@ class _Session:
         search = self._search
         # The current number of deviations is not finished.
         deviations = search.deviations if search.is_bounded else max(search.deviations - 1, 0)
-        seconds = _util.monotonic() - self._began
+        seconds = real_clock.monotonic() - self._began
         return Exploration(
             verdict,
             self._runs,
@@ -231,7 +231,7 @@ class _Session:
 
 def _beginning_now(options: Options) -> Options:
     # The clock of asyncio's own loops is monotonic time.
-    return options.beginning(float(math.ceil(_util.monotonic())), is_debug=debug_mode.is_asked_for())
+    return options.beginning(float(math.ceil(real_clock.monotonic())), is_debug=debug_mode.is_asked_for())
 
 
 def _are_equal(run: Execution, other: Execution) -> bool:

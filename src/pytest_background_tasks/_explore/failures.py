@@ -13,7 +13,7 @@ from typing import Any
 from .._asyncio.forced_end import circle_from
 from .._introspect.location import raising_locations
 from .._introspect.suspension import wait_point_of
-from .._util import plural
+from .._introspect.text import plural
 from ..errors import DeadlockError, LeakedTasks, StepLimitExceeded
 from .arrivals import label_of
 from .controlled_loop import ControlledLoop

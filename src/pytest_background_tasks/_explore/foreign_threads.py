@@ -16,7 +16,7 @@ from functools import partial
 from types import FrameType
 from typing import Any
 
-from .. import _util
+from .._introspect import real_clock
 from .._introspect.project_code import package_of
 from ..errors import UncontrolledOperation
 
@@ -86,24 +86,24 @@ class ForeignThreads:
 
     def remaining(self) -> list[str]:
         """Return descriptions of the threads started by this run that neither end in time nor answer."""
-        end = _util.monotonic() + GRACE
-        while (words := list(self.started())) and self.answer is None and _util.monotonic() < end:
+        end = real_clock.monotonic() + GRACE
+        while (words := list(self.started())) and self.answer is None and real_clock.monotonic() < end:
             _pause()
         return [] if self.answer is not None else words
 
     def wait_until(self, is_enough: Callable[[], object]) -> bool:
         """Wait as long as the end of this run may; return True if `is_enough` became true."""
         while not is_enough() and self.patience > 0:
-            before = _util.monotonic()
+            before = real_clock.monotonic()
             _pause()
-            self.patience -= _util.monotonic() - before
+            self.patience -= real_clock.monotonic() - before
         return bool(is_enough())
 
     def check(self, *, failed: bool) -> None:
         """Raise the error for a thread that has answered. A verdict that it may have falsified waits for it."""
         if self.has_unknown and (failed or self.passed is not None):
-            end = _util.monotonic() + LATE_ANSWER[failed]
-            while self.answer is None and _util.monotonic() < end:
+            end = real_clock.monotonic() + LATE_ANSWER[failed]
+            while self.answer is None and real_clock.monotonic() < end:
                 _pause()
         if self.answer is not None:
             raise self.answer

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from .._util import plural
+from .._introspect.text import plural
 from .schedule import Schedule
 from .trace import Trace
 

@@ -14,7 +14,7 @@ from types import FrameType
 from typing import Any
 
 from .._introspect.location import SourceLocation, location_in
-from .._util import indented
+from .._introspect.text import indented
 
 _FUNCTIONS: dict[Any, str] = {
     id: "id()",

@@ -1,8 +1,8 @@
 """The private names of asyncio that this package reads or sets from outside.
 
 For a new version of CPython, check this file, and the modules that are parts of a loop or a task themselves: those in
-`_asyncio`, the virtual clock, the nested loop, the gate for steps, held tasks, and the loop of an exploration. Objects of the program are
-read as in `untrusted`.
+`_asyncio`, the virtual clock, the nested loop, the gate for steps, held tasks, and the loop of an exploration. Objects
+of the program are read as in `untrusted`.
 """
 
 import asyncio

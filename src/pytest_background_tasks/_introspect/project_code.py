@@ -6,6 +6,7 @@ even if an installed copy of it runs. Python itself and third-party packages are
 Private names of CPython used here: ``asyncio._get_running_loop`` and ``asyncio._set_running_loop``.
 """
 
+import os
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -13,14 +14,15 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
-from .._util import PACKAGE
+PACKAGE = f"{Path(__file__).parents[1]}{os.sep}"
+"""The beginning of the paths of all files of this package."""
 
 _OTHERS = {"site-packages", "dist-packages"}
 _PROJECT_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 class ProjectCode(dict[str, bool]):
-    """The files of code and whether each belongs to the project: ``is_own[code.co_filename]``.
+    """The files of code and whether each belongs to the project: ``is_project[code.co_filename]``.
 
     It is a dict that computes missing values, because it is queried for every task of a session.
 

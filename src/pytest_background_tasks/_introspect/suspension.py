@@ -21,10 +21,10 @@ from itertools import pairwise
 from types import CodeType, FrameType, FunctionType, MethodType
 from typing import Any, TypeVar
 
-from .._util import plural
 from .internals import awaited_by, callbacks_of, children_of
 from .location import await_chain, await_links, behind, waiting_location
 from .task_state import coroutine_of, is_task, name_of
+from .text import plural
 from .untrusted import qualified_name, text_attribute
 from .wait_reason import WaitKind, WaitPoint, WaitReason
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from .._util import GarbageCollectionDisabled
+from .garbage_collection import GarbageCollectionDisabled
 
 
 def syntax_tree(source: str) -> ast.Module | None:

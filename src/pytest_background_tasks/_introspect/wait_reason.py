@@ -2,8 +2,8 @@
 
 from typing import Literal, NamedTuple
 
-from .._util import listing
 from .location import SourceLocation
+from .text import listing
 
 WaitKind = Literal["sleep", "turn", "lock", "task", "step", "queue", "event", "thread", "stream", "process", "future"]
 

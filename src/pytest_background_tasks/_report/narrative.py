@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from .._util import listing, plural
+from .._introspect.text import listing, plural
 from .columns import in_default_order, truncated_at_end
 from .layout import Tone, short_name
 from .line_numbers import file_of, number_of, numbers_of

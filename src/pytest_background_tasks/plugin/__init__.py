@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .. import _util  # noqa: F401  # loaded now, before a test can freeze time
+from .._introspect import real_clock  # noqa: F401  # loaded now, before a test can freeze time
 from .._introspect.untrusted import add_note, code_of_function
 from .._monitor.kinds import KINDS
 from .explore import hooks

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._util import plural
+from .._introspect.text import plural
 from .report_properties import values_of
 
 if TYPE_CHECKING:

@@ -88,7 +88,7 @@ class Verbose:
         verdict = value_of("explore_verdict", properties)
         if verdict is None:
             return None
-        from ..._util import plural
+        from ..._introspect.text import plural
 
         cut_short = value_of("explore_cut_short", properties)
         cut = "" if cut_short is None else f", {cut_short} cut short"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ..._util import indented
+from ..._introspect.text import indented
 from .command_line import quoted, relative
 from .settings import OF_RUN, SETTINGS
 

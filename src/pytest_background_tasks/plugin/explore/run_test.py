@@ -10,9 +10,9 @@ import pytest
 
 from ..._explore.exploration import explored
 from ..._explore.options import Options
+from ..._introspect.project_code import PACKAGE
 from ..._report.layout import Row, Span, Tone, plain
 from ..._report.terminal import section
-from ..._util import PACKAGE
 from ..project import project_code
 from . import other_loops
 from .decorator import ExploredTest
