@@ -1,6 +1,8 @@
 """The claims about tests on the pages of the documentation are true."""
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ import pytest
 from pytest_background_tasks._explore.schedule import Cancel, Delay, Outlast, Raise, Schedule
 
 DOCS = Path(__file__).parents[1] / "docs"
+SOURCE = Path(__file__).parents[1] / "src"
+PYTHONS_OWN = {"coroutine 'BackgroundTasks.run_all_async' was never awaited"}
 LINK = re.compile(r'\[[^\]]+\]\((\.\./[^) ]+\.py) "(\w+)"\)')
 
 
@@ -41,3 +45,36 @@ def test_documented_forms_of_the_replay_text_are_parsed() -> None:
     }
     assert Schedule.parse("") == Schedule()
     assert Schedule.parse("client#2/buy@1+1") == Schedule([Delay("client#2/buy", 1)])
+
+
+def test_headings_of_the_troubleshooting_page_occur_in_messages() -> None:
+    """Each is a part of a message, or several parts with a semicolon between them; "…" stands for what varies."""
+    page = (DOCS / "troubleshooting.md").read_text()
+    headings = re.findall(r"^### (.+)$", page, re.MULTILINE)
+    assert len(headings) > 30
+    texts = [text for path in SOURCE.rglob("*.py") for text in _strings_in(path)]
+    fragments = {fragment.strip() for heading in headings for fragment in re.split("; | ?… ?s?", heading)}
+    assert {fragment for fragment in fragments - PYTHONS_OWN if not _occurs(fragment, texts)} == set()
+
+
+def _occurs(fragment: str, texts: list[str]) -> bool:
+    """Return True if `fragment` is in one of `texts`, or its beginning in one and its end in another."""
+    if any(fragment in text for text in texts):
+        return True
+    cuts = [match.start() for match in re.finditer(r"\b", fragment)]
+    return any(
+        len(fragment[:cut]) > 8
+        and any(fragment[:cut].rstrip(" ,") in text for text in texts)
+        and len(fragment[cut:]) > 5
+        and any(fragment[cut:] in text for text in texts)
+        for cut in cuts
+    )
+
+
+def _strings_in(path: Path) -> Iterator[str]:
+    """Yield all strings in the code of `path`, with "…" for the expressions in them."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+        if isinstance(node, ast.JoinedStr):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
