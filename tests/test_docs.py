@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_background_tasks._explore.schedule import Cancel, Delay, Outlast, Raise, Schedule
+from pytest_background_tasks._monitor.kinds import KINDS
 
 DOCS = Path(__file__).parents[1] / "docs"
 SOURCE = Path(__file__).parents[1] / "src"
@@ -78,3 +79,9 @@ def _strings_in(path: Path) -> Iterator[str]:
             yield node.value
         if isinstance(node, ast.JoinedStr):
             yield "".join(part.value if isinstance(part, ast.Constant) else "…" for part in node.values)
+
+
+def test_table_of_findings_has_every_kind_with_its_default() -> None:
+    table = (DOCS / "watch.md").read_text().partition("## What is reported")[2].partition("\n\nEach")[0]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| `(\w+)` \|$", table, re.MULTILINE)
+    assert rows == [(name, kind.default) for name, kind in KINDS.items()]

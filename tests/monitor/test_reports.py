@@ -67,7 +67,7 @@ def test_several_errors_are_reported_together(run) -> None:
     result.stdout.fnmatch_lines(["*UnhandledTaskExceptionWarning: *send_mail*", "*LeakedTaskWarning: *poll*"])
 
 
-def test_first_warning_of_each_kind_says_how_to_silence_it(run) -> None:
+def test_first_warning_of_each_kind_says_how_to_fix_and_to_silence_it(run) -> None:
     result = run(
         """
         @pytest.mark.parametrize("number", range(3))
@@ -77,6 +77,7 @@ def test_first_warning_of_each_kind_says_how_to_silence_it(run) -> None:
         """
     )
     result.assert_outcomes(passed=3, warnings=3)
+    assert result.stdout.str().count("to fix it:  await the task in the code that starts it, or handle the exc") == 1
     assert result.stdout.str().count("background_tasks_unhandled = ignore") == 1
 
 
@@ -173,4 +174,22 @@ def test_teardown_error_is_shown_first(run) -> None:
     result.assert_outcomes(passed=1, errors=1)
     result.stdout.fnmatch_lines(
         ["E*ValueError: in teardown", "E*UnhandledTaskExceptionWarning: exception of background task*send_mail*"]
+    )
+
+
+def test_failed_callback_is_reported_with_its_own_cure(run) -> None:
+    result = run(
+        """
+        async def test_it():
+            asyncio.get_running_loop().call_soon(divmod, 1, 0)
+            asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+            await turns()
+        """
+    )
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*UnhandledTaskExceptionWarning: exception of a callback of the event loop was never retrieved: *lambda*",
+            "*to fix it:  handle the exception in the callback",
+        ]
     )

@@ -9,6 +9,13 @@ from .task_record import MonitoredTest, TaskSnapshot
 
 Kind: TypeAlias = Literal["unhandled", "leaked", "destroyed"]
 
+_CURES: dict[Kind, str] = {
+    "unhandled": "await the task in the code that starts it, or handle the exception in the task",
+    "leaked": "await the task, or cancel and await it, before its owner ends",
+    "destroyed": "keep a reference to the task until it has ended, for example in a set",
+}
+_CURE_OF_CALLBACK = "handle the exception in the callback"
+
 
 class Finding(NamedTuple):
     """A finding about a task, or about a callback of the loop.
@@ -46,7 +53,7 @@ class Finding(NamedTuple):
 
         Args:
             during: the id of the test during which it is reported.
-            is_first: whether it is the first of its kind, which says how to silence that kind.
+            is_first: whether it is the first of its kind, which says how to mend and how to silence that kind.
             with_traceback: whether to append the traceback of the exception.
         """
         lines = [self.what, *(f"  {line}" for line in self.where)]
@@ -54,6 +61,7 @@ class Finding(NamedTuple):
             lines.append(f"  attributed to {self.test.id}, which has ended")
         if is_first:
             mark = f'@pytest.mark.background_tasks({self.kind}="ignore")'
+            lines.append(f"  to fix it:  {_CURES[self.kind] if self.seen else _CURE_OF_CALLBACK}")
             lines.append(
                 f"  to silence this warning:  background_tasks_{self.kind} = ignore  in the ini file, or {mark}"
             )
