@@ -210,7 +210,7 @@ class VirtualTime:
         __tracebackhide__ = True
         clock = self._clocks.get(loop)
         if clock is None:
-            self._refuse_unfit(loop)
+            self._refuse_unsupported(loop)
             for other in [other for other in self._clocks if other.is_closed()]:
                 self._let_go(other)
             now = self.now
@@ -222,7 +222,7 @@ class VirtualTime:
             self._origin += clock.time - (self._clock or clock).time
         self._clock = clock
 
-    def _refuse_unfit(self, loop: _Loop) -> None:
+    def _refuse_unsupported(self, loop: _Loop) -> None:
         """Raise an error for a loop that cannot have a virtual clock; once, so that its runner can still close it."""
         __tracebackhide__ = True
         if not has_selector(loop):

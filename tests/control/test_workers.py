@@ -21,7 +21,7 @@ import pytest
 
 from pytest_background_tasks import BackgroundTasks, BackgroundTasksTimeout, VirtualTime
 from pytest_background_tasks._control import external_activity, kernel_thread
-from pytest_background_tasks._control.workers import Look
+from pytest_background_tasks._control.workers import WorkerActivity
 from pytest_background_tasks._introspect import real_clock
 
 _linux = pytest.mark.skipif(sys.platform != "linux", reason="there the kernel says which thread was woken")
@@ -532,11 +532,11 @@ class TestWithoutKernelInformation:
 
 def test_grace_period_begins_when_the_last_worker_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread that waits for the worker has yet to wake up, however long the loop has been idle."""
-    looks = [Look(("a worker",), is_any_listening=False), *[Look((), is_any_listening=True)] * 2]
+    looks = [WorkerActivity(("a worker",), is_any_listening=False), *[WorkerActivity((), is_any_listening=True)] * 2]
     moments = [0.0]
 
     class Seen:
-        def look(self, _: object) -> Look:
+        def activity(self, _: object) -> WorkerActivity:
             return looks.pop(0)
 
     monkeypatch.setattr(real_clock, "monotonic", lambda: moments[-1])

@@ -32,9 +32,9 @@ def capture_patches(sink: TaskSink) -> Iterator[None]:
 
             try:
                 stack.enter_context(patch_starlette(sink))
-            except UnsupportedVersion as unfit:
+            except UnsupportedVersion as error:
                 if is_used:
-                    remember(unfit)
+                    remember(error)
         yield
 
 

@@ -66,7 +66,7 @@ class CaptureSession(Instrument):
         self.unheld: UnheldTasks = UnheldTasks()
         self.other_failures: Failures = tuple
         self._on_hold = on_hold
-        self._was_aimed = False
+        self._has_captured = False
         self._contexts: tuple[Context, Context] | None = None
         self._patches: ExitStack | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -74,7 +74,7 @@ class CaptureSession(Instrument):
     def set_targets(self, targets: Targets | None) -> None:
         """Hold the tasks that `targets` match from now on; None: hold no tasks, and remove all patches."""
         self.targets = targets
-        self._was_aimed = self._was_aimed or targets is not None
+        self._has_captured = self._has_captured or targets is not None
         if targets is not None and self._patches is None:
             installed("uvloop")  # now, because the code under test may import it later
             self._patches = ExitStack()
@@ -92,7 +92,7 @@ class CaptureSession(Instrument):
     def summary(self) -> str:
         """The state of capturing and the number of tasks, for an error message."""
         capturing = "capturing" if self.targets is not None else "not capturing"
-        never = "" if self._was_aimed else ": start_capturing() was never called"
+        never = "" if self._has_captured else ": start_capturing() was never called"
         held, stopped = len(self.held), len(self.paused)
         steps = f", {stopped - held} stopped after a step" if stopped > held else ""
         return f"{capturing}{never}; {len(self.tasks)} captured, {held} held{steps}"

@@ -67,9 +67,9 @@ def patch_starlette(sink: "TaskSink") -> Iterator[None]:
 
         return remembering_init
 
-    def taking(call: Callable[..., Any]) -> Callable[..., Any]:
+    def capturing(call: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(call)
-        async def taking_call(self: "BackgroundTask") -> None:
+        async def capturing_call(self: "BackgroundTask") -> None:
             request = request_of(sys._getframe())
             coroutine = call(self) if request is None else request.around(partial(call, self))
             origin = attribute(self, _CREATOR, Origin(None, 0))
@@ -80,7 +80,7 @@ def patch_starlette(sink: "TaskSink") -> Iterator[None]:
             elif request is not None:
                 request.serve(task)
 
-        return taking_call
+        return capturing_call
 
-    with patched(kind, "__init__", remembering), patched(kind, "__call__", taking):
+    with patched(kind, "__init__", remembering), patched(kind, "__call__", capturing):
         yield

@@ -34,7 +34,7 @@ from .workers import Workers
 _POLL_INTERVAL = 0.02  # seconds between two checks for external events
 _LONG_POLL_INTERVAL = 1.0  # the same if there is a timer: with a foreign virtual clock, each check advances the time
 _TICK = 0.1  # seconds between two checks of a uvloop
-_LOOKS = 10  # checks of other threads: one that has just been given work may not have begun
+_CHECKS = 10  # checks of other threads: one that has just been given work may not have begun
 _TIMERS = 3  # factor of the limit while timers fire (of a heartbeat) and the test stays at the same place
 
 
@@ -56,15 +56,15 @@ class DeadlockDetector(Instrument):
         self._limit = limit
         self._workers = workers
         self._advice: dict[asyncio.AbstractEventLoop, Callable[[], str]] = {}
-        self._watched: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
-        self._last_watched: asyncio.AbstractEventLoop | None = None
+        self._monitored: dict[asyncio.AbstractEventLoop, Callable[[], None]] = {}
+        self._last_monitored: asyncio.AbstractEventLoop | None = None
 
     def watch(self, task: HeldTask) -> None:
         """Monitor the loop of `task`, which is held from now on."""
         loop = task.get_loop()
-        if loop is not self._last_watched:
+        if loop is not self._last_monitored:
             self._watch(loop)
-        self._last_watched = loop
+        self._last_monitored = loop
 
     def watch_always(self, loop: asyncio.AbstractEventLoop, advice: Callable[[], str]) -> None:
         """Monitor `loop` whether or not tasks are held; `advice` returns what to do about a deadlock."""
@@ -90,16 +90,16 @@ class DeadlockDetector(Instrument):
 
     def close(self) -> None:
         """Stop monitoring all loops."""
-        for loop in list(self._watched):
+        for loop in list(self._monitored):
             self._unwatch(loop)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        if loop not in self._watched and not detects_deadlocks(loop):
-            self._watched[loop] = self._watch_selectors(loop) if has_selector(loop) else self._watch_clock(loop)
+        if loop not in self._monitored and not detects_deadlocks(loop):
+            self._monitored[loop] = self._watch_selectors(loop) if has_selector(loop) else self._watch_clock(loop)
 
     def _unwatch(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._last_watched = None
-        self._watched.pop(loop)()
+        self._last_monitored = None
+        self._monitored.pop(loop)()
 
     def _watch_selectors(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         hooks, listener = IdleHooks.of(loop), _SelectorProbe(self, loop)
@@ -107,41 +107,41 @@ class DeadlockDetector(Instrument):
         return lambda: hooks.remove(listener)
 
     def _watch_clock(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        silence = _Inactivity()
+        inactivity = _Inactivity()
         places: set[object] = set()
-        alarm: asyncio.TimerHandle
+        timer: asyncio.TimerHandle
 
-        def look() -> None:
-            nonlocal places, alarm
+        def check() -> None:
+            nonlocal places, timer
             if not self._is_wanted(loop):
                 self._unwatch(loop)
                 return
             now: set[object] = {(id(task), id(awaited_by(task))) for task in asyncio.all_tasks(loop)}
             if now != places:
                 places = now
-                silence.end(from_outside=False)
-            self._look(loop, silence)
-            if self._timed_out(silence, loop):
-                silence.end(from_outside=True)
+                inactivity.end(from_outside=False)
+            self._check(loop, inactivity)
+            if self._timed_out(inactivity, loop):
+                inactivity.end(from_outside=True)
                 self._end_waiting(loop, [f"{type(loop).__module__}, which does not show what it waits for"])
-            alarm = loop.call_later(_TICK, look)
+            timer = loop.call_later(_TICK, check)
 
-        alarm = loop.call_later(_TICK, look)
+        timer = loop.call_later(_TICK, check)
 
         def unwatch() -> None:
             if not loop.is_closed():
-                alarm.cancel()
+                timer.cancel()
 
         return unwatch
 
     def _is_wanted(self, loop: asyncio.AbstractEventLoop) -> bool:
         return loop in self._advice or bool(self._capture.paused)
 
-    def _look(self, loop: asyncio.AbstractEventLoop, silence: "_Inactivity") -> None:
+    def _check(self, loop: asyncio.AbstractEventLoop, inactivity: "_Inactivity") -> None:
         """Check whether the test has resumed, and whether a runner is about to close `loop`."""
-        silence.look(self._deadlock.place(loop))
+        inactivity.check(self._deadlock.place(loop))
         if is_at_work(self._capture.thread):
-            silence.end(from_outside=True)
+            inactivity.end(from_outside=True)
         if _is_closing(loop):
             self._let_threads_go(loop)
 
@@ -151,10 +151,10 @@ class DeadlockDetector(Instrument):
             if task.get_loop() is loop and task.is_for_thread:
                 task.drop()
 
-    def _timed_out(self, silence: "_Inactivity", loop: asyncio.AbstractEventLoop) -> bool:
+    def _timed_out(self, inactivity: "_Inactivity", loop: asyncio.AbstractEventLoop) -> bool:
         now = real_clock.monotonic()
         if self._limit is None or (
-            now - silence.since < self._limit and now - silence.in_place_since < self._limit * _TIMERS
+            now - inactivity.since < self._limit and now - inactivity.in_place_since < self._limit * _TIMERS
         ):
             return False
         if self._capture.follower is not None:  # a running method has a timeout of its own
@@ -167,8 +167,8 @@ class DeadlockDetector(Instrument):
     def _end_waiting(self, loop: asyncio.AbstractEventLoop, reasons: list[str]) -> bool:
         advice = self._advice.get(loop, str)()
         silent = [reason for reason in reasons if reason not in advice]
-        silence = f"no event for {self._limit:g} s from {', '.join(silent)}" if silent else ""
-        return self._deadlock.deliver(loop, silence, advice)
+        inactivity = f"no event for {self._limit:g} s from {', '.join(silent)}" if silent else ""
+        return self._deadlock.deliver(loop, inactivity, advice)
 
 
 class _SelectorProbe:
@@ -180,37 +180,37 @@ class _SelectorProbe:
         self._detector = detector
         self._loop = loop
         self._hooks = IdleHooks.of(loop)
-        self._silence = _Inactivity()
+        self._inactivity = _Inactivity()
         self._turns = 0
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
         if timeout == 0:
             events = select(0)
             if events:
-                self._silence.end(from_outside=True)
+                self._inactivity.end(from_outside=True)
             return events
-        detector, loop, silence = self._detector, self._loop, self._silence
+        detector, loop, inactivity = self._detector, self._loop, self._inactivity
         if not detector._is_wanted(loop):
             detector._unwatch(loop)
             return select(timeout)
         if self._turns != self._hooks.busy_iterations:
             self._turns = self._hooks.busy_iterations
-            silence.end(from_outside=False)
-        detector._look(loop, silence)
+            inactivity.end(from_outside=False)
+        detector._check(loop, inactivity)
         is_virtual = loop in detector._advice  # then a timeout is not a timer: the clock waits for external activity
         has_timer = timeout is not None
         reasons = ["a timer" if not is_virtual else "the real world"] if has_timer else []
         reasons += wakeup_sources(loop, detector._capture.thread, detector._workers)
-        silence.looks = 0 if reasons else silence.looks + 1
-        is_proved = silence.looks > (_LOOKS if len(sys._current_frames()) > 1 else 0)
-        is_over = is_proved or detector._timed_out(silence, loop)
+        inactivity.checks = 0 if reasons else inactivity.checks + 1
+        is_proved = inactivity.checks > (_CHECKS if len(sys._current_frames()) > 1 else 0)
+        is_over = is_proved or detector._timed_out(inactivity, loop)
         interval = 0 if is_over else _LONG_POLL_INTERVAL if has_timer else _POLL_INTERVAL
         # After the reasons: the results of a thread that has become idle have arrived by now.
         events = select(interval if timeout is None else min(interval, timeout))
         if events or has_ready_callbacks(loop) or (timeout is not None and timeout <= interval and not is_virtual):
-            silence.end(from_outside=bool(events))
+            inactivity.end(from_outside=bool(events))
         elif is_over:
-            silence.end(from_outside=True)
+            inactivity.end(from_outside=True)
             if not detector._end_waiting(loop, reasons):
                 return select(_POLL_INTERVAL)
         return events
@@ -222,22 +222,22 @@ class _Inactivity:
     Attributes:
         since: the time of the last event of any kind, ``time.monotonic()``.
         in_place_since: the time at which the test last resumed, or the last external event arrived.
-        looks: the number of checks that found no possible external event.
+        checks: the number of checks that found no possible external event.
     """
 
     def __init__(self) -> None:
         self.since = self.in_place_since = real_clock.monotonic()
-        self.looks = 0
+        self.checks = 0
         self._place: object = None
 
     def end(self, *, from_outside: bool) -> None:
         """Note an event; `from_outside` if it was external, which a timer is not."""
         self.since = real_clock.monotonic()
-        self.looks = 0
+        self.checks = 0
         if from_outside:
             self.in_place_since = self.since
 
-    def look(self, place: object) -> None:
+    def check(self, place: object) -> None:
         """Note that the test waits at `place`."""
         if place != self._place:
             self._place, self.in_place_since = place, real_clock.monotonic()

@@ -57,12 +57,12 @@ class DeadlockReporter:
         task = self.waiting_task(loop)
         return None if task is None else (id(task), id(awaited_by(_innermost(task))))
 
-    def deliver(self, loop: asyncio.AbstractEventLoop, silence: str = "", advice: str = "") -> bool:
+    def deliver(self, loop: asyncio.AbstractEventLoop, inactivity: str = "", advice: str = "") -> bool:
         """Deliver the error to the future that the test waits for; return False if no task of the project waits.
 
         Args:
             loop: the loop, which is idle and called this.
-            silence: the sources without an event and for how long, if the deadlock is not proven.
+            inactivity: the sources without an event and for how long, if the deadlock is not proven.
             advice: what to do about the deadlock; by default, to run the held tasks.
         """
         task = self._first(loop, sleeping=bool(advice))
@@ -77,7 +77,7 @@ class DeadlockReporter:
         if task is None or self._endings > _MAX_DELIVERIES:
             return False
         if self._error is None:
-            self._error = DeadlockError(self._message(task, loop, silence, advice))
+            self._error = DeadlockError(self._message(task, loop, inactivity, advice))
             self._is_thrown = self._throw(task, self._error)
             _end_circles(loop, but=circle_from(task))
             if self._is_thrown:
@@ -136,7 +136,7 @@ class DeadlockReporter:
             and (code.co_qualname == test.co_qualname or code.co_qualname.startswith(f"{test.co_qualname}.<locals>."))
         )
 
-    def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, silence: str, advice: str) -> str:
+    def _message(self, task: "asyncio.Task[Any]", loop: asyncio.AbstractEventLoop, inactivity: str, advice: str) -> str:
         held = self._capture.paused
         is_test = any(frame.f_code is self._test_code for frame in await_chain(coroutine_of(task)))
         who = "the test" if is_test else f"for the test, {task_label(task)}"
@@ -144,7 +144,7 @@ class DeadlockReporter:
         listing = (
             first
             + self.describe_waiters(loop, but=task)
-            + (f"\n  {silence}" if silence else "")
+            + (f"\n  {inactivity}" if inactivity else "")
             + failed(self._capture)
         )
         if held and not advice:

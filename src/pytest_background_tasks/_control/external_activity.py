@@ -68,28 +68,28 @@ class ExternalActivity:
 
     def is_any_worker_at_work(self) -> bool:
         """Return True if a worker is working, for a loop that exposes nothing else."""
-        return bool(_thread_count()) and bool(self._workers.look(self.loop).working)
+        return bool(_thread_count()) and bool(self._workers.activity(self.loop).working)
 
     @property
     def poll_interval(self) -> float:
         """The seconds to wait before the next check, which increase with the silence of the loop."""
-        return min(self._grace, max(self._silence(), _FIRST_POLL_INTERVAL))
+        return min(self._grace, max(self._seconds_idle(), _FIRST_POLL_INTERVAL))
 
     def _reasons(self) -> Iterator[str | bool]:
         """Yield the external activity: certain activity in words, uncertain activity as True in its grace period."""
-        silence = self._silence()
-        look = self._workers.look(self.loop)
-        if not look.working and self._has_worked:  # the waiter of that worker has yet to receive the answer
+        seconds_idle = self._seconds_idle()
+        activity = self._workers.activity(self.loop)
+        if not activity.working and self._has_worked:  # the waiter of that worker has yet to receive the answer
             self._worked_until = real_clock.monotonic()
-        self._has_worked = bool(look.working)
-        yield from look.working
+        self._has_worked = bool(activity.working)
+        yield from activity.working
         files = [self._of_file(key) for key in registered(self.loop)] if self._files else []
         yield from (words for words in files if words)
-        if look.is_any_listening or None in files:
-            yield min(silence, real_clock.monotonic() - self._worked_until) < self._grace
+        if activity.is_any_listening or None in files:
+            yield min(seconds_idle, real_clock.monotonic() - self._worked_until) < self._grace
             yield from _children_awaited(self.loop)
 
-    def _silence(self) -> float:
+    def _seconds_idle(self) -> float:
         """Return the seconds of real time since the loop was last busy."""
         now = real_clock.monotonic()
         turns = IdleHooks.of(self.loop).busy_iterations if has_selector(self.loop) else 0

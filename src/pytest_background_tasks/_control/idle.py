@@ -24,18 +24,18 @@ class IdleWatcher:
 
     Args:
         activity: the external activity of the loop.
-        tell: called then, in the loop's thread, until it gives the loop something to do.
+        notify: called then, in the loop's thread, until it gives the loop something to do.
     """
 
     rank = Rank.IDLE_WATCHER
 
-    def __init__(self, activity: ExternalActivity, tell: Callable[[], object]) -> None:
+    def __init__(self, activity: ExternalActivity, notify: Callable[[], object]) -> None:
         self._activity = activity
         self._loop: Any = activity.loop
-        self._tell = tell
+        self._notify = notify
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
-        """Call `tell` instead of waiting; wait for external activity, but not for a timer."""
+        """Call `notify` instead of waiting; wait for external activity, but not for a timer."""
         if timeout == 0:
             return select(timeout)
         events = select(0)
@@ -45,7 +45,7 @@ class IdleWatcher:
             interval = self._activity.poll_interval
             return select(interval if timeout is None else min(interval, timeout))
         if not has_ready_callbacks(self._loop):  # unless a thread has answered meanwhile
-            self._tell()
+            self._notify()
         return [] if has_ready_callbacks(self._loop) else select(timeout)
 
     def _is_due(self) -> bool:
@@ -57,15 +57,15 @@ class IdleWatcher:
 class _CallbackCounter:
     """A counter of the callbacks that a loop without a selector still has to run."""
 
-    def __init__(self, activity: ExternalActivity, tell: Callable[[], object]) -> None:
+    def __init__(self, activity: ExternalActivity, notify: Callable[[], object]) -> None:
         loop: asyncio.AbstractEventLoop = activity.loop
         self._activity = activity
         self._loop = loop
-        self._tell = tell
+        self._notify = notify
         self._call_soon = loop.call_soon
         self._pending: dict[object, asyncio.Handle] = {}
         self._is_idle = False
-        self._look_again: asyncio.Handle = self._call_soon(self._look)
+        self._next_check: asyncio.Handle = self._call_soon(self._check)
 
     def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         """Call the loop's method, and count the callback."""
@@ -77,32 +77,32 @@ class _CallbackCounter:
         del self._pending[token]
         callback(*args)
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         was_idle, self._is_idle = self._is_idle, False
         if any(not handle.cancelled() for handle in self._pending.values()):
-            self._look_again = self._call_soon(self._look)
+            self._next_check = self._call_soon(self._check)
         elif self._activity.is_any_worker_at_work():
-            self._look_again = self._loop.call_later(_POLL_INTERVAL, self._look)
+            self._next_check = self._loop.call_later(_POLL_INTERVAL, self._check)
         elif not was_idle:  # the uncounted callback of a worker's answer runs before the next check
             self._is_idle = True
-            self._look_again = self._call_soon(self._look)
+            self._next_check = self._call_soon(self._check)
         else:
-            self._tell()
+            self._notify()
 
     def close(self) -> None:
         """Cancel the next check."""
-        self._look_again.cancel()
+        self._next_check.cancel()
 
 
 @contextmanager
-def on_idle(activity: ExternalActivity, tell: Callable[[], object]) -> Iterator[None]:
-    """Call `tell` inside the block as soon as the loop of `activity` is idle."""
+def on_idle(activity: ExternalActivity, notify: Callable[[], object]) -> Iterator[None]:
+    """Call `notify` inside the block as soon as the loop of `activity` is idle."""
     loop: Any = activity.loop
     if has_selector(loop):
-        with IdleHooks.of(loop).hooked(IdleWatcher(activity, tell)):
+        with IdleHooks.of(loop).hooked(IdleWatcher(activity, notify)):
             yield
     else:
-        counter = _CallbackCounter(activity, tell)
+        counter = _CallbackCounter(activity, notify)
         try:
             with patched(loop, "call_soon", lambda _: counter.call_soon):
                 yield
@@ -140,5 +140,5 @@ def idle_waiter(activity: ExternalActivity, deadline: float | None) -> Iterator[
 
 async def wait_until_idle(activity: ExternalActivity, deadline: float | None = None) -> bool:
     """Wait until the running loop is idle; return False if `deadline` (``time.monotonic()``) comes first."""
-    with idle_waiter(activity, deadline) as until_quiet:
-        return await until_quiet()
+    with idle_waiter(activity, deadline) as until_idle:
+        return await until_idle()

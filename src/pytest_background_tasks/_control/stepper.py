@@ -99,7 +99,7 @@ class Stepper:
             if not ready.done():
                 ready.set_result(None) if error is None else ready.set_exception(error())
 
-        def look() -> None:
+        def check() -> None:
             if not timers_of(loop):
                 end(lambda: self._never(task))
 
@@ -107,7 +107,7 @@ class Stepper:
         deadline = deadline_of(timeout)
         with call_at_deadline(loop, deadline, lambda: end(lambda: self._too_late(task, timeout))):
             if has_selector(loop):
-                with on_idle(self._activity_of(loop), look):
+                with on_idle(self._activity_of(loop), check):
                     await ready
             else:
                 await ready

@@ -33,7 +33,7 @@ def wakeup_sources(loop: asyncio.AbstractEventLoop, test_thread: int, workers: W
     """
     return [
         *_open_files(loop),
-        *(workers.look(loop).working or threads_at_work(test_thread, workers.places)),
+        *(workers.activity(loop).working or threads_at_work(test_thread, workers.places)),
         *_processes(),
         *_signals(loop),
     ]
@@ -71,13 +71,13 @@ def _are_all_of_multiprocessing() -> bool:
     """Return True if the only children are those that it keeps until Python exits, which never send anything."""
     tracker = getattr(sys.modules.get("multiprocessing.resource_tracker"), "_resource_tracker", None)
     server = getattr(sys.modules.get("multiprocessing.forkserver"), "_forkserver", None)
-    keepers = {str(getattr(tracker, "_pid", None)), str(getattr(server, "_forkserver_pid", None))}
+    helpers = {str(getattr(tracker, "_pid", None)), str(getattr(server, "_forkserver_pid", None))}
     try:
         with loop_hidden():
             lists = [path.read_text() for path in Path("/proc/self/task").glob("*/children")]
     except OSError:  # a thread has ended meanwhile
         return False
-    return bool(lists) and keepers.issuperset(" ".join(lists).split())  # not every system has the lists
+    return bool(lists) and helpers.issuperset(" ".join(lists).split())  # not every system has the lists
 
 
 def _signals(loop: Any) -> Iterable[str]:

@@ -53,7 +53,7 @@ _SHORT = 1.0  # seconds; a wait with at most this timeout is a kind of sleep, a 
 
 
 @dataclass(frozen=True)
-class Look:
+class WorkerActivity:
     """The activities of the workers at one moment.
 
     Attributes:
@@ -83,13 +83,13 @@ class Workers:
         self._blocked: dict[threading.Thread, Naps | None] = {}
         self._sleeping: dict[threading.Thread, tuple[object, int, Naps | None]] = {}
 
-    def look(self, loop: asyncio.AbstractEventLoop) -> Look:
+    def activity(self, loop: asyncio.AbstractEventLoop) -> WorkerActivity:
         """Return the activities of all workers that concern `loop`, which is idle and called this."""
         turn = IdleHooks.of(loop).busy_iterations if has_selector(loop) else 0
         with loop_hidden():
             activities = list(self._activities(loop, turn))
         working = tuple(words for activity, words in activities if activity == "working")
-        return Look(working, any(activity == "listening" for activity, _ in activities))
+        return WorkerActivity(working, any(activity == "listening" for activity, _ in activities))
 
     def _activities(self, loop: asyncio.AbstractEventLoop, turn: int) -> Iterator[tuple[Activity, str]]:
         here = threading.current_thread()

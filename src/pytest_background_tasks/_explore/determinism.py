@@ -62,8 +62,8 @@ class DeterministicProcess:
             try:
                 for owner, name, new in replacements():
                     enter(_replaced(owner, name, new))
-            except UnsupportedVersion as unfit:
-                self.missing = (str(unfit),)
+            except UnsupportedVersion as unsupported:
+                self.missing = (str(unsupported),)
         self.refresh = _same_randomness()
         self._is_silent = False
         return self

@@ -47,5 +47,5 @@ def is_pending_uncancelled(task: Any) -> bool:
 
 
 def _class_of(task: Any) -> Any:
-    is_usual = type(task) is asyncio.Task or issubclass(type(task), asyncio.Task)
-    return asyncio.Task if is_usual else _PyTask
+    is_asyncios = type(task) is asyncio.Task or issubclass(type(task), asyncio.Task)
+    return asyncio.Task if is_asyncios else _PyTask

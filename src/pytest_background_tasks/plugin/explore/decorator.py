@@ -83,7 +83,7 @@ def explore(test: Any = None, /, **options: Any) -> Any:
 
 def _explored(test: Any, arguments: dict[str, Any]) -> Any:
     __tracebackhide__ = True
-    _refuse_unfit(test)
+    _refuse_unsupported(test)
 
     @wraps(test)
     def outer(*args: Any, **_: Any) -> None:
@@ -97,7 +97,7 @@ def _explored(test: Any, arguments: dict[str, Any]) -> Any:
     return pytest.mark.explore(outer)
 
 
-def _refuse_unfit(test: Any) -> None:
+def _refuse_unsupported(test: Any) -> None:
     __tracebackhide__ = True
     name = getattr(test, "__name__", repr(test))
     if isinstance(test, (staticmethod, classmethod)):
