@@ -50,10 +50,10 @@ def main() -> None:
         print("not measured: Chromium is not installed")
         return
     drawn, painted, switched = [], [], []
-    told = story()
-    sources = {file: Path(file).read_text(encoding="utf-8").splitlines() for file in files_of(told)}
+    shown = story()
+    sources = {file: Path(file).read_text(encoding="utf-8").splitlines() for file in files_of(shown)}
     start = time.perf_counter()
-    html = page(told, title="t", error="e", text="", replay="", sources=sources)
+    html = page(shown, title="t", error="e", text="", replay="", sources=sources)
     made = time.perf_counter() - start
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         file = Path(folder, "page.html")
@@ -72,7 +72,7 @@ def main() -> None:
             switched.append((tab.evaluate(PAINTED) - before) / 1000)
             tab.close()
         browser.close()
-    print(f"{len(told.failing.steps)} steps, {len(html) // 1024} KB, made in {made:.3f} s")
+    print(f"{len(shown.failing.steps)} steps, {len(html) // 1024} KB, made in {made:.3f} s")
     for what, seconds in (("drawn", drawn), ("opened and painted", painted), ("other order painted", switched)):
         value = statistics.median(seconds)
         verdict = "met" if value < GOAL_SECONDS else "NOT MET"

@@ -52,8 +52,8 @@ def cpu_milliseconds(options: Sequence[str], folder: Path) -> float:
 def instructions(options: Sequence[str], folder: Path) -> int:
     """Return the number of instructions that a session executes."""
     valgrind = ["valgrind", "--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"]
-    told = run(options, folder, [*valgrind, *COMMAND]).stderr
-    return int(re.search(r"I\s+refs:\s+([\d,]+)", told)[1].replace(",", ""))
+    output = run(options, folder, [*valgrind, *COMMAND]).stderr
+    return int(re.search(r"I\s+refs:\s+([\d,]+)", output)[1].replace(",", ""))
 
 
 CAN_COUNT_INSTRUCTIONS = shutil.which("valgrind") is not None

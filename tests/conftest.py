@@ -95,17 +95,19 @@ Scenario = Callable[[], Coroutine[Any, Any, object]]
 
 
 class RunSchedule(Protocol):
-    def __call__(self, scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Execution: ...
+    def __call__(
+        self, scenario: Scenario, text: str = "", *, with_details: bool = False, **options: Any
+    ) -> Execution: ...
 
 
 @pytest.fixture(scope="session")
 def run_schedule() -> RunSchedule:
     """Return a function that runs a scenario under a schedule given as text."""
 
-    def run_once(scenario: Scenario, text: str = "", *, tells: bool = False, **options: Any) -> Execution:
+    def run_once(scenario: Scenario, text: str = "", *, with_details: bool = False, **options: Any) -> Execution:
         options.setdefault("is_project_file", ProjectCode(Path(__file__).parent))
         with HelperThread() as helper, DeterministicProcess(may_raise=True) as around:
             around.refresh()
-            return execute(scenario, Schedule.parse(text), Options(**options), helper, tells=tells)
+            return execute(scenario, Schedule.parse(text), Options(**options), helper, with_details=with_details)
 
     return run_once

@@ -41,7 +41,7 @@ async def shop(background_tasks: BackgroundTasks) -> BackgroundTasks:
     return background_tasks
 
 
-def told(error: pytest.ExceptionInfo[AssertionError]) -> str:
+def detail(error: pytest.ExceptionInfo[AssertionError]) -> str:
     """Return the message, with lines of this file as N."""
     import re
 
@@ -74,7 +74,7 @@ async def test_error_without_a_match_lists_the_nearest_first(shop: BackgroundTas
     """The list is nearest first, and says in which argument the nearest tasks differ."""
     with pytest.raises(AssertionError) as error:
         shop.assert_captured(send_mail, to="bob", subject="your tea")
-    assert told(error) == snapshot("""\
+    assert detail(error) == snapshot("""\
 no captured task matches send_mail(to='bob', subject='your tea'), expected exactly one; captured:
   send_mail(to='ada', subject='your tea') held: mail-1, created at tests/capture/test_matching.py:N in shop
       to='ada', expected 'bob'

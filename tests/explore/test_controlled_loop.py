@@ -244,12 +244,13 @@ def test_schedule_runs_the_same_way_twice(
     steps = [(arrivals[index % len(arrivals)][1], by) for index, by in late if arrivals]
     chosen = {(step.task, step.number): by for step, by in steps}
     text = str(Schedule(Delay(who, number, by) for (who, number), by in chosen.items()))
-    once, again, told = (
-        run_schedule(lambda: run_guarded(Program(), what), text, tells=tells) for tells in (False, False, True)
+    once, again, detailed = (
+        run_schedule(lambda: run_guarded(Program(), what), text, with_details=with_details)
+        for with_details in (False, False, True)
     )
     assert once.trace == again.trace
-    assert once.trace.signature == told.trace.signature
-    assert once.unused == again.unused == told.unused
+    assert once.trace.signature == detailed.trace.signature
+    assert once.unused == again.unused == detailed.unused
 
 
 async def group_that_aborts() -> None:
@@ -532,7 +533,7 @@ def test_step_details(run_schedule: RunSchedule) -> None:
         await waiting
 
     assert {step.detail for step in run_schedule(scenario).trace.steps} == {None}
-    steps = run_schedule(scenario, tells=True).trace.steps
+    steps = run_schedule(scenario, with_details=True).trace.steps
     [before, after] = [step for step in steps if step.task == "wait"]
     assert before.detail is not None
     assert after.detail is not None
@@ -564,19 +565,19 @@ def test_step_details_include_the_outcome_of_the_task(
     async def scenario() -> None:
         await asyncio.wait([asyncio.create_task(job())])
 
-    told = run_schedule(scenario, tells=True).trace.steps[1].detail
-    assert told is not None
-    assert told.outcome == end
+    detailed = run_schedule(scenario, with_details=True).trace.steps[1].detail
+    assert detailed is not None
+    assert detailed.outcome == end
     lines = [
         (each.line - function.__code__.co_firstlineno, each.function)
-        for function, each in zip((job, fail), told.suspended_at, strict=False)
+        for function, each in zip((job, fail), detailed.suspended_at, strict=False)
     ]
     assert lines == ([] if end.kind == "cancelled" else [(1, job.__qualname__), (1, fail.__qualname__)])
 
 
 def test_step_details_use_the_display_names_of_tasks(run_schedule: RunSchedule) -> None:
     """Also before a second task of the same name exists."""
-    steps = run_schedule(family, tells=True).trace.steps
+    steps = run_schedule(family, with_details=True).trace.steps
     assert steps[0].detail is not None
     assert steps[0].detail.waiting_for == WaitReason("task", "", ("client#1", "client#2", "job"))
     [first, _] = [step for step in steps if step.task == "client"]
@@ -645,6 +646,6 @@ def test_cancelled_callback_leaves_no_step(run_schedule: RunSchedule) -> None:
         asyncio.get_running_loop().call_soon(list).cancel()
         await asyncio.sleep(0)
 
-    steps = run_schedule(scenario, tells=True).trace.steps
+    steps = run_schedule(scenario, with_details=True).trace.steps
     assert [step.task for step in steps[:2]] == ["main", "main"]
     assert [step.detail.outcome for step in steps[:2] if step.detail] == [None, Outcome("returned")]

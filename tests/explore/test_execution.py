@@ -58,7 +58,7 @@ def test_never_retrieved_exception_of_a_background_task_is_a_failure(run_schedul
     error = run_schedule(scenario).error
     assert isinstance(error, ValueError)
     assert error.__notes__ == ["exception of background task job was never retrieved"]
-    shown = run_schedule(scenario, tells=True).error
+    shown = run_schedule(scenario, with_details=True).error
     assert shown is not None
     created = f"created at {SourceLocation(__file__, scenario.__code__.co_firstlineno + 4, scenario.__qualname__)}"
     assert shown.__notes__ == [f"exception of background task job was never retrieved ({created})"]

@@ -11,12 +11,12 @@ from pytest_background_tasks._explore.trace import first_difference
 DETAIL = StepDetail((SourceLocation("app.py", 1, "f"),), (), "", "returns", None)
 
 
-def step(who: str, number: int = 0, time: float = 0.0, told: StepDetail | None = None) -> Step:
-    return Step(who, number, "value", time, None, 0, 0, told)
+def step(who: str, number: int = 0, time: float = 0.0, detail: StepDetail | None = None) -> Step:
+    return Step(who, number, "value", time, None, 0, 0, detail)
 
 
 def test_trace_is_immutable_and_can_be_pickled() -> None:
-    trace = Trace((step("a"), step("b", told=DETAIL)), siblings=frozenset("a"))
+    trace = Trace((step("a"), step("b", detail=DETAIL)), siblings=frozenset("a"))
     assert pickle.loads(pickle.dumps(trace)) == trace
     with pytest.raises(dataclasses.FrozenInstanceError):
         trace.steps = ()  # type: ignore[misc]
@@ -24,10 +24,10 @@ def test_trace_is_immutable_and_can_be_pickled() -> None:
 
 def test_runs_with_the_same_steps_at_the_same_times_are_equal() -> None:
     once = Trace((step("a"), step("b")))
-    told = Trace((step("a"), step("b", told=DETAIL)))
-    assert once != told
-    assert once.signature == told.signature
-    assert first_difference(once, told) is None
+    detailed = Trace((step("a"), step("b", detail=DETAIL)))
+    assert once != detailed
+    assert once.signature == detailed.signature
+    assert first_difference(once, detailed) is None
 
 
 @pytest.mark.parametrize(

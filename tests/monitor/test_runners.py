@@ -61,7 +61,7 @@ class Runner(NamedTuple):
     @property
     def expected(self) -> list[tuple[str, str, str, int]]:
         """Return the expected reports: the test, the kind and the line of each."""
-        told = []
+        warning = []
         for name, bug in BUGS.items():
             if name in self.lacks:
                 continue
@@ -73,10 +73,10 @@ class Runner(NamedTuple):
             elif name == "failed_while_cancelled" and (self.is_wide or not self.cancels):
                 # The task outlives its test, and fails after the last one, if ever.
                 kinds = [(f"bug {name}", LEAKED), *([(LAST, UNHANDLED)] if self.cancels else [])]
-            told += [
+            warning += [
                 (test, kind, "misbehaving.py", bug.line) for test, kind in kinds if not self._is_seen(test, kind, name)
             ]
-        return sorted(told)
+        return sorted(warning)
 
     def _is_seen(self, test: str, kind: str, bug: str) -> bool:
         return test in self.fails and kind == UNHANDLED and bug != "failed_while_cancelled"
@@ -136,7 +136,7 @@ class Recorder:
     """A plugin that records the warnings of a session, and the tests that did not pass."""
 
     def __init__(self) -> None:
-        self.told: list[RecordedWarning] = []
+        self.recorded: list[RecordedWarning] = []
         self.failed: list[str] = []
 
     def pytest_warning_recorded(self, warning_message: warnings.WarningMessage, nodeid: str) -> None:
@@ -144,7 +144,9 @@ class Recorder:
         category = warning_message.category
         if issubclass(category, BackgroundTaskWarning):
             text = str(warning_message.message)
-            self.told.append(RecordedWarning(name_in(nodeid), category.__name__, file, warning_message.lineno, text))
+            self.recorded.append(
+                RecordedWarning(name_in(nodeid), category.__name__, file, warning_message.lineno, text)
+            )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed:
@@ -172,10 +174,10 @@ def test_findings_under_every_runner(
     recorder = Recorder()
     options = ("-p", "pytest_background_tasks.plugin", *REPORTS, "-W", "always")
     pytester.runpytest_inprocess(*options, *runner.options, plugins=[recorder, tidy])
-    assert sorted(told[:4] for told in recorder.told) == runner.expected
-    for told in recorder.told:
-        name, bug = next((name, bug) for name, bug in BUGS.items() if bug.line == told.line)
-        assert told.category != UNHANDLED or bug.error in told.text
+    assert sorted(warning[:4] for warning in recorder.recorded) == runner.expected
+    for warning in recorder.recorded:
+        name, bug = next((name, bug) for name, bug in BUGS.items() if bug.line == warning.line)
+        assert warning.category != UNHANDLED or bug.error in warning.text
         attributed = rf"attributed to .*test_bug\[{name}.*, which has ended"
-        assert told.test in {f"bug {name}", FIRST} or re.search(attributed, told.text)
+        assert warning.test in {f"bug {name}", FIRST} or re.search(attributed, warning.text)
     assert sorted(recorder.failed) == sorted(runner.fails)

@@ -21,7 +21,7 @@ async def scenario() -> None:
 def test_a_note_has_the_table_and_the_replay() -> None:
     failure = Explorer().explore(scenario).failure
     assert failure is not None
-    assert not hasattr(failure._error, "__notes__"), "to tell it takes a while, so it is done when it is asked for"
+    assert not hasattr(failure._error, "__notes__"), "building it takes long, so it is built on demand"
     [note] = failure.error.__notes__
     assert "and fails with one deviation:" in note
     assert "What happened, with lines of " in note

@@ -17,8 +17,8 @@ from pytest_background_tasks._report.model import RunView, run_view
 from pytest_background_tasks._report.source import Line, abbreviated, statement
 
 
-def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> RunView:
-    """The story of a run in asyncio's own order; the scenario must fail for it to be told."""
+def reported(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> RunView:
+    """The report of a run in asyncio's own order; the scenario must fail for it to be reported."""
     failure = Explorer(replay=Schedule(), is_project_file=ProjectCode(Path(__file__).parent)).explore(scenario).failure
     assert failure is not None
     return run_view(failure.trace)
@@ -26,7 +26,7 @@ def told(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> RunView:
 
 def statements_of(scenario: Callable[[], Coroutine[Any, Any, Any]]) -> list[list[str]]:
     """The statements of each step."""
-    return [[line.text for line in step.lines] for step in told(scenario).steps if step.is_step]
+    return [[line.text for line in step.lines] for step in reported(scenario).steps if step.is_step]
 
 
 async def io() -> int:

@@ -166,7 +166,7 @@ def test_lines_of_called_functions_are_omitted_if_there_are_many() -> None:
 
 
 def test_tasks_that_start_others_endlessly_are_counted() -> None:
-    """Whoever starts a column is told all the same, and so is how the test fails."""
+    """The task that starts a column is named all the same, and so is the failure of the test."""
     names = ["main", *(f"job {number}" for number in range(1000)), "column"]
     jobs = [step(f"job {number}", 1, starts=(f"job {number + 1}",), outcome=RAISED) for number in range(900)]
     started = step("job 950", 1, starts=("column",))

@@ -54,7 +54,7 @@ def execute(
     options: Options,
     helper: HelperThread,
     *,
-    tells: bool = False,
+    with_details: bool = False,
     failed: Callable[[ControlledLoop, BaseException], object] | None = None,
 ) -> Execution:
     """Run `scenario` under `schedule`.
@@ -64,7 +64,7 @@ def execute(
         schedule: the deviations from asyncio's default order.
         options: see `Options`.
         helper: runs the functions that the program sends to threads.
-        tells: True to record everything that is needed to display the run.
+        with_details: True to record everything that is needed to display the run.
         failed: called after a failure, before the cleanup.
 
     Raises:
@@ -72,7 +72,7 @@ def execute(
         BaseException: the call of the scenario raises it, or it is an exception of the run that passes through.
     """
     coroutine = _coroutine(scenario)
-    loop = (RecordingLoop if tells else ControlledLoop)(schedule, options, helper)
+    loop = (RecordingLoop if with_details else ControlledLoop)(schedule, options, helper)
     try:
         with GarbageCollectionDisabled():  # automatic collection would depend on earlier runs
             main = loop.play(coroutine)

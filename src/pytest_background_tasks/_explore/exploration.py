@@ -92,11 +92,11 @@ class _Session:
             return None
         return self._search.next()
 
-    def _play(self, schedule: Schedule, *, tells: bool = False) -> Execution:
+    def _play(self, schedule: Schedule, *, with_details: bool = False) -> Execution:
         if Cancel in map(type, schedule):
             self._around.ignore_unawaited()
         self._around.refresh()
-        run = execute(self._scenario, schedule, self._options, self._helper, tells=tells)
+        run = execute(self._scenario, schedule, self._options, self._helper, with_details=with_details)
         if self._helper.foreign.answer is not None:
             raise self._helper.foreign.answer
         return run
@@ -159,8 +159,8 @@ class _Session:
             return self._play(schedule).failure_signature == found.failure_signature
 
         schedule = shrink(found.schedule, fails)
-        baseline = self._play(Schedule(), tells=True) if schedule else None
-        confirmed = self._play(schedule, tells=True)  # the last run: the report shows its output
+        baseline = self._play(Schedule(), with_details=True) if schedule else None
+        confirmed = self._play(schedule, with_details=True)  # the last run: the report shows its output
         if confirmed.error is None or confirmed.failure_signature != found.failure_signature:
             raise self._not_deterministic(found, confirmed, "the failing run and its confirmation")
         return self._result("failed", self._failure(confirmed, baseline or confirmed, how))
@@ -183,8 +183,8 @@ class _Session:
             if isinstance(each, Raise):
                 self._options.error(each.error)  # raises here, not inside the loop, if it is not in inject_errors=
         with breakpoints_off() if schedule else nullcontext():
-            baseline = self._play(Schedule(), tells=True)
-        run = baseline if baseline.error is not None or not schedule else self._play(schedule, tells=True)
+            baseline = self._play(Schedule(), with_details=True)
+        run = baseline if baseline.error is not None or not schedule else self._play(schedule, with_details=True)
         if run.unused:
             raise nothing_to_deviate(run)
         self._count(run)

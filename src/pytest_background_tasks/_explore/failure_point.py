@@ -33,8 +33,8 @@ _NO_FAILURE = (StopIteration, StopAsyncIteration, GeneratorExit)  # normal ends 
 _LOOP = ControlledLoop.play.__code__.co_filename
 
 
-def reproduce(scenario: Scenario, schedule: Schedule, options: Options, look: OnFailure | None = None) -> None:
-    """Run `schedule` again and raise its failure; call `look` at the moment of the failure."""
+def reproduce(scenario: Scenario, schedule: Schedule, options: Options, on_failure: OnFailure | None = None) -> None:
+    """Run `schedule` again and raise its failure; call `on_failure` at the moment of the failure."""
     with DeterministicProcess(may_raise=bool(options.inject_errors)) as around:
         if any(isinstance(each, Cancel) for each in schedule):
             around.ignore_unawaited()
@@ -44,18 +44,18 @@ def reproduce(scenario: Scenario, schedule: Schedule, options: Options, look: On
             with HelperThread() as helper:
                 return execute(scenario, schedule, options, helper, failed=failed)
 
-        run = once() if look is None else _looked_at(once, look, options)
+        run = once() if on_failure is None else _stopped_at_failure(once, on_failure, options)
     if run.error is not None:
         raise run.error
 
 
-def _looked_at(once: Callable[..., Execution], look: OnFailure, options: Options) -> Execution:
+def _stopped_at_failure(once: Callable[..., Execution], on_failure: OnFailure, options: Options) -> Execution:
     with breakpoints_off():  # breakpoints would stop both runs before the moment
         with _Errors() as errors:
             run = once()
         if run.error is None:
             return run
-        moment = _FailureBreakpoint(look, errors.number_of(run.error), options)
+        moment = _FailureBreakpoint(on_failure, errors.number_of(run.error), options)
         with _Errors(moment.on_raise):
             run = once(moment.is_over)
     if moment.outcome is not None:
@@ -64,14 +64,14 @@ def _looked_at(once: Callable[..., Execution], look: OnFailure, options: Options
 
 
 class _FailureBreakpoint:
-    """The moment of a failure: calls `look` once, when the error is raised, at the latest at the end of the run.
+    """The moment of a failure: calls `on_failure` once, when the error is raised, at the latest at the end of the run.
 
     Attributes:
-        outcome: the exception of `look`, such as a debugger's on quit; it must not reach the program.
+        outcome: the exception of `on_failure`, such as a debugger's on quit; it must not reach the program.
     """
 
-    def __init__(self, look: OnFailure, number: _Number | None, options: Options) -> None:
-        self._look: OnFailure | None = look
+    def __init__(self, on_failure: OnFailure, number: _Number | None, options: Options) -> None:
+        self._on_failure: OnFailure | None = on_failure
         self._number = number
         self._is_project = options.is_project_file
         self.outcome: BaseException | None = None
@@ -90,12 +90,12 @@ class _FailureBreakpoint:
             asyncio._set_running_loop(None)
 
     def _look_at(self, error: BaseException, traceback: TracebackType | None) -> None:
-        if self._look is None:
+        if self._on_failure is None:
             return
-        look, self._look = self._look, None
+        on_failure, self._on_failure = self._on_failure, None
         old = error.__traceback__
         try:
-            look(error.with_traceback(traceback))
+            on_failure(error.with_traceback(traceback))
         except BaseException as outcome:
             self.outcome = outcome
         error.__traceback__ = old

@@ -135,12 +135,12 @@ class Plan:
             if after is not None:
                 behind_least[key] = after[1] + 1 if after[0] == iteration * PLACES + QUEUE else sys.maxsize
             count = len(self.outside)
-            is_kept = self.intercepts(answer, baseline[0], behind_least[key])
+            is_intercepted = self.intercepts(answer, baseline[0], behind_least[key])
             place = self.outside.pop()[:2] if len(self.outside) > count else baseline
             place = max(place, after or place)
             if place != baseline:
                 self.outside.append((*place, answer))
-            elif not is_kept:
+            elif not is_intercepted:
                 staying.append(answer)
             places[id(answer)] = place
         return staying

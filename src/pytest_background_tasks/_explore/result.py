@@ -48,7 +48,7 @@ class Failure:
     run_number: int
     found_by: Found
     _play: Callable[..., None] = field(repr=False, compare=False)
-    _tell: Callable[[], str] | None = field(default=None, repr=False, compare=False)
+    _make_note: Callable[[], str] | None = field(default=None, repr=False, compare=False)
 
     @property
     def error(self) -> BaseException:
@@ -56,10 +56,10 @@ class Failure:
 
         A note of the exception says how the failure came about, unless ``@explore`` reports that.
         """
-        if self._tell is not None:
-            tell = self._tell
-            object.__setattr__(self, "_tell", None)  # frozen; the note is slow to build, so it is built on demand
-            self._error.add_note(tell())
+        if self._make_note is not None:
+            make_note = self._make_note
+            object.__setattr__(self, "_make_note", None)  # frozen; the note is slow to build, so it is built on demand
+            self._error.add_note(make_note())
         return self._error
 
     def __repr__(self) -> str:

@@ -82,7 +82,7 @@ class Explorer:
         exploration = explored(scenario, self._options)
         if exploration.failure is None:
             return exploration
-        return replace(exploration, failure=replace(exploration.failure, _tell=partial(_note, exploration)))
+        return replace(exploration, failure=replace(exploration.failure, _make_note=partial(_note, exploration)))
 
 
 def _note(exploration: Exploration) -> str:

@@ -258,9 +258,9 @@ def _task_of(name: str, trace: Trace, tasks: Collection[str]) -> str:
 
 
 def _step_view(step: Step, kind: tuple[StepKind, str], task: str, starts: Collection[str]) -> StepView:
-    told = step.detail
-    lines = statements(told, step.delivered) if told else ()
-    outcome = told.outcome if told else None
+    detail = step.detail
+    lines = statements(detail, step.delivered) if detail else ()
+    outcome = detail.outcome if detail else None
     if not lines and outcome == Outcome("raised", step.delivered):
         kind, outcome = (StepKind.RESUME, ""), Outcome("propagated", step.delivered)
     return StepView(
@@ -268,12 +268,12 @@ def _step_view(step: Step, kind: tuple[StepKind, str], task: str, starts: Collec
         kind=kind[0],
         subject=kind[1],
         is_step=step.delivered != "call",
-        resumed_at=_lines(told.resumed_at) if told else (),
-        suspended_at=_lines(told.suspended_at) if told else (),
-        waiting_for=told.waiting_for if told else None,
+        resumed_at=_lines(detail.resumed_at) if detail else (),
+        suspended_at=_lines(detail.suspended_at) if detail else (),
+        waiting_for=detail.waiting_for if detail else None,
         outcome=outcome,
         starts=tuple(starts),
-        woken_by=told and told.woken_by,
+        woken_by=detail and detail.woken_by,
         time=step.time,
         lines=lines,
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from .stash import EXPLORATION, LOOK
+from .stash import EXPLORATION, ON_FAILURE
 
 _NAME = "pdbinvoke"
 
@@ -67,12 +67,12 @@ class Debugger:
 
         assert call.excinfo is not None
         excinfo, properties = call.excinfo, list(node.user_properties)
-        node.stash[LOOK] = enter
+        node.stash[ON_FAILURE] = enter
         try:
             with suppress(type(excinfo.value)):
                 node.ihook.pytest_runtest_call(item=node)
         finally:
-            del node.stash[LOOK], node.stash[EXPLORATION]
+            del node.stash[ON_FAILURE], node.stash[EXPLORATION]
             call.excinfo, node.user_properties[:] = excinfo, properties
         if not entered:  # the test did not fail again, or at no line
             self._pytests.pytest_exception_interact(node=node, call=call, report=report)

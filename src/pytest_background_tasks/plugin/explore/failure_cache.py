@@ -19,7 +19,7 @@ from ..report_properties import value_of
 if TYPE_CHECKING:
     from ..._explore.schedule import Schedule
 
-KEPT = "explore_kept"
+FAILURE_CACHE = "explore_failure_cache"
 """The name of the plugin `FailureCache`."""
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ..report_properties import value_of
 from . import settings
-from .failure_cache import KEPT, FailureCache
+from .failure_cache import FAILURE_CACHE, FailureCache
 from .stash import explored_in, explored_of
 
 _RUNNING = "explore_running"
@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Read the options and register the mark."""
     settings.read(config)
-    config.pluginmanager.register(FailureCache(config), KEPT)
+    config.pluginmanager.register(FailureCache(config), FAILURE_CACHE)
     if config.getoption("usepdb", False):  # missing with -p no:debugging
         from .debugger import Debugger
 

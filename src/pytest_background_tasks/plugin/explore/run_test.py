@@ -16,12 +16,12 @@ from ..._report.terminal import section
 from ..project import project_code
 from . import other_loops
 from .decorator import ExploredTest
-from .failure_cache import KEPT, FailureCache
+from .failure_cache import FAILURE_CACHE, FailureCache
 from .fresh_runs import FreshRuns
 from .html_report import report_line
 from .replay import replay_line
 from .settings import options_of
-from .stash import EXPLORATION, LOOK
+from .stash import EXPLORATION, ON_FAILURE
 
 _PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
 
@@ -46,12 +46,12 @@ _MARKUP: dict[Tone, dict[str, bool]] = {
 def explore_item(item: Any, test: ExploredTest) -> None:
     """Explore a test and raise its failure."""
     __tracebackhide__ = True
-    if LOOK in item.stash:
-        item.stash[EXPLORATION].failure.reproduce(item.stash[LOOK])
+    if ON_FAILURE in item.stash:
+        item.stash[EXPLORATION].failure.reproduce(item.stash[ON_FAILURE])
         return
     options = options_of(item, test.options)
     options.pop("exclude_fixtures", None)
-    cache: FailureCache = item.config.pluginmanager.getplugin(KEPT)
+    cache: FailureCache = item.config.pluginmanager.getplugin(FAILURE_CACHE)
     options["previous_failures"] = cache.schedules_of(item.nodeid)
     options["require_cancel"] = "cancel" in test.options  # a default also applies to tests without such a task
     is_project = project_code(item.config)

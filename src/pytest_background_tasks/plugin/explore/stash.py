@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EXPLORATION: pytest.StashKey[Exploration] = pytest.StashKey()
 """The failed exploration of an item, until it is reported."""
 
-LOOK: pytest.StashKey[Callable[[BaseException], object]] = pytest.StashKey()
+ON_FAILURE: pytest.StashKey[Callable[[BaseException], object]] = pytest.StashKey()
 """The debugger's function for an item that is called again after its failure."""
 
 
