@@ -3,20 +3,23 @@
 After a change of these words: ``WRITE_REFERENCE=1 pytest tests/test_reference.py`` writes the tables of the page anew.
 """
 
+import ast
 import inspect
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
 import pytest_background_tasks
-from pytest_background_tasks import plugin
+from pytest_background_tasks import Explorer, plugin
+from pytest_background_tasks._explore.options import ExplorerArguments
 from pytest_background_tasks.plugin.explore.decorator import ExploreArguments
 
 DOCS = Path(__file__).parents[1] / "docs"
+SOURCE = Path(__file__).parents[1] / "src"
 TABLE = re.compile(r"^\|.*\n\| ---.*(?:\n\|.*)*", re.MULTILINE)
 PUBLIC = {name: getattr(pytest_background_tasks, name) for name in pytest_background_tasks.__all__}
 
@@ -146,3 +149,39 @@ def test_every_public_name_has_its_docstring_in_the_documentation() -> None:
     """autodoc renders it on the page that is made of docstrings; an alias has no docstring."""
     shown = re.findall(r"^\.\. auto\w+:: (\w+)$", (DOCS / "api.md").read_text(), re.MULTILINE)
     assert sorted(shown) == sorted({*PUBLIC} - {"Target"})
+
+
+def test_arguments_and_attributes_in_docstrings_exist() -> None:
+    """A docstring names the parameters of a function, those of a class or its keyword arguments, and its attributes."""
+    wrong, count = [], 0
+    for path in SOURCE.rglob("*.py"):
+        module = ast.parse(path.read_text())
+        for node in ast.walk(module):
+            if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+                named = _named_in(ast.get_docstring(node) or "")
+                count += len(named)
+                wrong += [f"{path.name}, {node.name}: {name}" for name in named if name not in _names_of(node, module)]
+    assert not wrong, "\n".join(wrong)
+    assert count > 300
+    assert _named_in(inspect.getdoc(Explorer)) == {*get_type_hints(ExplorerArguments)}
+
+
+def _named_in(docstring: str) -> set[str]:
+    sections = re.findall(r"^(?:Args|Attributes):\n((?:    .*\n?)+)", docstring, re.MULTILINE)
+    return {name for section in sections for name in re.findall(r"^    \*{0,2}(\w+): ", section, re.MULTILINE)}
+
+
+def _names_of(node: ast.AST, module: ast.Module) -> set[str]:
+    """Return the names of parameters, attributes and methods in `node`; those of keyword arguments, if it has some."""
+    has_bases = isinstance(node, ast.ClassDef) and bool(node.bases)  # bases with attributes are in the same module
+    inside = list(ast.walk(module if has_bases else node))
+    keywords = (
+        {*get_type_hints(ExplorerArguments)} if isinstance(node, ast.ClassDef) and node.name == "Explorer" else set()
+    )
+    return (
+        keywords
+        | {each.arg for each in inside if isinstance(each, ast.arg)}
+        | {each.attr for each in inside if isinstance(each, ast.Attribute)}
+        | {each.id for each in inside if isinstance(each, ast.Name)}
+        | {each.name for each in inside if isinstance(each, (ast.FunctionDef, ast.AsyncFunctionDef))}
+    )

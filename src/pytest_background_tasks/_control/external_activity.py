@@ -23,7 +23,7 @@ from typing import Any
 
 from .._asyncio.idle_hooks import IdleHooks
 from .._introspect import real_clock
-from .._introspect.internals import files_of, has_selector, has_signal_handlers, selector_of
+from .._introspect.internals import files_of, has_selector, selector_of, signal_handlers_of
 from .._introspect.location import await_chain
 from .._introspect.suspension import task_label
 from .._introspect.task_state import coroutine_of
@@ -53,10 +53,11 @@ class ExternalActivity:
         self._has_worked = False  # whether a worker was working at the last check
         self._worked_until = -math.inf
         self._files = files_of(selector_of(loop)) if has_selector(loop) else {}
+        self._signal_handlers = signal_handlers_of(loop)
 
     def has_no_sources(self) -> bool:
         """Return True if there is no source: no other thread, no file, no signal. Fast, because it is called often."""
-        return not (_thread_count() or len(self._files) > 1 or has_signal_handlers(self.loop))
+        return not (_thread_count() or len(self._files) > 1 or self._signal_handlers)
 
     def in_progress(self) -> bool:
         """Return True if there is external activity; to be called when the loop is idle."""

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from .._introspect.internals import has_signal_handlers
+from .._introspect.internals import signal_handlers_of
 from .._introspect.project_code import loop_hidden
 from .sockets import is_listening, name_or, registered, socket_of
 from .threads import threads_at_work
@@ -81,5 +81,5 @@ def _are_all_of_multiprocessing() -> bool:
 
 
 def _signals(loop: Any) -> Iterable[str]:
-    if has_signal_handlers(loop):
+    if signal_handlers_of(loop):
         yield "a signal"

@@ -33,9 +33,9 @@ def files_of(selector: Any) -> Mapping[Any, Any]:
     return files if type(files) is dict else selector.get_map()
 
 
-def has_signal_handlers(loop: Any) -> bool:
-    """Return True if `loop` handles signals, as far as that is known."""
-    return bool(getattr(loop, "_signal_handlers", None))
+def signal_handlers_of(loop: Any) -> Mapping[Any, Any]:
+    """Return the signals that `loop` handles, as far as that is known; it is the loop's own dictionary."""
+    return getattr(loop, "_signal_handlers", {})
 
 
 def has_ready_callbacks(loop: Any) -> bool:

@@ -8,8 +8,6 @@ from .._explore.execution import Scenario
 from .._explore.exploration import explored
 from .._explore.options import ExplorerArguments, Options
 from .._explore.result import Exploration
-from .layout import plain
-from .terminal import section
 
 
 class Explorer:
@@ -28,18 +26,19 @@ class Explorer:
             asyncio's order at all.
         cancel: the tasks to cancel externally, one cancellation per schedule: True for those that the scenario starts,
             or patterns (``client*``) and coroutine functions.
-        raises: the exceptions to inject, classes or instances: what a task waits for fails with one of them.
-        slow: True if answers may outlast the next timer.
-        samples: the number of random walks after all schedules with up to ``max_deviations`` deviations.
+        inject_errors: the exceptions to inject, classes or instances: what a task waits for fails with one of them.
+        slow_results: True if answers may outlast the next timer.
+        random_walks: the number of random walks after all schedules with up to ``max_deviations`` deviations.
         seed: decides the order of the search.
         replay: a schedule, or its text: run only this schedule.
-        first: schedules that failed before, to be tried right after the default order. Those that pass now, or can no
-            longer be replayed, do not count as runs.
-        leaks: True if tasks pending at the end are a failure.
-        must_cancel: True if it is an error that ``cancel`` finds no task; otherwise the verdict excludes cancellations.
-        passes_through: exceptions that are not failures: they end the exploration and propagate. Classes, or a
+        previous_failures: schedules that failed before, to be tried right after the default order. Those that pass now,
+            or can no longer be replayed, do not count as runs.
+        fail_on_leaks: True if tasks pending at the end are a failure.
+        require_cancel: True if it is an error that ``cancel`` finds no task; otherwise the verdict excludes
+            cancellations.
+        propagate: exceptions that are not failures: they end the exploration and propagate. Classes, or a
             function that returns True for them.
-        is_own: maps file names to True for project code; default: all files under the current directory. The
+        is_project_file: maps file names to True for project code; default: all files under the current directory. The
             scenario's own file is always project code.
 
     Raises:
@@ -86,6 +85,9 @@ class Explorer:
 
 
 def _note(exploration: Exploration) -> str:
+    from .layout import plain
+    from .terminal import section
+
     assert exploration.failure is not None
     replay = f"Explorer(replay={str(exploration.failure.schedule)!r}), with the other options unchanged"
     return plain(section(exploration, replay, _WIDTH))

@@ -28,7 +28,7 @@ class ExploredTest:
         test: the ``async def``.
         outer: the function that pytest collects instead.
         options: keyword arguments for `Explorer`.
-        without: names of the fixtures to drop.
+        exclude_fixtures: names of the fixtures to drop.
     """
 
     def __init__(self, test: Callable[..., Any], outer: Callable[..., Any], arguments: dict[str, Any]) -> None:
