@@ -24,6 +24,7 @@ from .._capture.call import code_of
 from .._capture.held_task import HeldTask
 from .._capture.opentelemetry import traced
 from .._capture.origin import is_of_project, origin_of
+from .._capture.session import CaptureSession
 from .._introspect.location import raising_locations, waiting_location
 from .._introspect.project_code import ProjectCode
 from .._introspect.suspension import task_label
@@ -46,6 +47,7 @@ from .task_record import (
 Owners: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
 
 _TOLD_BY_LOOP = {"handle", "protocol"}  # keys of the loop's own reports; other callers report errors themselves
+_PENDING_AT_SHUTDOWN = "{} was still pending when its event loop shut down, and was cancelled"
 _RUNNERS = {"anyio", "pytest_asyncio", "pytest_aiohttp"}  # their exception handlers are not the program's
 
 
@@ -54,9 +56,13 @@ class TaskMonitor(Instrument):
 
     Args:
         is_project: project code.
+
+    Attributes:
+        capture: the captured tasks of the running test, if it uses the fixture ``background_tasks``.
     """
 
     def __init__(self, is_project: ProjectCode) -> None:
+        self.capture: CaptureSession | None = None
         self._is_project = is_project
         self._test: MonitoredTest | None = None
         self._in_setup: list[Fixture] = []
@@ -66,6 +72,7 @@ class TaskMonitor(Instrument):
         self._forget = self._records.discard
         self._cancelled_too_late: set[TaskRecord] = set()
         self._findings: list[Finding] = []
+        self._captured_losses: dict[HeldTask, Finding] = {}
         self._is_searching = False
         self._patches = ExitStack()
 
@@ -115,6 +122,7 @@ class TaskMonitor(Instrument):
             if record() is None:  # its exception was retrieved, or asyncio would have reported it
                 self._cancelled_too_late.discard(record)
         reports, self._findings = self._findings, []
+        self._captured_losses.clear()
         self._test = None
         return reports
 
@@ -139,9 +147,12 @@ class TaskMonitor(Instrument):
         if test is None:
             return
         for task in tasks:
-            error = unretrieved(task)
+            error, loss = unretrieved(task), self._captured_losses.get(task)
             if error is not None:
+                self._drop(loss)
                 self._findings.append(_failure(test, self._seen(task), error))
+            elif loss is not None:
+                continue
             elif task.held:
                 self._findings.append(of_task("leaked", test, self._seen(task), "{} was held and never run"))
             elif is_abandoned(task.runner):
@@ -222,7 +233,13 @@ class TaskMonitor(Instrument):
         for record in self._in_order():
             task = record()
             if task is not None and loop_of(task) is loop and record.may_leak and is_abandoned(task, record):
-                self._leak(record, task, "{} was still pending when its event loop shut down, and was cancelled")
+                self._leak(record, task, _PENDING_AT_SHUTDOWN)
+        if self._test is not None and self.capture is not None:
+            for held in self.capture.tasks:
+                if not held.held and loop_of(held.runner) is loop and is_abandoned(held.runner):
+                    loss = of_task("leaked", self._test, self._seen(held), _PENDING_AT_SHUTDOWN)
+                    self._captured_losses[held] = loss
+                    self._findings.append(loss)
 
     def cancelling_tasks(self, loop: asyncio.AbstractEventLoop, tasks: "set[asyncio.Task[Any]]") -> None:
         """End captured tasks that wait for each other, since the runner would fail with a `RecursionError`."""
@@ -292,9 +309,12 @@ class TaskMonitor(Instrument):
         if record.has_failed:
             return
         record.has_failed = True
-        # The exception says more than the leak. By identity: equality would compare objects of the program.
-        self._findings = [report for report in self._findings if report is not record.loss]
+        self._drop(record.loss)  # the exception says more
         self._findings.append(_failure(record.test, record.snapshot(task, self._is_project), error))
+
+    def _drop(self, loss: Finding | None) -> None:
+        # By identity: equality would compare objects of the program.
+        self._findings = [report for report in self._findings if report is not loss]
 
     def _leak(self, record: TaskRecord, task: Any, what: str) -> None:
         record.loss = of_task("leaked", record.test, record.snapshot(task, self._is_project), what)

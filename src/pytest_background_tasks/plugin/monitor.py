@@ -54,7 +54,6 @@ class MonitorPlugin:
     def __init__(self, is_project: ProjectCode, defaults: Policy) -> None:
         self._is_project = is_project
         self._defaults = defaults
-        self._capture: CaptureSession | None = None
         self._modes = defaults
         self._monitor = TaskMonitor(is_project)
         self._monitor.open()
@@ -114,19 +113,17 @@ class MonitorPlugin:
     @contextmanager
     def observing(self, capture: CaptureSession) -> Iterator[None]:
         """Let the errors of the fixture name failed background tasks; collect the findings before held tasks end."""
-        self._capture = capture
+        self._monitor.capture = capture
         capture.other_failures = self._monitor.failures
         yield
-        self._capture = None
+        self._monitor.capture = None
         self._monitor.collect_captured(capture.tasks)
 
     def _look_for_standstills(self, plugins: pytest.PytestPluginManager) -> None:
         if not plugins.has_plugin(_STANDSTILLS):
             from .deadlocks import DeadlockPlugin
 
-            wanted = DeadlockPlugin(
-                self._monitor, self._is_project, lambda: self._capture, lambda: self._modes.deadlock == "error"
-            )
+            wanted = DeadlockPlugin(self._monitor, self._is_project, lambda: self._modes.deadlock == "error")
             plugins.register(wanted, _STANDSTILLS)
 
     def _end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
