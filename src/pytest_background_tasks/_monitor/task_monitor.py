@@ -10,8 +10,8 @@ Private name of CPython used here: ``_log_traceback`` of a task.
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from operator import attrgetter
 from types import CoroutineType, FrameType
@@ -92,6 +92,15 @@ class TaskMonitor(Instrument):
         """Begin `test`: tasks that are created from now on are attributed to it."""
         self._test = test
         hub.find_loops()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Attribute nothing to the running test inside the block."""
+        test, self._test = self._test, None
+        try:
+            yield
+        finally:
+            self._test = test
 
     def fixture_setup(self, fixture: Fixture) -> None:
         """Begin the setup of `fixture`: tasks that are created until it is set up belong to it."""

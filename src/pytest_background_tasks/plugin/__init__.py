@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ _grace: pytest.StashKey[float] = pytest.StashKey()
 _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
 _WATCHING = "background_tasks_watching"
+_running = threading.local()  # its `item` is the test that is running in this thread
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -108,10 +110,31 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before plugins that run the test by themselves (pytest-forked)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Start the monitor at the first test for which asyncio is loaded and findings are reported."""
+    """Start the monitor at the first test for which asyncio is loaded and findings are reported.
+
+    The test may be one of a session that a test of another session runs in this process (pytester does). The outer test
+    is suspended meanwhile: it does not capture the tasks of the inner test, and has no findings about them.
+    """
     if "asyncio" in sys.modules and not item.config.pluginmanager.has_plugin(_WATCHING):
         _watch(item)
-    return (yield)
+    outer: pytest.Item | None = getattr(_running, "item", None)
+    _running.item = item
+    try:
+        with nullcontext() if outer is None else _suspended(outer):
+            return (yield)
+    finally:
+        _running.item = outer
+
+
+@contextmanager
+def _suspended(item: pytest.Item) -> Iterator[None]:
+    context = item.stash.get(_context, None)
+    monitoring: MonitorPlugin | None = item.config.pluginmanager.get_plugin(_WATCHING)
+    with (
+        nullcontext() if context is None else context.capture.suspended(),
+        nullcontext() if monitoring is None else monitoring.suspended(),
+    ):
+        yield
 
 
 def _watch(item: pytest.Item) -> None:

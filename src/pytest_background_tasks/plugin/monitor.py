@@ -27,6 +27,7 @@ from .report_properties import is_named
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from contextlib import AbstractContextManager
 
     from .._capture.session import CaptureSession
     from .._introspect.location import SourceLocation
@@ -118,6 +119,10 @@ class MonitorPlugin:
         yield
         self._monitor.capture = None
         self._monitor.collect_captured(capture.tasks)
+
+    def suspended(self) -> AbstractContextManager[None]:
+        """Attribute nothing to the running test inside the block."""
+        return self._monitor.suspended()
 
     def _look_for_standstills(self, plugins: pytest.PytestPluginManager) -> None:
         if not plugins.has_plugin(_STANDSTILLS):
