@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ..virtual_time import VirtualTime
     from .monitor import MonitorPlugin
 
+_open: pytest.StashKey[list[ExitStack]] = pytest.StashKey()
 _context: pytest.StashKey[TestContext] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
 _grace: pytest.StashKey[float] = pytest.StashKey()
@@ -63,6 +64,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the ini options early, so that a wrong one ends the session before it begins."""
+    config.stash[_open] = []
     config.stash[_timeout] = _seconds(config, "background_tasks_timeout", "10 (0 disables it)") or None
     config.stash[_grace] = _seconds(config, "background_tasks_grace_period", "0.02")
     for package in config.getini("background_tasks_project_packages"):
@@ -190,10 +192,12 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     context = TestContext(is_project, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
     request.node.stash[_context] = context
     monitoring: MonitorPlugin | None = config.pluginmanager.get_plugin(_WATCHING)
-    with nullcontext() if monitoring is None else monitoring.observing(context.capture):
+    with _closed_with_session(config) as stack:
+        stack.callback(context.close)
+        if monitoring is not None:
+            stack.enter_context(monitoring.observing(context.capture))
+        stack.callback(request.node.stash.__delitem__, _context)  # the item lives as long as the session
         yield BackgroundTasks(context)
-        del request.node.stash[_context]  # the item lives as long as the session
-    context.close()
 
 
 @pytest.fixture
@@ -204,8 +208,27 @@ def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureReque
     """
     from ..virtual_time import driving
 
-    with driving(request.node.stash[_context]) as time:
-        yield time
+    with _closed_with_session(request.config) as stack:
+        yield stack.enter_context(driving(request.node.stash[_context]))
+
+
+@contextmanager
+def _closed_with_session(config: pytest.Config) -> Iterator[ExitStack]:
+    """Close the stack after the block, or with the session if the block never ends.
+
+    After a KeyboardInterrupt in the teardown of a fixture, pytest calls no other finalizer of that test.
+    """
+    with ExitStack() as stack:
+        config.stash[_open].append(stack)
+        yield stack
+    config.stash[_open].remove(stack)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the test whose fixtures were not torn down, if there is one."""
+    unclosed: list[ExitStack] = config.stash.get(_open, [])
+    for stack in reversed(unclosed):
+        stack.close()
 
 
 @pytest.hookimpl(wrapper=True)
