@@ -7,7 +7,7 @@ that create tasks end there, however they were imported), ``call_exception_handl
 of ``asyncio.BaseEventLoop`` and uvloop.
 
 If another library (OpenTelemetry, Sentry) has wrapped the replacement since, it stays in place when the last instrument
-is removed, and only calls the original.
+is removed, and only calls the original. That library may restore it later; then its next call removes it.
 
 Private names of CPython used here: ``asyncio.runners._cancel_all_tasks``, which is replaced.
 """
@@ -22,7 +22,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from .._introspect.untrusted import module_name
 from .creation_trace import without_our_frames
-from .patching import patched
+from .patching import Patch
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Loop: TypeAlias = asyncio.AbstractEventLoop
@@ -111,8 +111,7 @@ class Hub:
                 self._replaced[key].first, self._replaced[key].then = before, after
         for key, replaced in unused.items():
             del self._replaced[key]
-            replaced.first = replaced.then = ()
-            replaced.patch.__exit__(None, None, None)
+            replaced.retire()
 
     def _listeners(self, event: str) -> tuple[Callable[..., Any], ...]:
         default = getattr(Instrument, event, None)
@@ -126,15 +125,21 @@ class _Replaced:
     Attributes:
         first: the listeners to the event before the call.
         then: the listeners to the event after the call.
-        patch: restores the function when it is left.
     """
 
     first: tuple[Callable[..., Any], ...] = ()
     then: tuple[Callable[..., Any], ...] = ()
 
     def __init__(self, owner: Any, name: str, replace: _Replace) -> None:
-        self.patch = patched(owner, name, partial(replace, self))
-        self.patch.__enter__()
+        self._patch = Patch(owner, name, partial(replace, self))
+
+    def retire(self) -> None:
+        """Restore the function: now, or when it is called after another library has restored the replacement."""
+        self.first, self.then = (self._restore,), ()
+        self._restore()
+
+    def _restore(self, *_: object) -> None:
+        self._patch.restore()
 
 
 hub = Hub()
@@ -184,8 +189,8 @@ def _creating(to: _Replaced, create_task: Callable[..., Any]) -> Callable[..., A
 def _reporting(to: _Replaced, call_exception_handler: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(call_exception_handler)
     def instrumented_call_exception_handler(self: _Loop, context: dict[str, Any]) -> Any:
-        wants = [exception_reported(self, context) for exception_reported in to.first]
-        return call_exception_handler(self, context) if all(wants) else None
+        answers = [exception_reported(self, context) for exception_reported in to.first]
+        return None if False in answers else call_exception_handler(self, context)
 
     return instrumented_call_exception_handler
 

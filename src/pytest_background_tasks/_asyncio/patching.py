@@ -9,21 +9,34 @@ from typing import Any
 _ABSTRACT_METHODS = type.__dict__["__abstractmethods__"]
 
 
+class Patch:
+    """A replaced attribute: ``owner.name`` is now ``wrapper(owner.name)``."""
+
+    def __init__(self, owner: Any, name: str, wrapper: Callable[[Any], Any]) -> None:
+        self._owner = owner
+        self._name = name
+        self._is_inherited = name not in vars(owner)
+        self._before = getattr(owner, name)
+        self._ours = wrapper(self._before)
+        setattr(owner, name, self._ours)
+
+    def restore(self) -> None:
+        """Restore the attribute unless other code has replaced it since."""
+        if vars(self._owner).get(self._name) is self._ours:
+            if self._is_inherited:
+                delattr(self._owner, self._name)
+            else:
+                setattr(self._owner, self._name, self._before)
+
+
 @contextmanager
 def patched(owner: Any, name: str, wrapper: Callable[[Any], Any]) -> Iterator[None]:
     """Replace ``owner.name`` with ``wrapper(owner.name)``; restore it unless other code has replaced it since."""
-    inherited = name not in vars(owner)
-    before = getattr(owner, name)
-    ours = wrapper(before)
-    setattr(owner, name, ours)
+    patch = Patch(owner, name, wrapper)
     try:
         yield
     finally:
-        if vars(owner).get(name) is ours:
-            if inherited:
-                delattr(owner, name)
-            else:
-                setattr(owner, name, before)
+        patch.restore()
 
 
 @contextmanager

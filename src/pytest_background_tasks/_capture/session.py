@@ -2,8 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from contextvars import Context, ContextVar, copy_context
 from types import FrameType
 from typing import Any, NamedTuple, Protocol, TypeAlias
@@ -83,6 +83,15 @@ class CaptureSession(Instrument):
         elif targets is None and self._patches is not None:
             patches, self._patches = self._patches, None
             patches.close()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Hold no tasks inside the block; the patches stay, and do nothing."""
+        targets, self.targets = self.targets, None
+        try:
+            yield
+        finally:
+            self.targets = targets
 
     def view(self, task: HeldTask) -> CapturedTask:
         """Return `task` as the test sees it."""

@@ -2,8 +2,9 @@
 
 The loop keeps its class, queue and selector. While the clock is installed, three methods of the loop are replaced:
 ``time``; ``call_at``, so that timers due at one moment fire in the order in which they were set, which a heap alone
-does not guarantee (on a real clock, such timers differ by nanoseconds); and ``call_soon``, if it is asyncio's own, for
-speed. When the loop is about to block, and there is no external activity, the time moves to the next timer instead.
+does not guarantee (on a real clock, such timers differ by nanoseconds); and ``call_soon``, as long as it is asyncio's
+own, for speed. When the loop is about to block, and there is no external activity, the time moves to the next timer
+instead.
 
 It moves exactly onto the timer. For a program that repeatedly sets a timer for the present moment until that has passed
 (aiohttp's keep-alive does), the time moves by the loop's resolution, a nanosecond, with each such timer.
@@ -32,7 +33,7 @@ from .._asyncio.stand_ins import named_as
 from .._asyncio.time_grid import on_grid
 from .external_activity import ExternalActivity
 
-_CALL_SOON = asyncio.BaseEventLoop.call_soon  # another library may replace it in a test
+_BASE_LOOP = asyncio.BaseEventLoop
 _MANY = 1000  # jumps
 
 
@@ -76,7 +77,9 @@ class VirtualClock:
         self._next = -math.inf
         self.loop.time = lambda: self.time
         self.loop.call_at = self._call_at
-        if getattr(self.loop.call_soon, "__func__", None) is _CALL_SOON:
+        # Another library may have replaced it, and may replace it at any moment.
+        self._own_call_soon = getattr(self.loop.call_soon, "__func__", None)
+        if getattr(self._own_call_soon, "__globals__", None) is vars(asyncio.base_events):
             self.loop.call_soon = self._call_soon
         self._hooks = IdleHooks.of(self.loop)
         self._hooks.add(self)
@@ -146,8 +149,8 @@ class VirtualClock:
 
     def _call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
         loop = self.loop
-        if loop._closed or loop._debug:
-            return without_our_frames(asyncio.BaseEventLoop.call_soon(loop, callback, *args, context=context))
+        if loop._closed or loop._debug or _BASE_LOOP.call_soon is not self._own_call_soon:
+            return without_our_frames(_BASE_LOOP.call_soon(loop, callback, *args, context=context))
         handle = QuickHandle(callback, args, loop, context)
         loop._ready.append(handle)
         return handle

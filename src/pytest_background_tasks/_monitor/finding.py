@@ -26,7 +26,7 @@ class Finding(NamedTuple):
         what: what happened, as a sentence.
         where: the lines of text below it: created at, called at, waits at.
         at: the line of code at which to show it.
-        seen: the task, to match it against those that may leak.
+        snapshot: the task, to match it against those that may leak.
         error: the exception, if any.
     """
 
@@ -35,15 +35,15 @@ class Finding(NamedTuple):
     what: str
     where: tuple[str, ...]
     at: SourceLocation
-    seen: TaskSnapshot | None = None
+    snapshot: TaskSnapshot | None = None
     error: BaseException | None = None
 
     @property
     def mode(self) -> str:
         """The mode that the test has chosen for it."""
-        if self.kind == "leaked" and self.seen is not None:
-            seen: object = self.seen
-            if any(match(seen) for match in self.test.modes.allow):  # type: ignore[arg-type]
+        if self.kind == "leaked" and self.snapshot is not None:
+            task: object = self.snapshot
+            if any(match(task) for match in self.test.modes.allow):  # type: ignore[arg-type]
                 return "ignore"
         mode: str = getattr(self.test.modes, self.kind)
         return "warn" if mode == "gc" else mode
@@ -61,7 +61,7 @@ class Finding(NamedTuple):
             lines.append(f"  attributed to {self.test.id}, which has ended")
         if is_first:
             mark = f'@pytest.mark.background_tasks({self.kind}="ignore")'
-            lines.append(f"  to fix it:  {_CURES[self.kind] if self.seen else _CURE_OF_CALLBACK}")
+            lines.append(f"  to fix it:  {_CURES[self.kind] if self.snapshot else _CURE_OF_CALLBACK}")
             lines.append(
                 f"  to silence this warning:  background_tasks_{self.kind} = ignore  in the ini file, or {mark}"
             )
@@ -72,8 +72,8 @@ class Finding(NamedTuple):
     @property
     def summary(self) -> str:
         """The text that all tasks which leak from one line have in common."""
-        assert self.seen is not None
-        return f"{self.seen.creation.at}: {self.seen.function}"
+        assert self.snapshot is not None
+        return f"{self.snapshot.creation.at}: {self.snapshot.function}"
 
 
 def _traceback_of(error: BaseException) -> str:
@@ -84,14 +84,14 @@ def _traceback_of(error: BaseException) -> str:
 
 
 def of_task(
-    kind: Kind, test: MonitoredTest, seen: TaskSnapshot, what: str, error: BaseException | None = None
+    kind: Kind, test: MonitoredTest, snapshot: TaskSnapshot, what: str, error: BaseException | None = None
 ) -> Finding:
     """Return the finding about a task; `what` is a sentence with ``{}`` for the task."""
-    where = list(seen.creation.lines)
-    if seen.waits_at is not None:
-        where.append(f"waits at {seen.waits_at}")
-    if seen.started_through:
-        where.append(f"started by asyncio.{seen.started_through}(), and has outlived its waiter")
-    task = f"{seen.name} ({seen.function})" if seen.name else seen.function
+    where = list(snapshot.creation.lines)
+    if snapshot.waits_at is not None:
+        where.append(f"waits at {snapshot.waits_at}")
+    if snapshot.started_through:
+        where.append(f"started by asyncio.{snapshot.started_through}(), and has outlived its waiter")
+    task = f"{snapshot.name} ({snapshot.function})" if snapshot.name else snapshot.function
     sentence = what.format(f"background task {task}")
-    return Finding(kind, test, sentence, tuple(where), seen.creation.at, seen, error)
+    return Finding(kind, test, sentence, tuple(where), snapshot.creation.at, snapshot, error)

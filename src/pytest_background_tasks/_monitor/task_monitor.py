@@ -8,12 +8,12 @@ responsible for that task, as long as it waits; the tasks of a library are the l
 
 import asyncio
 import gc
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from operator import attrgetter
 from types import CoroutineType, FrameType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .._asyncio.forced_end import cancel_surely, circle_from
 from .._asyncio.instrument import Instrument, hub
@@ -42,9 +42,13 @@ from .task_record import (
     unretrieved,
 )
 
+if TYPE_CHECKING:
+    from .._capture.session import CaptureSession
+
 Owners: TypeAlias = Callable[[], Iterable[tuple[Fixture, object]]]
 
-_TOLD_BY_LOOP = {"handle", "protocol"}  # keys of the loop's own reports; other callers report errors themselves
+_LOOP_REPORT_KEYS = {"handle", "protocol"}  # keys of the loop's own reports; other callers report errors themselves
+_PENDING_AT_SHUTDOWN = "{} was still pending when its event loop shut down, and was cancelled"
 _RUNNERS = {"anyio", "pytest_asyncio", "pytest_aiohttp"}  # their exception handlers are not the program's
 
 
@@ -53,9 +57,13 @@ class TaskMonitor(Instrument):
 
     Args:
         is_project: project code.
+
+    Attributes:
+        capture: the captured tasks of the running test, if it uses the fixture ``background_tasks``.
     """
 
     def __init__(self, is_project: ProjectCode) -> None:
+        self.capture: CaptureSession | None = None
         self._is_project = is_project
         self._test: MonitoredTest | None = None
         self._in_setup: list[Fixture] = []
@@ -65,6 +73,7 @@ class TaskMonitor(Instrument):
         self._forget = self._records.discard
         self._cancelled_too_late: set[TaskRecord] = set()
         self._findings: list[Finding] = []
+        self._captured_losses: dict[HeldTask, Finding] = {}
         self._is_searching = False
         self._patches = ExitStack()
 
@@ -84,6 +93,15 @@ class TaskMonitor(Instrument):
         """Begin `test`: tasks that are created from now on are attributed to it."""
         self._test = test
         hub.find_loops()
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Attribute nothing to the running test inside the block."""
+        test, self._test = self._test, None
+        try:
+            yield
+        finally:
+            self._test = test
 
     def fixture_setup(self, fixture: Fixture) -> None:
         """Begin the setup of `fixture`: tasks that are created until it is set up belong to it."""
@@ -113,20 +131,21 @@ class TaskMonitor(Instrument):
         for record in self._cancelled_too_late.copy():
             if record() is None:  # its exception was retrieved, or asyncio would have reported it
                 self._cancelled_too_late.discard(record)
-        reports, self._findings = self._findings, []
+        findings, self._findings = self._findings, []
+        self._captured_losses.clear()
         self._test = None
-        return reports
+        return findings
 
     def failures(self) -> list[tuple[str, BaseException]]:
         """Return what has failed in the running test or is owned by a wider fixture, retrieved or not."""
         failures = [
-            (f"background task {report.seen.description}" if report.seen else "a callback", report.error)
-            for report in self._findings
-            if report.test is self._test and report.error is not None
+            (f"background task {finding.snapshot.description}" if finding.snapshot else "a callback", finding.error)
+            for finding in self._findings
+            if finding.test is self._test and finding.error is not None
         ]
         for record in self._in_order():
             task = record()
-            if task is not None and (record.test is self._test or record.is_kept) and not record.has_failed:
+            if task is not None and (record.test is self._test or record.is_owned) and not record.has_failed:
                 error = failure_of(task)
                 if error is not None:
                     failures.append((f"background task {task_label(task)}", error))
@@ -138,15 +157,18 @@ class TaskMonitor(Instrument):
         if test is None:
             return
         for task in tasks:
-            error = unretrieved(task)
+            error, loss = unretrieved(task), self._captured_losses.get(task)
             if error is not None:
-                self._findings.append(_failure(test, self._seen(task), error))
+                self._drop(loss)
+                self._findings.append(_failure(test, self._snapshot(task), error))
+            elif loss is not None:
+                continue
             elif task.held:
-                self._findings.append(of_task("leaked", test, self._seen(task), "{} was held and never run"))
+                self._findings.append(of_task("leaked", test, self._snapshot(task), "{} was held and never run"))
             elif is_abandoned(task.runner):
-                self._findings.append(of_task("leaked", test, self._seen(task), "{} was started and has not ended"))
+                self._findings.append(of_task("leaked", test, self._snapshot(task), "{} was started and has not ended"))
 
-    def _seen(self, task: HeldTask) -> TaskSnapshot:
+    def _snapshot(self, task: HeldTask) -> TaskSnapshot:
         return TaskSnapshot(
             task.get_name(), task.call, task.creation, waiting_location(task.get_coro(), self._is_project)
         )
@@ -212,7 +234,7 @@ class TaskMonitor(Instrument):
             self._fail(record, task, error)
         elif record is not None and is_abandoned(task, record):
             self._destroyed(record, task, loop)
-        elif error is not None and self._test is not None and not _TOLD_BY_LOOP.isdisjoint(context):
+        elif error is not None and self._test is not None and not _LOOP_REPORT_KEYS.isdisjoint(context):
             self._fail_callback(self._test, error, context.get("message", ""))
 
     def cancelling_all_tasks(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -221,7 +243,13 @@ class TaskMonitor(Instrument):
         for record in self._in_order():
             task = record()
             if task is not None and loop_of(task) is loop and record.may_leak and is_abandoned(task, record):
-                self._leak(record, task, "{} was still pending when its event loop shut down, and was cancelled")
+                self._leak(record, task, _PENDING_AT_SHUTDOWN)
+        if self._test is not None and self.capture is not None:
+            for held in self.capture.tasks:
+                if not held.held and loop_of(held.runner) is loop and is_abandoned(held.runner):
+                    loss = of_task("leaked", self._test, self._snapshot(held), _PENDING_AT_SHUTDOWN)
+                    self._captured_losses[held] = loss
+                    self._findings.append(loss)
 
     def cancelling_tasks(self, loop: asyncio.AbstractEventLoop, tasks: "set[asyncio.Task[Any]]") -> None:
         """End captured tasks that wait for each other, since the runner would fail with a `RecursionError`."""
@@ -258,14 +286,14 @@ class TaskMonitor(Instrument):
         self._cancelled_too_late.add(record)
         return True
 
-    def _unseen_error(self, record: TaskRecord, task: Any) -> BaseException | None:
+    def _unreported_error(self, record: TaskRecord, task: Any) -> BaseException | None:
         """Return the exception to report. No exception handler is called for a task that was cancelled."""
         is_too_late = record in self._cancelled_too_late
         is_heard = not is_too_late and _has_exception_handler(loop_of(task))
         return None if record.has_failed or is_heard else unretrieved(task)
 
     def _classify(self, record: TaskRecord, task: Any, owners: Owners) -> None:
-        error = self._unseen_error(record, task)
+        error = self._unreported_error(record, task)
         has_leaked = record.may_leak and is_abandoned(task, record)
         if error is None and not has_leaked:
             if is_done(task):
@@ -273,7 +301,7 @@ class TaskMonitor(Instrument):
             return
         if record.fixture is None and record.owner is None:
             record.owner = next((fixture for fixture, value in owners() if is_reachable(value, task)), None)
-        if record.is_kept:
+        if record.is_owned:
             return
         if error is not None:
             self._fail(record, task, error)
@@ -291,9 +319,12 @@ class TaskMonitor(Instrument):
         if record.has_failed:
             return
         record.has_failed = True
-        # The exception says more than the leak. By identity: equality would compare objects of the program.
-        self._findings = [report for report in self._findings if report is not record.loss]
+        self._drop(record.loss)  # the exception says more
         self._findings.append(_failure(record.test, record.snapshot(task, self._is_project), error))
+
+    def _drop(self, loss: Finding | None) -> None:
+        # By identity: equality would compare objects of the program.
+        self._findings = [finding for finding in self._findings if finding is not loss]
 
     def _leak(self, record: TaskRecord, task: Any, what: str) -> None:
         record.loss = of_task("leaked", record.test, record.snapshot(task, self._is_project), what)
@@ -319,8 +350,8 @@ class TaskMonitor(Instrument):
             self._findings.append(Finding("unhandled", test, what, where, own[-1], error=error))
 
 
-def _failure(test: MonitoredTest, seen: TaskSnapshot, error: BaseException) -> Finding:
-    return of_task("unhandled", test, seen, "exception of {} was never retrieved", error)
+def _failure(test: MonitoredTest, snapshot: TaskSnapshot, error: BaseException) -> Finding:
+    return of_task("unhandled", test, snapshot, "exception of {} was never retrieved", error)
 
 
 def _has_exception_handler(loop: asyncio.AbstractEventLoop) -> bool:

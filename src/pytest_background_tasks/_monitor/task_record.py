@@ -78,7 +78,7 @@ class TaskRecord(weakref.ref[Any]):
     __hash__: Any = object.__hash__
 
     @property
-    def is_kept(self) -> bool:
+    def is_owned(self) -> bool:
         """True if a fixture may still end the task, or retrieve its exception."""
         fixture = self.fixture or self.owner
         return fixture is not None and not fixture.is_over

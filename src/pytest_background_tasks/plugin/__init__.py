@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 import warnings
-from contextlib import nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     from ..virtual_time import VirtualTime
     from .monitor import MonitorPlugin
 
+_open_fixtures: pytest.StashKey[list[ExitStack]] = pytest.StashKey()
 _context: pytest.StashKey[TestContext] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
 _grace: pytest.StashKey[float] = pytest.StashKey()
 _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
-_WATCHING = "background_tasks_watching"
+_MONITOR = "background_tasks_monitor"
+_running = threading.local()  # its `item` is the test that is running in this thread
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -61,6 +64,7 @@ def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginMa
 
 def pytest_configure(config: pytest.Config) -> None:
     """Read the ini options early, so that a wrong one ends the session before it begins."""
+    config.stash[_open_fixtures] = []
     config.stash[_timeout] = _seconds(config, "background_tasks_timeout", "10 (0 disables it)") or None
     config.stash[_grace] = _seconds(config, "background_tasks_grace_period", "0.02")
     for package in config.getini("background_tasks_project_packages"):
@@ -108,13 +112,34 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before plugins that run the test by themselves (pytest-forked)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Start the monitor at the first test for which asyncio is loaded and findings are reported."""
-    if "asyncio" in sys.modules and not item.config.pluginmanager.has_plugin(_WATCHING):
-        _watch(item)
-    return (yield)
+    """Start the monitor at the first test for which asyncio is loaded and findings are reported.
+
+    The test may be one of a session that a test of another session runs in this process (pytester does). The outer test
+    is suspended meanwhile: it does not capture the tasks of the inner test, and has no findings about them.
+    """
+    if "asyncio" in sys.modules and not item.config.pluginmanager.has_plugin(_MONITOR):
+        _start_monitor(item)
+    outer: pytest.Item | None = getattr(_running, "item", None)
+    _running.item = item
+    try:
+        with nullcontext() if outer is None else _suspended(outer):
+            return (yield)
+    finally:
+        _running.item = outer
 
 
-def _watch(item: pytest.Item) -> None:
+@contextmanager
+def _suspended(item: pytest.Item) -> Iterator[None]:
+    context = item.stash.get(_context, None)
+    monitoring: MonitorPlugin | None = item.config.pluginmanager.get_plugin(_MONITOR)
+    with (
+        nullcontext() if context is None else context.capture.suspended(),
+        nullcontext() if monitoring is None else monitoring.suspended(),
+    ):
+        yield
+
+
+def _start_monitor(item: pytest.Item) -> None:
     config = item.config
     is_wanted = any(mode != KINDS[name].disabled for name, mode in config.stash[_modes].items())
     if is_wanted or "background_tasks" in item.keywords:
@@ -122,7 +147,7 @@ def _watch(item: pytest.Item) -> None:
         from .project import project_code
 
         monitoring = MonitorPlugin(project_code(config), _defaults(config))
-        config.pluginmanager.register(monitoring, _WATCHING)
+        config.pluginmanager.register(monitoring, _MONITOR)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -166,11 +191,13 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     code = code_of_function(request.function)
     context = TestContext(is_project, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
     request.node.stash[_context] = context
-    monitoring: MonitorPlugin | None = config.pluginmanager.get_plugin(_WATCHING)
-    with nullcontext() if monitoring is None else monitoring.observing(context.capture):
+    monitoring: MonitorPlugin | None = config.pluginmanager.get_plugin(_MONITOR)
+    with _closed_with_session(config) as stack:
+        stack.callback(context.close)
+        if monitoring is not None:
+            stack.enter_context(monitoring.observing(context.capture))
+        stack.callback(request.node.stash.__delitem__, _context)  # the item lives as long as the session
         yield BackgroundTasks(context)
-        del request.node.stash[_context]  # the item lives as long as the session
-    context.close()
 
 
 @pytest.fixture
@@ -181,8 +208,27 @@ def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureReque
     """
     from ..virtual_time import driving
 
-    with driving(request.node.stash[_context]) as time:
-        yield time
+    with _closed_with_session(request.config) as stack:
+        yield stack.enter_context(driving(request.node.stash[_context]))
+
+
+@contextmanager
+def _closed_with_session(config: pytest.Config) -> Iterator[ExitStack]:
+    """Close the stack after the block, or with the session if the block never ends.
+
+    After a KeyboardInterrupt in the teardown of a fixture, pytest calls no other finalizer of that test.
+    """
+    with ExitStack() as stack:
+        config.stash[_open_fixtures].append(stack)
+        yield stack
+    config.stash[_open_fixtures].remove(stack)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the test whose fixtures were not torn down, if there is one."""
+    unclosed: list[ExitStack] = config.stash.get(_open_fixtures, [])
+    for stack in reversed(unclosed):
+        stack.close()
 
 
 @pytest.hookimpl(wrapper=True)

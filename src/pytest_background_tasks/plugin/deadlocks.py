@@ -28,7 +28,6 @@ class DeadlockPlugin:
     Args:
         monitor: the monitor, which reports the loops.
         is_project: project code.
-        capture_of: returns the captured tasks of the running test if it uses the fixture ``background_tasks``.
         is_wanted: returns True if the running test asks for these hooks.
     """
 
@@ -36,12 +35,10 @@ class DeadlockPlugin:
         self,
         monitor: TaskMonitor,
         is_project: ProjectCode,
-        capture_of: Callable[[], CaptureSession | None],
         is_wanted: Callable[[], bool],
     ) -> None:
         self._monitor = monitor
         self._is_project = is_project
-        self._capture_of = capture_of
         self._is_wanted = is_wanted
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -52,7 +49,7 @@ class DeadlockPlugin:
         is_function = issubclass(type(item), pytest.Function)
         if not self._is_wanted() or (is_function and "virtual_time" in item.fixturenames):  # type: ignore[attr-defined]
             return (yield)
-        capture = self._capture_of() or CaptureSession(self._is_project, lambda _: None)
+        capture = self._monitor.capture or CaptureSession(self._is_project, lambda _: None)
         capture.other_failures = self._monitor.failures
         code = code_of_function(item.function) if is_function else None  # type: ignore[attr-defined]
         detector = DeadlockDetector(capture, code, None, Workers(self._is_project))

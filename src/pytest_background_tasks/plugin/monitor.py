@@ -27,6 +27,7 @@ from .report_properties import is_named
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from contextlib import AbstractContextManager
 
     from .._capture.session import CaptureSession
     from .._introspect.location import SourceLocation
@@ -38,7 +39,7 @@ _CATEGORIES = {
     "destroyed": DestroyedTaskWarning,
 }
 
-_STANDSTILLS = "background_tasks_standstills"
+_DEADLOCKS = "background_tasks_deadlocks"
 # setup_class, setUpClass and setup_module set attributes of these.
 _SCOPE_ATTRIBUTES = {"class": "cls", "module": "module"}
 
@@ -54,13 +55,12 @@ class MonitorPlugin:
     def __init__(self, is_project: ProjectCode, defaults: Policy) -> None:
         self._is_project = is_project
         self._defaults = defaults
-        self._capture: CaptureSession | None = None
         self._modes = defaults
         self._monitor = TaskMonitor(is_project)
         self._monitor.open()
         self._fixtures: dict[pytest.FixtureDef[Any], tuple[Fixture, object]] = {}
         self._raised: list[BaseException] = []
-        self._told: set[Kind] = set()
+        self._reported_kinds: set[Kind] = set()
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -70,7 +70,7 @@ class MonitorPlugin:
         self._monitor.test_started(MonitoredTest(item.nodeid, self._modes))
         self._raised.clear()
         if self._modes.deadlock == "error":
-            self._look_for_standstills(item.config.pluginmanager)
+            self._detect_deadlocks(item.config.pluginmanager)
 
     def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
         """Finish setup or call. Search for destroyed tasks before a fixture's teardown ends their loop."""
@@ -114,20 +114,22 @@ class MonitorPlugin:
     @contextmanager
     def observing(self, capture: CaptureSession) -> Iterator[None]:
         """Let the errors of the fixture name failed background tasks; collect the findings before held tasks end."""
-        self._capture = capture
+        self._monitor.capture = capture
         capture.other_failures = self._monitor.failures
         yield
-        self._capture = None
+        self._monitor.capture = None
         self._monitor.collect_captured(capture.tasks)
 
-    def _look_for_standstills(self, plugins: pytest.PytestPluginManager) -> None:
-        if not plugins.has_plugin(_STANDSTILLS):
+    def suspended(self) -> AbstractContextManager[None]:
+        """Attribute nothing to the running test inside the block."""
+        return self._monitor.suspended()
+
+    def _detect_deadlocks(self, plugins: pytest.PytestPluginManager) -> None:
+        if not plugins.has_plugin(_DEADLOCKS):
             from .deadlocks import DeadlockPlugin
 
-            wanted = DeadlockPlugin(
-                self._monitor, self._is_project, lambda: self._capture, lambda: self._modes.deadlock == "error"
-            )
-            plugins.register(wanted, _STANDSTILLS)
+            wanted = DeadlockPlugin(self._monitor, self._is_project, lambda: self._modes.deadlock == "error")
+            plugins.register(wanted, _DEADLOCKS)
 
     def _end(self, fixturedef: pytest.FixtureDef[Any]) -> None:
         """Mark the fixture as torn down, so that it is no longer an owner."""
@@ -160,8 +162,8 @@ class MonitorPlugin:
 
     def _report(self, report: Finding, mode: str, item: pytest.Item) -> list[Exception]:
         category = _CATEGORIES[report.kind]
-        is_first = report.kind not in self._told
-        self._told.add(report.kind)
+        is_first = report.kind not in self._reported_kinds
+        self._reported_kinds.add(report.kind)
         # pytest itself shows the traceback of an error.
         as_error = category(report.text(item.nodeid, is_first=is_first, with_traceback=False))
         if mode != "error":
