@@ -134,3 +134,20 @@ def frame_at_yield() -> FrameType:
     running = generator()
     next(running)
     return running.gi_frame
+
+
+def test_call_that_the_interpreter_has_specialized_is_read() -> None:
+    """CPython 3.11 calls a C function in another instruction once the calling code has run several times."""
+    calls: list[str] = []
+
+    class Watched:
+        def __len__(self) -> int:
+            calls.append(blocking_call(sys._getframe(1)))
+            return 0
+
+    def measure(thing: Watched) -> int:
+        return len(thing)
+
+    for _ in range(100):
+        measure(Watched())
+    assert calls == ["len"] * 100

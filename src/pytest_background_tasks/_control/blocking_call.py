@@ -52,7 +52,8 @@ def _call_at(code: CodeType, instruction: int) -> tuple[str, str]:
         return "attribute", ENTERING
     if each.opname == "FOR_ITER":
         return "attribute", ITERATING
-    return _loaded_last(before, _start_of(each)) if each.opname.startswith("CALL") else ("", "")
+    is_call = each.opname.startswith(("CALL", "PRECALL"))  # the latter, on 3.11, if the call is specialized
+    return _loaded_last(before, _start_of(each)) if is_call else ("", "")
 
 
 def _loaded_last(before: list[dis.Instruction], start: object) -> tuple[str, str]:
