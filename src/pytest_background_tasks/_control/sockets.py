@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import islice
 from selectors import SelectorKey
+from stat import S_ISSOCK
 from types import FrameType
 from typing import Any
 
@@ -29,6 +30,8 @@ def registered(loop: Any) -> Iterator[SelectorKey]:
 def socket_of(fd: int) -> socket.socket | None:
     """Return a new handle, to be closed, on the socket behind `fd`; None if it is not a socket."""
     try:
+        if not S_ISSOCK(os.fstat(fd).st_mode):
+            return None
         return socket.socket(fileno=os.dup(fd))  # the transport's own object is not accessible
     except OSError:
         return None
