@@ -33,7 +33,6 @@ from .._asyncio.stand_ins import named_as
 from .._asyncio.time_grid import on_grid
 from .external_activity import ExternalActivity
 
-_BASE_LOOP = asyncio.BaseEventLoop
 _MANY = 1000  # jumps
 
 
@@ -77,10 +76,10 @@ class VirtualClock:
         self._next = -math.inf
         self.loop.time = lambda: self.time
         self.loop.call_at = self._call_at
-        # Another library may have replaced it, and may replace it at any moment.
-        self._own_call_soon = getattr(self.loop.call_soon, "__func__", None)
-        if getattr(self._own_call_soon, "__globals__", None) is vars(asyncio.base_events):
-            self.loop.call_soon = self._call_soon
+        method = getattr(self.loop.call_soon, "__func__", None)
+        self._call_soon: Callable[..., asyncio.Handle] | None = None
+        if getattr(method, "__globals__", None) is vars(asyncio.base_events):  # not that of another library
+            self.loop.call_soon = self._call_soon = self._quick_call_soon(method)
         self._hooks = IdleHooks.of(self.loop)
         self._hooks.add(self)
         self._hooks.has_no_sources = activity.has_no_sources
@@ -107,7 +106,7 @@ class VirtualClock:
         self._hooks.remove(self)
         self._hooks.has_no_sources = None
         del self.loop.time, self.loop.call_at
-        if vars(self.loop).get("call_soon") == self._call_soon:
+        if self._call_soon is not None and vars(self.loop).get("call_soon") is self._call_soon:
             del self.loop.call_soon
         ahead = self.time - self.loop.time()
         for timer in self.loop._scheduled:
@@ -147,13 +146,18 @@ class VirtualClock:
             self.time = max(on_grid(self.time + self.loop._clock_resolution), math.nextafter(self.time, math.inf))
         self._last_fired = self.time
 
-    def _call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
-        loop = self.loop
-        if loop._closed or loop._debug or _BASE_LOOP.call_soon is not self._own_call_soon:
-            return without_our_frames(_BASE_LOOP.call_soon(loop, callback, *args, context=context))
-        handle = QuickHandle(callback, args, loop, context)
-        loop._ready.append(handle)
-        return handle
+    def _quick_call_soon(self, asyncios: object) -> Callable[..., asyncio.Handle]:
+        loop, base = self.loop, asyncio.BaseEventLoop
+
+        def call_soon(callback: Callable[..., object], *args: Any, context: Context | None = None) -> asyncio.Handle:
+            # Another library may replace asyncio's method at any moment.
+            if loop._closed or loop._debug or base.call_soon is not asyncios:
+                return without_our_frames(base.call_soon(loop, callback, *args, context=context))
+            handle = QuickHandle(callback, args, loop, context)
+            loop._ready.append(handle)
+            return handle
+
+        return call_soon
 
     def _call_at(
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None

@@ -244,15 +244,18 @@ class TaskMonitor(Instrument):
             task = record()
             if task is not None and loop_of(task) is loop and record.may_leak and is_abandoned(task, record):
                 self._leak(record, task, _PENDING_AT_SHUTDOWN)
+
+    def cancelling_tasks(self, loop: asyncio.AbstractEventLoop, tasks: "set[asyncio.Task[Any]]") -> None:
+        """Collect the leaks among captured tasks.
+
+        End those that wait for each other, since the runner would fail with a `RecursionError`.
+        """
         if self._test is not None and self.capture is not None:
             for held in self.capture.tasks:
                 if not held.held and loop_of(held.runner) is loop and is_abandoned(held.runner):
                     loss = of_task("leaked", self._test, self._snapshot(held), _PENDING_AT_SHUTDOWN)
                     self._captured_losses[held] = loss
                     self._findings.append(loss)
-
-    def cancelling_tasks(self, loop: asyncio.AbstractEventLoop, tasks: "set[asyncio.Task[Any]]") -> None:
-        """End captured tasks that wait for each other, since the runner would fail with a `RecursionError`."""
         captured = [task for task in tasks if isinstance(task, HeldTask) and task in circle_from(task)]
         for task in captured:
             cancel_surely(task)
