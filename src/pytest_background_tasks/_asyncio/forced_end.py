@@ -7,8 +7,7 @@ A coroutine that is being closed may catch even `GeneratorExit` and wait again. 
 unraisable exception when the coroutine is destroyed, in whatever test that happens; and outside a loop, where each wait
 fails at once, the coroutine may never return. So it is never destroyed.
 
-Private names of CPython used here: ``_fut_waiter``, ``_exception`` and ``_log_destroy_pending`` of a task,
-``_callbacks`` and ``_children`` of a future, ``_set_running_loop`` of asyncio.
+Private name of CPython used here: ``_set_running_loop`` of asyncio.
 """
 
 import asyncio
@@ -17,6 +16,7 @@ from contextlib import contextmanager, suppress
 from traceback import walk_tb
 from typing import Any
 
+from .._introspect.internals import awaited_by, callbacks_of, children_of, exception_of, never_report_as_destroyed
 from .._introspect.location import await_links
 
 PATIENCE = 1.0
@@ -50,10 +50,7 @@ def circle_from(task: Any) -> list[Any]:
 
 def _cancelled_with(future: Any) -> list[Any]:
     """Return the pending futures to which ``future.cancel()`` forwards the request."""
-    if isinstance(future, asyncio.Task):
-        futures = [getattr(future, "_fut_waiter", None)]
-    else:
-        futures = getattr(future, "_children", None) or []
+    futures = [awaited_by(future)] if isinstance(future, asyncio.Task) else children_of(future) or []
     return [each for each in futures if each is not None and not asyncio.Future.done(each)]
 
 
@@ -70,8 +67,8 @@ def cancel_surely(task: "asyncio.Task[Any]", message: str | None = None) -> None
 
 def wake(task: Any, future: "asyncio.Future[Any]") -> None:
     """Resume `task` with the outcome of `future`, which is done, as if the task had waited for it."""
-    loop, waits_for = task.get_loop(), task._fut_waiter
-    for callback, context in list(waits_for._callbacks or ()):
+    loop, waits_for = task.get_loop(), awaited_by(task)
+    for callback, context in list(callbacks_of(waits_for)):
         if getattr(callback, "__self__", None) is task:
             waits_for.remove_done_callback(callback)
             loop.call_soon(callback, future, context=context)
@@ -79,7 +76,7 @@ def wake(task: Any, future: "asyncio.Future[Any]") -> None:
 
 def close(task: "asyncio.Task[Any]") -> None:
     """Close the coroutine of a pending `task`. Must run in the thread of its loop, while the loop is not running."""
-    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    never_report_as_destroyed(task)
     links = list(await_links(task.get_coro()))
     with _in_loop(task.get_loop()):
         for _ in range(_CLOSINGS):
@@ -129,7 +126,7 @@ def run_past_exits(run: Callable[[], object], is_over: Callable[[], bool], tasks
         try:
             run()
         except (KeyboardInterrupt, SystemExit) as error:
-            if not any(getattr(task, "_exception", None) is error for task in tasks) and not _is_of_callback(error):
+            if not any(exception_of(task) is error for task in tasks) and not _is_of_callback(error):
                 raise
 
 

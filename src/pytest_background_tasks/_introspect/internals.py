@@ -1,4 +1,4 @@
-"""The private names of asyncio that this package reads or sets from outside.
+"""The private names of asyncio that this package reads or sets on objects of other classes than its own.
 
 For a new version of CPython, check this file, and the modules that are parts of a loop or a task themselves: those in
 `_asyncio`, the virtual clock, the nested loop, the gate for steps, held tasks, and the loop of an exploration. Objects
