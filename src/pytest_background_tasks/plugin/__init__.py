@@ -220,14 +220,14 @@ def _closed_with_session(config: pytest.Config) -> Iterator[ExitStack]:
     """
     with ExitStack() as stack:
         config.stash[_open_fixtures].append(stack)
+        stack.callback(config.stash[_open_fixtures].remove, stack)  # comes last, even if the test's end fails
         yield stack
-    config.stash[_open_fixtures].remove(stack)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """End the test whose fixtures were not torn down, if there is one."""
     unclosed: list[ExitStack] = config.stash.get(_open_fixtures, [])
-    for stack in reversed(unclosed):
+    for stack in unclosed[::-1]:  # each removes itself
         stack.close()
 
 
