@@ -61,7 +61,7 @@ class Instrument:
 
     def exception_reported(self, loop: _Loop, context: Mapping[str, Any]) -> bool:
         """Observe a call of the loop's exception handler; return False to prevent the call."""
-        raise NotImplementedError
+        raise NotImplementedError  # never called: the hub calls only the methods that a subclass defines
 
     def cancelling_all_tasks(self, loop: _Loop) -> None:
         """Act before a runner looks for the remaining tasks of `loop`, to cancel them."""

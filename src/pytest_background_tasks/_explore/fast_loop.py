@@ -43,7 +43,7 @@ def _inspect_base_loop(loop: asyncio.BaseEventLoop) -> None:
     attributes = vars(loop).copy()
     loop.close()
     if not all(isinstance(value, (*_SHARED, *_ANEW, WeakSet)) for value in attributes.values()):
-        FastLoop.__init__ = asyncio.BaseEventLoop.__init__  # type: ignore[method-assign]
+        FastLoop.__init__ = asyncio.BaseEventLoop.__init__  # type: ignore[method-assign]  # once, for the class
         return
     for name, value in attributes.items():
         if isinstance(value, _SHARED):

@@ -43,7 +43,7 @@ class Finding(NamedTuple):
         """The mode that the test has chosen for it."""
         if self.kind == "leaked" and self.snapshot is not None:
             task: object = self.snapshot
-            if any(match(task) for match in self.test.modes.allow):  # type: ignore[arg-type]
+            if any(match(task) for match in self.test.modes.allow):  # type: ignore[arg-type]  # has what a target reads
                 return "ignore"
         mode: str = getattr(self.test.modes, self.kind)
         return "warn" if mode == "gc" else mode
