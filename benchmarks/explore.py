@@ -38,7 +38,7 @@ import simloop
 
 from pytest_background_tasks import Explorer, Schedule
 from pytest_background_tasks._explore.determinism import DeterministicProcess
-from pytest_background_tasks._explore.execution import execute
+from pytest_background_tasks._explore.execution import execute, playing
 from pytest_background_tasks._explore.helper_thread import HelperThread
 from pytest_background_tasks._explore.options import Options
 
@@ -83,7 +83,7 @@ def empty_schedule() -> int:
         options = Options()
         for _ in range(PLAYS):
             around.refresh()
-            execute(rounds, Schedule(), options, helper)
+            execute(playing(rounds), Schedule(), options, helper)
     return PLAYS
 
 

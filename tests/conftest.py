@@ -16,7 +16,7 @@ from hypothesis import settings
 
 from pytest_background_tasks import Schedule
 from pytest_background_tasks._explore.determinism import DeterministicProcess
-from pytest_background_tasks._explore.execution import Execution, execute
+from pytest_background_tasks._explore.execution import Execution, execute, playing
 from pytest_background_tasks._explore.helper_thread import HelperThread
 from pytest_background_tasks._explore.options import Options
 from pytest_background_tasks._introspect.project_code import ProjectCode
@@ -108,6 +108,8 @@ def run_schedule() -> RunSchedule:
         options.setdefault("is_project_file", ProjectCode(Path(__file__).parent))
         with HelperThread() as helper, DeterministicProcess(may_raise=True) as around:
             around.refresh()
-            return execute(scenario, Schedule.parse(text), Options(**options), helper, with_details=with_details)
+            return execute(
+                playing(scenario), Schedule.parse(text), Options(**options), helper, with_details=with_details
+            )
 
     return run_once

@@ -84,14 +84,22 @@ def public_except(*names: str) -> Callable[[Any], list[str]]:
 
 # A loop also has our own attributes, which the explorer reads.
 EXTRA_LOOP_ATTRIBUTES = (
+    "begin_main",
     "check_threads",
+    "detects_deadlocks",
+    "end_main",
+    "enter",
+    "extra_steps",
     "failed_callbacks",
+    "follow_default_order",
     "has_cancelled",
     "has_generators",
     "is_endless",
     "is_stuck",
     "key_of",
     "kind_of",
+    "owner",
+    "phase",
     "play",
     "refusal",
     "refuse",
@@ -99,7 +107,6 @@ EXTRA_LOOP_ATTRIBUTES = (
     "tasks",
     "trace",
     "unused",
-    "detects_deadlocks",
 )
 EXTRA_HANDLE_ATTRIBUTES = ("asked_behind", "fail", "kind", "number", "who")
 

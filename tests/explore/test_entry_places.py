@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pytest_background_tasks import Delay, Explorer, ReplayError, Schedule, Trace
 from pytest_background_tasks._explore.determinism import DeterministicProcess
 from pytest_background_tasks._explore.entry_places import places_of_task
-from pytest_background_tasks._explore.execution import Scenario, execute
+from pytest_background_tasks._explore.execution import Scenario, execute, playing
 from pytest_background_tasks._explore.helper_thread import HelperThread
 from pytest_background_tasks._explore.options import Options
 from pytest_background_tasks._explore.search import Search
@@ -276,7 +276,7 @@ def test_exhaustive_search_equals_brute_force(programs: list[list[str]], seed: i
     search = Search(options, seed)
     with HelperThread() as helper, DeterministicProcess(may_raise=False):
         while (schedule := search.next()) is not None:
-            run = execute(scenario, schedule, options, helper)
+            run = execute(playing(scenario), schedule, options, helper)
             search.observe(Schedule(run.schedule - set(run.unused)), run.trace)
             found.add(run.trace.signature)
             answers |= run.trace.answers.keys()
@@ -289,5 +289,5 @@ def test_exhaustive_search_equals_brute_force(programs: list[list[str]], seed: i
             for key in answers
         ]
         for chosen in itertools.product(*late):
-            everything.add(execute(scenario, Schedule(filter(None, chosen)), options, helper).trace.signature)
+            everything.add(execute(playing(scenario), Schedule(filter(None, chosen)), options, helper).trace.signature)
     assert everything <= found

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pytest_background_tasks import Delay, Outlast, Schedule, Trace
 from pytest_background_tasks._explore.determinism import DeterministicProcess
 from pytest_background_tasks._explore.entry_places import next_place
-from pytest_background_tasks._explore.execution import Scenario, execute
+from pytest_background_tasks._explore.execution import Scenario, execute, playing
 from pytest_background_tasks._explore.helper_thread import HelperThread
 from pytest_background_tasks._explore.options import Options
 from pytest_background_tasks._explore.search import Search, delay_longer, delay_to_end, one_more
@@ -60,7 +60,7 @@ def run_search(scenario: Scenario, seed: int) -> tuple[set[Facts], int]:
     search = Search(options, seed)
     with HelperThread() as helper, DeterministicProcess(may_raise=True):
         while (schedule := search.next()) is not None:
-            run = execute(scenario, schedule, options, helper)
+            run = execute(playing(scenario), schedule, options, helper)
             search.observe(Schedule(run.schedule - set(run.unused)), run.trace)
             found.add(run.trace.signature)
             runs += 1
@@ -83,7 +83,7 @@ def brute_force(scenario: Scenario, farthest: int) -> set[Facts]:
                 schedule = Schedule(Delay(*key, by) for key, by in zip(known, lateness, strict=True) if by)
                 if schedule not in tried:
                     tried.add(schedule)
-                    run = execute(scenario, schedule, options, helper)
+                    run = execute(playing(scenario), schedule, options, helper)
                     found.add(run.trace.signature)
                     arrivals.update(dict.fromkeys((step.task, step.number) for _, step in run.trace.arrivals()))
             if len(arrivals) == len(known):

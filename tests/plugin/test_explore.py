@@ -142,30 +142,22 @@ def test_background_tasks_fixture_works_in_explored_tests(run) -> None:
         ("@explore\n@explore\nasync def test_it(): ...", "*test_it has @explore twice*"),
         ("class TestIt:\n    @explore\n    @staticmethod\n    async def test_it(): ...", "*above @staticmethod*"),
         (
-            "import hypothesis as h\n@explore\n@h.given(h.strategies.none())\nasync def test_it(x): ...",
-            "*Use an Explorer inside the test:",
-        ),
-        (
-            "import hypothesis as h\n@h.given(h.strategies.none())\n@explore\nasync def test_it(x): ...",
-            "*Use an Explorer inside the test:",
-        ),
-        (
             "import unittest\nclass TestIt(unittest.TestCase):\n    @explore\n    async def test_it(self): ...",
-            "*does not support methods of a unittest.TestCase",
+            "*TestIt is a unittest.TestCase, which does not run async tests; write*unittest.IsolatedAsyncioTestCase*",
         ),
         (
-            "from unittest.mock import patch\n@patch('os.getcwd')\n@explore\nasync def test_it(x): ...",
-            "*has a decorator above @explore*",
+            "@pytest.mark.explore(depth=1)\nasync def test_it(): ...",
+            "*explore of test_it (*test_it.py:* in test_it): *depth=*",
         ),
+        ("pytestmark = pytest.mark.explore(2)\nasync def test_it(): ...", "*the argument 2 has no name; write e.g. *"),
     ],
 )
 def test_error_for_invalid_use_says_what_to_write(run, source: str, message: str) -> None:
     result = run("\n" + source)
-    assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED)
-    result.stdout.fnmatch_lines([message])
-    if "@h.given" not in source:  # Hypothesis shows all frames
-        for foreign in ("*pytest_background_tasks*.py:*", "*asyncio*.py:*"):
-            result.stdout.no_fnmatch_line(foreign)
+    assert result.ret in (pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED, pytest.ExitCode.USAGE_ERROR)
+    (result.stderr if result.ret == pytest.ExitCode.USAGE_ERROR else result.stdout).fnmatch_lines([message])
+    for foreign in ("*pytest_background_tasks*.py:*", "*asyncio*.py:*"):
+        result.stdout.no_fnmatch_line(foreign)
 
 
 def test_captured_tasks_run_in_every_order(run) -> None:

@@ -62,28 +62,41 @@ async def test_it(room):
         result.stdout.no_fnmatch_line(foreign)
 
 
-def test_error_names_an_async_fixture(run) -> None:
-    """Also an autouse fixture of any scope; the test can exclude that one."""
+def test_async_fixture_can_be_excluded(run) -> None:
+    """With an argument, on the command line and in the ini file; then the test does not use it."""
     source = """
-        @pytest.fixture(autouse=True, scope="session")
+        @pytest.fixture(autouse=True)
         async def clean_db():
-            yield
+            1 / 0
 
         @explore{options}
         async def test_it():
             await twice()
     """
-    result = run(source.replace("{options}", ""), plugins=("pytest_asyncio.plugin",))
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [
-            "E*its fixture clean_db is async (*test_it.py:* in clean_db)",
-            "*async with clean_db_of_the_test() as clean_db:",
-            "*or exclude it:  @explore(exclude_fixtures=[[]'clean_db'])",
-        ]
+    automatic = ("-o", "asyncio_mode=auto")
+    plugins = ("pytest_asyncio.plugin",)
+    run(source.replace("{options}", ""), *automatic, plugins=plugins).assert_outcomes(failed=1)
+    excluding = source.replace("{options}", "(exclude_fixtures=['clean_db'])")
+    run(excluding, *automatic, plugins=plugins).assert_outcomes(passed=1)
+    option = "--explore-exclude-fixtures=clean_db"
+    run(source.replace("{options}", ""), *automatic, option, plugins=plugins).assert_outcomes(passed=1)
+
+
+def test_async_fixture_without_a_plugin_is_pytests_error(run) -> None:
+    result = run(
+        """
+        @pytest.fixture
+        async def room():
+            return 1
+
+        @explore
+        async def test_it(room): ...
+        """
     )
-    run(source.replace("{options}", "(exclude_fixtures=['clean_db'])")).assert_outcomes(passed=1)
-    run(source.replace("{options}", ""), "--explore-exclude-fixtures=clean_db").assert_outcomes(passed=1)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*'test_it' requested an async fixture 'room', with no plugin or hook that handled it*"]
+    )
 
 
 @pytest.mark.parametrize(
@@ -111,110 +124,41 @@ def test_unsupported_fixtures_are_errors(run, options: str, arguments: str, mess
     result.stdout.fnmatch_lines([message])
 
 
-@pytest.mark.parametrize(
-    ("name", "scope", "message"),
-    [
-        ("virtual_time", "function", "*provides virtual time already*"),
-        ("clean_db", "function", "*its fixture clean_db is async*"),
-        ("clean_db", "module", "*its fixture clean_db is async*"),
-    ],
-)
 @pytest.mark.parametrize("by", ["test", "fixture"])
-def test_unsupported_fixtures_requested_at_run_time_are_errors(
-    run, name: str, scope: str, message: str, by: str
-) -> None:
-    """With getfixturevalue: pytest does not know of them before."""
+def test_unsupported_fixture_requested_at_run_time_is_an_error(run, by: str) -> None:
+    """With getfixturevalue: pytest does not know of it before."""
     result = run(
         f"""
-        @pytest.fixture(scope="{scope}")
-        async def clean_db():
-            yield
-
-        @pytest.fixture(scope="{scope}")
+        @pytest.fixture
         def store(request):
             if "{by}" == "fixture":
-                request.getfixturevalue("{name}")
+                request.getfixturevalue("virtual_time")
 
         @explore
         async def test_it(request, store):
-            request.getfixturevalue("{name}")
-        """,
-        plugins=("pytest_asyncio.plugin",),
+            request.getfixturevalue("virtual_time")
+        """
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines([f"E*UsageError: test_it uses @explore{message}"])
-
-
-def test_error_names_the_async_fixture_that_a_fixture_extends(run, pytester: pytest.Pytester) -> None:
-    """The fixture that it extends is set up with it."""
-    pytester.makeconftest("import pytest\n\n@pytest.fixture\nasync def room():\n    return 1\n")
-    result = run(
-        """
-        @pytest.fixture
-        def room(room):
-            return room
-
-        @explore
-        async def test_it(room):
-            pass
-        """
-    )
-    result.stdout.fnmatch_lines(["*test_it uses @explore, but its fixture room is async (conftest.py:*)"])
-
-
-def test_one_error_names_a_whole_chain_of_async_fixtures(run) -> None:
-    """The error says what to write for all of them: fixtures that others request come first."""
-    result = run(
-        """
-        @pytest.fixture
-        async def session(engine):
-            yield engine
-
-        @pytest.fixture
-        async def engine(url):
-            return url
-
-        @pytest.fixture
-        def url():
-            return "sqlite://"
-
-        @explore
-        async def test_it(session): ...
-        """
-    )
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(
-        [
-            "E*test_it uses @explore, but its fixtures session (test_it.py:* in session), "
-            "engine (test_it.py:* in engine) are async",
-            "*make each an asynccontextmanager, e.g. session_of_the_test; or, if it has no yield, "
-            "a plain coroutine function, e.g. make_engine, and write inside the test:",
-            "*engine = await make_engine(url)",
-            "*async with session_of_the_test(engine) as session:",
-        ]
-    )
-    result.stdout.no_fnmatch_line("*exclude_fixtures=*")
+    result.stdout.fnmatch_lines(["E*UsageError: test_it uses @explore*provides virtual time already*"])
 
 
 def test_fixture_that_another_requests_cannot_be_excluded(run) -> None:
-    """The error does not advise it, and excluding it does not end in pytest's own error."""
-    source = """
+    """Excluding it does not end in pytest's own error."""
+    result = run(
+        """
         @pytest.fixture
-        async def stock():
+        def stock():
             return 2
 
         @pytest.fixture
         def shop(stock):
             return stock
 
-        @explore{}
+        @explore(exclude_fixtures=["stock"])
         async def test_it(shop): ...
-    """
-    result = run(source.format(""))
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*its fixture stock is async*"])
-    result.stdout.no_fnmatch_line("*exclude_fixtures=*")
-    result = run(source.format("(exclude_fixtures=['stock'])"))
+        """
+    )
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(
         [

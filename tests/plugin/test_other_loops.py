@@ -22,6 +22,8 @@ NEEDS_ANY_LOOP = """
 """
 NOTE = "*the test suite configures another event loop, which explored tests do not use: "
 
+MARKS = {"pytest_asyncio.plugin": "asyncio", "anyio.pytest_plugin": "anyio", "aiohttp.pytest_plugin": "aiohttp"}
+
 LOOP_SETTINGS = {
     "policy": (
         "the fixture event_loop_policy (conftest.py:3 in event_loop_policy)",
@@ -81,9 +83,7 @@ def loop_setting(request: pytest.FixtureRequest, pytester: pytest.Pytester) -> t
 @pytest.mark.parametrize("loop_setting", LOOP_SETTINGS, indirect=True)
 def test_failure_names_the_setting_of_another_loop(run: Run, loop_setting: tuple[str, str]) -> None:
     event_loop, plugin = loop_setting
-    result = run(
-        f"\n    pytestmark = pytest.mark.{plugin.partition('.')[0]}\n{NEEDS_UVLOOP}", *ignore(), plugins=(plugin,)
-    )
+    result = run(f"\n    pytestmark = pytest.mark.{MARKS[plugin]}\n{NEEDS_UVLOOP}", *ignore(), plugins=(plugin,))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
@@ -95,7 +95,8 @@ def test_failure_names_the_setting_of_another_loop(run: Run, loop_setting: tuple
 
 @pytest.mark.parametrize("loop_setting", LOOP_SETTINGS, indirect=True)
 def test_passing_test_has_no_note_about_the_loop(run: Run, loop_setting: tuple[str, str]) -> None:
-    result = run(NEEDS_ANY_LOOP, *ignore(), plugins=(loop_setting[1],))
+    mark = MARKS[loop_setting[1]]
+    result = run(f"\n    pytestmark = pytest.mark.{mark}\n{NEEDS_ANY_LOOP}", *ignore(), plugins=(loop_setting[1],))
     result.assert_outcomes(passed=1)
     result.stdout.no_fnmatch_line(NOTE + "*")
 
@@ -131,7 +132,9 @@ def test_a_hook_of_pytest_asyncio_is_named(run: Run, pytester: pytest.Pytester) 
             return {"uvloop": uvloop.new_event_loop}
         """
     )
-    result = run(NEEDS_UVLOOP, *ignore(), plugins=("pytest_asyncio.plugin",))
+    result = run(
+        f"\n    pytestmark = pytest.mark.asyncio\n{NEEDS_UVLOOP}", *ignore(), plugins=("pytest_asyncio.plugin",)
+    )
     result.stdout.fnmatch_lines(
         [NOTE + "the hook pytest_asyncio_loop_factories (conftest.py:3 in pytest_asyncio_loop_factories)"]
     )
@@ -170,3 +173,31 @@ def test_unrelated_fixture_named_loop_is_not_reported(run: Run) -> None:
 def ignore() -> tuple[str, ...]:
     """Filters for the plugins' own deprecation warnings."""
     return "-W", "ignore::DeprecationWarning", "-W", "ignore::pytest.PytestWarning"
+
+
+def test_loop_that_a_suite_creates_itself_cannot_be_controlled(run: Run) -> None:
+    """A fixture ``loop`` in place of that of aiohttp's plugin is the loop; the error says what it is."""
+    result = run(
+        """
+        import uvloop
+
+        @pytest.fixture
+        def loop():
+            loop = uvloop.new_event_loop()
+            yield loop
+            loop.close()
+
+        @explore
+        async def test_it(loop):
+            await twice()
+        """,
+        *ignore(),
+        plugins=("aiohttp.pytest_plugin",),
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E *UncontrolledOperation: the test runs on another event loop, uvloop.Loop, which @explore cannot control",
+            "*Use asyncio's default event loop for this test, or remove @explore",
+        ]
+    )

@@ -458,8 +458,8 @@ def test_unused_plugin_does_not_import_asyncio_or_the_engine(pytester: pytest.Py
         assert not {name for name in added if name.startswith("pytest_background_tasks._control")}
         added = modules("-p", "pytest_background_tasks.plugin", *REPORTS_OFF) - plain
     monitor = ("_monitor", "_monitor.kinds", "_introspect", "_introspect.real_clock", "_introspect.untrusted")
-    plugin = ("", ".report_properties", ".explore")
-    explore = (".command_line", ".failure_cache", ".hooks", ".settings", ".stash")
+    plugin = ("", ".judgement", ".plugin_names", ".report_properties", ".explore")
+    explore = (".command_line", ".failure_cache", ".hooks", ".marks", ".settings")
     names = (*monitor, *(f"plugin{name}" for name in plugin), *(f"plugin.explore{name}" for name in explore))
     assert added == {"pytest_background_tasks", *(f"pytest_background_tasks.{name}" for name in names)}
 

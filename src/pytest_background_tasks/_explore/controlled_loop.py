@@ -38,6 +38,7 @@ from .arrivals import (
 )
 from .helper_thread import HelperThread
 from .options import Options
+from .phases import NO_KINDS, PhasesOfLoop
 from .plan import Plan
 from .schedule import Deviation, Schedule
 from .task_names import TaskIdentity, TaskNames
@@ -46,8 +47,10 @@ from .thread_results import ThreadCalls
 from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 
 
-class ControlledLoop(LoopOfControlledTasks, ThreadCalls):
-    """The event loop of one run.
+class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
+    """An event loop of one run.
+
+    Until `begin_main` it runs in asyncio's default order: fixtures are set up on it. From then on the schedule applies.
 
     Args:
         schedule: the deviations from asyncio's default order.
@@ -68,8 +71,6 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls):
     is_endless: bool = False
     has_generators: bool = False
     failed_callbacks: tuple[tuple[str, BaseException], ...] = ()
-    _playing: ControlledTask | None = None
-    _is_last: bool = False  # in the iteration after the one in which the scenario ended, as in asyncio.run
     _closed: bool
     _debug: bool
     _ready: deque[Any]
@@ -83,9 +84,10 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls):
         self._home = threading.get_ident()
         self._names = TaskNames(options.counting)
         # Read in one go for each batch of handles, because there are many batches.
-        self._judging = (options.arrivals, "any" in options.arrivals, options.is_project_file, self._names.scenario)
-        self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
-        self._deviating = self._plan  # None when no deviation is left
+        self._judging = (NO_KINDS, False, options.is_project_file, self._names.scenario)
+        self._schedule = schedule
+        self._plan: Plan | None = None
+        self._deviating: Plan | None = None  # None when no deviation is left
         self._actor: TaskIdentity | None = None  # the running task, if a task is running
         self._who = ""  # the running callback otherwise
         self._now = options.began
@@ -100,25 +102,22 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls):
         self._disturbed: set[int] = set()
         self.tasks: list[asyncio.Task[Any]] = []
 
-    def play(self, coroutine: Any) -> ControlledTask:
-        """Run `coroutine`, the scenario, until it ends or cannot continue; return its task."""
-        task = ControlledTask(next(self._task_numbers), self._names.scenario, coroutine, self)
-        self.tasks.append(task)
-        self._playing = task
-        self._helper.foreign.begin()
-        self.run_forever()
-        self._playing, self._is_last = None, False
-        return task
-
     def trace(self) -> Trace:
         """Return the trace so far."""
         cancellable = frozenset(self._cancellable()) if self._options.cancel else frozenset()
         siblings, disturbed = frozenset(self._names.siblings), frozenset(self._disturbed)
-        return Trace(tuple(self._rows), cancellable, siblings, disturbed, self._answers)
+        rows = tuple(self._rows)
+        if self._replaced_actor is not None:  # the step in which the test begins is recorded as one of the runner
+            at = self._replaced_actor[0]
+            first = [(self._names.scenario.name, 0, *row[2:]) for row in rows[at : at + 1]]
+            rows = (*rows[:at], *first, *rows[at + 1 :])
+        return Trace(rows, cancellable, siblings, disturbed, self._answers)
 
     def close(self) -> None:
         """Close the loop, like asyncio; break reference cycles so that the garbage collector is not needed."""
-        self._plan = self._deviating = None  # it refers to the loop
+        if self.owner is not None:
+            self.owner.look_at_end(self)
+        self.owner = self._plan = self._deviating = None  # they refer to the loop
         super().close()
 
     @property
@@ -326,7 +325,7 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls):
                 self._callback_failed(handle, error)
             before, waiting = waiting, len(ready)
             record((who, number, got, now, kind, entry, waiting - before, None))
-        if len(self._rows) >= self._options.max_steps:
+        if len(self._rows) >= self._options.max_steps + self.extra_steps:
             self.is_endless = self._stopping = True
 
     def _callback_failed(self, handle: Any, error: BaseException) -> None:

@@ -11,15 +11,16 @@ from typing import Any, NamedTuple, TypeAlias
 from .._asyncio.forced_end import cancel_surely, close, run_past_exits
 from .._introspect.garbage_collection import GarbageCollectionDisabled
 from .controlled_loop import ControlledLoop
-from .failures import circle_of, failure_of
+from .failures import failure_of
 from .helper_thread import HelperThread
 from .options import Options
 from .recording_loop import RecordingLoop
+from .run import Program, Run
 from .schedule import Deviation, Schedule
 from .trace import Trace
 
 Scenario: TypeAlias = Callable[[], Coroutine[Any, Any, object]]
-"""The code to explore: an ``async def`` without arguments. It is called anew for every run, outside any loop."""
+"""An ``async def`` without arguments to explore. It is called anew for every run, outside any loop."""
 
 _TURNS = 1000
 """The number of iterations in which cancelled tasks may clean up. After that, tasks that never end are closed."""
@@ -49,7 +50,7 @@ class Execution(NamedTuple):
 
 
 def execute(
-    scenario: Scenario,
+    program: Program,
     schedule: Schedule,
     options: Options,
     helper: HelperThread,
@@ -57,10 +58,10 @@ def execute(
     with_details: bool = False,
     failed: Callable[[ControlledLoop, BaseException], object] | None = None,
 ) -> Execution:
-    """Run `scenario` under `schedule`.
+    """Run `program` under `schedule`.
 
     Args:
-        scenario: the code to run.
+        program: the code to run.
         schedule: the deviations from asyncio's default order.
         options: see `Options`.
         helper: runs the functions that the program sends to threads.
@@ -68,26 +69,47 @@ def execute(
         failed: called after a failure, before the cleanup.
 
     Raises:
-        UncontrolledOperation: the scenario does something that no schedule can control.
+        UncontrolledOperation: the program does something that no schedule can control.
         BaseException: the call of the scenario raises it, or it is an exception of the run that passes through.
     """
-    coroutine = _coroutine(scenario)
-    loop = (RecordingLoop if with_details else ControlledLoop)(schedule, options, helper)
+    run = Run(RecordingLoop if with_details else ControlledLoop, schedule, options, helper, failed)
+    helper.foreign.begin()
     try:
         with GarbageCollectionDisabled():  # automatic collection would depend on earlier runs
-            main = loop.play(coroutine)
-            loop.check_threads()
-            is_cut = main.done() and main.cancelled() and loop.has_cancelled
-            error = None if is_cut else failure_of(loop, main, options)
+            found = program(run)
+            for loop in run.loops:
+                run.look_at_end(loop, found)  # some runners close it without a word
+                run.check_threads(loop)
+            if run.refusal is not None:
+                raise run.refusal
+            if run.stop is not None:
+                run.stop.__traceback__ = None  # it was raised at no line of the program
+            error = None if run.is_cut else found or run.stop or run.end
             if error is not None and all(map(options.propagate, leaves(error))):
                 raise leaves(error)[0]
-            if not is_cut:
-                error = circle_of(loop, error, options) or error
-            if error is not None and failed is not None:
-                failed(loop, error)
-            return Execution(schedule, loop.trace(), error, is_cut, loop.unused)
+            if run.circle is not None and not run.is_cut:
+                run.circle.__cause__, error = error, run.circle
+            if error is not None and failed is not None and run.loop is not None:
+                failed(run.loop, error)
+            return Execution(schedule, run.trace, error, run.is_cut, run.unused)
     finally:
-        _leave_nothing(loop)
+        for loop in run.loops:
+            leave_nothing(loop)
+
+
+def playing(scenario: Scenario) -> Program:
+    """Return the program that runs `scenario` on a loop of its own."""
+
+    def play(run: Run) -> BaseException | None:
+        coroutine = _coroutine(scenario)
+        loop = run.new_loop()
+        main = loop.play(coroutine)
+        run.is_cut = main.done() and main.cancelled() and loop.has_cancelled
+        error = None if run.is_cut else failure_of(loop, main, run.options)
+        run.look_at_end(loop, error)
+        return error
+
+    return play
 
 
 def _coroutine(scenario: Scenario) -> Coroutine[Any, Any, object]:
@@ -110,13 +132,17 @@ def leaves(error: BaseException) -> list[BaseException]:
     )
 
 
-def _leave_nothing(loop: ControlledLoop) -> None:
+def leave_nothing(loop: ControlledLoop) -> None:
     """Cancel and close everything that the run left behind, silently, like ``asyncio.run``."""
     is_over = not loop.has_generators
     for task in loop.tasks:
         is_over = is_over and task.done()
     try:
-        if not is_over:
+        if loop.is_closed():
+            for task in loop.tasks:
+                if not task.done():
+                    close(task)
+        elif not is_over:
             loop.set_exception_handler(lambda *_: None)
             _clean_up(loop)
     finally:

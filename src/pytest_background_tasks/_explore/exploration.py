@@ -1,7 +1,6 @@
 """An exploration: runs schedules until one fails, none is left, or the budget runs out."""
 
 import asyncio
-import inspect
 import math
 from contextlib import nullcontext, suppress
 from dataclasses import replace
@@ -12,12 +11,13 @@ from ..errors import ExplorationError, NonDeterministicTest, ReplayError, Uncont
 from . import debug_mode
 from .determinism import DeterministicProcess, breakpoints_off
 from .diagnostics import difference, nothing_to_cancel, nothing_to_deviate
-from .execution import Execution, Scenario, execute
+from .execution import Execution, execute
 from .failure_point import reproduce
 from .helper_thread import HelperThread
 from .name_patterns import patterns_between, patterns_in
 from .options import Options
 from .result import Exploration, Failure, Found, Verdict
+from .run import Program
 from .schedule import Cancel, Outlast, Raise, Schedule, canonical
 from .search import Search
 from .shrink import shrink
@@ -25,8 +25,8 @@ from .trace import Trace, first_difference
 from .varying_reads import VaryingReads, sentence
 
 
-def explored(scenario: Scenario, options: Options) -> Exploration:
-    """Explore `scenario` like `Explorer.explore`; the caller reports a failure."""
+def explored(program: Program, options: Options) -> Exploration:
+    """Explore `program` like `Explorer.explore`; the caller reports a failure."""
     if asyncio._get_running_loop() is not None:
         raise ExplorationError(
             "cannot explore while an event loop is running in this thread\n"
@@ -39,12 +39,9 @@ def explored(scenario: Scenario, options: Options) -> Exploration:
             "Do not call it in a session that explores. If other tests need it, run explored tests separately: "
             "pytest -m explore"
         )
-    code = getattr(inspect.unwrap(scenario), "__code__", None)
-    if code is not None and isinstance(options.is_project_file, dict):
-        options.is_project_file[code.co_filename] = True  # a scenario is project code, wherever its file is
     with HelperThread() as helper, DeterministicProcess(may_raise=bool(options.inject_errors)) as around:
         try:
-            return _Session(scenario, options, helper, around).explore()
+            return _Session(program, options, helper, around).explore()
         except (NonDeterministicTest, UncontrolledOperation) as error:
             for sentence in around.missing:
                 error.add_note(sentence)
@@ -52,12 +49,10 @@ def explored(scenario: Scenario, options: Options) -> Exploration:
 
 
 class _Session:
-    """One exploration of one scenario."""
+    """One exploration of one program."""
 
-    def __init__(
-        self, scenario: Scenario, options: Options, helper: HelperThread, around: DeterministicProcess
-    ) -> None:
-        self._scenario = scenario
+    def __init__(self, program: Program, options: Options, helper: HelperThread, around: DeterministicProcess) -> None:
+        self._program = program
         self._options = options = _beginning_now(options)
         self._helper = helper
         self._around = around
@@ -96,7 +91,7 @@ class _Session:
         if Cancel in map(type, schedule):
             self._around.ignore_unawaited()
         self._around.refresh()
-        run = execute(self._scenario, schedule, self._options, self._helper, with_details=with_details)
+        run = execute(self._program, schedule, self._options, self._helper, with_details=with_details)
         if self._helper.foreign.answer is not None:
             raise self._helper.foreign.answer
         return run
@@ -170,7 +165,7 @@ class _Session:
         touched = {(canonical(each.task), each.step) for each in run.schedule}
         kinds = {step.kind for step in run.trace.steps if step.kind and (step.task, step.number) in touched}
 
-        again = partial(reproduce, self._scenario, run.schedule, self._options)
+        again = partial(reproduce, self._program, run.schedule, self._options)
         schedule = _shown(run.schedule, run.trace)
         arrivals = self._options.arrivals
         return Failure(

@@ -19,9 +19,10 @@ from typing import Any, TypeAlias
 from .._introspect.location import await_chain
 from .controlled_loop import ControlledLoop
 from .determinism import DeterministicProcess, breakpoints_off
-from .execution import Execution, Scenario, execute, leaves
+from .execution import Execution, execute, leaves
 from .helper_thread import HelperThread
 from .options import Options
+from .run import Program
 from .schedule import Cancel, Schedule
 
 _Number: TypeAlias = tuple[str, int]  # the name of an error's class, and a number within that class, from 0
@@ -30,10 +31,10 @@ OnFailure: TypeAlias = Callable[[BaseException], object]
 """Called with the error, whose traceback leads from its task's first line to the line that raises."""
 
 _NO_FAILURE = (StopIteration, StopAsyncIteration, GeneratorExit)  # normal ends of loops and coroutines
-_LOOP = ControlledLoop.play.__code__.co_filename
+_LOOP = ControlledLoop._run_handles.__code__.co_filename
 
 
-def reproduce(scenario: Scenario, schedule: Schedule, options: Options, on_failure: OnFailure | None = None) -> None:
+def reproduce(program: Program, schedule: Schedule, options: Options, on_failure: OnFailure | None = None) -> None:
     """Run `schedule` again and raise its failure; call `on_failure` at the moment of the failure."""
     with DeterministicProcess(may_raise=bool(options.inject_errors)) as around:
         if any(isinstance(each, Cancel) for each in schedule):
@@ -42,7 +43,7 @@ def reproduce(scenario: Scenario, schedule: Schedule, options: Options, on_failu
         def once(failed: Callable[[ControlledLoop, BaseException], None] | None = None) -> Execution:
             around.refresh()
             with HelperThread() as helper:
-                return execute(scenario, schedule, options, helper, failed=failed)
+                return execute(program, schedule, options, helper, failed=failed)
 
         run = once() if on_failure is None else _stopped_at_failure(once, on_failure, options)
     if run.error is not None:

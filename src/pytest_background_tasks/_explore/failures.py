@@ -18,6 +18,7 @@ from ..errors import DeadlockError, LeakedTasks, StepLimitExceeded
 from .arrivals import label_of
 from .controlled_loop import ControlledLoop
 from .options import Options
+from .task_names import RUNNER_OF_ANYIO
 from .tasks import ControlledTask
 
 _BUSIEST = 3  # number of tasks that a livelock names
@@ -26,17 +27,22 @@ _PARTS = ("timer", "thread", "call")  # kinds of callback named after a task
 _FAILED = 3  # number of earlier failures that a deadlock names
 
 
-def failure_of(loop: ControlledLoop, main: ControlledTask, options: Options) -> BaseException | None:
-    """Return the failure of the run of `loop`; None if it passed."""
+def stop_of(loop: ControlledLoop, options: Options) -> BaseException | None:
+    """Return the deadlock or the livelock that has stopped `loop`; None if it was neither."""
     if loop.is_stuck:
         return _deadlock(loop, options)
-    if loop.is_endless:
-        return _livelock(loop, options)
+    return _livelock(loop, options) if loop.is_endless else None
+
+
+def failure_of(loop: ControlledLoop, main: ControlledTask, options: Options) -> BaseException | None:
+    """Return the failure of `main`, the scenario that `loop` has run until it stopped; None if it passed."""
+    if (stop := stop_of(loop, options)) is not None:
+        return stop
     if not main.done():
         return RuntimeError("the test called loop.stop(), which stops the loop and not the test")
     if main.cancelled():
         return asyncio.CancelledError("the test was cancelled")
-    return main.exception() or _unnoticed(loop) or (_leak(loop, options) if options.fail_on_leaks else None)
+    return main.exception()
 
 
 def _deadlock(loop: ControlledLoop, options: Options) -> DeadlockError:
@@ -112,9 +118,15 @@ def _failures(loop: ControlledLoop) -> Iterator[tuple[str, BaseException]]:
             yield named(task), error
 
 
-def _leak(loop: ControlledLoop, options: Options) -> LeakedTasks | None:
-    waits = _waits(loop, options)
+def leak_of(loop: ControlledLoop, options: Options) -> LeakedTasks | None:
+    """Return the error that names the pending tasks, except those of a runner itself; None if there are none."""
+    waits = _lines(loop, [task for task in loop.tasks if not task.done() and not _is_of_runner(task)], options)
     return LeakedTasks(f"tasks were still pending when the test ended:{waits}") if waits else None
+
+
+def _is_of_runner(task: Any) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and code.co_name == RUNNER_OF_ANYIO and "anyio" in code.co_filename
 
 
 def _naming(loop: ControlledLoop) -> Callable[[Any], str]:
@@ -137,7 +149,7 @@ def _lines(loop: ControlledLoop, tasks: Iterable[Any], options: Options) -> str:
     return "".join(lines)
 
 
-def _unnoticed(loop: ControlledLoop) -> BaseException | None:
+def unnoticed_of(loop: ControlledLoop) -> BaseException | None:
     """Return the first exception of a task that was never retrieved, else the first of a callback; None if none."""
     for task in loop.tasks:
         if task.done() and task._log_traceback:

@@ -34,6 +34,8 @@ from .trace import Outcome, StepDetail, Trace
 class RecordingLoop(ControlledLoop):
     """A `ControlledLoop` whose trace has the detail of every step. It is several times slower, in the same order."""
 
+    _end: Outcome | None = None  # of the test, until its step has ended
+
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
         self._is_project = self._options.is_project_file
@@ -63,8 +65,15 @@ class RecordingLoop(ControlledLoop):
             if len(self._rows) > before:
                 until, waits_for, end = ((), None, None) if task is None else self._outcome(task)
                 through = () if task is None or task.done() else _through(task.get_coro(), self._is_project)
+                if self._end is not None:
+                    until, waits_for, end, self._end = (() if end is None else until), None, self._end, None
                 recorded = StepDetail(at, until, waits_for, end, waker, self._recorder.lines, through)
                 self._rows[-1] = (*self._rows[-1][:-1], recorded)
+
+    def end_main(self, outcome: Outcome) -> None:
+        """Take note of the outcome of the test, whose task may be the runner's own, and continue."""
+        super().end_main(outcome)
+        self._end = outcome
 
     def trace(self) -> Trace:
         """Return the trace so far, with the names of tasks that a report shows."""

@@ -7,6 +7,7 @@ from typing import Any
 from .._introspect.location import behind
 from .name_patterns import NamePatterns
 from .schedule import quoted
+from .trace import MAIN
 
 
 class TaskIdentity:
@@ -68,6 +69,26 @@ class TaskIdentity:
         return is_started_by_it or self._given.endswith(f".{self.function}")
 
 
+RUNNER_OF_ANYIO = "_run_tests_and_fixtures"
+"""The function of the task in which anyio's plugin runs all fixtures and tests of a loop."""
+
+
+class Phase(TaskIdentity):
+    """A part of a test's run: the creator of the tasks in which a runner runs fixtures and the test.
+
+    Attributes:
+        label: the name of the next such task, such as the name of the fixture; empty for that of its function.
+        code_of_main: the code of the coroutine that runs the test; its task is the scenario.
+    """
+
+    __slots__ = ("code_of_main", "label")
+
+    def __init__(self, name: str) -> None:
+        super().__init__(None, name=name)
+        self.label: str = ""
+        self.code_of_main: CodeType | None = None
+
+
 @lru_cache(4096)
 def _last_part(path: str) -> str:
     return quoted(path.rpartition(".")[2])
@@ -93,16 +114,24 @@ class TaskNames:
 
     def __init__(self, counting: NamePatterns) -> None:
         self._counting = counting if counting.patterns else None  # usually empty, and many tasks need a name
-        self.scenario: TaskIdentity = TaskIdentity(None, name="main")
-        self.scenario.parts["main"] = 1
+        self.scenario: TaskIdentity = TaskIdentity(None, name=MAIN)
+        self.scenario.parts[MAIN] = 1
         self.siblings: set[str] = set()
         self.unnamed: list[TaskIdentity] = []
-        self.actors: dict[str, TaskIdentity] = {"main": self.scenario}
+        self.actors: dict[str, TaskIdentity] = {MAIN: self.scenario}
         self._callbacks: dict[str, TaskIdentity] = {}
 
     def new(self, creator: TaskIdentity, coroutine: Any) -> TaskIdentity:
         """Return the actor of a task that `creator` starts."""
         actor = TaskIdentity(creator, coroutine)
+        if isinstance(creator, Phase):  # a runner creates it
+            if creator.code_of_main is not None and actor.code is creator.code_of_main:
+                return self.scenario
+            if creator.label:
+                actor.call(creator.label)
+        elif isinstance(creator.creator, Phase) and actor.function.endswith(f".{RUNNER_OF_ANYIO}"):
+            actor.creator = creator.creator
+            actor.call("runner")
         self.unnamed.append(actor)
         return actor
 

@@ -13,6 +13,12 @@ from .._introspect.wait_reason import WaitReason
 KINDS = ("start", "yield", "sleep", "timer", "thread", "mock")
 """The kinds of arrival that stand for an external event."""
 
+MAIN = "main"
+"""The name of the task that runs the scenario or the test."""
+
+SETUP, TEARDOWN = "setup", "teardown"
+"""The first parts of the names of tasks in which a runner sets up fixtures, and tears them down."""
+
 ANSWERS = frozenset({"yield", "sleep", "thread", "mock"})
 """The kinds that deliver a result to a waiting task: the result may be an error, or take longer than a timeout."""
 

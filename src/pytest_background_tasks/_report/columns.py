@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .._explore.trace import SETUP
 from .model import FailureView, RunView, StepView
 
 
 def truncated_at_end(run: RunView) -> RunView:
     """Return `run` without the steps that follow the end of the test itself."""
-    test = run.tasks[:1]
-    ends = (index for index, step in enumerate(run.steps) if step.outcome and (step.task,) == test)
+    ends = (index for index, step in enumerate(run.steps) if step.outcome and step.task == run.test)
     end = next(ends, len(run.steps)) + 1
     deviations = (each if (each.step or 0) < end else replace(each, step=None) for each in run.deviations)
     return replace(run, steps=run.steps[:end], deviations=tuple(deviations))
@@ -25,7 +25,7 @@ def columns_of(view: FailureView, at_most: int) -> list[str]:
     no column if it runs no code of the project, or only starts others and waits for them.
     """
     run = truncated_at_end(view.failing)
-    start = view.divergence or 0
+    start = run.begin if view.divergence is None else view.divergence
     last_deviation = max((each.step for each in run.deviations if each.step is not None), default=start)
     deviating = {each.task for each in run.deviations}
     diverging = {task for each in (view.baseline, run) if each for task in _first_task(each, view.divergence)}
@@ -33,7 +33,11 @@ def columns_of(view: FailureView, at_most: int) -> list[str]:
     meanwhile, later = _running(run, start, last_deviation + 1), _running(run, start, len(run.steps))
     code = {task: _code(run, task) for task in run.tasks}
     shared = {function for task in deviating for function in code.get(task, ())}
-    outcomes = {step.task: step.outcome for step in run.steps}
+    outcomes = {
+        step.task: step.outcome
+        for index, step in enumerate(run.steps)
+        if index > run.begin or not step.task.startswith(f"{SETUP}/")
+    }
 
     def weight(task: str) -> tuple[bool, ...]:
         outcome = outcomes[task]
@@ -41,7 +45,7 @@ def columns_of(view: FailureView, at_most: int) -> list[str]:
             task in deviating,
             task in diverging,
             any(run.steps[index].task == task for index in wakers),
-            outcome is None or (outcome.kind == "raised" and task != run.tasks[0]),  # the test is known to fail
+            outcome is None or (outcome.kind == "raised" and task != run.test),  # the test is known to fail
             task in meanwhile,
             task in later and bool(code[task] & shared),
         )
@@ -50,7 +54,7 @@ def columns_of(view: FailureView, at_most: int) -> list[str]:
     eligible = [task for task in order if task in deviating or (code[task] and not _only_starts(run, task))]
     chosen = [task for task in eligible if any(weight(task))]
     if len(chosen) < 2:
-        chosen += [task for task in eligible if task in later and task not in [*chosen, run.tasks[0]]]
+        chosen += [task for task in eligible if task in later and task not in [*chosen, run.test]]
     chosen = sorted(chosen or eligible or order, key=weight, reverse=True)[:at_most]
     return [task for task in order if task in chosen]
 

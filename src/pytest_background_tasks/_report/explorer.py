@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 from functools import partial
+from inspect import unwrap
 from typing import Unpack
 
-from .._explore.execution import Scenario
+from .._explore.execution import Scenario, playing
 from .._explore.exploration import explored
 from .._explore.options import ExplorerArguments, Options
 from .._explore.result import Exploration
@@ -13,8 +14,8 @@ from .._explore.result import Exploration
 class Explorer:
     """The engine of ``@explore``: runs a scenario in the orders that asyncio could have produced.
 
-    Orders closest to asyncio's default order come first. Use this if a decorator does not fit: in a Hypothesis test, a
-    method of a `unittest.TestCase`, a script. It cannot explore while an event loop is running in the same thread.
+    Orders closest to asyncio's default order come first. Use this if a decorator does not fit: for a part of a test, or
+    in a script. It cannot explore while an event loop is running in the same thread.
 
     Args:
         max_schedules: the largest number of schedules to run.
@@ -78,7 +79,10 @@ class Explorer:
             ExplorationError: ``cancel`` finds no task and must, an event loop is running, or nest_asyncio has been
                 applied.
         """
-        exploration = explored(scenario, self._options)
+        code, is_project = getattr(unwrap(scenario), "__code__", None), self._options.is_project_file
+        if code is not None and isinstance(is_project, dict):
+            is_project[code.co_filename] = True  # a scenario is project code, wherever its file is
+        exploration = explored(playing(scenario), self._options)
         if exploration.failure is None:
             return exploration
         return replace(exploration, failure=replace(exploration.failure, _make_note=partial(_note, exploration)))

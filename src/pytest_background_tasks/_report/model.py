@@ -13,7 +13,7 @@ from enum import Enum, auto
 
 from .._explore.result import Failure
 from .._explore.schedule import Deviation, Schedule, canonical
-from .._explore.trace import Outcome, Step, StepDetail, Trace, first_difference
+from .._explore.trace import MAIN, Outcome, Step, StepDetail, Trace, first_difference
 from .._introspect.location import SourceLocation
 from .._introspect.wait_reason import WaitReason
 from ..errors import DeadlockError, StepLimitExceeded
@@ -132,6 +132,16 @@ class RunView:
     tasks: tuple[str, ...]
     steps: tuple[StepView, ...]
     deviations: tuple[DeviationView, ...] = ()
+
+    @property
+    def test(self) -> str:
+        """The name of the task that runs the test; before it, others may have set up its fixtures."""
+        return MAIN if MAIN in self.tasks else next(iter(self.tasks), "")
+
+    @property
+    def begin(self) -> int:
+        """The index of the first step of the test."""
+        return next((index for index, step in enumerate(self.steps) if step.task == self.test and step.is_step), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from .._explore.trace import SETUP
 from .._introspect.text import listing, plural
 from .columns import in_default_order, truncated_at_end
 from .layout import Tone, short_name
@@ -178,10 +179,11 @@ class _Narrative:
         others = [
             (index, step) for index, step in enumerate(self._run.steps) if step.task and step.task not in self._columns
         ]
-        starts = [index for index, step in others if step.starts]
+        starts = [index for index, step in others if step.starts and not step.task.startswith(f"{SETUP}/")]
         failures = [index for index, step in others if step.fails]
         few = {index for group in (starts, failures) for index in (*group[:_PASSING], *group[-_PASSING:])}
-        return few | {index for index, step in others if set(step.starts) & set(self._columns)}
+        columns = set(self._columns) - {self._run.test}  # a runner has started the test
+        return few | {index for index, step in others if set(step.starts) & columns}
 
     def _summary_of(self, index: int, step: StepView, woken: str, others: Counter[str]) -> Iterator[Entry]:
         """Yield a row for a step without a column that starts or wakes a task, or fails; else count the step."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import threading
-import warnings
 from contextlib import ExitStack, contextmanager, nullcontext
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -12,26 +11,25 @@ from typing import TYPE_CHECKING
 import pytest
 
 from .._introspect import real_clock  # noqa: F401  # loaded now, before a test can freeze time
-from .._introspect.untrusted import add_note, code_of_function
+from .._introspect.untrusted import code_of_function
 from .._monitor.kinds import KINDS
 from .explore import hooks
+from .judgement import CONTEXT, judged
+from .plugin_names import MONITOR
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-    from .._control.test_context import TestContext
     from .._monitor.policy import Policy
     from ..fixture import BackgroundTasks
     from ..virtual_time import VirtualTime
     from .monitor import MonitorPlugin
 
 _open_fixtures: pytest.StashKey[list[ExitStack]] = pytest.StashKey()
-_context: pytest.StashKey[TestContext] = pytest.StashKey()
 _timeout: pytest.StashKey[float | None] = pytest.StashKey()
 _grace: pytest.StashKey[float] = pytest.StashKey()
 _modes: pytest.StashKey[dict[str, str]] = pytest.StashKey()
 
-_MONITOR = "background_tasks_monitor"
 _running = threading.local()  # its `item` is the test that is running in this thread
 
 
@@ -117,7 +115,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     The test may be one of a session that a test of another session runs in this process (pytester does). The outer test
     is suspended meanwhile: it does not capture the tasks of the inner test, and has no findings about them.
     """
-    if "asyncio" in sys.modules and not item.config.pluginmanager.has_plugin(_MONITOR):
+    if "asyncio" in sys.modules and not item.config.pluginmanager.has_plugin(MONITOR):
         _start_monitor(item)
     outer: pytest.Item | None = getattr(_running, "item", None)
     _running.item = item
@@ -130,8 +128,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 
 @contextmanager
 def _suspended(item: pytest.Item) -> Iterator[None]:
-    context = item.stash.get(_context, None)
-    monitoring: MonitorPlugin | None = item.config.pluginmanager.get_plugin(_MONITOR)
+    context = item.stash.get(CONTEXT, None)
+    monitoring: MonitorPlugin | None = item.config.pluginmanager.get_plugin(MONITOR)
     with (
         nullcontext() if context is None else context.capture.suspended(),
         nullcontext() if monitoring is None else monitoring.suspended(),
@@ -147,7 +145,7 @@ def _start_monitor(item: pytest.Item) -> None:
         from .project import project_code
 
         monitoring = MonitorPlugin(project_code(config), _defaults(config))
-        config.pluginmanager.register(monitoring, _MONITOR)
+        config.pluginmanager.register(monitoring, MONITOR)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -190,13 +188,13 @@ def background_tasks(request: pytest.FixtureRequest) -> Iterator[BackgroundTasks
     is_project[str(request.path)] = True  # the test's module, wherever it is (--pyargs)
     code = code_of_function(request.function)
     context = TestContext(is_project, request.node.nodeid, code, config.stash[_timeout], config.stash[_grace])
-    request.node.stash[_context] = context
-    monitoring: MonitorPlugin | None = config.pluginmanager.get_plugin(_MONITOR)
+    request.node.stash[CONTEXT] = context
+    monitoring: MonitorPlugin | None = config.pluginmanager.get_plugin(MONITOR)
     with _closed_with_session(config) as stack:
         stack.callback(context.close)
         if monitoring is not None:
             stack.enter_context(monitoring.observing(context.capture))
-        stack.callback(request.node.stash.__delitem__, _context)  # the item lives as long as the session
+        stack.callback(request.node.stash.__delitem__, CONTEXT)  # the item lives as long as the session
         yield BackgroundTasks(context)
 
 
@@ -209,7 +207,7 @@ def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureReque
     from ..virtual_time import driving
 
     with _closed_with_session(request.config) as stack:
-        yield stack.enter_context(driving(request.node.stash[_context]))
+        yield stack.enter_context(driving(request.node.stash[CONTEXT]))
 
 
 @contextmanager
@@ -235,21 +233,5 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Fail a deadlocked test even if the code under test caught the error; add the notes of a failed test."""
     __tracebackhide__ = True
-    try:
-        result = yield
-    except Exception as error:
-        if context := item.stash.get(_context, None):
-            if context.lost_error is not None:
-                add_note(error, f"before that: {context.lost_error}")
-            if notes := context.failure_notes():
-                item.add_report_section("call", "background_tasks", notes)
-        raise
-    if context := item.stash.get(_context, None):
-        if context.lost_error is not None:
-            raise context.lost_error
-        if poller := context.check_virtual_time():
-            from ..warnings import BackgroundTaskWarning
-
-            text, at = poller
-            warnings.warn_explicit(text, BackgroundTaskWarning, at.file, at.line)
-    return result
+    with judged(item):
+        return (yield)

@@ -27,7 +27,6 @@ from .report_properties import is_named
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
-    from contextlib import AbstractContextManager
 
     from .._capture.session import CaptureSession
     from .._introspect.location import SourceLocation
@@ -61,6 +60,7 @@ class MonitorPlugin:
         self._fixtures: dict[pytest.FixtureDef[Any], tuple[Fixture, object]] = {}
         self._raised: list[BaseException] = []
         self._reported_kinds: set[Kind] = set()
+        self._is_suspended = False
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -82,7 +82,7 @@ class MonitorPlugin:
     @pytest.hookimpl(tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> None:
         """Attribute the tasks of a fixture that outlives the test to the fixture."""
-        if fixturedef.scope == "function":
+        if fixturedef.scope == "function" or self._is_suspended:
             return
         fixture = Fixture(lambda: fixturedef.cached_result is not None)
         self._fixtures[fixturedef] = fixture, _home_of(fixturedef.scope, request)
@@ -120,9 +120,15 @@ class MonitorPlugin:
         self._monitor.capture = None
         self._monitor.collect_captured(capture.tasks)
 
-    def suspended(self) -> AbstractContextManager[None]:
-        """Attribute nothing to the running test inside the block."""
-        return self._monitor.suspended()
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Attribute nothing to the running test, nor to fixtures, inside the block."""
+        before, self._is_suspended = self._is_suspended, True
+        try:
+            with self._monitor.suspended():
+                yield
+        finally:
+            self._is_suspended = before
 
     def _detect_deadlocks(self, plugins: pytest.PytestPluginManager) -> None:
         if not plugins.has_plugin(_DEADLOCKS):

@@ -4,14 +4,16 @@ pytest enters the debugger after the test has ended. By then the loop of an expl
 cancelled. So the test is called again, as pytest calls it, and runs only the failing schedule; pytest's debugger is
 entered from inside the test at the moment of the failure.
 
-Private names of pytest used here, tested from 8.4 on: the plugin ``pdbinvoke`` and its two hooks.
+Private names of pytest used here, tested from 8.4 on: the plugins ``pdbinvoke``, with its two hooks, and ``pdbtrace``.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Coroutine
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import wraps
+from inspect import unwrap
 from types import FrameType
 from typing import Any
 
@@ -19,21 +21,38 @@ import pytest
 
 from .stash import EXPLORATION, ON_FAILURE
 
-_NAME = "pdbinvoke"
+_NAME, _TRACE = "pdbinvoke", "pdbtrace"
 
 
-async def entered(coroutine: Coroutine[Any, Any, object]) -> object:
-    """Run `coroutine`, a test, and enter the debugger at its first line, unless breakpoints are disabled."""
-    code = coroutine.cr_code  # type: ignore[attr-defined]
+def entered(test: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `test`, which enters the debugger at its first line, unless breakpoints are disabled."""
+    code = unwrap(test).__code__
 
-    def enter(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG001 - called by Python
-        if frame.f_code is not code:
-            return None
-        pytest.set_trace()
-        return frame.f_trace  # set by the debugger, in all frames
+    @wraps(test)
+    async def enter_and_run(*args: Any, **kwargs: Any) -> Any:
+        def enter(frame: FrameType, event: str, argument: object) -> Any:  # noqa: ARG001 - called by Python
+            if frame.f_code is not code:
+                return None
+            pytest.set_trace()
+            return frame.f_trace  # set by the debugger, in all frames
 
-    sys.settrace(enter)
-    return await coroutine
+        sys.settrace(enter)
+        return await test(*args, **kwargs)
+
+    return enter_and_run
+
+
+@contextmanager
+def tracing_by_us(plugins: pytest.PytestPluginManager) -> Iterator[None]:
+    """Keep pytest's plugin for ``--trace`` from entering the debugger in each run."""
+    pytests = plugins.getplugin(_TRACE)
+    if pytests is not None:
+        plugins.unregister(pytests)
+    try:
+        yield
+    finally:
+        if pytests is not None:
+            plugins.register(pytests, _TRACE)
 
 
 class Debugger:

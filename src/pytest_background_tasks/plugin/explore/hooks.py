@@ -5,15 +5,15 @@ A session without such a test loads only this file, the settings and the stored 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
 
+from ..._introspect.untrusted import attribute
 from ..report_properties import value_of
-from . import settings
+from . import marks, settings
 from .failure_cache import FAILURE_CACHE, FailureCache
-from .stash import explored_in, explored_of
 
 _RUNNING = "explore_running"
 _SHOWN = 10  # largest number of explored tests that the terminal summary lists
@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
         Debugger.take_place_of_pytests(config.pluginmanager)
     if config.get_verbosity() > 0:
         config.pluginmanager.register(Verbose(), "explore_verbose")
-    config.addinivalue_line("markers", "explore: run the test in the orders that asyncio could have produced")
+    marks.register(config)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -46,7 +46,8 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 
 def pytest_pycollect_makeitem(collector: Any, obj: Any) -> None:
     """Parametrize explored tests with ``anyio_backend`` too, if their module or class does so for its tests."""
-    if explored_in(obj) is not None:
+    own: Any = attribute(obj, "pytestmark", ())
+    if type(own) is list and any(type(mark) is pytest.Mark and mark.name == marks.MARK for mark in own):
         for mark in collector.iter_markers("parametrize"):
             names = mark.args[0] if mark.args else mark.kwargs.get("argnames", "")
             if "anyio_backend" in (names.split(",") if isinstance(names, str) else names):
@@ -54,18 +55,12 @@ def pytest_pycollect_makeitem(collector: Any, obj: Any) -> None:
 
 
 def pytest_itemcollected(item: Any) -> None:
-    """Hide the asyncio mark of explored tests from pytest-asyncio, which warns about it on ``def`` tests."""
-    if explored_of(item) is not None:
-        marks = item.iter_markers_with_node
-
-        def without_asyncio(name: str | None = None) -> Iterator[tuple[Any, pytest.Mark]]:
-            return ((node, mark) for node, mark in marks(name) if mark.name != "asyncio")
-
-        item.iter_markers_with_node = without_asyncio
-        if not item.config.pluginmanager.has_plugin(_RUNNING):  # sessions without explored tests do not load it
-            from . import run_hooks
-
-            item.config.pluginmanager.register(run_hooks, _RUNNING)
+    """Check the mark of an explored test; sessions without such a test do not load the hooks that run it."""
+    if item.get_closest_marker(marks.MARK) is None or marks.arguments_of(item) is None:
+        return
+    if not item.config.pluginmanager.has_plugin(_RUNNING):
+        # `from . import` would find the module of an earlier session in this process, which pytester has unloaded.
+        item.config.pluginmanager.register(import_module(f"{__package__}.run_hooks"), _RUNNING)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -73,7 +68,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.explore_replay is not None:
         from .replay import check_single
 
-        check_single(session, [item.nodeid for item in session.items if explored_of(item) is not None])
+        check_single(session, [item.nodeid for item in session.items if marks.arguments_of(item) is not None])
 
 
 class Verbose:

@@ -1,5 +1,6 @@
 """Other event loops: a test suite may configure one, but explored tests never use it.
 
+The fixtures through which it does so get a value that leads to the loop of the run.
 Most code does not depend on the kind of loop. So a note mentions it only if a test fails in asyncio's default order:
 then it may be the reason.
 
@@ -12,13 +13,32 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from ..._introspect.location import definition
+from .stash import CHOSEN
 
 _FIXTURES = ("event_loop_policy", "event_loop", "loop_factory", "loop")
+_FACTORIES = ("loop_factory", "_asyncio_loop_factory")
+_BACKEND_OPTIONS = ("use_uvloop", "loop_factory", "policy")
 _PLUGINS = ("pytest_asyncio.", "aiohttp.", "pytest_aiohttp.", "anyio.")
+
+
+def replaced(name: str, value: Any, policy: Any) -> Any:
+    """Return the value of a fixture that chooses an event loop, changed to choose the loop of the run.
+
+    Args:
+        name: the name of the fixture.
+        value: its value; that of any other fixture is returned unchanged.
+        policy: the policy that creates the loop of the run.
+    """
+    if name == "event_loop_policy":
+        return policy
+    if name in _FACTORIES and callable(value):
+        return asyncio.new_event_loop
+    if name == "anyio_backend" and isinstance(value, tuple) and len(value) > 1:
+        return value[0], {name: option for name, option in value[1].items() if name not in _BACKEND_OPTIONS}
+    return value
 
 
 def note(item: Any) -> str:
@@ -68,12 +88,9 @@ def _loop_factories(item: Any) -> list[Any]:
 
 def _backend_options(item: Any) -> str:
     """Return the options of anyio's backend that choose a loop, as text."""
-    backend = item.funcargs.get("anyio_backend")
-    if backend is None and item.get_closest_marker("anyio") is not None:
-        with suppress(Exception):  # the fixture is requested only here, and may fail
-            backend = item._request.getfixturevalue("anyio_backend")
+    backend = item.stash.get(CHOSEN, {}).get("anyio_backend")
     options = backend[1] if isinstance(backend, tuple) and len(backend) > 1 else {}
-    chosen = {name: options[name] for name in ("use_uvloop", "loop_factory", "policy") if options.get(name)}
+    chosen = {name: options[name] for name in _BACKEND_OPTIONS if options.get(name)}
     return ", ".join(f"{name}={getattr(value, '__qualname__', value)}" for name, value in chosen.items())
 
 

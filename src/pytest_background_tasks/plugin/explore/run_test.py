@@ -3,25 +3,35 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ..._explore.exploration import explored
 from ..._explore.options import Options
+from ..._explore.result import Exploration
 from ..._introspect.project_code import PACKAGE
+from ..._introspect.untrusted import code_of_function
 from ..._report.layout import Row, Span, Tone, plain
 from ..._report.terminal import section
+from ..plugin_names import MONITOR
 from ..project import project_code
-from . import other_loops
-from .decorator import ExploredTest
+from .arguments import ExploreArguments
+from .debugger import tracing_by_us
 from .failure_cache import FAILURE_CACHE, FailureCache
-from .fresh_runs import FreshRuns
+from .fresh_fixtures import FreshFixtures
+from .given import Example, is_given, run_examples
 from .html_report import report_line
+from .other_loops import note
+from .program import ProgramOfTest
 from .replay import replay_line
 from .settings import options_of
 from .stash import EXPLORATION, ON_FAILURE
+
+if TYPE_CHECKING:
+    from ..monitor import MonitorPlugin
 
 _PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Exception, pytest.UsageError)
 
@@ -43,39 +53,88 @@ _MARKUP: dict[Tone, dict[str, bool]] = {
 }
 
 
-def explore_item(item: Any, test: ExploredTest) -> None:
-    """Explore a test and raise its failure."""
+def explore_item(item: Any, arguments: ExploreArguments) -> None:
+    """Explore a test and raise its failure.
+
+    Args:
+        item: the test, after its setup.
+        arguments: the arguments of its mark.
+    """
     __tracebackhide__ = True
-    if ON_FAILURE in item.stash:
-        item.stash[EXPLORATION].failure.reproduce(item.stash[ON_FAILURE])
-        return
-    options = options_of(item, test.options)
+    if is_given(item.obj):
+        explorations: list[Exploration] = []
+        run_examples(item, lambda example: explorations.append(_explore_or_reproduce(item, arguments, example)))
+        _set_properties(item, explorations)
+    else:
+        _set_properties(item, [_explore_or_reproduce(item, arguments, None)])
+
+
+def _explore_or_reproduce(item: Any, arguments: ExploreArguments, example: Example | None) -> Exploration:
+    __tracebackhide__ = True
+    plugins = item.config.pluginmanager
+    with FreshFixtures(item) as fixtures, tracing_by_us(plugins), _unmonitored(plugins):
+        if ON_FAILURE in item.stash:
+            item.stash[EXPLORATION].failure.reproduce(item.stash[ON_FAILURE])
+        return _explore(item, arguments, fixtures, example)
+
+
+def _unmonitored(plugins: pytest.PytestPluginManager) -> AbstractContextManager[None]:
+    """Let the monitor attribute nothing to the test: the exploration reports what fails in a run."""
+    monitoring: MonitorPlugin | None = plugins.get_plugin(MONITOR)
+    return nullcontext() if monitoring is None else monitoring.suspended()
+
+
+def _explore(item: Any, arguments: ExploreArguments, fixtures: FreshFixtures, example: Example | None) -> Exploration:
+    __tracebackhide__ = True
+    options = options_of(item, dict(arguments))
     options.pop("exclude_fixtures", None)
     cache: FailureCache = item.config.pluginmanager.getplugin(FAILURE_CACHE)
     options["previous_failures"] = cache.schedules_of(item.nodeid)
-    options["require_cancel"] = "cancel" in test.options  # a default also applies to tests without such a task
+    options["require_cancel"] = "cancel" in arguments  # a default also applies to tests without such a task
     is_project = project_code(item.config)
-    is_project[test.test.__code__.co_filename] = True  # the test's module, wherever its file is (--pyargs)
-    rounds = FreshRuns(item, test.test, 2 if options.get("replay") else 1)  # the default order runs before a replay
+    if code := code_of_function(example.test if example else item.obj):
+        is_project[code.co_filename] = True  # the test's module, wherever its file is (--pyargs)
+    debugged = 2 if options.get("replay") else 1  # the default order runs before a replay
+    program = ProgramOfTest(item, fixtures, is_project, debugged, example)
     try:
         asked = Options.of({**options, "propagate": _passes_through, "is_project_file": is_project})
-        exploration = explored(rounds, asked)
+        exploration = explored(program, asked)
     except BaseException as error:
         raise error.with_traceback(_of_user(error.__traceback__)) from error.__cause__
     failure = exploration.failure
-    item.user_properties += [
-        ("explore", str(exploration)),
-        ("explore_verdict", exploration.verdict),
-        ("explore_runs", exploration.runs),
-        ("explore_distinct", exploration.distinct),
-        *([("explore_cut_short", exploration.cut_short)] if exploration.cut_short else ()),
-        *([("explore_schedule", str(failure.schedule))] if failure else ()),
-    ]
     if failure is not None:
         item.stash[EXPLORATION] = exploration
-        if not failure.schedule and (note := other_loops.note(item)):
-            failure.error.add_note(note)
+        _set_properties(item, [exploration])
+        if not failure.schedule and (text := note(item)):
+            failure.error.add_note(text)
         raise failure.error
+    return exploration
+
+
+def _set_properties(item: Any, explorations: list[Exploration]) -> None:
+    """Add the result to the report; of several examples, that which is covered least."""
+    if not explorations:
+        return
+    least = min(explorations, key=lambda each: _COVERAGE.index(each.verdict))
+    failure, count = least.failure, len(explorations)
+    cut_short = sum(each.cut_short for each in explorations)
+    of_examples = f"; the least covered of {count} examples" if count > 1 else ""
+    item.user_properties[:] = [each for each in item.user_properties if each[0] not in _PROPERTIES]
+    item.user_properties += [
+        ("explore", f"{least}{of_examples}"),
+        ("explore_verdict", least.verdict),
+        ("explore_runs", sum(each.runs for each in explorations)),
+        ("explore_distinct", sum(each.distinct for each in explorations)),
+        *([("explore_cut_short", cut_short)] if cut_short else ()),
+        *([("explore_schedule", str(failure.schedule))] if failure else ()),
+    ]
+
+
+_COVERAGE = ("failed", "incomplete", "bounded", "replayed", "exhaustive")  # verdicts, from the one that says least
+_PROPERTIES = {
+    "explore",
+    *(f"explore_{name}" for name in ("verdict", "runs", "distinct", "cut_short", "schedule")),
+}
 
 
 def _of_user(traceback: TracebackType | None) -> TracebackType | None:

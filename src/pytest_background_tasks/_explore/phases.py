@@ -1,0 +1,136 @@
+"""The phases of an explored loop: a runner sets up fixtures on it, runs the test, tears them down, and closes it.
+
+Each is a call of ``run_until_complete``. The schedule applies to the test and to the teardown. A scenario of an
+`Explorer` has the second phase only.
+
+Private names of CPython used here: ``_check_closed`` and ``_check_running`` of a loop; ``_log_destroy_pending`` of a
+task.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from .options import Options
+from .plan import Plan
+from .schedule import Schedule
+from .task_names import Phase, TaskIdentity, TaskNames
+from .tasks import ControlledTask
+from .trace import Outcome
+from .unsupported import UnsupportedCalls
+
+NO_KINDS: frozenset[str] = frozenset()
+
+
+class Owner(Protocol):
+    """The run of a loop, as the loop sees it."""
+
+    def explain_stop(self, loop: Any) -> BaseException:
+        """Return the error for a loop that has stopped although what it runs is not done."""
+
+    def look_at_end(self, loop: Any) -> None:
+        """Note what only a loop that is not closed yet knows."""
+
+
+class PhasesOfLoop(UnsupportedCalls):
+    """The methods of a loop that run its phases.
+
+    Attributes:
+        phase: the creator of the tasks that are created while the loop is not running; None for an `Explorer`.
+        owner: the run of the loop, until the loop is closed.
+        extra_steps: the number of steps that may follow ``max_steps``, to clean up.
+    """
+
+    phase: Phase | None = None
+    owner: Owner | None = None
+    extra_steps: int = 0
+    tasks: list["asyncio.Task[Any]"]
+    _options: Options
+    _names: TaskNames
+    _schedule: Schedule
+    _plan: Plan | None
+    _deviating: Plan | None
+    _judging: tuple[Any, ...]
+    _task_numbers: Any
+    _rows: list[tuple[Any, ...]]
+    _ready: deque[Any]
+    _actor: TaskIdentity | None
+    _replaced_actor: tuple[int, TaskIdentity] | None = None
+    _playing: "asyncio.Future[Any] | None" = None
+    key_of: Callable[[Any], tuple[str, int] | None]
+    kind_of: Callable[[Any], str | None]
+    _actor_of: Callable[[Any], TaskIdentity]
+    _is_last: bool = False  # in the iteration after the one in which the future was done, as on any loop
+
+    def enter(self, phase: Phase) -> None:
+        """Name the tasks that are created from now on, while the loop is not running, after `phase`."""
+        self.phase = self._actor = phase
+
+    def play(self, coroutine: Any) -> ControlledTask:
+        """Run `coroutine`, the scenario, until it ends or cannot continue; return its task."""
+        task = ControlledTask(next(self._task_numbers), self._names.scenario, coroutine, self)
+        self.tasks.append(task)
+        self._let_deviate()
+        self._run_until(task)
+        return task
+
+    def begin_main(self) -> None:
+        """Let the schedule apply: the running task begins to run the test."""
+        task: Any = asyncio.current_task(self)
+        actor, scenario = self._actor_of(task), self._names.scenario
+        if actor is not scenario:  # the runner awaits the test in a task of its own
+            self._replaced_actor = len(self._rows), actor
+            scenario.step = 1
+            task._explorer_actor = self._actor = scenario
+        self._let_deviate()
+
+    def end_main(self, outcome: Outcome) -> None:  # noqa: ARG002  # a subclass records it
+        """Take note that the running task has ended the test."""
+        task: Any = asyncio.current_task(self)
+        if self._replaced_actor is not None and task is not None:  # otherwise its coroutine is being closed
+            task._explorer_actor = self._actor = self._replaced_actor[1]
+
+    def _let_deviate(self) -> None:
+        options, names = self._options, self._names
+        self._judging = (options.arrivals, "any" in options.arrivals, options.is_project_file, names.scenario)
+        if self._schedule:
+            self._plan = self._deviating = Plan(self._schedule, self, names.actors, options.error)
+
+    def follow_default_order(self) -> None:
+        """Let no arrival deviate from now on: the runner closes the loop."""
+        self._judging = (NO_KINDS, False, *self._judging[2:])
+        if self._deviating is not None:
+            self._ready.extend(handle for _, _, handle in self._deviating.outside)
+            self._deviating = None
+
+    def run_until_complete(self, future: Any) -> Any:
+        """Run until `future` is done, like asyncio, and return its result.
+
+        Raises:
+            BaseException: if the loop stops before: the error of its owner.
+        """
+        __tracebackhide__ = True
+        self._check_closed()  # type: ignore[attr-defined]
+        self._check_running()  # type: ignore[attr-defined]
+        is_new = not asyncio.isfuture(future)
+        awaited: Any = asyncio.ensure_future(future, loop=self)
+        if is_new:
+            awaited._log_destroy_pending = False
+        try:
+            self._run_until(awaited)
+        except BaseException:
+            if is_new and awaited.done() and not awaited.cancelled():
+                awaited.exception()  # it is raised here already
+            raise
+        if not awaited.done():
+            stopped = RuntimeError("Event loop stopped before Future completed.")
+            raise stopped if self.owner is None else self.owner.explain_stop(self)
+        return awaited.result()
+
+    def _run_until(self, future: "asyncio.Future[Any]") -> None:
+        self._playing, self._is_last = future, future.done()
+        try:
+            self.run_forever()
+        finally:
+            self._playing, self._is_last, self._actor = None, False, self.phase
