@@ -75,6 +75,43 @@ def test_pdb_enters_at_the_failure_in_the_running_loop(spawn) -> None:
     child.wait()
 
 
+def test_pdb_enters_at_the_failure_of_a_test_with_async_fixtures(spawn) -> None:
+    """Its fixtures are set up at that moment, and torn down when the session continues."""
+    child = spawn(
+        """
+        import pytest_asyncio
+
+        @pytest_asyncio.fixture
+        async def done():
+            await asyncio.sleep(1)
+            yield []
+            print("torn down")
+
+        async def client(name, done):
+            await asyncio.sleep(0)
+            assert name == "first" or done, "overtaken"
+            done.append(name)
+
+        @explore
+        @pytest.mark.asyncio
+        async def test_it(done):
+            await asyncio.gather(client("first", done), client("second", done))
+
+        def test_afterwards(): ...
+        """,
+        "--pdb",
+        "-p pytest_asyncio.plugin",
+        "-o asyncio_default_fixture_loop_scope=function",
+    )
+    child.expect_exact("replay:")
+    child.expect_exact('"overtaken"')
+    child.expect_exact("(Pdb) ")
+    ask(child, "p name, done, len(asyncio.all_tasks())", "('second', [], 3)")
+    child.sendline("c")
+    child.expect_exact("1 failed, 1 passed")
+    child.wait()
+
+
 def test_pdb_at_a_deadlock_shows_where_the_test_waits(spawn) -> None:
     child = spawn(
         """

@@ -571,3 +571,35 @@ def test_thread_that_a_fixture_starts_may_keep_running(explore: Run) -> None:
         """
     )
     result.assert_outcomes(passed=1)
+
+
+def test_fixture_on_another_loop_of_the_runner_is_new_in_each_run_too(run: Run) -> None:
+    """With pytest-asyncio, a fixture and its test may have loops of their own; both are controlled."""
+    source = """
+        import pytest_asyncio
+
+        @pytest_asyncio.fixture(scope="session", loop_scope="session")
+        async def engine():
+            await asyncio.sleep(3600)
+            yield {"left": 1}
+            await asyncio.sleep(3600)
+
+        @explore
+        @pytest.mark.asyncio(loop_scope="function")
+        async def test_it(engine):
+            async def buy():
+                if engine["left"]:
+                    await asyncio.sleep(0)
+                    engine["left"] -= 1
+
+            async def later():
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                await buy()
+
+            await asyncio.gather(buy(), later())
+            assert engine["left"] == 0
+    """
+    result = run(source, plugins=("pytest_asyncio.plugin",))
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["  ! buy resumes late after yielding, *"])

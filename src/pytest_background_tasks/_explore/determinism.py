@@ -21,10 +21,12 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+from .._asyncio.instrument import hub
 from .._asyncio.late_cancellation import cancelling_too_late
 from .._introspect.unsupported_version import UnsupportedVersion
 from .arrivals import answer_of_mock
 from .controlled_loop import ControlledLoop
+from .run import EndsOfLoops
 
 _DEBUGGERS = ("pdb", "pytest", "ipdb", "pudb")  # modules with a set_trace
 
@@ -49,6 +51,7 @@ class DeterministicProcess:
     def __enter__(self) -> "DeterministicProcess":
         self._stack = ExitStack()
         enter = self._stack.enter_context
+        enter(hub.added(EndsOfLoops()))
         enter(_replaced(asyncio.tasks, "set", _set_in_order))
         enter(cancelling_too_late(lambda task: isinstance(task.get_loop(), ControlledLoop)))
         enter(_replaced(asyncio.futures, "_chain_future", _chaining(asyncio.futures._chain_future)))  # type: ignore[attr-defined]

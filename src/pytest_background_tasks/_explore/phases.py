@@ -32,6 +32,9 @@ class Owner(Protocol):
     def look_at_end(self, loop: Any) -> None:
         """Note what only a loop that is not closed yet knows."""
 
+    def cancel_all_tasks(self, loop: Any) -> None:
+        """Act before a runner cancels the tasks that remain."""
+
 
 class PhasesOfLoop(UnsupportedCalls):
     """The methods of a loop that run its phases.

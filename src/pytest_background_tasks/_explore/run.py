@@ -15,7 +15,7 @@ from functools import wraps
 from typing import Any, TypeAlias
 
 from .._asyncio.forced_end import cancel_surely
-from .._asyncio.instrument import Instrument, hub
+from .._asyncio.instrument import Instrument
 from ..errors import UncontrolledOperation
 from .controlled_loop import ControlledLoop
 from .failures import circle_of, leak_of, stop_of, unnoticed_of
@@ -29,7 +29,16 @@ _events: Any = asyncio.events
 _PolicyBase: Any = getattr(_events, "_BaseDefaultEventLoopPolicy", None) or _events.BaseDefaultEventLoopPolicy
 
 
-class Run(Instrument):
+class EndsOfLoops(Instrument):
+    """The ends of controlled loops: a runner cancels the remaining tasks, and closes the loop."""
+
+    def cancelling_all_tasks(self, loop: Any) -> None:
+        """Let the run of `loop` look at the tasks that remain."""
+        if isinstance(loop, ControlledLoop) and loop.owner is not None:
+            loop.owner.cancel_all_tasks(loop)
+
+
+class Run:
     """One run.
 
     Args:
@@ -67,6 +76,7 @@ class Run(Instrument):
         self._main: ControlledLoop | None = None
         self._trace: Trace | None = None
         self._loops_wanted: float = 0
+        self._thread = threading.get_ident()
         self._ended: list[ControlledLoop] = []
         self.loops: list[ControlledLoop] = []
         self.stop: BaseException | None = None
@@ -155,7 +165,9 @@ class Run(Instrument):
             loop.end_main(outcome)
         self._phase = Phase(TEARDOWN)
         for each in self.loops:
-            each.phase = self._phase  # the loop is running: it enters the phase when it stops
+            each.phase = self._phase  # the running loop enters it when it stops
+            if each is not loop:
+                each.enter(self._phase)
 
     def explain_stop(self, loop: ControlledLoop) -> BaseException:
         """Return the error for a loop that has stopped although what it runs is not done."""
@@ -185,24 +197,21 @@ class Run(Instrument):
         before = _events._event_loop_policy
         self.policy = _events._event_loop_policy = _Policy(self, before)
         try:
-            with hub.added(self):
-                yield
+            yield
         finally:
             _events._event_loop_policy = before
 
     def wants_loop(self) -> bool:
         """Return True if the loop that this thread creates is to be controlled. Counts it."""
-        if self._loops_wanted <= 0 or threading.current_thread() is not threading.main_thread():
+        if self._loops_wanted <= 0 or threading.get_ident() != self._thread:
             return False
         self._loops_wanted -= 1
         return True
 
     # The end.
 
-    def cancelling_all_tasks(self, loop: Any) -> None:
-        """Look at the tasks that remain, before a runner cancels them and closes `loop`."""
-        if loop not in self.loops:
-            return
+    def cancel_all_tasks(self, loop: ControlledLoop) -> None:
+        """Look at the tasks that remain, before a runner cancels them; cancel those that asyncio cannot."""
         self.look_at_end(loop)
         if self.circle is not None:  # asyncio's own way ends in a RecursionError
             for task in loop.tasks:

@@ -111,8 +111,12 @@ class FreshFixtures:
     def _finalizers(self) -> Iterator[Callable[[], object]]:
         """Yield the finalizers of a run, and remove them; the last one is to be called first."""
         own = self._stack.pop(self._item, None)
-        bound = [each.finish for each in _bound_to_loop(_live_fixtures(self._stack))]
+        bound = None
         for finalizers, _ in self._stack.values():
+            if all(id(each) in self._before for each in finalizers):
+                continue  # the usual case
+            if bound is None:
+                bound = [each.finish for each in _bound_to_loop(_live_fixtures(self._stack))]
             new = [each for each in finalizers if id(each) not in self._before]
             of_run = [each for each in new if isinstance(each, partial) and each.func in bound]
             yield from of_run
