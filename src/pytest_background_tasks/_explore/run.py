@@ -243,7 +243,7 @@ class Run:
         loop.follow_default_order()
 
 
-_STEPS_OF_CLEANUP = 10_000  # number of steps of a loop, after a livelock, in which fixtures may be torn down
+_STEPS_OF_CLEANUP = 1000  # number of steps of a loop, after a livelock, in which fixtures may be torn down
 
 
 class _Policy(_PolicyBase):  # type: ignore[misc]  # its name depends on the version
