@@ -115,9 +115,8 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
 
     def close(self) -> None:
         """Close the loop, like asyncio; break reference cycles so that the garbage collector is not needed."""
-        if self.owner is not None:
-            self.owner.look_at_end(self)
-        self.owner = self._plan = self._deviating = None  # they refer to the loop
+        self._leave_owner()
+        self._plan = self._deviating = None  # it refers to the loop
         super().close()
 
     @property

@@ -48,7 +48,7 @@ class PhasesOfLoop(UnsupportedCalls):
     phase: Phase | None = None
     owner: Owner | None = None
     extra_steps: int = 0
-    tasks: list["asyncio.Task[Any]"]
+    tasks: list[asyncio.Task[Any]]
     _options: Options
     _names: TaskNames
     _schedule: Schedule
@@ -106,6 +106,11 @@ class PhasesOfLoop(UnsupportedCalls):
         if self._deviating is not None:
             self._ready.extend(handle for _, _, handle in self._deviating.outside)
             self._deviating = None
+
+    def _leave_owner(self) -> None:
+        if self.owner is not None:
+            self.owner.look_at_end(self)
+        self.owner = None  # it refers to the loop
 
     def run_until_complete(self, future: Any) -> Any:
         """Run until `future` is done, like asyncio, and return its result.
