@@ -603,3 +603,27 @@ def test_fixture_on_another_loop_of_the_runner_is_new_in_each_run_too(run: Run) 
     result = run(source, plugins=("pytest_asyncio.plugin",))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["  ! buy resumes late after yielding, *"])
+
+
+def test_tasks_that_wait_for_each_other_at_the_end_are_a_deadlock(explore: Run) -> None:
+    """No runner can cancel them: asyncio's cancellation follows the circle and ends in a RecursionError."""
+    result = explore(
+        """
+        @pytest.fixture
+        async def tasks():
+            return {}
+
+        async def wait_for(tasks, other):
+            await asyncio.sleep(0)
+            await tasks[other]
+
+        @explore
+        async def test_it(tasks):
+            tasks["a"] = asyncio.create_task(wait_for(tasks, "b"))
+            tasks["b"] = asyncio.create_task(wait_for(tasks, "a"))
+            await asyncio.sleep(1)
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E *DeadlockError: tasks wait for each other, and none of them can be cancelled:"])
+    result.stdout.no_fnmatch_line("*RecursionError*")

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeAlias
 
-from .._asyncio.forced_end import cancel_surely
 from .._asyncio.instrument import Instrument
 from ..errors import UncontrolledOperation
+from .cleanup import clean_up
 from .controlled_loop import ControlledLoop
 from .failures import circle_of, leak_of, stop_of, unnoticed_of
 from .helper_thread import HelperThread
@@ -214,8 +214,7 @@ class Run:
         """Look at the tasks that remain, before a runner cancels them; cancel those that asyncio cannot."""
         self.look_at_end(loop)
         if self.circle is not None:  # asyncio's own way ends in a RecursionError
-            for task in loop.tasks:
-                cancel_surely(task)
+            clean_up(loop)
 
     def check_threads(self, loop: ControlledLoop) -> None:
         """Note that the run cannot be controlled, while the tasks that wait for a thread are still there."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from ..._explore.execution import leave_nothing
+from ..._explore.cleanup import leave_nothing
 from ..._explore.run import Run
 from ..judgement import judged
 from .fresh_fixtures import FreshFixtures
