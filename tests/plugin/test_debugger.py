@@ -202,16 +202,23 @@ def test_quitting_at_a_breakpoint_ends_the_session(spawn) -> None:
 
 
 def test_pdb_shows_an_unreproducible_failure_like_pytest(spawn, pytester: pytest.Pytester) -> None:
-    """The debugger is entered where pytest itself would have entered it, with the original error."""
+    """The debugger is entered where pytest itself would have entered it, with the original error.
+
+    The test runs once more to find that out, and is not explored again.
+    """
     pytester.makeconftest(
         """
         import pytest
 
-        mended = []
+        mended, runs = [], []
 
         @pytest.fixture
         def is_mended():
+            runs.extend(mended)
             return mended
+
+        def pytest_unconfigure():
+            print(f"{len(runs)} runs since then")
 
         @pytest.hookimpl(tryfirst=True)
         def pytest_exception_interact():
@@ -232,4 +239,5 @@ def test_pdb_shows_an_unreproducible_failure_like_pytest(spawn, pytester: pytest
     ask(child, "p number", "7")
     child.sendline("c")
     child.expect_exact("1 failed")
+    child.expect_exact("1 runs since then")
     child.wait()

@@ -73,9 +73,12 @@ def _explore_or_reproduce(item: Any, arguments: ExploreArguments, example: Examp
     __tracebackhide__ = True
     plugins = item.config.pluginmanager
     with FreshFixtures(item) as fixtures, tracing_by_us(plugins), _unmonitored(plugins):
-        if ON_FAILURE in item.stash:
-            item.stash[EXPLORATION].failure.reproduce(item.stash[ON_FAILURE])
-        return _explore(item, arguments, fixtures, example)
+        if ON_FAILURE not in item.stash:
+            return _explore(item, arguments, fixtures, example)
+        exploration: Exploration = item.stash[EXPLORATION]
+        assert exploration.failure is not None
+        exploration.failure.reproduce(item.stash[ON_FAILURE])
+        return exploration
 
 
 def _unmonitored(plugins: pytest.PytestPluginManager) -> AbstractContextManager[None]:
