@@ -37,7 +37,7 @@ def clean_up(loop: ControlledLoop) -> None:
     for task in list(loop.tasks):
         cancel_surely(task)
     _turn(loop)
-    for generator in list(loop._asyncgens):  # type: ignore[attr-defined]
+    for generator in list(loop._asyncgens):  # type: ignore[attr-defined]  # a private name
         with suppress(Exception):  # from a task factory of the program's own
             loop.create_task(generator.aclose())
     _turn(loop)

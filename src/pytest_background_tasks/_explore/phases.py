@@ -119,8 +119,8 @@ class PhasesOfLoop(UnsupportedCalls):
             BaseException: if the loop stops before: the error of its owner.
         """
         __tracebackhide__ = True
-        self._check_closed()  # type: ignore[attr-defined]
-        self._check_running()  # type: ignore[attr-defined]
+        self._check_closed()  # type: ignore[attr-defined]  # a private name
+        self._check_running()  # type: ignore[attr-defined]  # a private name
         is_new = not asyncio.isfuture(future)
         awaited: Any = asyncio.ensure_future(future, loop=self)
         if is_new:

@@ -51,7 +51,7 @@ class Run:
     Attributes:
         loops: the loops of this run, in the order in which they were created.
         stop: the first error of a loop that stopped although what it ran was not done.
-        end: the first failure that nobody had noticed when the loop was about to be closed.
+        end: the first exception that no task had retrieved, or the leak, when the loop was about to be closed.
         circle: the deadlock of tasks that wait for each other at that moment, so that they cannot even be cancelled.
         is_cut: True if an external cancellation ended the test.
         unused: the deviations whose step never ran.
@@ -134,7 +134,7 @@ class Run:
                 outcome = Outcome("cancelled")
                 if self.stop is not None or not loop.has_cancelled:
                     raise
-                self.is_cut = True  # the runner goes on as if the test had passed
+                self.is_cut = True  # the runner continues as if the test had passed
             except BaseException as error:
                 outcome = Outcome("raised", type(error).__qualname__)
                 raise
@@ -225,7 +225,7 @@ class Run:
                 self.refusal = refusal
 
     def look_at_end(self, loop: ControlledLoop, found: BaseException | None = None) -> None:
-        """Note the failures on `loop` that nobody has noticed; follow asyncio's default order from now on.
+        """Note unretrieved exceptions, leaks and circles on `loop`; follow asyncio's default order from now on.
 
         `found`: the failure of the run so far.
         """

@@ -62,7 +62,7 @@ class FreshFixtures:
     """A context manager around the runs of one test, between two of which none of its fresh fixtures is set up.
 
     Args:
-        item: the test, with which `set_up_kept` was called.
+        item: the test; `set_up_kept` has set up its other fixtures.
     """
 
     def __init__(self, item: Any) -> None:

@@ -41,7 +41,7 @@ class Example(NamedTuple):
         def call(**fixtures: Any) -> Any:
             return handle.inner_test(**self.values, **fixtures)
 
-        handle = call.hypothesis = SimpleNamespace(inner_test=test)  # type: ignore[attr-defined]
+        handle = call.hypothesis = SimpleNamespace(inner_test=test)  # type: ignore[attr-defined]  # as Hypothesis does
         return call
 
 

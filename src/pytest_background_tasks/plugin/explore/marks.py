@@ -30,7 +30,7 @@ def register(config: pytest.Config) -> None:
 
 
 def arguments_of(item: pytest.Item) -> ExploreArguments | None:
-    """Return the arguments with which a test is to be explored; None if it is not.
+    """Return the arguments of the exploration of a test; None if it is not explored.
 
     Those of the test override those of its class, which override those of its module.
     """
