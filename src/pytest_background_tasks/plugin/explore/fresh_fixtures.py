@@ -6,7 +6,7 @@ fixtures, the fixtures of the runner plugins, and all that request one of them. 
 pytest has no public way to set up a test's fixtures twice. Private names of pytest used here, tested from 8.4 on:
 ``_setupstate`` of a session and its ``stack``; ``FixtureDef``, its ``finish`` among finalizers, and its
 ``_finalizers``; ``_initrequest``, ``_instance`` and ``_obj`` of an item; the stash key of ``tmp_path``. Of anyio's
-plugin: the runner that it keeps, and the number of its users.
+plugin: the runner that it keeps, the number of its users, and the runner's task.
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 from _pytest.fixtures import FixtureDef
 from _pytest.tmpdir import tmppath_result_key
 
+from ..._explore.run import Run
 from ..._introspect.untrusted import attribute, module_name
 
 _RUNNERS = ("pytest_asyncio", "pytest_aiohttp", "aiohttp.pytest_plugin")
@@ -92,7 +93,7 @@ class FreshFixtures:
         item._initrequest()
         item.session._setupstate.setup(item)
 
-    def tear_down(self) -> None:
+    def tear_down(self, run: Run) -> None:
         """Tear down what `set_up` has set up, in reverse order, even if it has failed.
 
         Raises:
@@ -101,6 +102,8 @@ class FreshFixtures:
         finalizers = list(self._finalizers())
         errors = []
         while finalizers:
+            if run.stop is not None:
+                _cancel_runner_of_anyio(run)
             try:
                 finalizers.pop()()
             except BaseException as error:  # the other finalizers still run
@@ -154,6 +157,21 @@ def _plugin_of_anyio() -> dict[str, Any]:
     """Return the variables of anyio's plugin, with the runner that it keeps; empty if there is none."""
     module = sys.modules.get("anyio.pytest_plugin")
     return {} if module is None or not _NO_RUNNER.keys() <= vars(module).keys() else vars(module)
+
+
+def _cancel_runner_of_anyio(run: Run) -> None:
+    """Cancel the task that is blocked; all fixtures and the test share one, and another can tear them down."""
+    runner = _plugin_of_anyio().get("_current_runner")
+    task = attribute(runner, "_runner_task")
+    if task is None or task.done():
+        return
+    loop = runner.get_loop()
+    run.look_at_end(loop, run.stop)  # what follows is no longer the test
+    task.cancel()
+    runner._send_stream.close()
+    with suppress(BaseException):  # the run has failed already
+        loop.run_until_complete(task)
+    runner._runner_task = None
 
 
 def _live_fixtures(stack: dict[Any, Any]) -> list[Any]:

@@ -83,7 +83,7 @@ class ProgramOfTest:
                     self._call(run)
         finally:
             with self._noting(later, f"in the teardown of a fixture after run {self.number}"):
-                self._fixtures.tear_down()
+                self._fixtures.tear_down(run)
         if later and run.stop is not None:
             later = [run.stop]  # the teardown of each fixture may have failed with it
         if self.number == 1:
