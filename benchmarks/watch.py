@@ -62,10 +62,10 @@ SIDES = {
 MEMORY = """
     import asyncio, gc, sys, tracemalloc
     from pathlib import Path
-    from pytest_background_tasks._introspect.project_code import OwnCode
-    from pytest_background_tasks._monitor.policy import Modes
-    from pytest_background_tasks._monitor.task_record import Watched
-    from pytest_background_tasks._monitor.task_monitor import Watch
+    from pytest_background_tasks._introspect.project_code import ProjectCode
+    from pytest_background_tasks._monitor.task_record import MonitoredTest
+    from pytest_background_tasks._monitor.policy import Policy
+    from pytest_background_tasks._monitor.task_monitor import TaskMonitor
 
     async def job():
         await asyncio.sleep(0)
@@ -73,16 +73,16 @@ MEMORY = """
     async def test():
         await asyncio.gather(*[asyncio.create_task(job()) for _ in range(3)])
 
-    modes = Modes(failed="warn", leaked="warn", destroyed="warn", deadlock="fixture", allow=())
-    watch = Watch(OwnCode(Path.cwd()))
-    watch.open()
+    policy = Policy(unhandled="warn", leaked="warn", destroyed="warn", deadlock="fixture", allow=())
+    monitor = TaskMonitor(ProjectCode(Path.cwd()))
+    monitor.open()
     runner = asyncio.Runner()
 
     def run(tests):
         for number in range(tests):
-            watch.begin(Watched(f"test[{number}]", modes))
+            monitor.test_started(MonitoredTest(f"test[{number}]", policy))
             runner.run(test())
-            assert not watch.finish(list)
+            assert not monitor.collect(list)
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
