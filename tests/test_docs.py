@@ -9,6 +9,10 @@ import pytest
 
 from pytest_background_tasks._explore.schedule import Cancel, Delay, Outlast, Raise, Schedule
 from pytest_background_tasks._monitor.kinds import KINDS
+from pytest_background_tasks.plugin.explore.reasons import REASONS
+from pytest_background_tasks.plugin.explore.settings import IN_SUITE
+from pytest_background_tasks.plugin.explore.suite_outcome import SuiteOutcome
+from pytest_background_tasks.plugin.explore.suite_summary import NOT_VARIED
 
 DOCS = Path(__file__).parents[1] / "docs"
 SOURCE = Path(__file__).parents[1] / "src"
@@ -85,3 +89,36 @@ def test_table_of_findings_has_every_kind_with_its_default() -> None:
     table = (DOCS / "watch.md").read_text().partition("## What is reported")[2].partition("\n\nEach")[0]
     rows = re.findall(r"^\| `(\w+)` \| .+ \| `(\w+)` \|$", table, re.MULTILINE)
     assert rows == [(name, kind.default) for name, kind in KINDS.items()]
+
+
+SUITE = (DOCS / "how-to" / "suite.md").read_text()
+
+
+def _rows_of(page: str, heading: str) -> list[tuple[str, ...]]:
+    """Return the rows of the first table below a heading, without the titles."""
+    table = re.search(r"^\|.*\n\|[-|]+\n((?:\|.*\n)+)", page.partition(f"\n## {heading}\n")[2], re.MULTILINE)
+    assert table, heading
+    return [tuple(cell.strip() for cell in row.strip("|").split(" | ")) for row in table[1].splitlines()]
+
+
+def test_table_of_reasons_has_every_reason_with_its_advice() -> None:
+    rows = sorted(_rows_of(SUITE, "Reasons"))
+    assert rows == sorted((f"`{reason.code}`", reason.text, reason.advice) for reason in REASONS)
+
+
+def test_table_of_what_is_not_varied_is_that_of_the_summary() -> None:
+    assert tuple(row[0] for row in _rows_of(SUITE, "What is varied, and what is not")) == tuple(NOT_VARIED)
+
+
+def test_table_of_the_budget_has_the_defaults_of_a_suite() -> None:
+    values = {name.strip("`"): value.strip("`") for name, value, _ in _rows_of(SUITE, "Budget")}
+    assert values == {
+        f"--explore-{name.replace('_', '-')}": " ".join(value) if isinstance(value, tuple) else f"{value:g}"
+        for name, value in IN_SUITE.items()
+    }
+
+
+def test_table_of_the_json_file_has_every_key_of_an_entry() -> None:
+    keys = ["test", *SuiteOutcome().as_dict()]
+    assert [row[0].strip("`") for row in _rows_of(SUITE, "JSON")] == keys
+    assert re.findall(r'^  "(\w+)":', SUITE, re.MULTILINE) == keys

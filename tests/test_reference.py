@@ -69,7 +69,8 @@ def table_of_options() -> str:
 
 
 def table_of_marks(config: pytest.Config) -> str:
-    marks = sorted(line for line in config.getini("markers") if re.match(r"(background_tasks|explore)\b", line))
+    own = re.compile(r"(background_tasks|(no_)?explore(_accept)?)\b")
+    marks = sorted(line for line in config.getini("markers") if own.match(line))
     return table("mark", "", rows=[(f"`{mark}`", what.strip()) for mark, _, what in (m.partition(":") for m in marks)])
 
 

@@ -90,9 +90,16 @@ class UncontrolledOperation(ExplorationError):
     """The test uses something real that no schedule can control: a socket, a subprocess, a signal, a foreign thread.
 
     The message names the call and what to use instead: usually an in-memory transport or a fake of the remote side.
+
+    Attributes:
+        kind: ``network``, ``process``, ``signal``, ``thread``, or ``loop`` for an event loop that is not asyncio's.
     """
 
     __module__ = "pytest_background_tasks"
+
+    def __init__(self, message: str, kind: str = "thread") -> None:
+        super().__init__(message)
+        self.kind: str = kind
 
 
 class StepLimitExceeded(AssertionError):

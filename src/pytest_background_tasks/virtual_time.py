@@ -9,12 +9,12 @@ from functools import partial
 from typing import TypeAlias
 
 from ._asyncio.instrument import Instrument, hub
+from ._asyncio.time_functions import following, reads_clock
 from ._asyncio.time_grid import on_grid
 from ._capture.trio import running_loop
 from ._control.external_activity import ExternalActivity
 from ._control.idle import idle_waiter
 from ._control.test_context import TestContext
-from ._control.time_functions import following, reads_clock
 from ._control.timeout import deadline_of
 from ._control.virtual_clock import VirtualClock
 from ._introspect import real_clock

@@ -90,6 +90,7 @@ EXTRA_LOOP_ATTRIBUTES = (
     "end_main",
     "enter",
     "extra_steps",
+    "refuse_own_clock",
     "failed_callbacks",
     "follow_default_order",
     "has_cancelled",

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import UncontrolledOperation
-from pytest_background_tasks._explore import helper_thread
 from pytest_background_tasks._explore.helper_thread import HelperThread
 
 RunSchedule = Any  # the fixture
@@ -74,7 +73,7 @@ def test_call_soon_threadsafe_from_the_thread_arrives(run_schedule: RunSchedule)
 def test_a_function_that_waits_for_the_loop_is_named(
     run_schedule: RunSchedule, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(helper_thread, "LIMIT", 0.05)
+    monkeypatch.setattr(HelperThread.__init__, "__defaults__", (0.05,))
     ended = threading.Event()
 
     async def answer() -> None: ...

@@ -79,4 +79,4 @@ def test_error_names_a_clock_that_the_scenario_polls() -> None:
     with pytest.raises(
         NonDeterministicTest, match=r"time\.monotonic\(\) at tests/explore/test_varying_reads\.py:\d+ in "
     ):
-        Explorer(max_steps=10**7).explore(scenario)
+        Explorer(max_steps=10**7, virtual_clocks=False).explore(scenario)

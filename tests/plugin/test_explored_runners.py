@@ -632,3 +632,38 @@ def test_tasks_that_wait_for_each_other_at_the_end_are_a_deadlock(explore: Run) 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["E *DeadlockError: tasks wait for each other, and none of them can be cancelled:"])
     result.stdout.no_fnmatch_line("*RecursionError*")
+
+
+def test_a_suite_is_explored_under_its_runner(explore: Run) -> None:
+    """``--explore`` needs no change of a test; its fixtures are set up in each run."""
+    result = explore(
+        SHOP
+        + """
+async def visit(shop):
+    if shop.left:
+        await asyncio.sleep(0.01)
+        shop.left -= 1
+        shop.sold += 1
+
+async def look_and_visit(shop):
+    await asyncio.sleep(0.01)
+    await visit(shop)
+
+async def test_it(shop):
+    await asyncio.gather(visit(shop), look_and_visit(shop))
+    assert shop.sold == 1
+
+async def test_one_order(shop):
+    await asyncio.sleep(0.01)
+""",
+        "--explore",
+        "-p",
+        "no:randomly",
+    )
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "This test passes in asyncio's default order and fails with one deviation:",
+            "2 tests explored in * runs: 1 with more than one order, 1 with one order only",
+        ]
+    )

@@ -262,7 +262,7 @@ def test_passing_test_removes_its_stored_failure(run, plugins: tuple[str, ...]) 
 
 def test_previous_failure_that_passes_now_is_reported_once(run) -> None:
     """It is reported once; then the schedule is removed."""
-    passes_now = "*; sell@1+1, which failed last time, passes now"
+    passes_now = "*; sell@1+1, which failed before, passes now"
     run(SHOP + TEST)
     run(REPAIRED + TEST).stdout.fnmatch_lines([passes_now])
     run(REPAIRED + TEST).stdout.no_fnmatch_line(passes_now)

@@ -14,6 +14,7 @@ Private names of CPython used here: ``_run_once`` and what it works with, ``_rea
 """
 
 import asyncio
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -38,6 +39,7 @@ from .arrivals import (
 )
 from .helper_thread import HelperThread
 from .options import Options
+from .pauses import Pauses
 from .phases import NO_KINDS, PhasesOfLoop
 from .plan import Plan
 from .schedule import Deviation, Schedule
@@ -161,12 +163,16 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
         """Set a timer for a virtual time, in seconds."""
         if when is None or self._closed or self._debug:  # type: ignore[redundant-expr]
             debug_mode.check_timer(self, when, callback)
+        if "time" in self.__dict__:
+            self.refuse_own_clock()
         when, actor = on_grid(when), self._running()
         if callback is ends_sleep and actor.answered != actor.step:
             actor.answered = step = actor.step
-            timer = Arrival(actor.name, step, "sleep", when, callback, args, self, context)
+            is_pause = self._pauses is not None and self._pauses.note(actor, sys._getframe(1))
+            timer = Arrival(actor.name, step, None if is_pause else "sleep", when, callback, args, self, context)
         else:
-            timer = Arrival(self._names.derived(actor, "timer"), 0, "timer", when, callback, args, self, context)
+            kind = "timer" if when > self._now else None  # one that is due already fires in the next iteration
+            timer = Arrival(self._names.derived(actor, "timer"), 0, kind, when, callback, args, self, context)
         heappush(self._timers, (when, next(self._numbers), timer))
         return debug_mode.without_our_frames(timer) if self._debug else timer
 
@@ -188,10 +194,12 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
 
     # One iteration.
 
-    def _run_once(self) -> None:
+    def _run_once(self) -> None:  # noqa: C901  # the hottest function: calls cost more than branches
         if self._names.unnamed:
             self._names.assign()
         plan = self._deviating
+        if self._pauses is not None:
+            self._hold_pause(self._pauses)
         if plan is not None and not plan.is_idle():
             for zone, size in enumerate(self._let_in_deviating(plan)):
                 if size:
@@ -210,6 +218,13 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
         self._iteration += 1
         if self._playing is not None and self._playing.done():
             self._stopping, self._is_last = self._stopping or self._is_last, True
+
+    def _hold_pause(self, pauses: Pauses) -> None:
+        is_delayed = self._deviating is not None and bool(self._deviating.outside)
+        if self._timers and not is_delayed and pauses.lets_time_pass(self._now):
+            self._jump()
+        if self._plan is not None and self._options.holds_pauses:
+            pauses.hold(self._ready, is_idle=not (self._arrived or is_delayed or self._is_timer_due()))
 
     def _let_in_deviating(self, plan: Plan) -> tuple[int, ...]:
         """Queue the handles that enter while deviations are possible; return the number of handles in each zone."""

@@ -2,7 +2,8 @@
 
 ``random`` (and numpy's) starts from the same state in every run. ``as_completed`` starts coroutines in the order of its
 arguments; asyncio itself orders them by address. An awaited `AsyncMock` suspends for one step, as a real call would.
-What anyio sends to threads runs through the loop, and anyio cancels and wakes in insertion order.
+What anyio sends to threads runs through the loop, and anyio cancels and wakes in insertion order. The clocks of module
+``time`` follow virtual time.
 
 Private names of CPython used here: ``_chain_future`` of asyncio.futures, ``__sleep0`` of asyncio.tasks, and
 ``_execute_mock_call`` of an AsyncMock.
@@ -17,15 +18,19 @@ import random
 import sys
 import types
 import warnings
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from .._asyncio.instrument import hub
 from .._asyncio.late_cancellation import cancelling_too_late
+from .._asyncio.time_functions import CLOCKS, following
+from .._introspect import real_clock
 from .._introspect.unsupported_version import UnsupportedVersion
 from .arrivals import answer_of_mock
+from .clock_readers import ClockReaders
 from .controlled_loop import ControlledLoop
+from .options import Options
 from .run import EndsOfLoops
 
 _DEBUGGERS = ("pdb", "pytest", "ipdb", "pudb")  # modules with a set_trace
@@ -36,6 +41,8 @@ class DeterministicProcess:
 
     Args:
         may_raise: True if a schedule may inject an error into a bare yield. That makes each ``sleep(0)`` slower.
+        mocks_suspend: True if an awaited `AsyncMock` suspends for one step.
+        is_project: maps file names to True for project code, if clocks follow virtual time; else None.
 
     Attributes:
         refresh: to be called before each run, so that every run starts from the same state.
@@ -45,8 +52,12 @@ class DeterministicProcess:
     refresh: Callable[[], None]
     missing: tuple[str, ...] = ()
 
-    def __init__(self, *, may_raise: bool) -> None:
+    def __init__(
+        self, *, may_raise: bool, mocks_suspend: bool = True, is_project: Mapping[str, bool] | None = None
+    ) -> None:
+        self._is_project = is_project
         self._may_raise = may_raise
+        self._mocks_suspend = mocks_suspend
 
     def __enter__(self) -> "DeterministicProcess":
         self._stack = ExitStack()
@@ -55,9 +66,11 @@ class DeterministicProcess:
         enter(_replaced(asyncio.tasks, "set", _set_in_order))
         enter(cancelling_too_late(lambda task: isinstance(task.get_loop(), ControlledLoop)))
         enter(_replaced(asyncio.futures, "_chain_future", _chaining(asyncio.futures._chain_future)))  # type: ignore[attr-defined]
+        if self._is_project is not None:
+            enter(following(self._virtual_time, self._is_project, CLOCKS, _clock_readers))
         if self._may_raise:
             enter(_replaced(asyncio.tasks, "__sleep0", _sleep0))
-        if mock := sys.modules.get("unittest.mock"):
+        if self._mocks_suspend and (mock := sys.modules.get("unittest.mock")):
             enter(_replaced(mock.AsyncMockMixin, "_execute_mock_call", _suspending(mock)))
         if "anyio" in sys.modules:
             from .anyio import replacements
@@ -67,12 +80,37 @@ class DeterministicProcess:
                     enter(_replaced(owner, name, new))
             except UnsupportedVersion as unsupported:
                 self.missing = (str(unsupported),)
-        self.refresh = _same_randomness()
+        same_randomness = _same_randomness()
+
+        def refresh() -> None:
+            self._ticks, self._step, self._since, self._blocked = 0, -1, 0.0, 0.0
+            same_randomness()
+
+        self.refresh = refresh
+        self._ticks, self._step, self._since, self._blocked = 0, -1, 0.0, 0.0
         self._is_silent = False
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _virtual_time(self) -> float | None:
+        """Return the time of the explored loop that runs in this thread; None if there is none.
+
+        No two readings are equal, as on a real clock: code that polls one comes to an end. So does code that blocks the
+        thread in one step, and measures how long it has really waited.
+        """
+        loop = asyncio._get_running_loop()
+        if not isinstance(loop, ControlledLoop):
+            return None
+        self._ticks += 1
+        real, step = real_clock.monotonic(), len(loop._rows)
+        if step != self._step:
+            self._step, self._since = step, real
+        elif real - self._since > _BLOCKED:
+            self._blocked += real - self._since
+            self._since = real
+        return loop.time() + self._ticks * _TICK + self._blocked
 
     def ignore_unawaited(self) -> None:
         """Ignore "coroutine was never awaited" from now on: a cancellation may precede a task's first step."""
@@ -81,6 +119,15 @@ class DeterministicProcess:
             self._stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             self._stack.callback(gc.collect)  # coroutines in reference cycles warn when they are collected
+
+
+def process_of(options: Options) -> DeterministicProcess:
+    """Return the replacements for explorations with these options."""
+    return DeterministicProcess(
+        may_raise=bool(options.inject_errors),
+        mocks_suspend=options.mocks_suspend,
+        is_project=options.is_project_file if options.virtual_clocks else None,
+    )
 
 
 @contextmanager
@@ -109,6 +156,11 @@ def _replaced(owner: Any, name: str, new: object) -> Iterator[None]:
             setattr(owner, name, old)
         else:
             delattr(owner, name)
+
+
+_clock_readers = ClockReaders()
+_TICK = 1e-6  # seconds between two readings of a clock
+_BLOCKED = 0.5  # seconds of real time in one step, from which on they count
 
 
 def _same_randomness() -> Callable[[], None]:

@@ -28,6 +28,7 @@ class Execution(NamedTuple):
         error: the failure; None if the run passed.
         is_cut: True if an external cancellation ended the scenario; that is not a failure.
         unused: the deviations whose step never ran.
+        is_lost: True if the failure is an exception that no task has retrieved, or a leak, and the program passed.
     """
 
     schedule: Schedule
@@ -35,6 +36,7 @@ class Execution(NamedTuple):
     error: BaseException | None
     is_cut: bool
     unused: tuple[Deviation, ...]
+    is_lost: bool = False
 
     @property
     def failure_signature(self) -> tuple[str, ...]:
@@ -84,7 +86,8 @@ def execute(
                 run.circle.__cause__, error = error, run.circle
             if error is not None and failed is not None and run.loop is not None:
                 failed(run.loop, error)
-            return Execution(schedule, run.trace, error, run.is_cut, run.unused)
+            is_lost = error is not None and error is run.end
+            return Execution(schedule, run.trace, error, run.is_cut, run.unused, is_lost)
     finally:
         for loop in run.loops:
             leave_nothing(loop)

@@ -2,18 +2,22 @@
 
 import asyncio
 import math
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
 from functools import partial
+from typing import TypeAlias
 
 from .._introspect import real_clock
+from .._introspect.text import plural
 from ..errors import ExplorationError, NonDeterministicTest, ReplayError, UncontrolledOperation
 from . import debug_mode
-from .determinism import DeterministicProcess, breakpoints_off
+from .determinism import DeterministicProcess, breakpoints_off, process_of
 from .diagnostics import difference, nothing_to_cancel, nothing_to_deviate
 from .execution import Execution, execute
 from .failure_point import reproduce
 from .helper_thread import HelperThread
+from .interrupts import Interrupts
 from .name_patterns import patterns_between, patterns_in
 from .options import Options
 from .result import Exploration, Failure, Found, Verdict
@@ -24,9 +28,17 @@ from .shrink import shrink
 from .trace import Trace, first_difference
 from .varying_reads import VaryingReads, sentence
 
+OnRun: TypeAlias = Callable[[int], object]
+"""Is called after each run, with the number of schedules that were run."""
 
-def explored(program: Program, options: Options) -> Exploration:
-    """Explore `program` like `Explorer.explore`; the caller reports a failure."""
+
+def explored(program: Program, options: Options, on_run: OnRun = int) -> Exploration:
+    """Explore `program` like `Explorer.explore`; the caller reports a failure.
+
+    Raises:
+        KeyboardInterrupt: its message says how far the exploration had got; its attribute ``failing`` is the text of a
+            schedule that fails, or None.
+    """
     if asyncio._get_running_loop() is not None:
         raise ExplorationError(
             "cannot explore while an event loop is running in this thread\n"
@@ -39,9 +51,14 @@ def explored(program: Program, options: Options) -> Exploration:
             "Do not call it in a session that explores. If other tests need it, run explored tests separately: "
             "pytest -m explore"
         )
-    with HelperThread() as helper, DeterministicProcess(may_raise=bool(options.inject_errors)) as around:
+    with HelperThread(options.thread_limit) as helper, process_of(options) as around, Interrupts() as interrupts:
         try:
-            return _Session(program, options, helper, around).explore()
+            session = _Session(program, options, helper, around, interrupts, on_run)
+            try:
+                return session.explore()
+            except KeyboardInterrupt as interrupt:
+                session.describe(interrupt)
+                raise
         except (NonDeterministicTest, UncontrolledOperation) as error:
             for sentence in around.missing:
                 error.add_note(sentence)
@@ -51,8 +68,21 @@ def explored(program: Program, options: Options) -> Exploration:
 class _Session:
     """One exploration of one program."""
 
-    def __init__(self, program: Program, options: Options, helper: HelperThread, around: DeterministicProcess) -> None:
+    def __init__(
+        self,
+        program: Program,
+        options: Options,
+        helper: HelperThread,
+        around: DeterministicProcess,
+        interrupts: Interrupts,
+        on_run: OnRun,
+    ) -> None:
         self._program = program
+        self._interrupts = interrupts
+        self._on_run = on_run
+        self._running = Schedule()
+        self._failing: Execution | None = None
+        self._lost: set[tuple[str, ...]] = set()
         self._options = options = _beginning_now(options)
         self._helper = helper
         self._around = around
@@ -62,6 +92,7 @@ class _Session:
         self._runs = self._cut = 0
         self._may_cancel = False
         self._passing: list[Schedule] = []
+        self._accepted: list[Schedule] = []
 
     def explore(self) -> Exploration:
         replay = self._options.replay
@@ -72,12 +103,18 @@ class _Session:
             run = self._play(schedule)
             self._count(run)
             if run.error is not None:
-                return self._failed(run)
+                exploration = self._failed(run)
+                if not self._accepts(exploration):
+                    return exploration
+                self._failing = None
             if not schedule:
+                if self._options.is_suite and self._search.has_one_order:
+                    return self._result("exhaustive")
                 if not self._check_deterministic(run):
                     continue
                 if (again := self._failing_again()) is not None:
                     return self._failed(again, "previous")
+                self._look_at_accepted()
         self._check_cancel_matches()
         return self._result(self._verdict())
 
@@ -88,10 +125,24 @@ class _Session:
         return self._search.next()
 
     def _play(self, schedule: Schedule, *, with_details: bool = False) -> Execution:
+        """Run `schedule`. A failure counts only if it does not depend on a pause that was prolonged."""
+        run = self._play_once(schedule, self._options, with_details=with_details)
+        if run.error is not None and schedule and self._options.holds_pauses:
+            run = self._play_once(schedule, self._options.without_holding(), with_details=with_details)
+        return run
+
+    def _play_once(self, schedule: Schedule, options: Options, *, with_details: bool) -> Execution:
         if Cancel in map(type, schedule):
             self._around.ignore_unawaited()
         self._around.refresh()
-        run = execute(self._program, schedule, self._options, self._helper, with_details=with_details)
+        self._running = schedule
+        run = execute(self._program, schedule, options, self._helper, with_details=with_details)
+        self._interrupts.check()
+        if options.is_suite and run.is_lost:
+            if not schedule:
+                self._lost.add(run.failure_signature)
+            if run.failure_signature in self._lost:
+                run = run._replace(error=None, is_lost=False)
         if self._helper.foreign.answer is not None:
             raise self._helper.foreign.answer
         return run
@@ -99,6 +150,7 @@ class _Session:
     def _count(self, run: Execution) -> None:
         self._runs += 1
         self._cut += run.is_cut
+        self._on_run(self._runs)
         self._may_cancel = self._may_cancel or bool(run.trace.cancellable)
         self._search.observe(Schedule(run.schedule - set(run.unused)) if run.unused else run.schedule, run.trace)
 
@@ -124,6 +176,7 @@ class _Session:
             failure,
             self._options.faults(may_cancel=self._may_cancel),
             tuple(self._passing),
+            tuple(self._accepted),
         )
 
     # Failures.
@@ -131,6 +184,8 @@ class _Session:
     def _failing_again(self) -> Execution | None:
         """Return the first run of a schedule in ``first`` that still fails, else None."""
         for schedule in self._options.previous_failures:
+            if schedule in self._options.accepted:
+                continue
             with suppress(ReplayError):  # it raises an error that is no longer in inject_errors=
                 run = self._play(schedule)
                 if run.unused or run.is_cut or not self._may_be(run):
@@ -141,6 +196,19 @@ class _Session:
                 self._passing.append(run.schedule)
         return None
 
+    def _look_at_accepted(self) -> None:
+        """Run the accepted schedules: those that no longer fail need not be accepted any more."""
+        for schedule in self._options.accepted:
+            with suppress(ReplayError):
+                if self._play(schedule).error is not None:
+                    self._accepted.append(schedule)
+                    continue
+            self._passing.append(schedule)
+
+    def _accepts(self, exploration: Exploration) -> bool:
+        failure = exploration.failure
+        return failure is not None and bool(failure.schedule) and failure.schedule in self._options.accepted
+
     def _may_be(self, run: Execution) -> bool:
         """Return True if the options still ask for all faults of the schedule."""
         return all(
@@ -149,7 +217,21 @@ class _Session:
             if isinstance(each, (Cancel, Outlast))
         )
 
+    def describe(self, interrupt: KeyboardInterrupt) -> None:
+        """Let the message of a Ctrl-C say how far the exploration had got; keep a failing schedule."""
+        running = str(self._running) or "asyncio's default order"
+        interrupt.args = (f"{plural(self._runs, 'schedule')} explored, none failed; running: {running}",)
+        interrupt.failing = None  # type: ignore[attr-defined]
+        if (found := self._failing) is not None:
+            schedule = str(_shown(found.schedule, found.trace))
+            interrupt.failing = schedule  # type: ignore[attr-defined]
+            interrupt.args = (
+                f"{plural(self._runs, 'schedule')} explored; {schedule or running} fails and is not minimized yet",
+            )
+
     def _failed(self, found: Execution, how: Found = "search") -> Exploration:
+        self._failing = found
+
         def fails(schedule: Schedule) -> bool:
             return self._play(schedule).failure_signature == found.failure_signature
 
@@ -165,7 +247,7 @@ class _Session:
         touched = {(canonical(each.task), each.step) for each in run.schedule}
         kinds = {step.kind for step in run.trace.steps if step.kind and (step.task, step.number) in touched}
 
-        again = partial(reproduce, self._program, run.schedule, self._options)
+        again = partial(reproduce, self._program, run.schedule, self._options.without_holding())
         schedule = _shown(run.schedule, run.trace)
         arrivals = self._options.arrivals
         return Failure(

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 
 from .._introspect.location import await_chain
 from .controlled_loop import ControlledLoop
-from .determinism import DeterministicProcess, breakpoints_off
+from .determinism import breakpoints_off, process_of
 from .execution import Execution, execute, leaves
 from .helper_thread import HelperThread
 from .options import Options
@@ -36,13 +36,13 @@ _LOOP = ControlledLoop._run_handles.__code__.co_filename
 
 def reproduce(program: Program, schedule: Schedule, options: Options, on_failure: OnFailure | None = None) -> None:
     """Run `schedule` again and raise its failure; call `on_failure` at the moment of the failure."""
-    with DeterministicProcess(may_raise=bool(options.inject_errors)) as around:
+    with process_of(options) as around:
         if any(isinstance(each, Cancel) for each in schedule):
             around.ignore_unawaited()
 
         def once(failed: Callable[[ControlledLoop, BaseException], None] | None = None) -> Execution:
             around.refresh()
-            with HelperThread() as helper:
+            with HelperThread(options.thread_limit) as helper:
                 return execute(program, schedule, options, helper, failed=failed)
 
         run = once() if on_failure is None else _stopped_at_failure(once, on_failure, options)

@@ -9,20 +9,21 @@ from typing import Any
 from ..errors import UncontrolledOperation
 from .foreign_threads import ForeignThreads
 
-LIMIT = 5.0
-"""Seconds of real time that one function may take. Functions of a test take milliseconds; a function that waits for the
-loop, which waits for the function, never returns."""
-
 
 class HelperThread:
     """A daemon thread that runs one function at a time; it is started on first use.
+
+    Args:
+        limit: seconds of real time that one function may take. Functions of a test take milliseconds; a function that
+            waits for the loop, which waits for the function, never returns.
 
     Attributes:
         foreign: the other threads.
         asked: the number of answers that existed at the last call.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: float = 5.0) -> None:
+        self._limit = limit
         self.foreign: ForeignThreads = ForeignThreads()
         self.asked: int = 0
         self._calls: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
@@ -38,7 +39,7 @@ class HelperThread:
         """Return the result of `function`, and the error that it raised or None.
 
         Raises:
-            UncontrolledOperation: `function` takes more than `LIMIT` seconds; the message names it.
+            UncontrolledOperation: `function` takes more than the limit; the message names it.
         """
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="explorer's helper", daemon=True)
@@ -46,11 +47,11 @@ class HelperThread:
             self.foreign.know(self._thread)
         self._calls.put(function)
         try:
-            return self._answers.get(timeout=LIMIT)
+            return self._answers.get(timeout=self._limit)
         except Empty:
             self._thread = None  # the thread is lost
             raise UncontrolledOperation(
-                f"{_name(function)} took more than {LIMIT:g} s of real time in a thread\n"
+                f"{_name(function)} took more than {self._limit:g} s of real time in a thread\n"
                 f"@explore blocks the loop until such a function returns, so one that waits for the loop "
                 f"(from_thread.run, run_coroutine_threadsafe(...).result()) never returns. Use a fake in the test"
             ) from None

@@ -37,12 +37,14 @@ class Arguments(TypedDict, total=False):
     seed: int | str | None
     replay: str | Schedule | None
     fail_on_leaks: bool
+    virtual_clocks: bool
 
 
 class ExplorerArguments(Arguments, total=False):
     """The keyword arguments of `Explorer`."""
 
     previous_failures: Sequence[str | Schedule]
+    accepted: Sequence[str | Schedule]
     require_cancel: bool
     propagate: Propagated
     is_project_file: Mapping[str, bool]
@@ -64,18 +66,23 @@ class Options:
     seed: int | str | None = None
     replay: Schedule | None = None
     previous_failures: tuple[Schedule, ...] = ()
+    accepted: tuple[Schedule, ...] = ()
     fail_on_leaks: bool = False
+    virtual_clocks: bool = True
     require_cancel: bool = True
     propagate: Any = ()
     is_project_file: Mapping[str, bool] = field(default_factory=lambda: ProjectCode(Path.cwd()))
     counting: NamePatterns = field(default_factory=NamePatterns, init=False)
     began: float = field(default=0.0, init=False)
     is_debug: bool = field(default=False, init=False)
+    is_suite: bool = field(default=False, init=False)
+    holds_pauses: bool = field(default=False, init=False)
+    thread_limit: float = field(default=5.0, init=False)
 
     def __post_init__(self) -> None:
         for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("random_walks", 0)):
             _check_number(name, getattr(self, name), least)
-        for name in ("slow_results", "fail_on_leaks", "require_cancel"):
+        for name in ("slow_results", "fail_on_leaks", "virtual_clocks", "require_cancel"):
             _check_bool(name, getattr(self, name))
         _check_seconds(self.max_seconds)
         _check_seed(self.seed)
@@ -84,7 +91,8 @@ class Options:
         set_(self, "cancel", _cancel(self.cancel))
         set_(self, "inject_errors", _errors(self.inject_errors))
         set_(self, "replay", None if self.replay is None else _schedule(self.replay))
-        set_(self, "previous_failures", _schedules(self.previous_failures))
+        for name in ("previous_failures", "accepted"):
+            set_(self, name, _schedules(name, getattr(self, name)))
         set_(self, "propagate", _predicate(self.propagate))
 
     @classmethod
@@ -105,6 +113,27 @@ class Options:
             is_debug: True if its loops are in debug mode.
         """
         return self._with(began=began, is_debug=is_debug)
+
+    def in_suite(self, thread_limit: float) -> "Options":
+        """Return a copy for a test that was not written to be explored, and that passes without being explored.
+
+        A pause of the test itself lets the other tasks continue. Mocks answer at once, unless their answers are to be
+        delayed. A test with nothing to vary is run once. Exceptions that are lost in asyncio's default order too are no
+        failure.
+
+        Args:
+            thread_limit: seconds of real time that a function may take in a thread.
+        """
+        return self._with(is_suite=True, holds_pauses=True, thread_limit=thread_limit)
+
+    def without_holding(self) -> "Options":
+        """Return a copy with which the pauses of a test are as short as on any loop."""
+        return self._with(holds_pauses=False) if self.holds_pauses else self
+
+    @property
+    def mocks_suspend(self) -> bool:
+        """True if an awaited `AsyncMock` suspends for one step."""
+        return not self.is_suite or "mock" in self.arrivals
 
     def _with(self, **changed: object) -> "Options":
         options = copy.copy(self)
@@ -220,11 +249,10 @@ def _cancel(cancel: Any) -> bool | tuple[CancelTarget, ...]:
     return targets
 
 
-def _schedules(first: Any) -> tuple[Schedule, ...]:
-    if not isinstance(first, (list, tuple)):
-        example = "write e.g. previous_failures=['client@1+1']"
-        raise TypeError(f"previous_failures={first!r} is not a list of schedules; {example}")
-    return tuple(_schedule(each) for each in first)
+def _schedules(name: str, schedules: Any) -> tuple[Schedule, ...]:
+    if not isinstance(schedules, (list, tuple)):
+        raise TypeError(f"{name}={schedules!r} is not a list of schedules; write e.g. {name}=['client@1+1']")
+    return tuple(_schedule(each) for each in schedules)
 
 
 def several(value: Any) -> tuple[Any, ...]:

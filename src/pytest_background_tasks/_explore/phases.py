@@ -10,9 +10,11 @@ task.
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from types import CodeType
 from typing import Any, Protocol
 
 from .options import Options
+from .pauses import Pauses
 from .plan import Plan
 from .schedule import Schedule
 from .task_names import Phase, TaskIdentity, TaskNames
@@ -61,6 +63,7 @@ class PhasesOfLoop(UnsupportedCalls):
     _actor: TaskIdentity | None
     _replaced_actor: tuple[int, TaskIdentity] | None = None
     _playing: "asyncio.Future[Any] | None" = None
+    _pauses: Pauses | None = None  # in a suite, from the beginning of the test on
     key_of: Callable[[Any], tuple[str, int] | None]
     kind_of: Callable[[Any], str | None]
     _actor_of: Callable[[Any], TaskIdentity]
@@ -78,18 +81,21 @@ class PhasesOfLoop(UnsupportedCalls):
         self._run_until(task)
         return task
 
-    def begin_main(self) -> None:
-        """Let the schedule apply: the running task begins to run the test."""
+    def begin_main(self, code: CodeType | None = None) -> None:
+        """Let the schedule apply: the running task begins to run the test, whose function has this `code`."""
         task: Any = asyncio.current_task(self)
         actor, scenario = self._actor_of(task), self._names.scenario
         if actor is not scenario:  # the runner awaits the test in a task of its own
             self._replaced_actor = len(self._rows), actor
             scenario.step = 1
             task._explorer_actor = self._actor = scenario
+        if code is not None and self._options.is_suite:
+            self._pauses = Pauses(code, scenario)
         self._let_deviate()
 
     def end_main(self, outcome: Outcome) -> None:  # noqa: ARG002  # a subclass records it
         """Take note that the running task has ended the test."""
+        self._pauses = None
         task: Any = asyncio.current_task(self)
         if self._replaced_actor is not None and task is not None:  # otherwise its coroutine is being closed
             task._explorer_actor = self._actor = self._replaced_actor[1]

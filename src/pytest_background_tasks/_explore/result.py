@@ -102,7 +102,8 @@ class Exploration:
         seed: the seed; the same seed gives the same exploration.
         failure: None if no schedule failed.
         injected: the members of `FAULTS` that were tried.
-        now_passing: the schedules requested with ``replay`` or ``previous_failures`` that pass.
+        now_passing: the schedules requested with ``replay``, ``previous_failures`` or ``accepted`` that pass.
+        accepted: the schedules requested with ``accepted`` that fail.
     """
 
     verdict: Verdict
@@ -115,6 +116,7 @@ class Exploration:
     failure: Failure | None = None
     injected: tuple[str, ...] = ()
     now_passing: tuple[Schedule, ...] = ()
+    accepted: tuple[Schedule, ...] = ()
 
     def __str__(self) -> str:
         counts = f"{plural(self.runs, 'run')}, {self.distinct} distinct"
@@ -143,7 +145,8 @@ class Exploration:
     def _mended(self) -> str:
         if self.verdict == "replayed":
             return ""
-        return "".join(f"; {schedule}, which failed last time, passes now" for schedule in self.now_passing)
+        mended = "".join(f"; {schedule}, which failed before, passes now" for schedule in self.now_passing)
+        return mended + "".join(f"; {schedule} fails, which is accepted" for schedule in self.accepted)
 
 
 def _scope(faults: tuple[str, ...]) -> str:

@@ -12,9 +12,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from types import CodeType
 from typing import Any, TypeAlias
 
 from .._asyncio.instrument import Instrument
+from .._introspect.untrusted import code_of_function
 from ..errors import UncontrolledOperation
 from .cleanup import clean_up
 from .controlled_loop import ControlledLoop
@@ -127,7 +129,7 @@ class Run:
 
         async def main(*args: Any, **kwargs: Any) -> Any:
             __tracebackhide__ = True
-            loop, outcome = self._begin(), Outcome("returned")
+            loop, outcome = self._begin(code), Outcome("returned")
             try:
                 return await test(*args, **kwargs)
             except asyncio.CancelledError:
@@ -141,10 +143,11 @@ class Run:
             finally:
                 self._finish(loop, outcome)
 
+        code = code_of_function(test)
         self._phase.code_of_main = main.__code__
         return wraps(test)(main)
 
-    def _begin(self) -> ControlledLoop:
+    def _begin(self, code: CodeType | None) -> ControlledLoop:
         __tracebackhide__ = True
         loop: Any = asyncio.get_running_loop()
         if loop not in self.loops:
@@ -153,11 +156,11 @@ class Run:
                 f"the test runs on another event loop, {kind.__module__}.{kind.__qualname__}, which @explore cannot "
                 f"control\nUse asyncio's default event loop for this test, or remove @explore"
             )
-            self.refusal = UncontrolledOperation(text)
-            raise UncontrolledOperation(text)
+            self.refusal = UncontrolledOperation(text, "loop")
+            raise UncontrolledOperation(text, "loop")
         self._helper.foreign.begin()  # threads that fixtures have started are there before the test
         self._main = loop
-        loop.begin_main()
+        loop.begin_main(code)
         return self._main
 
     def _finish(self, loop: ControlledLoop, outcome: Outcome) -> None:

@@ -55,6 +55,11 @@ class Search:
         self.distinct: int = 0
 
     @property
+    def has_one_order(self) -> bool:
+        """True if the run that was observed has nothing to vary."""
+        return self._first is not None and next(one_more(Schedule(), self._first, self._options), None) is None
+
+    @property
     def is_bounded(self) -> bool:
         """True if all schedules with up to ``max_deviations`` deviations were given."""
         return self._is_empty and not (self._parents or self._grown)

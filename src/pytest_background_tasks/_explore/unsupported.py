@@ -9,7 +9,11 @@ from .fast_loop import FastLoop
 _TRANSPORT = "an in-memory transport, or a fake of the client or server (for ASGI: httpx.ASGITransport)"
 _PROCESS = "a fake of the code that starts the process"
 _SIGNAL = "a direct call of the signal handler"
-_USES = {_TRANSPORT: "performs real I/O", _PROCESS: "starts a real process", _SIGNAL: "handles real signals"}
+_USES = {
+    _TRANSPORT: ("network", "performs real I/O"),
+    _PROCESS: ("process", "starts a real process"),
+    _SIGNAL: ("signal", "handles real signals"),
+}
 
 _INSTEAD = {
     "create_connection": _TRANSPORT,
@@ -59,14 +63,24 @@ class UnsupportedCalls(FastLoop):
         self.refusal = self.refusal or error
         return error
 
+    def refuse_own_clock(self) -> None:
+        """Refuse a clock of the test's own in place of the method ``time``: timers go by the virtual time."""
+        raise self.refuse(
+            UncontrolledOperation(
+                "the test has replaced loop.time(), by which the timers of the loop go\n"
+                "Time is virtual while a test is explored: await asyncio.sleep(60) instead, which takes no time",
+                "loop",
+            )
+        )
+
 
 def _refusing(name: str, instead: str) -> Callable[..., Any]:
+    kind, uses = _USES[instead]
+
     def refuse(self: UnsupportedCalls, *_: object, **__: object) -> Any:
         __tracebackhide__ = True
         raise self.refuse(
-            UncontrolledOperation(
-                f"loop.{name}() {_USES[instead]}, which @explore cannot control\nUse instead: {instead}"
-            )
+            UncontrolledOperation(f"loop.{name}() {uses}, which @explore cannot control\nUse instead: {instead}", kind)
         )
 
     refuse.__name__ = name

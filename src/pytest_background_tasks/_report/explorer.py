@@ -34,7 +34,10 @@ class Explorer:
         replay: a schedule, or its text: run only this schedule.
         previous_failures: schedules that failed before, to be tried right after the default order. Those that pass now,
             or can no longer be replayed, do not count as runs.
+        accepted: schedules whose failure is known and accepted: the search continues when it meets one.
         fail_on_leaks: True if tasks pending at the end are a failure.
+        virtual_clocks: True if ``time.time()``, ``time.monotonic()`` and ``time.perf_counter()`` follow virtual time in
+            the loop's thread, except for the standard library and pytest.
         require_cancel: True if it is an error that ``cancel`` finds no task; otherwise the verdict excludes
             cancellations.
         propagate: exceptions that are not failures: they end the exploration and propagate. Classes, or a

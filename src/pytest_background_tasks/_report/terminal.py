@@ -16,19 +16,20 @@ from .wording import conditions, path, sentence
 _BASELINE_FAILS = "This test fails in asyncio's default order: no deviation was needed, and no other order was tried."
 
 
-def section(exploration: Exploration, replay: str, width: int) -> list[Row]:
+def section(exploration: Exploration, replay: str, width: int, *, in_suite: bool = False) -> list[Row]:
     """Return the rows of the section.
 
     Args:
         exploration: a failed one.
         replay: the command that replays the failure.
         width: the width of the terminal in cells, which the rows of tables do not exceed.
+        in_suite: True if ``--explore`` explored the test, and not ``@explore``.
     """
     failure = exploration.failure
     assert failure is not None
     view = failure_view(failure)
     paragraphs: list[list[Row]] = [
-        *(_deviating(failure, view, width) if failure.schedule else _baseline(view, width)),
+        *(_deviating(failure, view, width, in_suite=in_suite) if failure.schedule else _baseline(view, width)),
         *_libraries(view, width),
         [row for line in f"{_origin(failure)}; verdict: failed.".split("\n") for row in _text(line, width)],
         [(Span(f"replay:  {replay}"),)],
@@ -50,7 +51,7 @@ def _baseline(view: FailureView, width: int) -> Iterator[list[Row]]:
     yield _table(view, width)
 
 
-def _deviating(failure: Failure, view: FailureView, width: int) -> Iterator[list[Row]]:
+def _deviating(failure: Failure, view: FailureView, width: int, *, in_suite: bool) -> Iterator[list[Row]]:
     number = "one deviation" if len(failure.schedule) == 1 else f"{len(failure.schedule)} deviations"
     yield [
         *_text(f"This test passes in asyncio's default order and fails with {number}:", width),
@@ -59,7 +60,7 @@ def _deviating(failure: Failure, view: FailureView, width: int) -> Iterator[list
     yield _table(view, width)
     if rows := side_by_side(view, width):
         yield rows
-    for paragraph in conditions(view.failing.deviations, failure.arrivals):
+    for paragraph in conditions(view.failing.deviations, failure.arrivals, in_suite=in_suite):
         yield [
             row
             for line in paragraph.split("\n")

@@ -148,21 +148,21 @@ def path(view: DeviationView) -> str:
     return f"path: {', '.join(places)}"
 
 
-def conditions(views: Collection[DeviationView], arrivals: frozenset[str]) -> Iterator[str]:
+def conditions(views: Collection[DeviationView], arrivals: frozenset[str], *, in_suite: bool = False) -> Iterator[str]:
     """Yield the conditions under which these deviations happen in production, a paragraph for each kind of deviation.
 
     Args:
         views: the deviations.
         arrivals: the kinds of arrival that could be delayed.
+        in_suite: True if ``--explore`` explored the test, and not ``@explore``.
     """
     kinds = {view.arrival for view in views if isinstance(view.deviation, Delay)}
     if known := [kind for kind in _EXTERNAL if kind in kinds]:
         lines = "\n".join(f"    {kind!r:9}{_EXTERNAL[kind]}" for kind in known)
-        others = ", ".join(repr(kind) for kind in KINDS if kind in arrivals and kind not in kinds)
+        rest = [kind for kind in KINDS if kind in arrivals and kind not in kinds]
+        others = f"--explore-arrivals='{' '.join(rest)}'" if in_suite else f"@explore(arrivals={rest})"
         excluded = " and ".join(map(repr, known))
-        instead = (
-            f"\nIf it is not in your program, exclude {excluded}:\n    @explore(arrivals=[{others}])" if others else ""
-        )
+        instead = f"\nIf it is not in your program, exclude {excluded}:\n    {others}" if rest else ""
         yield f"This can happen if the delayed event is external in production:\n{lines}{instead}"
     for kind, paragraph in _FAULTS.items():
         if any(isinstance(view.deviation, kind) for view in views):

@@ -54,12 +54,18 @@ class FailureCache:
             self._keep(report.nodeid, None)
         if report.when != "call":
             return
-        verdict = value_of("explore_verdict", report.user_properties)
+        outcome = getattr(report, "explore_outcome", None) or {}  # of a suite; the failure may be only reported
+        verdict = outcome.get("verdict") or value_of("explore_verdict", report.user_properties)
         if verdict == "failed":
-            if schedule := value_of("explore_schedule", report.user_properties):
+            if schedule := outcome.get("schedule") or value_of("explore_schedule", report.user_properties):
                 self._keep(report.nodeid, schedule)
         elif verdict is not None:
             self._keep(report.nodeid, None)
+
+    def keep(self, test: str, schedule: str) -> None:
+        """Store a schedule that fails, of a test that has no report."""
+        if self._writes:
+            self._keep(test, schedule)
 
     def _keep(self, test: str, schedule: object) -> None:
         key = _key(test)

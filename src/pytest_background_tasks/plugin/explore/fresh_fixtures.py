@@ -5,8 +5,8 @@ fixtures, the fixtures of the runner plugins, and all that request one of them. 
 
 pytest has no public way to set up a test's fixtures twice. Private names of pytest used here, tested from 8.4 on:
 ``_setupstate`` of a session and its ``stack``; ``FixtureDef``, its ``finish`` among finalizers, and its
-``_finalizers``; ``_initrequest``, ``_instance`` and ``_obj`` of an item; the stash key of ``tmp_path``. Of anyio's
-plugin: the runner that it keeps, the number of its users, and the runner's task.
+``_finalizers``; ``_initrequest``, ``_request``, ``_instance`` and ``_obj`` of an item; the stash key of ``tmp_path``.
+Of anyio's plugin: the runner that it keeps, the number of its users, and the runner's task.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class FreshFixtures:
     """A context manager around the runs of one test, between two of which none of its fresh fixtures is set up.
 
     Args:
-        item: the test; `set_up_kept` has set up its other fixtures.
+        item: the test; `set_up_kept` has set up its other fixtures, or all of them have been set up and torn down.
     """
 
     def __init__(self, item: Any) -> None:
@@ -71,7 +71,8 @@ class FreshFixtures:
         self._stack: dict[Any, Any] = item.session._setupstate.stack
 
     def __enter__(self) -> FreshFixtures:
-        self._own = self._stack.pop(self._item)
+        self._own = self._stack.pop(self._item, None)
+        self._usual = self._item.funcargs, self._item._request
         self._aside = _set_aside(self._stack)
         self._aside.__enter__()
         self._before = {id(each) for finalizers, _ in self._stack.values() for each in finalizers}
@@ -79,19 +80,26 @@ class FreshFixtures:
 
     def __exit__(self, *_: object) -> None:
         self._aside.__exit__(None, None, None)
-        self._stack[self._item] = self._own
+        if self._own is not None:
+            self._stack[self._item] = self._own
+        else:  # hooks that follow see the values of the usual run
+            self._item.funcargs, self._item._request = self._usual
+        self._bind_again()
 
     def set_up(self) -> None:
         """Set up the fixtures for a run, and a new instance of the test's class."""
         item = self._item
-        for name in ("_instance", "_obj"):
-            vars(item).pop(name, None)
-        item.obj  # noqa: B018 - binds it again; pytest shows the whole traceback of an item without it
+        self._bind_again()
         item.stash.setdefault(tmppath_result_key, {})  # tmp_path's second teardown needs it
         if plugin := _plugin_of_anyio():
             plugin.update(_NO_RUNNER)  # it keeps one that could not be closed
         item._initrequest()
         item.session._setupstate.setup(item)
+
+    def _bind_again(self) -> None:
+        for name in ("_instance", "_obj"):
+            vars(self._item).pop(name, None)
+        self._item.obj  # noqa: B018 - pytest shows the whole traceback of an item without it
 
     def tear_down(self, run: Run) -> None:
         """Tear down what `set_up` has set up, in reverse order, even if it has failed.
@@ -161,7 +169,7 @@ def _plugin_of_anyio() -> dict[str, Any]:
 
 def _cancel_runner_of_anyio(run: Run) -> None:
     """Cancel the task that is blocked; all fixtures and the test share one, and another can tear them down."""
-    runner = _plugin_of_anyio().get("_current_runner")
+    runner: Any = _plugin_of_anyio().get("_current_runner")
     task = attribute(runner, "_runner_task")
     if task is None or task.done():
         return

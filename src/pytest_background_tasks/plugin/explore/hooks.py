@@ -16,6 +16,9 @@ from . import marks, settings
 from .failure_cache import FAILURE_CACHE, FailureCache
 
 _RUNNING = "explore_running"
+SUITE = "explore_suite"
+"""The name of the plugin for ``--explore``."""
+
 _SHOWN = 10  # largest number of explored tests that the terminal summary lists
 
 
@@ -36,6 +39,12 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.get_verbosity() > 0:
         config.pluginmanager.register(Verbose(), "explore_verbose")
     marks.register(config)
+    if config.getini(marks.ACCEPT):
+        import_module(f"{__package__}.accepted").check_ini(config)
+    if config.option.explore:
+        _register_running(config)
+        suite = import_module(f"{__package__}.suite")
+        config.pluginmanager.register(suite.SuiteExplorer(config), SUITE)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -55,12 +64,18 @@ def pytest_pycollect_makeitem(collector: Any, obj: Any) -> None:
 
 
 def pytest_itemcollected(item: Any) -> None:
-    """Check the mark of an explored test; sessions without such a test do not load the hooks that run it."""
+    """Check the marks of an explored test; sessions without such a test do not load the hooks that run it."""
+    if item.get_closest_marker(marks.ACCEPT) is not None:
+        import_module(f"{__package__}.accepted").check_mark(item)
     if item.get_closest_marker(marks.MARK) is None or marks.arguments_of(item) is None:
         return
-    if not item.config.pluginmanager.has_plugin(_RUNNING):
+    _register_running(item.config)
+
+
+def _register_running(config: pytest.Config) -> None:
+    if not config.pluginmanager.has_plugin(_RUNNING):
         # `from . import` would find the module of an earlier session in this process, which pytester has unloaded.
-        item.config.pluginmanager.register(import_module(f"{__package__}.run_hooks"), _RUNNING)
+        config.pluginmanager.register(import_module(f"{__package__}.run_hooks"), _RUNNING)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -68,7 +83,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.option.explore_replay is not None:
         from .replay import check_single
 
-        check_single(session, [item.nodeid for item in session.items if marks.arguments_of(item) is not None])
+        suite: Any = session.config.pluginmanager.getplugin(SUITE)
+        check_single(
+            session,
+            [
+                item.nodeid
+                for item in session.items
+                if marks.arguments_of(item) is not None or (suite is not None and suite.may_explore(item))
+            ],
+        )
 
 
 class Verbose:
@@ -79,17 +102,17 @@ class Verbose:
         """Add the verdict to the status, if there is one."""
         if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
             return None
-        properties = report.user_properties
-        verdict = value_of("explore_verdict", properties)
+        names = ("verdict", "runs", "distinct", "cut_short")
+        told = getattr(report, "explore_outcome", None)  # of a suite
+        if told is None:
+            told = {name: value_of(f"explore_{name}", report.user_properties) for name in names}
+        verdict, runs, distinct, cut_short = map(told.get, names)
         if verdict is None:
             return None
         from ..._introspect.text import plural
 
-        cut_short = value_of("explore_cut_short", properties)
-        cut = "" if cut_short is None else f", {cut_short} cut short"
-        runs = plural(value_of("explore_runs", properties), "run")
-        counts = f"{runs}, {value_of('explore_distinct', properties)} distinct{cut}"
-        return "passed", ".", f"PASSED ({verdict}, {counts})"
+        cut = f", {cut_short} cut short" if cut_short else ""
+        return "passed", ".", f"PASSED ({verdict}, {plural(runs, 'run')}, {distinct} distinct{cut})"
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

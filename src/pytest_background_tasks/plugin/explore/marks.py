@@ -1,4 +1,4 @@
-"""The mark ``explore``, which ``@explore`` sets: on a test, on a class, or on a module."""
+"""The mark ``explore``, which ``@explore`` sets: on a test, on a class, or on a module; and ``no_explore``."""
 
 from __future__ import annotations
 
@@ -15,18 +15,24 @@ if TYPE_CHECKING:
     from .arguments import ExploreArguments
 
 MARK = "explore"
+ACCEPT = "explore_accept"
+"""The mark and the ini list of schedules whose failure is accepted."""
+NO_EXPLORE = "no_explore"
+"""The mark of tests that ``pytest --explore`` does not explore."""
 
 _arguments: pytest.StashKey[ExploreArguments | None] = pytest.StashKey()
 _is_of_suite: pytest.StashKey[bool] = pytest.StashKey()
 
 
 def register(config: pytest.Config) -> None:
-    """Register the mark, unless the project's own configuration already has a mark of that name for other uses."""
+    """Register the marks, unless the project's own configuration already has a mark ``explore`` for other uses."""
     lines = config.getini("markers")
     config.stash[_is_of_suite] = any(line.partition(":")[0].partition("(")[0].strip() == MARK for line in lines)
     config.addinivalue_line(
         "markers", "explore(max_deviations=2, ...): run async tests in the orders that asyncio could have produced"
     )
+    config.addinivalue_line("markers", f"{ACCEPT}(schedule, ...): do not fail this test under these schedules")
+    config.addinivalue_line("markers", f"{NO_EXPLORE}: pytest --explore does not explore this test")
 
 
 def arguments_of(item: pytest.Item) -> ExploreArguments | None:

@@ -43,7 +43,7 @@ def replaced(name: str, value: Any, policy: Any) -> Any:
 
 def note(item: Any) -> str:
     """Return a note for a test that failed in asyncio's default order; empty if its suite configures no other loop."""
-    asked = list(_asked(item))
+    asked = asked_loops(item)
     if not asked:
         return ""
     return (
@@ -51,6 +51,11 @@ def note(item: Any) -> str:
         f"@explore works like asyncio's default event loop. If the test needs the other one, it cannot be explored: "
         f"remove @explore"
     )
+
+
+def asked_loops(item: Any) -> list[str]:
+    """Return descriptions of everything through which a suite chooses another event loop for a test."""
+    return list(_asked(item))
 
 
 def _asked(item: Any) -> Iterator[str]:

@@ -37,15 +37,23 @@ class ProgramOfTest:
         is_project: maps file names to True for project code.
         debugged: the number of the run in which ``--trace`` enters the debugger.
         example: the example to explore; None if Hypothesis does not call the test.
+        before_run: called before each run.
 
     Attributes:
         number: the number of runs so far.
     """
 
     def __init__(
-        self, item: Any, fixtures: FreshFixtures, is_project: Mapping[str, bool], debugged: int, example: Example | None
+        self,
+        item: Any,
+        fixtures: FreshFixtures,
+        is_project: Mapping[str, bool],
+        debugged: int,
+        example: Example | None,
+        before_run: Callable[[], object],
     ) -> None:
         self._item = item
+        self._before_run = before_run
         self._example = example
         self._is_project = is_project
         self._fixtures = fixtures
@@ -61,8 +69,8 @@ class ProgramOfTest:
     def __call__(self, run: Run) -> BaseException | None:
         """Run the test, with fresh fixtures; return its first error."""
         item = self._item
-        if self.number:
-            self._forget_reports()
+        self._before_run()
+        self._forget_reports()
         self.number += 1
         item.stash[RUN] = run
         try:
@@ -141,7 +149,7 @@ class ProgramOfTest:
         return entered(test)
 
     def _forget_reports(self) -> None:
-        """Discard printed, logged and recorded output, so that the report shows only the last run."""
+        """Discard printed, logged and recorded output: no run sees that of another, and the report has the last."""
         del self._item.user_properties[self._properties :], self._item._report_sections[self._sections :]
         if self._capture is not None:
             self._capture.read_global_capture()

@@ -8,6 +8,7 @@ import pytest
 
 from ..._introspect.text import indented
 from .command_line import quoted, relative
+from .marks import arguments_of
 from .settings import OF_RUN, SETTINGS
 
 _SHOWN = 10  # largest number of tests named if not exactly one is selected
@@ -32,6 +33,7 @@ def check_single(session: pytest.Session, explored: list[str]) -> None:
         f"--explore-replay needs exactly one explored test, but {len(explored) or 'none'} are selected{shown}\n"
         f"  write e.g.  pytest {quoted(explored[0]) if explored else 'test_file.py::test_name'} "
         f"--explore-replay {quoted('client@1+1')}"
+        + ("" if explored else "\n  a test without @explore needs --explore as well")
     )
     if not hasattr(session.config, "workerinput"):
         raise pytest.UsageError(complaint)
@@ -53,6 +55,8 @@ def replay_line(item: Any, schedule: str) -> str:
     given = [(setting.flag, getattr(item.config.option, setting.ini)) for setting in SETTINGS if setting.name in OF_RUN]
     options = [(flag, text) for flag, text in given if text is not None]
     words = ["pytest", quoted(relative(item.config, item.nodeid))]
+    if arguments_of(item) is None:
+        words.append("--explore")
     for flag, text in [*options, ("--explore-replay", schedule)]:
         # A value that looks like an option needs an equals sign.
         words += [f"{flag}={quoted(text)}"] if text.startswith("-") else [flag, quoted(text)]

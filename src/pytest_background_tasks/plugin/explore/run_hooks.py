@@ -18,7 +18,7 @@ from ..._explore.options import several
 from .marks import arguments_of
 from .other_loops import replaced
 from .settings import options_of
-from .stash import CHOSEN, RUN
+from .stash import CHOSEN, EXPLORATION, RUN
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -43,13 +43,13 @@ def pytest_fixture_setup(fixturedef: Any, request: Any) -> Generator[None, objec
     """Refuse fixtures that cannot be explored, and let those that need a loop create one that is controlled."""
     __tracebackhide__ = True
     item = request._pyfuncitem  # for a wider scope, `request.node` is not the test
-    if arguments_of(item) is None:
+    run = item.stash.get(RUN, None)
+    if run is None and arguments_of(item) is None:
         return (yield)
     from .fixture_rules import check_fixture
     from .fresh_fixtures import creates_loop
 
     check_fixture(item, fixturedef.argname)
-    run = item.stash.get(RUN, None)
     if run is None or not creates_loop(fixturedef):
         return (yield)
     with run.controlling_loops(), run.named(fixturedef.argname):
@@ -100,7 +100,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Add to the report of a failed test how the failure came about."""
     report = yield
-    if call.when != "teardown" and call.excinfo is not None and arguments_of(item) is not None:
+    is_explored = EXPLORATION in item.stash or arguments_of(item) is not None
+    if call.when != "teardown" and call.excinfo is not None and is_explored:
         from .run_test import add_to_report
 
         add_to_report(item, report)

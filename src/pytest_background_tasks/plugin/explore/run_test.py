@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
 
@@ -18,14 +19,18 @@ from ..._report.layout import Row, Span, Tone, plain
 from ..._report.terminal import section
 from ..plugin_names import MONITOR
 from ..project import project_code
+from .accepted import accepted_of
 from .arguments import ExploreArguments
+from .command_line import relative
 from .debugger import tracing_by_us
 from .failure_cache import FAILURE_CACHE, FailureCache
 from .fresh_fixtures import FreshFixtures
 from .given import Example, is_given, run_examples
 from .html_report import report_line
+from .marks import arguments_of
 from .other_loops import note
 from .program import ProgramOfTest
+from .progress import Progress
 from .replay import replay_line
 from .settings import options_of
 from .stash import EXPLORATION, ON_FAILURE
@@ -38,9 +43,12 @@ _PASSES_THROUGH = (pytest.skip.Exception, pytest.xfail.Exception, pytest.exit.Ex
 
 def _passes_through(error: BaseException) -> bool:
     """Return True if `error` ends the exploration and is not a failure of one order, such as a skip."""
-    # pytest-timeout raises wherever the program is when the time is over.
-    is_of_timeout = isinstance(error, pytest.fail.Exception) and str(error).endswith("from pytest-timeout.")
-    return is_of_timeout or isinstance(error, _PASSES_THROUGH)
+    return is_of_timeout(error) or isinstance(error, _PASSES_THROUGH)
+
+
+def is_of_timeout(error: BaseException) -> bool:
+    """Return True if pytest-timeout has raised `error`, wherever the program was when the time was over."""
+    return isinstance(error, pytest.fail.Exception) and str(error).endswith("from pytest-timeout.")
 
 
 _NAME = "explore"
@@ -72,7 +80,7 @@ def explore_item(item: Any, arguments: ExploreArguments) -> None:
 def _explore_or_reproduce(item: Any, arguments: ExploreArguments, example: Example | None) -> Exploration:
     __tracebackhide__ = True
     plugins = item.config.pluginmanager
-    with FreshFixtures(item) as fixtures, tracing_by_us(plugins), _unmonitored(plugins):
+    with FreshFixtures(item) as fixtures, tracing_by_us(plugins), unmonitored(item):
         if ON_FAILURE not in item.stash:
             return _explore(item, arguments, fixtures, example)
         exploration: Exploration = item.stash[EXPLORATION]
@@ -81,9 +89,9 @@ def _explore_or_reproduce(item: Any, arguments: ExploreArguments, example: Examp
         return exploration
 
 
-def _unmonitored(plugins: pytest.PytestPluginManager) -> AbstractContextManager[None]:
+def unmonitored(item: Any) -> AbstractContextManager[None]:
     """Let the monitor attribute nothing to the test: the exploration reports what fails in a run."""
-    monitoring: MonitorPlugin | None = plugins.get_plugin(MONITOR)
+    monitoring: MonitorPlugin | None = item.config.pluginmanager.get_plugin(MONITOR)
     return nullcontext() if monitoring is None else monitoring.suspended()
 
 
@@ -91,27 +99,67 @@ def _explore(item: Any, arguments: ExploreArguments, fixtures: FreshFixtures, ex
     __tracebackhide__ = True
     options = options_of(item, dict(arguments))
     options.pop("exclude_fixtures", None)
+    options["require_cancel"] = "cancel" in arguments  # a default also applies to tests without such a task
+    exploration = exploration_of(item, options, fixtures, example)
+    failure = exploration.failure
+    if failure is not None:
+        if not failure.schedule and (text := note(item)):
+            failure.error.add_note(text)
+        fail_with(item, exploration)
+    return exploration
+
+
+def exploration_of(
+    item: Any,
+    options: dict[str, Any],
+    fixtures: FreshFixtures,
+    example: Example | None = None,
+    *,
+    in_suite: float | None = None,
+    before_run: Callable[[], object] = int,
+) -> Exploration:
+    """Explore a test, and return the result.
+
+    Args:
+        item: the test.
+        options: the options of an `Explorer`.
+        fixtures: its fixtures.
+        example: the example to explore, if Hypothesis calls the test.
+        in_suite: if the test was not written to be explored: seconds that a function may take in a thread.
+        before_run: called before each run.
+
+    Raises:
+        BaseException: whatever makes it impossible to explore the test.
+    """
+    __tracebackhide__ = True
     cache: FailureCache = item.config.pluginmanager.getplugin(FAILURE_CACHE)
     options["previous_failures"] = cache.schedules_of(item.nodeid)
-    options["require_cancel"] = "cancel" in arguments  # a default also applies to tests without such a task
+    options["accepted"] = accepted_of(item)
     is_project = project_code(item.config)
     if code := code_of_function(example.test if example else item.obj):
         is_project[code.co_filename] = True  # the test's module, wherever its file is (--pyargs)
     debugged = 2 if options.get("replay") else 1  # the default order runs before a replay
-    program = ProgramOfTest(item, fixtures, is_project, debugged, example)
+    program = ProgramOfTest(item, fixtures, is_project, debugged, example, before_run)
     try:
         asked = Options.of({**options, "propagate": _passes_through, "is_project_file": is_project})
-        exploration = explored(program, asked)
+        with Progress(item.config, asked.max_schedules) as progress:
+            return explored(program, asked if in_suite is None else asked.in_suite(in_suite), progress)
+    except KeyboardInterrupt as interrupt:
+        interrupt.args = (f"{relative(item.config, item.nodeid)}: {interrupt}",)
+        if failing := getattr(interrupt, "failing", None):
+            cache.keep(item.nodeid, failing)
+        raise
     except BaseException as error:
         raise error.with_traceback(_of_user(error.__traceback__)) from error.__cause__
-    failure = exploration.failure
-    if failure is not None:
-        item.stash[EXPLORATION] = exploration
-        _set_properties(item, [exploration])
-        if not failure.schedule and (text := note(item)):
-            failure.error.add_note(text)
-        raise failure.error
-    return exploration
+
+
+def fail_with(item: Any, exploration: Exploration) -> NoReturn:
+    """Raise the failure of a test, which `add_to_report` will explain."""
+    __tracebackhide__ = True
+    assert exploration.failure is not None
+    item.stash[EXPLORATION] = exploration
+    _set_properties(item, [exploration])
+    raise exploration.failure.error
 
 
 def _set_properties(item: Any, explorations: list[Exploration]) -> None:
@@ -159,7 +207,7 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
     if not item.config.getoption("usepdb", False):  # otherwise the debugger needs it
         del item.stash[EXPLORATION]  # the item lives as long as the session
     replay = replay_line(item, str(exploration.failure.schedule))
-    rows = section(exploration, replay, _width(item.config))
+    rows = section(exploration, replay, _width(item.config), in_suite=arguments_of(item) is None)
     if report.failed and (picture := report_line(item, exploration.failure, plain(rows), replay)):
         rows.append((Span(picture),))
     if hasattr(shown, "addsection"):

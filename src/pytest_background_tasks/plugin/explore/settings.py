@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from .command_line import quoted
+from .marks import ACCEPT
 
 
 class Setting:
@@ -54,6 +55,7 @@ SETTINGS = (
     Setting("slow_results", _bool, "true", "true: also let results outlast the next timer (default: false)"),
     Setting("random_walks", int, "500", "number of random walks after the search (default: 0)"),
     Setting("fail_on_leaks", _bool, "true", "true: fail a test that leaves tasks pending at its end (default: false)"),
+    Setting("virtual_clocks", _bool, "false", "false: time.time() and other clocks stay real (default: true)"),
     Setting("exclude_fixtures", _words, "clean_db", "autouse fixtures that explored tests do not use (default: none)"),
     Setting("seed", str, "random", "seed of the search order; 'random' for a new one (default: the test's id)"),
 )
@@ -61,8 +63,19 @@ OF_RUN = (
     "max_steps",
     "arrivals",
     "fail_on_leaks",
+    "virtual_clocks",
     "exclude_fixtures",
 )  # define a run or its failure; a replay needs them
+IN_SUITE: dict[str, Any] = {
+    "max_deviations": 1,
+    "max_schedules": 100,
+    "max_seconds": 2.0,
+    "arrivals": ("sleep", "thread"),
+}
+"""The defaults under ``--explore``: what comes from outside, and sleeps of equal length, which stand for it in fakes.
+
+asyncio itself keeps the order of starts, of bare yields and of timers.
+"""
 REPLAY = Setting("replay", str, "client@1+1", "run only this schedule, of the one explored test that is selected")
 REPORT = Setting("report", str, ".explore", "directory for HTML reports of failures, 'no' for none (default: .explore)")
 
@@ -79,6 +92,35 @@ def add_to(parser: pytest.Parser) -> None:
         action="store_true",
         help="discard stored failing schedules of the selected tests instead of retrying them first",
     )
+    group.addoption(
+        "--explore",
+        action="store_true",
+        help="run each test as usual, then explore it with a small budget; it can only fail under a deviation",
+    )
+    group.addoption(
+        "--explore-only-report",
+        action="store_true",
+        help="with --explore: list the tests that fail under a deviation in the summary, and let them pass",
+    )
+    group.addoption(
+        "--explore-loop",
+        choices=["asyncio"],
+        help="with --explore: explore tests on asyncio's loop although their suite chooses another one",
+    )
+    group.addoption(
+        "--explore-json",
+        metavar="FILE",
+        help="with --explore: write the outcome of each test to this file, as JSON",
+    )
+    parser.addini(
+        ACCEPT, "schedules whose failure is accepted, one per line: test id, space, schedule", "linelist", default=[]
+    )
+    parser.addini(
+        "explore_exclude",
+        "with --explore: patterns of test ids not to explore, one per line",
+        type="linelist",
+        default=[],
+    )
     group.addoption(REPORT.flag, dest=REPORT.ini, default=None, metavar="DIR", help=REPORT.help)
     parser.addini(REPORT.ini, f"@explore: {REPORT.help}", default=None)
     for setting in SETTINGS:
@@ -91,6 +133,11 @@ def read(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: the message says what to write.
     """
+    for name in ("only_report", "loop", "json"):
+        if getattr(config.option, f"explore_{name}") and not config.option.explore:
+            raise pytest.UsageError(
+                f"--explore-{name.replace('_', '-')} has an effect only together with --explore; add it"
+            )
     if config.option.explore_seed == "random":  # chosen here, because xdist workers receive a copy of the options
         config.option.explore_seed = str(random.randrange(10**6))
     given = {}
@@ -131,3 +178,11 @@ def options_of(item: pytest.Item, own: dict[str, Any]) -> dict[str, Any]:
         if getattr(item.config.option, f"explore_{name}") is not None
     }
     return {"seed": item.nodeid, **defaults, **own, **command_line}
+
+
+def options_in_suite(config: pytest.Config) -> dict[str, Any]:
+    """Return the options of tests without ``@explore`` under ``--explore``: a small budget, unless others are set."""
+    given = config.stash[_defaults]
+    options = {**IN_SUITE, **given, "require_cancel": False}
+    options.pop("exclude_fixtures", None)
+    return options

@@ -22,3 +22,6 @@ RUN: pytest.StashKey[Run] = pytest.StashKey()
 
 CHOSEN: pytest.StashKey[dict[str, Any]] = pytest.StashKey()
 """The values of fixtures that choose another event loop than that of the run, by name."""
+
+TIMEOUT: pytest.StashKey[Any] = pytest.StashKey()
+"""The settings of pytest-timeout for an item; absent if it has no limit."""

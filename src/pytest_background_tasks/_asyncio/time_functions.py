@@ -1,0 +1,106 @@
+"""The clocks of module ``time``, in virtual time.
+
+They follow virtual time for the code of some files only: asyncio itself measures real time. In a module of the project
+that has imported a clock by name (``from time import monotonic``), that name is replaced as well. A library that
+freezes time takes precedence.
+"""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial, wraps
+from types import BuiltinFunctionType, CodeType, ModuleType
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+from .._asyncio.patching import patched
+
+DURATIONS = ("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
+"""The clocks that programs use to measure durations."""
+
+CLOCKS = (*DURATIONS, "time", "time_ns")
+"""All clocks that go on while a program sleeps."""
+
+_aliases: WeakKeyDictionary[ModuleType, tuple[int, list[tuple[str, str]]]] = WeakKeyDictionary()
+# for each module of the project: the number of its names, and those that are a clock, each with the clock's own name
+
+
+def reads_clock(code: CodeType) -> bool:
+    """Return True if the function of `code` names one of the clocks."""
+    return not set(DURATIONS).isdisjoint(code.co_names)
+
+
+@contextmanager
+def following(
+    now: Callable[[], float | None],
+    is_project: Mapping[str, bool],
+    clocks: Sequence[str] = DURATIONS,
+    follows: Mapping[str, bool] | None = None,
+) -> Iterator[None]:
+    """Let clocks follow virtual time inside the block.
+
+    Args:
+        now: returns the loop's virtual time, in seconds; None while there is none.
+        is_project: maps file names to True for project code.
+        clocks: the names of the clocks.
+        follows: maps file names to True for code for which the clocks follow; by default, project code.
+    """
+    real = [name for name in clocks if type(getattr(time, name)) is BuiltinFunctionType]  # and not frozen by a library
+    ours = {name: _follower(name, now, is_project if follows is None else follows) for name in real}
+    with ExitStack() as stack:
+        for module, alias, name in _aliases_in_project(is_project):
+            if name in ours and vars(module).get(alias) is getattr(time, name):
+                stack.enter_context(patched(module, alias, partial(_instead, ours[name])))
+        for name, clock in ours.items():  # last, since the aliases are compared with these
+            stack.enter_context(patched(time, name, partial(_instead, clock)))
+        yield
+
+
+def _follower(name: str, now: Callable[[], float | None], follows: Mapping[str, bool]) -> Callable[[], Any]:
+    real = getattr(time, name)
+    unit = 10**9 if name.endswith("_ns") else 1
+    ahead = real() - type(real())(time.monotonic() * unit)  # of the clock behind a loop's time
+    if _clock_behind(name) == _clock_behind("monotonic"):
+        ahead = 0
+
+    @wraps(real)
+    def clock() -> Any:
+        moment = now() if follows[sys._getframe(1).f_code.co_filename] and not _is_frozen() else None
+        return real() if moment is None else type(real())(moment * unit) + ahead
+
+    return clock
+
+
+def _is_frozen() -> bool:
+    """Return True while time-machine, which changes the clocks in C, freezes or shifts time."""
+    library = sys.modules.get("time_machine")
+    hatch = getattr(library, "escape_hatch", None)
+    return hatch is not None and bool(hatch.is_travelling())
+
+
+def _instead(ours: object, _: object) -> object:
+    return ours
+
+
+def _clock_behind(name: str) -> str:
+    return time.get_clock_info(cast("Any", name.removesuffix("_ns"))).implementation
+
+
+def _aliases_in_project(is_project: Mapping[str, bool]) -> Iterator[tuple[ModuleType, str, str]]:
+    """Yield the names by which modules of the project know a clock: module, alias, name of the clock."""
+    clocks = {id(getattr(time, name)): name for name in CLOCKS}
+    for module in _own_modules(is_project):
+        names = vars(module)
+        number, found = _aliases.get(module, (-1, []))
+        if number != len(names):
+            found = [(alias, clocks[id(value)]) for alias, value in tuple(names.items()) if id(value) in clocks]
+            _aliases[module] = len(names), found
+        for alias, name in found:
+            yield module, alias, name
+
+
+def _own_modules(is_project: Mapping[str, bool]) -> list[ModuleType]:
+    modules = [module for module in tuple(sys.modules.values()) if type(module) is ModuleType]
+    files = [(module, vars(module).get("__file__")) for module in modules]
+    return [module for module, file in files if isinstance(file, str) and is_project[file]]

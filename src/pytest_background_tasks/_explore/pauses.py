@@ -1,0 +1,120 @@
+"""The pauses of a test itself, such as ``await asyncio.sleep(0)``: they mean "let the other tasks continue".
+
+A function of the test's file that the test awaits may pause for it, and so may one of another file of the tests. In a
+suite whose tests were not written to be explored, a pause is never late. Once a schedule has deviated from
+asyncio's default order, the test resumes from a pause when nothing else is left to do at that moment; otherwise it
+would look at results that the delayed task has had no time to produce.
+
+Private name of CPython used here: ``_callback`` of a handle.
+"""
+
+import os
+from collections import deque
+from functools import lru_cache
+from pathlib import Path
+from types import CodeType, CoroutineType, FrameType, GeneratorType
+from typing import Any
+
+from .arrivals import stepping_task
+from .task_names import TaskIdentity
+
+_PASSED_OVER = frozenset({"sleep", "call_later", "call_at", "__sleep0", "checkpoint", "wait_all_tasks_blocked"})
+_FOLDERS = ("test", "tests")
+_LONGEST = 100  # number of iterations for which virtual time stands still although a timer is set
+_MOST_HELD = 1000  # number of iterations of a run in which the test is held; a task that polls may never be idle
+
+
+class Pauses:
+    """The pauses of the test of one run.
+
+    Args:
+        code: the code of the test's function.
+        main: the test's task, as the trace knows it.
+    """
+
+    def __init__(self, code: CodeType, main: TaskIdentity) -> None:
+        self._code = code
+        self._own_files = _files_of_tests(code.co_filename)
+        self._main = main
+        self._step = -1
+        self._held: Any = None
+        self._left = _MOST_HELD
+        self._time, self._busy = 0.0, 0
+
+    def note(self, actor: TaskIdentity, frame: FrameType | None) -> bool:
+        """Return True if `actor`, which sets the timer of a sleep, is the test itself; `frame` sets the timer."""
+        if actor is not self._main:
+            return False
+        while frame is not None and frame.f_code.co_name in _PASSED_OVER and frame.f_code is not self._code:
+            frame = frame.f_back
+        while frame is not None and frame.f_code is not self._code and self._is_own(frame.f_code):
+            frame = frame.f_back
+        if frame is None or frame.f_code is not self._code:
+            return False
+        self._step = actor.step
+        return True
+
+    def _is_own(self, code: CodeType) -> bool:
+        return code.co_filename.startswith(self._own_files)
+
+    def lets_time_pass(self, now: float) -> bool:
+        """Return True if the loop has been busy for long at one moment: real time passes while a task polls."""
+        self._busy = self._busy + 1 if now == self._time else 0
+        self._time = now
+        return self._busy > _LONGEST
+
+    def hold(self, ready: "deque[Any]", *, is_idle: bool) -> None:
+        """Take the test's next step out of the queue if it follows a pause; put it back if nothing else is left.
+
+        Args:
+            ready: the queue at the start of an iteration.
+            is_idle: True if no arrival is due and no handle is delayed.
+        """
+        if self._held is None and self._left:
+            self._held = next((handle for handle in ready if self._ends_pause(handle)), None)
+            if self._held is not None:
+                ready.remove(self._held)
+        if self._held is None:
+            return
+        self._left -= 1
+        if (is_idle and not ready) or not self._left:
+            ready.append(self._held)
+            self._held = None
+            self._step = -1
+
+    def _ends_pause(self, handle: Any) -> bool:
+        task = stepping_task(handle._callback)
+        if (
+            task is None
+            or getattr(task, "_explorer_actor", None) is not self._main
+            or handle._cancelled
+            or task._must_cancel
+        ):
+            return False
+        return self._main.step == self._step or self._is_suspended_in_pause(task.get_coro())
+
+    def _is_suspended_in_pause(self, coroutine: Any) -> bool:
+        """Return True if the test itself awaits ``sleep(0)`` or the like."""
+        is_of_test = is_below = False
+        while coroutine is not None:
+            if type(coroutine) is CoroutineType:
+                code, awaited = coroutine.cr_code, coroutine.cr_await
+            elif type(coroutine) is GeneratorType:
+                code, awaited = coroutine.gi_code, coroutine.gi_yieldfrom
+            else:
+                return False  # a future
+            is_passed_over = code.co_name in _PASSED_OVER
+            if is_of_test and not is_passed_over and (is_below or not self._is_own(code)):
+                return False
+            is_below = is_of_test and is_passed_over
+            is_of_test = is_of_test or code is self._code
+            coroutine = awaited
+        return is_of_test
+
+
+@lru_cache
+def _files_of_tests(file: str) -> str:
+    """Return the beginning of the paths of the test's files: the folder ``tests`` that it is in, or only its own."""
+    parts = Path(file).parts
+    depth = max((index for index, part in enumerate(parts) if part in _FOLDERS), default=0)
+    return file if not depth else f"{Path(*parts[: depth + 1])}{os.sep}"

@@ -1,0 +1,275 @@
+"""``pytest --explore`` varies only what asyncio leaves open: correct programs raise no alarm."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Run = Callable[..., pytest.RunResult]
+Outcomes = Callable[[], dict[str, Any]]
+
+PLAIN_TASKS = """
+    async def work():
+        await asyncio.sleep(0.01)
+
+    async def test_tasks_that_the_loop_has_not_created():
+        await asyncio.gather(*[asyncio.Task(work()) for _ in range(2)])
+
+    async def job():
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def test_a_pause_is_one_turn():
+        await asyncio.gather(*[asyncio.create_task(work()) for _ in range(2)])
+        task = asyncio.create_task(job())
+        await asyncio.sleep(0)
+        assert not task.done()
+        await task
+
+    async def test_a_timer_that_is_due_fires_in_the_next_iteration():
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        loop.call_later(0, future.set_result, None)
+        await asyncio.gather(*[asyncio.create_task(work()) for _ in range(2)])
+        for _ in range(3):
+            await asyncio.wait([future], timeout=0)
+        assert future.done()
+"""
+CORRECT = """
+    async def put(order, name):
+        order.append(name)
+
+    async def test_tasks_start_in_order():
+        order = []
+        await asyncio.gather(*[asyncio.create_task(put(order, each)) for each in "abc"])
+        assert order == ["a", "b", "c"]
+
+    async def test_sleep_0_alternates():
+        order = []
+
+        async def alternate(name):
+            for _ in range(3):
+                order.append(name)
+                await asyncio.sleep(0)
+
+        await asyncio.gather(alternate("a"), alternate("b"))
+        assert "".join(order) == "ababab"
+
+    async def test_mocks_answer_at_once():
+        from unittest.mock import AsyncMock
+        order = []
+
+        async def ask(mock, name):
+            await mock()
+            order.append(name)
+
+        await asyncio.gather(ask(AsyncMock(), "a"), ask(AsyncMock(), "b"))
+        assert order == ["a", "b"]
+
+    async def test_sleeps_go_by_the_clock():
+        order = []
+
+        async def sleep(seconds):
+            await asyncio.sleep(seconds)
+            order.append(seconds)
+
+        await asyncio.gather(*map(sleep, (0.03, 0.01, 0.02)))
+        assert order == [0.01, 0.02, 0.03]
+
+    async def test_locks_are_fair():
+        lock, order = asyncio.Lock(), []
+
+        async def work(name):
+            async with lock:
+                order.append(name)
+                await asyncio.sleep(0.01)
+
+        await asyncio.gather(*map(work, "abc"))
+        assert order == ["a", "b", "c"]
+"""
+PAUSES = """
+    async def work(done):
+        await asyncio.sleep(0.01)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        done.append(1)
+
+    async def test_short_sleep():
+        done = []
+        tasks = [asyncio.create_task(work(done)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        assert len(done) == 2
+
+    async def test_sleep_of_equal_length():
+        done = []
+        tasks = [asyncio.create_task(work(done)) for _ in range(2)]
+        await asyncio.sleep(0.01)
+        for _ in range(4):
+            await asyncio.sleep(0)
+        assert len(done) == 2
+
+    async def settle():
+        await asyncio.sleep(0.01)
+        for _ in range(4):
+            await asyncio.sleep(0)
+
+    async def test_helper():
+        done = []
+        tasks = [asyncio.create_task(work(done)) for _ in range(2)]
+        await settle()
+        assert len(done) == 2
+
+    async def test_turns_after_a_wait():
+        done, ready = [], asyncio.Event()
+
+        async def answer():
+            await asyncio.gather(asyncio.sleep(0.01), asyncio.sleep(0.01))
+            await asyncio.sleep(0)
+            done.append(1)
+
+        async def ring():
+            await asyncio.sleep(0.01)
+            ready.set()
+
+        tasks = [asyncio.create_task(answer()), asyncio.create_task(ring())]
+        await ready.wait()
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert done
+"""
+
+
+@pytest.mark.parametrize("source", [CORRECT, PAUSES, PLAIN_TASKS], ids=["guarantees", "pauses", "turns"])
+def test_correct_programs_raise_no_alarm(suite: Run, source: str, outcomes: Outcomes) -> None:
+    """The order of starts and of ``sleep(0)`` is asyncio's; a test's own pause lets the other tasks continue."""
+    count = source.count("async def test_")
+    suite(source).assert_outcomes(passed=count)
+    assert all(each["verdict"] in ("exhaustive", "bounded") for each in outcomes().values())
+    assert len(outcomes()) == count
+
+
+def test_anyio_pauses_raise_no_alarm(suite: Run, outcomes: Outcomes) -> None:
+    result = suite(
+        """
+        import anyio
+        from anyio.lowlevel import checkpoint
+
+        pytestmark = pytest.mark.anyio
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio"
+
+        async def work(done):
+            await anyio.sleep(0.01)
+            await checkpoint()
+            await checkpoint()
+            done.append(1)
+
+        @pytest.mark.parametrize("pause", [anyio.wait_all_tasks_blocked, lambda: anyio.sleep(0), checkpoint])
+        async def test_it(pause):
+            done = []
+            async with anyio.create_task_group() as group:
+                group.start_soon(work, done)
+                group.start_soon(work, done)
+                await anyio.sleep(0.01)
+                for _ in range(4):
+                    await pause()
+                assert len(done) == 2
+        """,
+        plugins=("anyio.pytest_plugin",),
+    )
+    result.assert_outcomes(passed=3)
+    assert {each["verdict"] for each in outcomes().values()} <= {"exhaustive", "bounded"}
+
+
+def test_a_pause_beside_a_task_that_polls_ends(suite: Run, outcomes: Outcomes) -> None:
+    """A task that never stops polling with ``sleep(0)`` does not keep the test from going on."""
+    result = suite(
+        """
+        async def poll():
+            while True:
+                await asyncio.sleep(0)
+
+        async def work():
+            await asyncio.sleep(0.01)
+
+        async def test_it():
+            await asyncio.gather(work(), work())
+            task = asyncio.create_task(poll())
+            for _ in range(20):
+                await asyncio.sleep(0)
+            task.cancel()
+        """
+    )
+    result.assert_outcomes(passed=1)
+    assert outcomes()["test_it"]["verdict"] in ("exhaustive", "bounded")
+
+
+def test_mocks_suspend_if_their_answers_are_varied(suite: Run) -> None:
+    source = """
+        from unittest.mock import AsyncMock
+
+        async def ask(mock, order, name):
+            await mock()
+            order.append(name)
+
+        async def test_it():
+            order = []
+            await asyncio.gather(ask(AsyncMock(), order, "a"), ask(AsyncMock(), order, "b"))
+            assert order == ["a", "b"]
+    """
+    suite(source).assert_outcomes(passed=1)
+    suite(source, "--explore-arrivals=mock").assert_outcomes(failed=1)
+
+
+def test_an_exception_that_is_lost_in_each_order_is_no_failure(suite: Run, outcomes: Outcomes) -> None:
+    """One that is lost under a deviation only is a failure."""
+    source = """
+        def fail(_):
+            raise OSError
+
+        async def work(order, name):
+            await asyncio.sleep(0.01)
+            order.append(name)
+
+        async def test_it():
+            order = []
+            first, second = [asyncio.create_task(work(order, name)) for name in "ab"]
+            await asyncio.gather(first, second)
+            if CONDITION:
+                asyncio.get_running_loop().call_soon(fail, None)
+                await asyncio.sleep(0)
+    """
+    ignored = "--background-tasks-unhandled=ignore"
+    suite(source.replace("CONDITION", "True"), ignored).assert_outcomes(passed=1)
+    assert outcomes()["test_it"]["verdict"] == "bounded"
+    suite(source.replace("CONDITION", "order == ['b', 'a']"), ignored).assert_outcomes(failed=1)
+
+
+def test_time_passes_while_a_task_polls(suite: Run, outcomes: Outcomes) -> None:
+    """A test that polls with ``sleep(0)`` until another has slept is no livelock; nor is one that polls a clock."""
+    suite(
+        """
+        import time
+
+        async def work(done):
+            await asyncio.sleep(0.01)
+            done.append(1)
+
+        async def test_it():
+            done = []
+            tasks = [asyncio.create_task(work(done)) for _ in range(2)]
+            while len(done) < 2:
+                await asyncio.sleep(0)
+
+        async def test_clock():
+            end = time.time() + 0.05
+            while time.time() < end:
+                await asyncio.sleep(0.01)
+        """
+    ).assert_outcomes(passed=2)
+    assert {name: each["verdict"] for name, each in outcomes().items()} == {
+        "test_it": "bounded",
+        "test_clock": "exhaustive",
+    }
