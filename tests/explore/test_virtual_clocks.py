@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from time import monotonic
+from typing import Any
 
 import anyio
 import pytest
@@ -80,15 +81,15 @@ def test_code_that_blocks_the_thread_until_a_clock_has_advanced_ends() -> None:
 
 
 def test_libraries_follow_and_the_standard_library_does_not() -> None:
-    namespaces: dict[str, dict[str, object]] = {}
+    namespaces: dict[str, dict[str, Any]] = {}
     for file in (anyio.__file__, asyncio.__file__, pytest.__file__):
         namespaces[file] = {"time": time}
         exec(compile("def measure(): return time.time()", file, "exec"), namespaces[file])
 
     async def scenario() -> None:
-        began = [namespace["measure"]() for namespace in namespaces.values()]  # type: ignore[operator]
+        began = [namespace["measure"]() for namespace in namespaces.values()]
         await asyncio.sleep(3600)
-        passed = [namespace["measure"]() for namespace in namespaces.values()]  # type: ignore[operator]
+        passed = [namespace["measure"]() for namespace in namespaces.values()]
         assert [round((end - start) / 3600) for start, end in zip(began, passed, strict=True)] == [1, 0, 0]
 
     assert Explorer().explore(scenario).failure is None

@@ -14,16 +14,16 @@ from types import BuiltinFunctionType, CodeType, ModuleType
 from typing import Any, cast
 from weakref import WeakKeyDictionary
 
-from .._asyncio.patching import patched
+from .patching import patched
 
 DURATIONS = ("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 """The clocks that programs use to measure durations."""
 
 CLOCKS = (*DURATIONS, "time", "time_ns")
-"""All clocks that go on while a program sleeps."""
+"""All clocks that advance while a program sleeps."""
 
 _aliases: WeakKeyDictionary[ModuleType, tuple[int, list[tuple[str, str]]]] = WeakKeyDictionary()
-# for each module of the project: the number of its names, and those that are a clock, each with the clock's own name
+"""For each module of the project: the number of its names, and those that are a clock, each with the clock's own."""
 
 
 def reads_clock(code: CodeType) -> bool:

@@ -4,6 +4,7 @@ Python's own modules keep the real clocks, because threads, processes and select
 measures or runs tests.
 """
 
+import os
 import sysconfig
 from pathlib import Path
 
@@ -18,8 +19,8 @@ class ClockReaders(dict[str, bool]):
 
     def __init__(self) -> None:
         super().__init__()
-        self._python = tuple(f"{sysconfig.get_path(name)}/" for name in ("stdlib", "platstdlib"))
-        self._libraries = tuple(f"{sysconfig.get_path(name)}/" for name in ("purelib", "platlib"))
+        self._python = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", "platstdlib"))
+        self._libraries = tuple(f"{sysconfig.get_path(name)}{os.sep}" for name in ("purelib", "platlib"))
 
     def __missing__(self, filename: str) -> bool:
         answer = self[filename] = self._judge(filename)

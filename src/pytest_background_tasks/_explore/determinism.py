@@ -83,16 +83,19 @@ class DeterministicProcess:
         same_randomness = _same_randomness()
 
         def refresh() -> None:
-            self._ticks, self._step, self._since, self._blocked = 0, -1, 0.0, 0.0
+            self._restart_clock()
             same_randomness()
 
         self.refresh = refresh
-        self._ticks, self._step, self._since, self._blocked = 0, -1, 0.0, 0.0
+        self._restart_clock()
         self._is_silent = False
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def _restart_clock(self) -> None:
+        self._ticks, self._step, self._since, self._blocked = 0, -1, 0.0, 0.0
 
     def _virtual_time(self) -> float | None:
         """Return the time of the explored loop that runs in this thread; None if there is none.

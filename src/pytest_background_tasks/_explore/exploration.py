@@ -220,14 +220,13 @@ class _Session:
     def describe(self, interrupt: KeyboardInterrupt) -> None:
         """Let the message of a Ctrl-C say how far the exploration had got; keep a failing schedule."""
         running = str(self._running) or "asyncio's default order"
-        interrupt.args = (f"{plural(self._runs, 'schedule')} explored, none failed; running: {running}",)
-        interrupt.failing = None  # type: ignore[attr-defined]
+        failing, told = None, f"none failed; running: {running}"
         if (found := self._failing) is not None:
-            schedule = str(_shown(found.schedule, found.trace))
-            interrupt.failing = schedule  # type: ignore[attr-defined]
-            interrupt.args = (
-                f"{plural(self._runs, 'schedule')} explored; {schedule or running} fails and is not minimized yet",
-            )
+            failing = str(_shown(found.schedule, found.trace))
+            told = f"{failing or running} fails and is not minimized yet"
+        counted = f"{plural(self._runs, 'schedule')} explored"
+        interrupt.args = (f"{counted}; {told}" if found else f"{counted}, {told}",)
+        interrupt.failing = failing  # type: ignore[attr-defined]  # for the caller, which keeps the schedule
 
     def _failed(self, found: Execution, how: Found = "search") -> Exploration:
         self._failing = found

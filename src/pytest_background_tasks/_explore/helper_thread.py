@@ -9,6 +9,9 @@ from typing import Any
 from ..errors import UncontrolledOperation
 from .foreign_threads import ForeignThreads
 
+LIMIT = 5.0
+"""Seconds of real time that one function may take, unless another limit is given."""
+
 
 class HelperThread:
     """A daemon thread that runs one function at a time; it is started on first use.
@@ -22,7 +25,7 @@ class HelperThread:
         asked: the number of answers that existed at the last call.
     """
 
-    def __init__(self, limit: float = 5.0) -> None:
+    def __init__(self, limit: float = LIMIT) -> None:
         self._limit = limit
         self.foreign: ForeignThreads = ForeignThreads()
         self.asked: int = 0

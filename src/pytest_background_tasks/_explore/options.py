@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeAlias, TypedDict
 
 from .._introspect.project_code import ProjectCode
 from ..errors import ReplayError
+from .helper_thread import LIMIT
 from .name_patterns import NamePatterns
 from .result import FAULTS
 from .schedule import Schedule
@@ -77,7 +78,7 @@ class Options:
     is_debug: bool = field(default=False, init=False)
     is_suite: bool = field(default=False, init=False)
     holds_pauses: bool = field(default=False, init=False)
-    thread_limit: float = field(default=5.0, init=False)
+    thread_limit: float = field(default=LIMIT, init=False)
 
     def __post_init__(self) -> None:
         for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("random_walks", 0)):
@@ -127,7 +128,7 @@ class Options:
         return self._with(is_suite=True, holds_pauses=True, thread_limit=thread_limit)
 
     def without_holding(self) -> "Options":
-        """Return a copy with which the pauses of a test are as short as on any loop."""
+        """Return a copy that leaves the pauses of a test as short as on any loop."""
         return self._with(holds_pauses=False) if self.holds_pauses else self
 
     @property

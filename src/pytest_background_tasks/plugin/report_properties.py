@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+OUTCOME_OF_REPORT = "explore_outcome"
+"""The attribute of a report that holds the outcome of a test under ``--explore``, as basic values."""
+
 
 def values_of(name: str, properties: Iterable[Any]) -> Iterator[Any]:
     """Yield the values recorded under `name`."""

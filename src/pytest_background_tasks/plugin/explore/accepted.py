@@ -10,11 +10,12 @@ import pytest
 from ..._introspect.untrusted import code_of_function
 from .marks import ACCEPT
 
+_listed: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 
-def check_ini(config: pytest.Config) -> None:
-    """Check the ini list now, so that a wrong line ends the session before the first test."""
-    for line in config.getini(ACCEPT):
-        _split(line)
+
+def read_ini(config: pytest.Config) -> None:
+    """Read the ini list now, so that a wrong line ends the session before the first test."""
+    config.stash[_listed] = [_split(line) for line in config.getini(ACCEPT)]
 
 
 def _split(line: str) -> tuple[str, str]:
@@ -51,7 +52,7 @@ def check_mark(item: Any) -> None:
 def accepted_of(item: Any) -> list[str]:
     """Return the accepted schedules of a test: those of its marks and of the ini list."""
     marked = [schedule for mark in item.iter_markers(ACCEPT) for schedule in mark.args]
-    listed = map(_split, item.config.getini(ACCEPT))
+    listed = item.config.stash.get(_listed, [])
     return marked + [schedule for test, schedule in listed if test == item.nodeid]
 
 

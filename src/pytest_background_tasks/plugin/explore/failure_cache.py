@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..report_properties import value_of
+from ..report_properties import OUTCOME_OF_REPORT, value_of
 
 if TYPE_CHECKING:
     from ..._explore.schedule import Schedule
@@ -54,7 +54,7 @@ class FailureCache:
             self._keep(report.nodeid, None)
         if report.when != "call":
             return
-        outcome = getattr(report, "explore_outcome", None) or {}  # of a suite; the failure may be only reported
+        outcome = getattr(report, OUTCOME_OF_REPORT, None) or {}  # of a suite; the failure may be only reported
         verdict = outcome.get("verdict") or value_of("explore_verdict", report.user_properties)
         if verdict == "failed":
             if schedule := outcome.get("schedule") or value_of("explore_schedule", report.user_properties):

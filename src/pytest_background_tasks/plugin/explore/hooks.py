@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ..._introspect.untrusted import attribute
-from ..report_properties import value_of
+from ..report_properties import OUTCOME_OF_REPORT, value_of
 from . import marks, settings
 from .failure_cache import FAILURE_CACHE, FailureCache
 
@@ -40,7 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Verbose(), "explore_verbose")
     marks.register(config)
     if config.getini(marks.ACCEPT):
-        import_module(f"{__package__}.accepted").check_ini(config)
+        import_module(f"{__package__}.accepted").read_ini(config)
     if config.option.explore:
         _register_running(config)
         suite = import_module(f"{__package__}.suite")
@@ -103,7 +103,7 @@ class Verbose:
         if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
             return None
         names = ("verdict", "runs", "distinct", "cut_short")
-        told = getattr(report, "explore_outcome", None)  # of a suite
+        told = getattr(report, OUTCOME_OF_REPORT, None)  # of a suite
         if told is None:
             told = {name: value_of(f"explore_{name}", report.user_properties) for name in names}
         verdict, runs, distinct, cut_short = map(told.get, names)

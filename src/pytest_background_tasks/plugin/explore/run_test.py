@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -79,8 +79,7 @@ def explore_item(item: Any, arguments: ExploreArguments) -> None:
 
 def _explore_or_reproduce(item: Any, arguments: ExploreArguments, example: Example | None) -> Exploration:
     __tracebackhide__ = True
-    plugins = item.config.pluginmanager
-    with FreshFixtures(item) as fixtures, tracing_by_us(plugins), unmonitored(item):
+    with exploring(item) as fixtures:
         if ON_FAILURE not in item.stash:
             return _explore(item, arguments, fixtures, example)
         exploration: Exploration = item.stash[EXPLORATION]
@@ -89,10 +88,14 @@ def _explore_or_reproduce(item: Any, arguments: ExploreArguments, example: Examp
         return exploration
 
 
-def unmonitored(item: Any) -> AbstractContextManager[None]:
-    """Let the monitor attribute nothing to the test: the exploration reports what fails in a run."""
-    monitoring: MonitorPlugin | None = item.config.pluginmanager.get_plugin(MONITOR)
-    return nullcontext() if monitoring is None else monitoring.suspended()
+@contextmanager
+def exploring(item: Any) -> Iterator[FreshFixtures]:
+    """Run a test inside the block only, with fresh fixtures; the exploration, not the monitor, reports what fails."""
+    plugins = item.config.pluginmanager
+    monitoring: MonitorPlugin | None = plugins.get_plugin(MONITOR)
+    unmonitored = nullcontext() if monitoring is None else monitoring.suspended()
+    with FreshFixtures(item) as fixtures, tracing_by_us(plugins), unmonitored:
+        yield fixtures
 
 
 def _explore(item: Any, arguments: ExploreArguments, fixtures: FreshFixtures, example: Example | None) -> Exploration:

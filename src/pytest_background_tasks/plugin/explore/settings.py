@@ -72,7 +72,7 @@ IN_SUITE: dict[str, Any] = {
     "max_seconds": 2.0,
     "arrivals": ("sleep", "thread"),
 }
-"""The defaults under ``--explore``: what comes from outside, and sleeps of equal length, which stand for it in fakes.
+"""The defaults under ``--explore``: external answers, and sleeps of equal length, which stand for them in fakes.
 
 asyncio itself keeps the order of starts, of bare yields and of timers.
 """

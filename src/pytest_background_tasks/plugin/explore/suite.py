@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
+from ..report_properties import OUTCOME_OF_REPORT
 from . import reasons
 from .marks import arguments_of, async_test_of
 from .settings import options_in_suite
 from .stash import RUN, TIMEOUT
-from .suite_outcome import OUTCOME_OF_REPORT, SuiteOutcome, run_as_usual
+from .suite_outcome import SuiteOutcome, run_as_usual
 from .suite_run import (
     OUTCOME,
     SECONDS,

@@ -10,10 +10,6 @@ if TYPE_CHECKING:
     from .reasons import Reason
 
 
-OUTCOME_OF_REPORT = "explore_outcome"
-"""The attribute of a report that holds the outcome, as basic values."""
-
-
 @dataclass(frozen=True)
 class SuiteOutcome:
     """The outcome.

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 from _pytest.skipping import xfailed_key
 
+from ..._explore.helper_thread import LIMIT
 from ..._explore.result import Exploration
 from ..._introspect import real_clock
 from ..._introspect.location import definition, raising_locations
@@ -28,15 +29,13 @@ from ..._introspect.untrusted import code_of_function
 from ...errors import ExplorationError, NonDeterministicTest, UncontrolledOperation
 from ..project import project_code
 from . import reasons
-from .debugger import tracing_by_us
-from .fresh_fixtures import FreshFixtures
 from .given import is_given
 from .marks import NO_EXPLORE, async_test_of, inner_test
 from .other_loops import asked_loops
 from .quiet import Captured, ExtraRuns, quiet, restoring
 from .reasons import Reason
 from .replay import replay_line
-from .run_test import exploration_of, fail_with, is_of_timeout, unmonitored
+from .run_test import exploration_of, exploring, fail_with, is_of_timeout
 from .settings import options_in_suite
 from .stash import EXPLORATION, ON_FAILURE
 from .suite_outcome import SuiteOutcome, explored, first_line, run_as_usual
@@ -99,7 +98,7 @@ def explore_after_usual_run(item: Any, usual: Callable[[], object], *, only_repo
     """
     __tracebackhide__ = True
     if ON_FAILURE in item.stash:  # the debugger calls a test again that has failed under a deviation
-        with FreshFixtures(item), tracing_by_us(item.config.pluginmanager), unmonitored(item):
+        with exploring(item):
             failure = item.stash[EXPLORATION].failure
             assert failure is not None
             failure.reproduce(item.stash[ON_FAILURE])
@@ -116,7 +115,7 @@ def explore_after_usual_run(item: Any, usual: Callable[[], object], *, only_repo
     elif _tear_down(item):
         restore = restoring(item)
         del item.user_properties[properties:]  # a run does not see those of another
-        limit = min(5.0, max(_LEAST_SECONDS, _PATIENCE * (began - started)))
+        limit = min(LIMIT, max(_LEAST_SECONDS, _PATIENCE * (began - started)))
         _explore(item, limit, restore, only_report=only_report, began=began)
     item.stash[SECONDS] = real_clock.monotonic() - began
 
@@ -174,7 +173,7 @@ def _explore(item: Any, thread_limit: float, restore: Callable[[], None], *, onl
 
 def _explored(item: Any, runs: ExtraRuns, thread_limit: float) -> tuple[Exploration | None, SuiteOutcome]:
     options = {"seed": item.nodeid, **options_in_suite(item.config)}
-    with FreshFixtures(item) as fixtures, tracing_by_us(item.config.pluginmanager), unmonitored(item):
+    with exploring(item) as fixtures:
         exploration = exploration_of(item, options, fixtures, in_suite=thread_limit, before_run=runs.begin)
     failure = exploration.failure
     if failure is not None and (not failure.schedule or _is_ours(failure.error)):
