@@ -1,18 +1,21 @@
 """The claims about tests on the pages of the documentation are true."""
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pytest_background_tasks._explore.schedule import Cancel, Delay, Outlast, Raise, Schedule
+from pytest_background_tasks._explore.helper_thread import LIMIT
+from pytest_background_tasks._explore.not_varied import CONSTANTS, not_varied
+from pytest_background_tasks._explore.options import Options
+from pytest_background_tasks._explore.schedule import Cancel, Delay, Raise, Schedule, Slow
 from pytest_background_tasks._monitor.kinds import KINDS
 from pytest_background_tasks.plugin.explore.reasons import REASONS
 from pytest_background_tasks.plugin.explore.settings import IN_SUITE
 from pytest_background_tasks.plugin.explore.suite_outcome import SuiteOutcome
-from pytest_background_tasks.plugin.explore.suite_summary import NOT_VARIED
 
 DOCS = Path(__file__).parents[1] / "docs"
 SOURCE = Path(__file__).parents[1] / "src"
@@ -43,7 +46,8 @@ def test_documented_forms_of_the_replay_text_are_parsed() -> None:
         "buy@1+2": {Delay("buy", 1, by=2)},
         "buy@1!cancel": {Cancel("buy", 1)},
         "buy@1!cancel+0": {Cancel("buy", 1, after=0)},
-        "buy@1!outlast": {Outlast("buy", 1)},
+        "buy@1!slow": {Slow("buy", 1)},
+        "buy@1!slow-2": {Slow("buy", 1, timer_after=2)},
         "buy@1!ConnectionError": {Raise("buy", 1, "ConnectionError")},
         "pool-<n>-worker@1+1": {Delay("pool-<n>-worker", 1, by=1)},
         "client:timer#2+1": {Delay("client:timer#2", 0, by=1)},
@@ -92,11 +96,12 @@ def test_table_of_findings_has_every_kind_with_its_default() -> None:
 
 
 SUITE = (DOCS / "how-to" / "suite.md").read_text()
+EXPLORE = (DOCS / "explore.md").read_text()
 
 
 def _rows_of(page: str, heading: str) -> list[tuple[str, ...]]:
     """Return the rows of the first table below a heading, without the titles."""
-    table = re.search(r"^\|.*\n\|[-|]+\n((?:\|.*\n)+)", page.partition(f"\n## {heading}\n")[2], re.MULTILINE)
+    table = re.search(r"^\|.*\n\|[-|]+\n((?:\|.*\n)+)", page.partition(f"# {heading}\n")[2], re.MULTILINE)
     assert table, heading
     return [tuple(cell.strip() for cell in row.strip("|").split(" | ")) for row in table[1].splitlines()]
 
@@ -107,13 +112,20 @@ def test_table_of_reasons_has_every_reason_with_its_advice() -> None:
 
 
 def test_table_of_what_is_not_varied_is_that_of_the_summary() -> None:
-    assert tuple(row[0] for row in _rows_of(SUITE, "What is varied, and what is not")) == tuple(NOT_VARIED)
+    assert [row[0] for row in _rows_of(SUITE, "What is varied, and what is not")] == [
+        each.text for each in not_varied(Options.of(IN_SUITE).in_suite(LIMIT))
+    ]
+
+
+def test_table_of_what_a_verdict_names_is_complete() -> None:
+    rows = [(name, text, option.strip("`")) for name, text, option in _rows_of(EXPLORE, "Not varied")]
+    assert rows == [(each.name, each.text, each.varied_by) for each in CONSTANTS]
 
 
 def test_table_of_the_budget_has_the_defaults_of_a_suite() -> None:
     values = {name.strip("`"): value.strip("`") for name, value, _ in _rows_of(SUITE, "Budget")}
     assert values == {
-        f"--explore-{name.replace('_', '-')}": " ".join(value) if isinstance(value, tuple) else f"{value:g}"
+        f"--explore-{name.replace('_', '-')}": " ".join(value) if isinstance(value, tuple) else json.dumps(value)
         for name, value in IN_SUITE.items()
     }
 

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ._capture.captured_task import CapturedTask
     from ._capture.targets import Target
+    from ._explore.answer import answer
     from ._explore.result import Exploration, Failure
-    from ._explore.schedule import Cancel, Delay, Outlast, Raise, Schedule
+    from ._explore.schedule import Cancel, Delay, Raise, Schedule, Slow
     from ._explore.trace import ExecutedLine, Outcome, Step, StepDetail, Trace
     from ._introspect.location import SourceLocation
     from ._introspect.wait_reason import WaitPoint, WaitReason
@@ -55,11 +56,11 @@ __all__ = [
     "LeakedTasks",
     "NonDeterministicTest",
     "Outcome",
-    "Outlast",
     "Raise",
     "ReplayError",
     "Schedule",
     "ScheduleSyntaxError",
+    "Slow",
     "SourceLocation",
     "Step",
     "StepDetail",
@@ -72,6 +73,7 @@ __all__ = [
     "VirtualTime",
     "WaitPoint",
     "WaitReason",
+    "answer",
     "explore",
 ]
 
@@ -85,9 +87,9 @@ _HOMES = {
     "Explorer": "_report.explorer",
     "Failure": "_explore.result",
     "Outcome": "_explore.trace",
-    "Outlast": "_explore.schedule",
     "Raise": "_explore.schedule",
     "Schedule": "_explore.schedule",
+    "Slow": "_explore.schedule",
     "SourceLocation": "_introspect.location",
     "Step": "_explore.trace",
     "StepDetail": "_explore.trace",
@@ -96,6 +98,7 @@ _HOMES = {
     "VirtualTime": "virtual_time",
     "WaitPoint": "_introspect.wait_reason",
     "WaitReason": "_introspect.wait_reason",
+    "answer": "_explore.answer",
     "explore": "plugin.explore.decorator",
 }
 

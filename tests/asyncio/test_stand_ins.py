@@ -96,6 +96,7 @@ EXTRA_LOOP_ATTRIBUTES = (
     "has_cancelled",
     "has_generators",
     "is_endless",
+    "is_outlasted",
     "is_stuck",
     "key_of",
     "kind_of",
@@ -109,7 +110,7 @@ EXTRA_LOOP_ATTRIBUTES = (
     "trace",
     "unused",
 )
-EXTRA_HANDLE_ATTRIBUTES = ("asked_behind", "fail", "kind", "number", "who")
+EXTRA_HANDLE_ATTRIBUTES = ("asked_behind", "fail", "is_of_test", "kind", "number", "span", "who")
 
 TABLE: dict[str, Callable[[Things], Any]] = {
     "repr": apply_to_each(repr),

@@ -98,7 +98,7 @@ Wrap the call that should be cancelled:  task = asyncio.create_task(...)\
 def test_verdict_excludes_cancellations_if_cancel_found_no_task() -> None:
     explorer = Explorer(cancel=True, require_cancel=False, slow_results=True)
     exploration = explorer.explore(one_after_the_other)
-    assert "(including slow results; excluding cancellations and injected errors);" in str(exploration)
+    assert "(including slow results; not varied: different durations, cancellations and errors);" in str(exploration)
     assert explorer.explore(gathers).injected == ("cancellations", "slow results")
 
 
@@ -116,13 +116,14 @@ def test_injected_errors() -> None:
     assert str(exploration.failure.schedule) == "main@1!ConnectionError, main@2!ConnectionError"
 
 
-def test_slow_results_outlast_a_timeout() -> None:
+def test_timeout_that_ends_the_test_itself_is_no_failure() -> None:
+    """Such a run is cut: an answer may always take too long, and the program has no part in what follows."""
+
     async def scenario() -> None:
         async with asyncio.timeout(1):
             await io()
 
     assert Explorer().explore(scenario).verdict == "exhaustive"
     exploration = Explorer(slow_results=True).explore(scenario)
-    assert exploration.failure is not None
-    assert str(exploration.failure.schedule) == "main@1!outlast"
-    assert isinstance(exploration.failure.error, TimeoutError)
+    assert exploration.failure is None
+    assert exploration.cut_short > 0

@@ -330,20 +330,22 @@ async def with_timeout() -> str:
             await asyncio.sleep(1)
             await asyncio.to_thread(len, "")
     except TimeoutError:
-        raise LookupError("timed out") from None
-    return "in time"
+        pass
+    else:
+        return "in time"
+    raise LookupError("timed out")
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])
 def test_slow_result_outlasts_the_next_timer(run_schedule: RunSchedule, step: int) -> None:
     assert run_schedule(with_timeout).error is None
-    run = run_schedule(with_timeout, f"main@{step}!outlast")
+    run = run_schedule(with_timeout, f"main@{step}!slow")
     assert str(run.error) == "timed out"
     assert run.trace.steps[-1].time == 5
 
 
 def test_slow_result_enters_in_the_iteration_after_the_timers(run_schedule: RunSchedule) -> None:
-    assert calls(run_schedule(two_sleepers, "work@1!outlast")) == [("sleep", 2, 1.0), ("work", 3, 1.0)]
+    assert calls(run_schedule(two_sleepers, "work@1!slow")) == [("sleep", 2, 1.0), ("work", 3, 1.0)]
 
 
 def test_slow_result_does_not_hold_back_other_arrivals(run_schedule: RunSchedule) -> None:
@@ -351,7 +353,7 @@ def test_slow_result_does_not_hold_back_other_arrivals(run_schedule: RunSchedule
         asyncio.get_running_loop().call_later(1, len, "")
         await two_sleepers()
 
-    slow = run_schedule(scenario, "sleep@1+9, work@1!outlast")
+    slow = run_schedule(scenario, "sleep@1+9, work@1!slow")
     assert calls(slow) == [("work", 3, 1.0), ("sleep", 6, 1.0)]
 
 
@@ -361,16 +363,16 @@ def test_slow_result_arrives_if_there_is_no_timer(run_schedule: RunSchedule) -> 
         await asyncio.sleep(1)
 
     for step in (1, 2):
-        run = run_schedule(scenario, f"main@{step}!outlast")
+        run = run_schedule(scenario, f"main@{step}!slow")
         assert run.error is None
         assert run.unused == ()
 
 
-@pytest.mark.parametrize("schedule", ["a@5+1", "a@5!outlast", "a@5!cancel", "a@5!ConnectionError"])
+@pytest.mark.parametrize("schedule", ["a@5+1", "a@5!slow", "a@5!cancel", "a@5!ConnectionError"])
 def test_each_kind_of_deviation_without_a_step_is_unused(run_schedule: RunSchedule, schedule: str) -> None:
     assert list(map(str, run_schedule(three, schedule, inject_errors=ConnectionError).unused)) == [schedule]
 
 
 def test_all_deviations_without_a_step_are_unused(run_schedule: RunSchedule) -> None:
-    run = run_schedule(three, "a@5+1, missing@0!outlast, b@1+1")
-    assert sorted(map(str, run.unused)) == ["a@5+1", "missing@0!outlast"]
+    run = run_schedule(three, "a@5+1, missing@0!slow, b@1+1")
+    assert sorted(map(str, run.unused)) == ["a@5+1", "missing@0!slow"]

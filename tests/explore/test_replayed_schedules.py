@@ -46,7 +46,7 @@ def test_replay_is_not_minimized() -> None:
 
 def test_replay_of_a_cancellation_or_slow_result_needs_no_option() -> None:
     assert Explorer(replay=Schedule([Cancel("client#2", 1)])).explore(gathers).cut_short == 1
-    assert str(Explorer(replay="client#2@1!outlast").explore(gathers)).startswith("replayed: client#2@1!outlast passes")
+    assert str(Explorer(replay="client#2@1!slow").explore(gathers)).startswith("replayed: client#2@1!slow passes")
 
 
 def test_replay_runs_the_default_order_and_then_the_schedule_once() -> None:
@@ -115,7 +115,7 @@ def test_previous_failure_is_tried_first() -> None:
         "client@9+1",
         "client@0!ConnectionError",
         "client@1!cancel",
-        "client@1!outlast",
+        "client@1!slow",
         "client@1+1",
         "client@1+1, missing@0+1",
     ],
@@ -142,7 +142,7 @@ def test_obsolete_previous_failure_does_not_change_the_exploration(text: str) ->
         ("client@1!cancel", {"cancel": "client"}),
         ("client@1!LookupError", {"inject_errors": LookupError}),
         ("client:timer+2", {"arrivals": ["timer"]}),
-        ("client@1!outlast", {"slow_results": True}),
+        ("client@1!slow", {"slow_results": True}),
     ],
 )
 def test_previous_failure_is_skipped_unless_its_options_are_set(text: str, options: dict[str, Any]) -> None:
@@ -207,7 +207,7 @@ def test_replay_of_an_injected_error_needs_its_option() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "meant"), [("cancl", "cancel"), ("outlats", "outlast"), ("ConectionError", "ConnectionError")]
+    ("text", "meant"), [("cancl", "cancel"), ("slwo", "slow"), ("ConectionError", "ConnectionError")]
 )
 def test_replay_suggests_a_correction_for_a_typo(text: str, meant: str) -> None:
     with pytest.raises(ReplayError, match=rf"unknown fault !{text}: .*; did you mean !{meant}[?]"):

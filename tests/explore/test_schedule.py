@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from pytest_background_tasks import Cancel, Delay, Outlast, Raise, Schedule, ScheduleSyntaxError
+from pytest_background_tasks import Cancel, Delay, Raise, Schedule, ScheduleSyntaxError, Slow
 from pytest_background_tasks._explore.schedule import Deviation, canonical, quoted
 
 parts = st.builds(
@@ -27,7 +27,7 @@ deviations: st.SearchStrategy[Deviation] = (
     | st.builds(Cancel, names, steps, st.none() | st.integers(0, 9))
     | st.builds(Cancel, names, steps, st.integers(0, 9), st.integers(0, 9))
     | st.builds(Raise, names, steps, errors)
-    | st.builds(Outlast, names, steps)
+    | st.builds(Slow, names, steps)
 )
 schedules = st.builds(
     Schedule,
@@ -63,7 +63,7 @@ def test_any_text_is_a_schedule_or_an_error_with_a_pointer(text: str) -> None:
 def test_text_form() -> None:
     text = (
         "audit#2@1+3, audit#3@1+0.0, audit#4@1+2.1, client:timer#1+2, client@4!cancel, client@5!cancel+0, "
-        '"job 7"/x@2!outlast, store@2!ConnectionError'
+        '"job 7"/x@2!slow, store@2!ConnectionError'
     )
     schedule = Schedule.parse(text)
     assert schedule == {
@@ -73,7 +73,7 @@ def test_text_form() -> None:
         Delay("client:timer#1", 0, by=2),
         Cancel("client", 4),
         Cancel("client", 5, after=0),
-        Outlast('"job 7"/x', 2),
+        Slow('"job 7"/x', 2),
         Raise("store", 2, "ConnectionError"),
     }
     assert set(str(schedule).split(", ")) == set(text.split(", "))
@@ -81,9 +81,9 @@ def test_text_form() -> None:
 
 def test_one_schedule_has_one_text() -> None:
     """Deviations are sorted by task, step and text; the repr recreates the schedule."""
-    schedule = Schedule.parse("b@0!outlast, a@10+1, a@2!outlast, a@2+1, a@2!cancel")
-    assert str(schedule) == "a@2!cancel, a@2!outlast, a@2+1, a@10+1, b@0!outlast"
-    assert repr(schedule) == "Schedule.parse('a@2!cancel, a@2!outlast, a@2+1, a@10+1, b@0!outlast')"
+    schedule = Schedule.parse("b@0!slow, a@10+1, a@2!slow, a@2+1, a@2!cancel")
+    assert str(schedule) == "a@2!cancel, a@2!slow, a@2+1, a@10+1, b@0!slow"
+    assert repr(schedule) == "Schedule.parse('a@2!cancel, a@2!slow, a@2+1, a@10+1, b@0!slow')"
 
 
 def test_empty_text_is_the_default_order() -> None:
@@ -98,7 +98,7 @@ def test_empty_text_is_the_default_order() -> None:
         ("@1+2", "expected the name of a task", 0),
         ("audit+2", "expected @ and the number of a step", 5),
         ("audit@x+2", "expected @ and the number of a step", 5),
-        ("audit@1", "expected +places, !cancel, !outlast or !NameOfAnError", 7),
+        ("audit@1", "expected +places, !cancel, !slow or !NameOfAnError", 7),
         ("audit@1+0", "by=0: a delay is at least 1 place", 7),
         ("audit@1+1 b@1+1", "expected a comma or the end", 10),
         ("audit@1+1,", "expected another deviation after the comma", 10),
@@ -107,7 +107,7 @@ def test_empty_text_is_the_default_order() -> None:
         ("a@1+1, a#1@1+1", "this step already has a delay, a@1+1", 7),
         ("a@1!cancel, a@1!cancel+1", "this step already has a cancellation, a@1!cancel", 12),
         ("a@1!OSError, a@1!KeyError", "this step already has an injected error, a@1!OSError", 13),
-        ("a@1!outlast, a@1!outlast", "this step already has a slow result, a@1!outlast", 13),
+        ("a@1!slow, a@1!slow", "this step already has a slow result, a@1!slow", 10),
     ],
 )
 def test_syntax_error_points_at_the_position(text: str, complaint: str, place: int) -> None:
@@ -144,7 +144,7 @@ Write a schedule like:  audit#1@1+3, client@4!cancel, store@2!ConnectionError\
         (lambda: Cancel("a", 1, after=0, behind=-1), "behind=-1: behind is counted from 0"),
         (lambda: Raise("a", 1, "no name"), "error='no name' is not the name of an exception's class"),
         (lambda: Raise("a", 1, "cancel"), "error='cancel' is not the name of an exception's class"),
-        (lambda: Raise("a", 1, "outlast"), "error='outlast' is not the name of an exception's class"),
+        (lambda: Raise("a", 1, "slow"), "error='slow' is not the name of an exception's class"),
     ],
 )
 def test_invalid_deviation_is_an_error(make: object, complaint: str) -> None:

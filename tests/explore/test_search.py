@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Delay, Outlast, Schedule, Trace
+from pytest_background_tasks import Delay, Schedule, Slow, Trace
 from pytest_background_tasks._explore.determinism import DeterministicProcess
 from pytest_background_tasks._explore.entry_places import next_place
 from pytest_background_tasks._explore.execution import Scenario, execute, playing
@@ -139,27 +140,26 @@ def test_delays_take_no_virtual_time() -> None:
 
 def test_extensions_add_one_deviation() -> None:
     """The same step may get a deviation of another kind, but no second one of the same, and one cancellation in all."""
-    trace = trace_of_steps(("a", 1, 4), ("b", 1, 4), cancellable=frozenset({"b"}))
+    pending = {("a", 1): False, ("b", 1): False}
+    trace = replace(trace_of_steps(("a", 1, 4), ("b", 1, 4), cancellable=frozenset({"b"})), overtakable=pending)
     options = Options(is_project_file=PROJECT_CODE, slow_results=True)
 
     def texts(text: str) -> list[str]:
         schedule = Schedule.parse(text)
         return sorted(str(Schedule(longer - schedule)) for longer in one_more(schedule, trace, options))
 
-    assert texts("") == ["a@1!outlast", "a@1+1", "b@1!cancel", "b@1!outlast"]
+    assert texts("") == ["a@1!slow", "a@1!slow-0", "a@1+1", "b@1!cancel", "b@1!slow", "b@1!slow-0"]
     assert next(one_more(Schedule(), trace_of_steps(("a", 1, 4), ("b", 1, 13)), options)) == {Delay("a", 1, by=6)}
-    assert texts("a@1+1") == ["a@1!outlast", "b@1!cancel", "b@1!outlast"]
-    assert texts("a@1!outlast, b@1!cancel") == ["a@1+1", "b@1!outlast"]
+    assert texts("a@1+1") == ["a@1!slow", "a@1!slow-0", "b@1!cancel", "b@1!slow", "b@1!slow-0"]
+    assert texts("a@1!slow, b@1!cancel") == ["a@1+1", "b@1!slow", "b@1!slow-0"]
 
 
 def test_longer_delay_replaces_the_previous_one() -> None:
     """The longer delay replaces the previous one, if a step is left to come behind."""
-    schedule = Schedule.parse("a@1+1, b@1!outlast")
-    assert list(delay_longer(schedule, trace_of_steps(("a", 1, 5), ("b", 1, 6)))) == [
-        Schedule.parse("a@1+2, b@1!outlast")
-    ]
+    schedule = Schedule.parse("a@1+1, b@1!slow")
+    assert list(delay_longer(schedule, trace_of_steps(("a", 1, 5), ("b", 1, 6)))) == [Schedule.parse("a@1+2, b@1!slow")]
     assert list(delay_longer(schedule, trace_of_steps(("a", 1, 5), ("b", 1, 13)))) == [
-        Schedule.parse("a@1+6, b@1!outlast")
+        Schedule.parse("a@1+6, b@1!slow")
     ]
     assert list(delay_longer(schedule, trace_of_steps(("a", 1, 5)))) == []
 
@@ -230,7 +230,7 @@ def test_task_is_cancelled_after_each_step_that_runs_while_it_waits(others: list
 def test_distinct_runs_differ_in_their_trace_or_their_faults() -> None:
     """Delays that changed nothing do not count."""
     search, trace = Search(Options(is_project_file=PROJECT_CODE), 0), trace_of_steps(("a", 1, 4))
-    for schedule, distinct in ((Schedule(), 1), (Schedule([Delay("a", 1)]), 1), (Schedule([Outlast("a", 1)]), 2)):
+    for schedule, distinct in ((Schedule(), 1), (Schedule([Delay("a", 1)]), 1), (Schedule([Slow("a", 1)]), 2)):
         search.observe(schedule, trace)
         assert search.distinct == distinct
 

@@ -43,7 +43,7 @@ def test_failure_reports_its_deviation_and_how_to_replay_it(run) -> None:
             ">*assert shop.left == 0",
             "E*assert 1 == 0",
             "*- explore -*",
-            "This test passes in asyncio's default order and fails with one deviation:",
+            "This test passes in asyncio's default order and fails with one deviation*",
             "  ! sell resumes late after yielding, at test_it.py:13",
             "        await asyncio.sleep(0)",
             "What happened, with lines of test_it.py:",

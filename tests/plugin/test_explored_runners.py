@@ -105,7 +105,7 @@ async def test_it(shop):
     result.stdout.fnmatch_lines(
         [
             "E *assert (-1, 2) == (0, 1)",
-            "This test passes in asyncio's default order and fails with one deviation:",
+            "This test passes in asyncio's default order and fails with one deviation*",
             "  ! *buy resumes late after yielding, at test_it.py:*",
             "  main raises AssertionError in * assert (shop.left, shop.sold) == (0, 1)",
         ]
@@ -245,7 +245,7 @@ def test_teardown_is_explored_too(explore: Run) -> None:
         [
             "E * AssertionError: assert [[]] == [[]'letter']",
             "*in the teardown of a fixture after run *",
-            "This test passes in asyncio's default order and fails with one deviation:",
+            "This test passes in asyncio's default order and fails with one deviation*",
         ]
     )
 
@@ -663,7 +663,7 @@ async def test_one_order(shop):
     result.assert_outcomes(failed=1, passed=1)
     result.stdout.fnmatch_lines(
         [
-            "This test passes in asyncio's default order and fails with one deviation:",
+            "This test passes in asyncio's default order and fails with one deviation*",
             "2 tests explored in * runs: 1 with more than one order, 1 with one order only",
         ]
     )

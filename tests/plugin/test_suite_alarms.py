@@ -148,6 +148,110 @@ def test_correct_programs_raise_no_alarm(suite: Run, source: str, outcomes: Outc
     assert len(outcomes()) == count
 
 
+LIMITS = """
+    async def in_thread(done):
+        await asyncio.to_thread(len, "")
+        done.append(1)
+
+    async def test_guard():
+        await asyncio.wait_for(in_thread([]), 5)
+
+    async def test_guard_of_a_helper():
+        async def ask(done):
+            async with asyncio.timeout(1):
+                await asyncio.to_thread(len, "")
+                done.append(1)
+
+        done = []
+        await ask(done)
+        assert done
+
+    async def test_limit_that_is_looked_at():
+        done, pending = await asyncio.wait([asyncio.create_task(in_thread([]))], timeout=1)
+        assert not pending
+
+    async def test_pause():
+        done = []
+        task = asyncio.create_task(in_thread(done))
+        await asyncio.sleep(0.01)
+        assert done
+
+    async def test_limit_of_the_program_that_reaches_the_test():
+        await limited(asyncio.to_thread(len, ""))
+
+    async def test_error_of_the_program():
+        try:
+            await limited(asyncio.to_thread(len, ""))
+        except TimeoutError:
+            pytest.fail("too late")
+"""
+
+
+def test_slow_results_never_come_behind_a_limit_of_the_test_itself(
+    suite: Run, outcomes: Outcomes, pytester: pytest.Pytester
+) -> None:
+    """A limit or a pause in a test is as long as whatever it waits for; a timeout that ends the test is no failure."""
+    pytester.makepyfile(program="import asyncio\nasync def limited(work):\n    return await asyncio.wait_for(work, 1)")
+    source = f"    from program import limited\n{LIMITS}"
+    suite(source, "--explore-slow-results=true").assert_outcomes(passed=6)
+    assert {each["verdict"] for each in outcomes().values()} <= {"exhaustive", "bounded"}
+
+
+def test_slow_results_find_a_program_that_tries_twice(suite: Run, pytester: pytest.Pytester) -> None:
+    """A result that comes after a timeout of the program is tried on request only."""
+    pytester.makepyfile(
+        program="""
+        import asyncio
+
+        async def pay(charge):
+            for _ in range(2):
+                try:
+                    return await asyncio.wait_for(asyncio.to_thread(charge), 1)
+                except TimeoutError:
+                    pass
+        """
+    )
+    source = """
+    from program import pay
+
+    async def test_pay():
+        charges = []
+        await pay(lambda: charges.append(1))
+        assert len(charges) == 1
+    """
+    suite(source).assert_outcomes(passed=1)
+    result = suite(source, "--explore-slow-results=true")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["  ! * receives its result only after another timer has fired, at*", "replay: *@1!slow*"]
+    )
+
+
+def test_answers_of_fakes_are_explored(suite: Run) -> None:
+    """`answer` in a fake has no length in a suite either."""
+    result = suite(
+        """
+        from pytest_background_tasks import answer
+
+        async def test_slowest():
+            order = []
+
+            async def ask():
+                await answer()
+                order.append("answer")
+
+            async def wait():
+                await asyncio.sleep(1)
+                order.append("sleep")
+
+            await asyncio.gather(ask(), wait())
+            assert order == ["answer", "sleep"]
+        """
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*--explore-replay ask@1+*"])
+
+
 def test_anyio_pauses_raise_no_alarm(suite: Run, outcomes: Outcomes) -> None:
     result = suite(
         """

@@ -23,7 +23,7 @@ def test_a_note_has_the_table_and_the_replay() -> None:
     assert failure is not None
     assert not hasattr(failure._error, "__notes__"), "building it takes long, so it is built on demand"
     [note] = failure.error.__notes__
-    assert "and fails with one deviation:" in note
+    assert "and fails with one deviation" in note
     assert "What happened, with lines of " in note
     assert "Explorer(replay='work#1@1+1'), with the other options unchanged" in note
     assert failure.error.__notes__ == [note]
@@ -70,6 +70,6 @@ def test_pytest_shows_the_note_once(pytester: pytest.Pytester, test: str) -> Non
     pytester.makepyfile(SOURCE)
     args = ("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:aiohttp", "-p", "no:anyio", "-k", test)
     shown = pytester.runpytest_subprocess(*args).stdout.str()
-    assert shown.count("and fails with one deviation:") == 1
+    assert shown.count("and fails with one deviation") == 1
     assert shown.count("replay:  ") == 1
     assert shown.count("Explorer(replay='work#1@1+1')") == (test == "TestIt")

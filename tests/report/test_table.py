@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks._explore.schedule import Cancel, Delay, Outlast, Raise
+from pytest_background_tasks._explore.schedule import Cancel, Delay, Raise, Slow
 from pytest_background_tasks._explore.trace import Outcome
 from pytest_background_tasks._introspect.location import SourceLocation
 from pytest_background_tasks._introspect.wait_reason import WaitReason
@@ -33,7 +33,7 @@ sites = st.builds(
 )
 lines = st.builds(Line, site=sites, text=words, depth=st.integers(0, 4))
 deviations = st.sampled_from(
-    [Delay("a", 0), Delay("a", 1), Delay("a:timer", 0), Cancel("a", 1), Raise("a", 1, "KeyError"), Outlast("a", 1)]
+    [Delay("a", 0), Delay("a", 1), Delay("a:timer", 0), Cancel("a", 1), Raise("a", 1, "KeyError"), Slow("a", 1)]
 )
 reasons = st.sampled_from(
     [

@@ -17,6 +17,7 @@ from typing import Any
 
 from .._asyncio.handles import QuickTimer
 from .._asyncio.stand_ins import named_as
+from .answer import KIND_OF_ANSWER
 from .task_names import TaskIdentity
 
 ends_sleep: Callable[..., None] = _set_result_unless_cancelled
@@ -50,9 +51,11 @@ class Arrival(_Answering, QuickTimer):
     Attributes:
         asked_behind: for the result of a thread, the handle that it always comes behind: the previous call by the
             same function, or the last handle in the queue when the function was sent to the thread.
+        span: for the end of a sleep in a fake of the test, the time that it may take; else None.
+        is_of_test: True if the test itself has set this timer, in a suite.
     """
 
-    __slots__ = ("asked_behind", "kind", "number", "who")
+    __slots__ = ("asked_behind", "is_of_test", "kind", "number", "span", "who")
 
     asked_behind: asyncio.Handle | None
 
@@ -71,6 +74,8 @@ class Arrival(_Answering, QuickTimer):
         self.who: str = who
         self.number: int = number
         self.kind: str | None = kind
+        self.span: Any = None
+        self.is_of_test: bool = False
 
 
 @named_as(getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle))
@@ -195,21 +200,10 @@ def kind_of_yield(coroutine: Any, is_project: Mapping[str, bool]) -> str | None:
             who = code
     if who is None:
         return None
-    if who is ANSWER_OF_MOCK:
-        return "mock"
-    return "yield" if is_project[who.co_filename] else None
+    return KIND_OF_ANSWER.get(who) or ("yield" if is_project[who.co_filename] else None)
 
 
 _PASSED_OVER = ("sleep", "__sleep0", "checkpoint")
-
-
-async def _answer_of_mock() -> None:
-    """Suspend for one step. Mocks do this while exploring."""
-    await asyncio.sleep(0)
-
-
-ANSWER_OF_MOCK = _answer_of_mock.__code__
-answer_of_mock = _answer_of_mock
 
 
 def label_of(callback: Any) -> str:

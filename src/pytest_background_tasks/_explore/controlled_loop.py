@@ -5,26 +5,20 @@ iteration, first in, first out; due timers enter behind the handles that were qu
 therefore asyncio's order, step for step. There is no selector: time is virtual and jumps when the loop is idle. A
 `Plan` takes delayed handles out of the queue and decides when they enter. Time stands still while a handle is delayed.
 
-Timers due at the same time fire in the order in which they were set, as on a real loop, whose clock advances between
-the calls.
-
 Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_stopping``,
 ``_closed``, ``_check_closed``, ``_debug``, ``_asyncgens``, ``_task_factory`` of a loop; ``_callback``, ``_args``,
 ``_context`` and ``_cancelled`` of a handle; ``_must_cancel`` of a task.
 """
 
 import asyncio
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import Context
-from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
 from .._asyncio.handles import QuickHandle
-from .._asyncio.time_grid import on_grid
 from . import debug_mode
 from .arrivals import (
     ARRIVALS,
@@ -32,7 +26,6 @@ from .arrivals import (
     StepCallback,
     ThreadCall,
     delivered,
-    ends_sleep,
     kind_of_step,
     label_of,
     stepping_task,
@@ -41,15 +34,16 @@ from .helper_thread import HelperThread
 from .options import Options
 from .pauses import Pauses
 from .phases import NO_KINDS, PhasesOfLoop
-from .plan import Plan
+from .plan import TIMERS, Plan
 from .schedule import Deviation, Schedule
 from .task_names import TaskIdentity, TaskNames
 from .tasks import ControlledFuture, ControlledTask, LoopOfControlledTasks
 from .thread_results import ThreadCalls
+from .timers import TimersOfLoop
 from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 
 
-class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
+class ControlledLoop(LoopOfControlledTasks, ThreadCalls, TimersOfLoop, PhasesOfLoop):
     """An event loop of one run.
 
     Until `begin_main` it runs in asyncio's default order: fixtures are set up on it. From then on the schedule applies.
@@ -79,16 +73,15 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
     _stopping: bool
 
     def __init__(self, schedule: Schedule, options: Options, helper: HelperThread) -> None:
-        super().__init__()  # CPython 3.11 uses a slower lookup for 30 attributes or more; this loop has 28
+        super().__init__()  # CPython 3.11 uses a slower lookup for 30 attributes or more; this loop has 29
         self._closed, self._debug = False, options.is_debug  # read for each handle, so set on the instance
         self._options = options
         self._helper = helper
         self._home = threading.get_ident()
         self._names = TaskNames(options.counting)
         # Read in one go for each batch of handles, because there are many batches.
-        self._judging = (NO_KINDS, False, options.is_project_file, self._names.scenario)
-        self._schedule = schedule
-        self._plan: Plan | None = None
+        self._judging = (NO_KINDS, False, options.is_project_file, self._names.scenario, NO_KINDS)
+        self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
         self._deviating: Plan | None = None  # None when no deviation is left
         self._actor: TaskIdentity | None = None  # the running task, if a task is running
         self._who = ""  # the running callback otherwise
@@ -113,7 +106,7 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
             at = self._replaced_actor[0]
             first = [(self._names.scenario.name, 0, *row[2:]) for row in rows[at : at + 1]]
             rows = (*rows[:at], *first, *rows[at + 1 :])
-        return Trace(rows, cancellable, siblings, disturbed, self._answers)
+        return Trace(rows, cancellable, siblings, disturbed, self._answers, self._overtakable)
 
     def close(self) -> None:
         """Close the loop, like asyncio; break reference cycles so that the garbage collector is not needed."""
@@ -125,6 +118,11 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
     def unused(self) -> tuple[Deviation, ...]:
         """The deviations of the schedule whose step never ran."""
         return () if self._plan is None else self._plan.unused
+
+    @property
+    def is_outlasted(self) -> bool:
+        """True at the moment at which a timer fires before an answer, or right behind it, because of the schedule."""
+        return self._plan is not None and self._plan.outlasted_at == self._now
 
     @property
     def has_cancelled(self) -> bool:
@@ -143,10 +141,6 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
 
     # The public methods of a loop.
 
-    def time(self) -> float:
-        """Return the virtual time in seconds. It starts at the value of the real clock when the exploration begins."""
-        return self._now
-
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
@@ -156,25 +150,6 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
         handle = (debug_mode.checked_handle if self._debug else QuickHandle)(callback, args, self, context)
         self._ready.append(handle)
         return handle
-
-    def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
-        """Set a timer for a virtual time, in seconds."""
-        if when is None or self._closed or self._debug:  # type: ignore[redundant-expr]
-            debug_mode.check_timer(self, when, callback)
-        if "time" in self.__dict__:
-            self.refuse_own_clock()
-        when, actor = on_grid(when), self._running()
-        if callback is ends_sleep and actor.answered != actor.step:
-            actor.answered = step = actor.step
-            is_pause = self._pauses is not None and self._pauses.note(actor, sys._getframe(1))
-            timer = Arrival(actor.name, step, None if is_pause else "sleep", when, callback, args, self, context)
-        else:
-            kind = "timer" if when > self._now else None  # one that is due already fires in the next iteration
-            timer = Arrival(self._names.derived(actor, "timer"), 0, kind, when, callback, args, self, context)
-        heappush(self._timers, (when, next(self._numbers), timer))
-        return debug_mode.without_our_frames(timer) if self._debug else timer
 
     def create_future(self) -> Any:
         """Return a future that hashes by order of creation."""
@@ -237,20 +212,21 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
             self._arrived = plan.staying(self._arrived, self._iteration, self._answers)
         if plan.cancellations:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
-        if not (ready or self._arrived or self._is_last or self._is_timer_due()):
+        if not (ready or self._arrived or self._is_last):
             self._let_pass(plan)
         entry = self._iteration * PLACES
         before = queued = len(ready)
         if plan.outside or plan.cancelling:
             plan.enter_queue(ready, self._iteration)
             queued = len(ready)
-            ready += plan.entering(entry + BEFORE)
+            ready += plan.entering(entry + BEFORE, self._now)
             before = len(ready)
-        if self._arrived or (self._timers and self._timers[0][0] <= self._now):
+        is_due = self._timers and self._timers[0][0] <= self._now
+        if is_due or self._arrived or plan.early_timer is not None:
             self._let_arrive()
         after = arrived = len(ready)
         if plan.outside or plan.cancelling:
-            ready += plan.entering(entry + AFTER)
+            ready += plan.entering(entry + AFTER, self._now)
             after = len(ready)
         if plan.cancellations:
             plan.cancel_at_wakeup(ready)
@@ -259,8 +235,16 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
         return queued, before - queued, arrived - before, after - arrived
 
     def _let_pass(self, plan: Plan) -> None:
-        """Let the first delayed handle enter, or else let time pass: no handle can run now."""
-        if (first := plan.first_iteration) is None:
+        """Let time pass, or let the first delayed handle enter: no handle can run now, unless a timer is due."""
+        timer = self._next_timer()
+        may_fire = timer is not None and plan.lets_fire(timer, self._now)
+        if timer is not None and not may_fire:
+            plan.release_slow(self._iteration)
+        if timer is not None and may_fire and not plan.is_entering(self._iteration):
+            if timer._when > self._now:
+                plan.note_passing(timer._when)
+                self._jump()
+        elif (first := plan.first_iteration) is None:
             self._jump()
         else:
             self._iteration = max(first, self._iteration)
@@ -269,40 +253,34 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
         """Queue the results of threads, and due timers."""
         if self._arrived:
             self._note_answers(self._ready)
-        arriving, self._arrived = self._arrived, []
-        timers, now = self._timers, self._now
-        while timers and timers[0][0] <= now:
-            if not (timer := heappop(timers)[2])._cancelled:
-                arriving.append(timer)
-        if not arriving:
-            return
-        if (plan := self._deviating) is not None:
+        plan = self._deviating
+        arriving: list[Any] = [*self._arrived, *self._due_timers(plan)]
+        self._arrived = []
+        if plan is not None:
             entry = self._iteration * PLACES + ARRIVING
             arriving = [handle for handle in arriving if not plan.intercepts(handle, entry)]
-            if any(handle.kind != "thread" for handle in arriving):
-                plan.on_timer(self._iteration + 1)
+            if plan.is_timer_early(self._iteration):
+                plan.early_timer = None
+                if self._pass_time(plan):
+                    plan.outlasted_at = self._now
+                else:
+                    plan.release_slow(self._iteration + 1)
+                arriving += self._due_timers(plan)
+            if any(handle.kind in TIMERS for handle in arriving):
+                plan.on_timer(self._iteration + 1, self._now)
         self._ready.extend(arriving)
-
-    def _is_timer_due(self) -> bool:
-        timers = self._timers
-        while timers and timers[0][2]._cancelled:
-            heappop(timers)
-        return bool(timers) and timers[0][0] <= self._now
 
     def _jump(self) -> None:
         """Advance time to the next timer: no handle can run now."""
-        if self._is_last or self._is_timer_due() or self._is_held_by_threads():
+        if self._is_last or self._is_timer_due() or self._is_held_by_threads() or self._pass_time():
             return
-        if self._timers:
-            self._now = self._timers[0][0]
-            self._since = int((self._now - self._options.began) * 1e9 + 0.5) / 1e9  # `round` is slow
-        elif self._deviating is None or not self._deviating.release_all(self._iteration):
+        if self._deviating is None or not self._deviating.release_all(self._iteration):
             self.is_stuck = self._stopping = True
 
-    def _run_handles(self, size: int, entry: int) -> None:
+    def _run_handles(self, size: int, entry: int) -> None:  # noqa: C901  # as hot as _run_once
         """Run the first `size` handles of the queue, which entered at `entry`."""
         ready, record, now = self._ready, self._rows.append, self._since
-        arrivals, is_any, is_project, scenario = self._judging
+        arrivals, is_any, is_project, scenario, overtakable = self._judging
         waiting = len(ready)
         for _ in range(size):
             handle = ready.popleft()
@@ -328,6 +306,8 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
             else:
                 who = label_of(callback)
                 self._actor, self._who = None, who
+            if kind is not None and kind in overtakable:
+                self._note_next_timer(handle, who, number, kind)
             try:
                 if arguments:
                     handle._context.run(callback, *arguments)
@@ -385,7 +365,7 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, PhasesOfLoop):
 
     def kind_of(self, handle: Any) -> str | None:
         """Return the kind of arrival of `handle`; None if it may not be delayed."""
-        arrivals, _, is_project, scenario = self._judging
+        arrivals, _, is_project, scenario, _ = self._judging
         if type(handle) in ARRIVALS:
             return handle.kind if handle.kind in arrivals else None
         task = stepping_task(handle._callback)

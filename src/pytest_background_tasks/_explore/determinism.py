@@ -27,7 +27,7 @@ from .._asyncio.late_cancellation import cancelling_too_late
 from .._asyncio.time_functions import CLOCKS, following
 from .._introspect import real_clock
 from .._introspect.unsupported_version import UnsupportedVersion
-from .arrivals import answer_of_mock
+from .answer import answer_of_mock
 from .clock_readers import ClockReaders
 from .controlled_loop import ControlledLoop
 from .options import Options

@@ -22,14 +22,16 @@ def next_place(trace: Trace, index: int) -> int | None:
     """Return the first entry place at which the step at `index` would come behind one more step than in this run.
 
     Steps that it made ready itself do not count: they would be later as well. Nor do steps at a later time, because
-    time stands still during a delay. Return None if no step is left.
+    time stands still during a delay, unless the next timer may fire before it. Return None if no step is left.
     """
-    _, _, _, now, _, entered, made_ready, _ = trace.rows[index]
+    who, number, _, now, _, entered, made_ready, _ = trace.rows[index]
     iteration = entered // PLACES
+    # When nothing else is left to run, time passes in the next iteration.
+    behind_timer = (iteration + 1) * PLACES + AFTER if trace.overtakable.get((who, number)) else None
     queued = 0
     for _, _, _, time, _, entry, _, _ in trace.rows[index + 1 :]:
         if time != now:
-            return None
+            return behind_timer
         if entry // PLACES == iteration or entry % PLACES not in (QUEUE, ARRIVING):
             return place_after(entry)
         if entry // PLACES == iteration + 1:
@@ -38,7 +40,7 @@ def next_place(trace: Trace, index: int) -> int | None:
             queued += 1
             if queued > made_ready or iteration + 1 in trace.disturbed:
                 return place_after(entry)
-    return None
+    return behind_timer
 
 
 def place_after(entry: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeAlias
 from .._introspect.garbage_collection import GarbageCollectionDisabled
 from .cleanup import leave_nothing
 from .controlled_loop import ControlledLoop
-from .failures import failure_of
+from .failures import failure_of, is_timeout
 from .helper_thread import HelperThread
 from .options import Options
 from .recording_loop import RecordingLoop
@@ -26,7 +26,8 @@ class Execution(NamedTuple):
         schedule: the schedule that was run.
         trace: the trace.
         error: the failure; None if the run passed.
-        is_cut: True if an external cancellation ended the scenario; that is not a failure.
+        is_cut: True if an external cancellation, or the timeout for a slow answer, ended the scenario; that is not a
+            failure.
         unused: the deviations whose step never ran.
         is_lost: True if the failure is an exception that no task has retrieved, or a leak, and the program passed.
     """
@@ -100,8 +101,9 @@ def playing(scenario: Scenario) -> Program:
         coroutine = _coroutine(scenario)
         loop = run.new_loop()
         main = loop.play(coroutine)
-        run.is_cut = main.done() and main.cancelled() and loop.has_cancelled
-        error = None if run.is_cut else failure_of(loop, main, run.options)
+        error = failure_of(loop, main, run.options)
+        if main.done() and (loop.has_cancelled if main.cancelled() else loop.is_outlasted and is_timeout(error)):
+            run.is_cut, error = True, None
         run.look_at_end(loop, error)
         return error
 

@@ -19,10 +19,11 @@ from .failure_point import reproduce
 from .helper_thread import HelperThread
 from .interrupts import Interrupts
 from .name_patterns import patterns_between, patterns_in
+from .not_varied import not_varied
 from .options import Options
 from .result import Exploration, Failure, Found, Verdict
 from .run import Program
-from .schedule import Cancel, Outlast, Raise, Schedule, canonical
+from .schedule import Cancel, Raise, Schedule, Slow, canonical
 from .search import Search
 from .shrink import shrink
 from .trace import Trace, first_difference
@@ -175,6 +176,7 @@ class _Session:
             self._seed,
             failure,
             self._options.faults(may_cancel=self._may_cancel),
+            tuple(each.name for each in not_varied(self._options, may_cancel=self._may_cancel)),
             tuple(self._passing),
             tuple(self._accepted),
         )
@@ -211,10 +213,13 @@ class _Session:
 
     def _may_be(self, run: Execution) -> bool:
         """Return True if the options still ask for all faults of the schedule."""
+        kinds = {(step.task, step.number): step.kind for _, step in run.trace.arrivals()}
         return all(
-            canonical(each.task) in run.trace.cancellable if isinstance(each, Cancel) else self._options.slow_results
+            canonical(each.task) in run.trace.cancellable
+            if isinstance(each, Cancel)
+            else kinds.get((canonical(each.task), each.step)) in self._options.slow_kinds
             for each in run.schedule
-            if isinstance(each, (Cancel, Outlast))
+            if isinstance(each, (Cancel, Slow))
         )
 
     def describe(self, interrupt: KeyboardInterrupt) -> None:

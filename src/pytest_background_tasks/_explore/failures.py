@@ -45,6 +45,19 @@ def failure_of(loop: ControlledLoop, main: ControlledTask, options: Options) -> 
     return main.exception()
 
 
+def is_timeout(error: BaseException | None) -> bool:
+    """Return True for a timeout, and for an error to which one has led: a failed connection, a failed assertion."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if isinstance(error, BaseExceptionGroup):
+            return all(map(is_timeout, error.exceptions))
+        if isinstance(error, TimeoutError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def _deadlock(loop: ControlledLoop, options: Options) -> DeadlockError:
     return DeadlockError(f"every task is blocked:{_waits(loop, options)}{_failed_before(loop, options)}")
 

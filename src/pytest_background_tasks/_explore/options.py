@@ -15,12 +15,16 @@ from .helper_thread import LIMIT
 from .name_patterns import NamePatterns
 from .result import FAULTS
 from .schedule import Schedule
-from .trace import KINDS
+from .trace import ANSWERS, KINDS
 
 CancelTarget: TypeAlias = str | Callable[..., Any]
 Error: TypeAlias = type[BaseException] | BaseException
 Propagated: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-_Kind: TypeAlias = Literal["start", "yield", "sleep", "timer", "thread", "mock"]
+_Kind: TypeAlias = Literal["start", "yield", "sleep", "timer", "thread", "mock", "answer"]
+
+
+_FROM_OUTSIDE = frozenset({"thread", "answer"})
+_OF_UNKNOWN_DURATION = frozenset({"sleep", "thread", "answer"})
 
 
 class Arguments(TypedDict, total=False):
@@ -33,7 +37,7 @@ class Arguments(TypedDict, total=False):
     arrivals: Literal["any"] | _Kind | Sequence[_Kind] | set[_Kind]
     cancel: bool | CancelTarget | Sequence[CancelTarget]
     inject_errors: Error | Sequence[Error] | None
-    slow_results: bool
+    slow_results: bool | None
     random_walks: int
     seed: int | str | None
     replay: str | Schedule | None
@@ -62,7 +66,7 @@ class Options:
     arrivals: frozenset[str] = frozenset(KINDS)
     cancel: bool | tuple[CancelTarget, ...] = False
     inject_errors: Error | Sequence[Error] | None = None
-    slow_results: bool = False
+    slow_results: bool | None = None
     random_walks: int = 0
     seed: int | str | None = None
     replay: Schedule | None = None
@@ -83,8 +87,10 @@ class Options:
     def __post_init__(self) -> None:
         for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("random_walks", 0)):
             _check_number(name, getattr(self, name), least)
-        for name in ("slow_results", "fail_on_leaks", "virtual_clocks", "require_cancel"):
+        for name in ("fail_on_leaks", "virtual_clocks", "require_cancel"):
             _check_bool(name, getattr(self, name))
+        if self.slow_results is not None:
+            _check_bool("slow_results", self.slow_results)
         _check_seconds(self.max_seconds)
         _check_seed(self.seed)
         set_ = object.__setattr__  # frozen
@@ -136,6 +142,18 @@ class Options:
         """True if an awaited `AsyncMock` suspends for one step."""
         return not self.is_suite or "mock" in self.arrivals
 
+    @property
+    def slow_kinds(self) -> frozenset[str]:
+        """The kinds of arrival that may take longer than a timer, although that needs more than a delay."""
+        if self.slow_results is None:
+            return _FROM_OUTSIDE
+        return ANSWERS if self.slow_results else frozenset()
+
+    @property
+    def overtakable(self) -> frozenset[str]:
+        """The kinds of arrival for which it matters if a timer could have fired before."""
+        return self.slow_kinds | (_FROM_OUTSIDE if self.is_suite else _OF_UNKNOWN_DURATION)
+
     def _with(self, **changed: object) -> "Options":
         options = copy.copy(self)
         for name, value in changed.items():
@@ -151,7 +169,7 @@ class Options:
         """Return a new instance of the error to inject whose class is called `name`."""
         error = self.errors.get(name)
         if error is None:
-            if near := get_close_matches(name, ["cancel", "outlast", *self.errors], 1):
+            if near := get_close_matches(name, ["cancel", "slow", *self.errors], 1):
                 raise ReplayError(f"unknown fault !{name}: it is not in inject_errors=; did you mean !{near[0]}?")
             known = ", ".join(self.errors) or "none"
             raise ReplayError(

@@ -8,18 +8,14 @@ would look at results that the delayed task has had no time to produce.
 Private name of CPython used here: ``_callback`` of a handle.
 """
 
-import os
 from collections import deque
-from functools import lru_cache
-from pathlib import Path
-from types import CodeType, CoroutineType, FrameType, GeneratorType
+from types import CoroutineType, FrameType, GeneratorType
 from typing import Any
 
 from .arrivals import stepping_task
+from .code_of_test import PASSED_OVER, CodeOfTest
 from .task_names import TaskIdentity
 
-_PASSED_OVER = frozenset({"sleep", "call_later", "call_at", "__sleep0", "checkpoint", "wait_all_tasks_blocked"})
-_FOLDERS = ("test", "tests")
 _LONGEST = 100  # number of iterations for which virtual time stands still although a timer is set
 _MOST_HELD = 1000  # number of iterations of a run in which the test is held; a task that polls may never be idle
 
@@ -28,34 +24,25 @@ class Pauses:
     """The pauses of the test of one run.
 
     Args:
-        code: the code of the test's function.
+        test: the code of the test.
         main: the test's task, as the trace knows it.
     """
 
-    def __init__(self, code: CodeType, main: TaskIdentity) -> None:
-        self._code = code
-        self._own_files = _files_of_tests(code.co_filename)
+    def __init__(self, test: CodeOfTest, main: TaskIdentity) -> None:
+        self._test = test
         self._main = main
         self._step = -1
         self._held: Any = None
         self._left = _MOST_HELD
         self._time, self._busy = 0.0, 0
 
-    def note(self, actor: TaskIdentity, frame: FrameType | None) -> bool:
-        """Return True if `actor`, which sets the timer of a sleep, is the test itself; `frame` sets the timer."""
-        if actor is not self._main:
+    def sets(self, actor: TaskIdentity, frame: FrameType, *, is_sleep: bool) -> bool:
+        """Return True if `actor`, which sets a timer in `frame`, is the test itself: it pauses, or has a limit."""
+        if actor is not self._main or not self._test.awaits(frame):
             return False
-        while frame is not None and frame.f_code.co_name in _PASSED_OVER and frame.f_code is not self._code:
-            frame = frame.f_back
-        while frame is not None and frame.f_code is not self._code and self._is_own(frame.f_code):
-            frame = frame.f_back
-        if frame is None or frame.f_code is not self._code:
-            return False
-        self._step = actor.step
+        if is_sleep:
+            self._step = actor.step
         return True
-
-    def _is_own(self, code: CodeType) -> bool:
-        return code.co_filename.startswith(self._own_files)
 
     def lets_time_pass(self, now: float) -> bool:
         """Return True if the loop has been busy for long at one moment: real time passes while a task polls."""
@@ -103,18 +90,10 @@ class Pauses:
                 code, awaited = coroutine.gi_code, coroutine.gi_yieldfrom
             else:
                 return False  # a future
-            is_passed_over = code.co_name in _PASSED_OVER
-            if is_of_test and not is_passed_over and (is_below or not self._is_own(code)):
+            is_passed_over = code.co_name in PASSED_OVER
+            if is_of_test and not is_passed_over and (is_below or not self._test.has(code)):
                 return False
             is_below = is_of_test and is_passed_over
-            is_of_test = is_of_test or code is self._code
+            is_of_test = is_of_test or code is self._test.body
             coroutine = awaited
         return is_of_test
-
-
-@lru_cache
-def _files_of_tests(file: str) -> str:
-    """Return the beginning of the paths of the test's files: the folder ``tests`` that it is in, or only its own."""
-    parts = Path(file).parts
-    depth = max((index for index, part in enumerate(parts) if part in _FOLDERS), default=0)
-    return file if not depth else f"{Path(*parts[: depth + 1])}{os.sep}"

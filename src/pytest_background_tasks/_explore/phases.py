@@ -13,10 +13,10 @@ from collections.abc import Callable
 from types import CodeType
 from typing import Any, Protocol
 
+from .code_of_test import CodeOfTest
 from .options import Options
 from .pauses import Pauses
 from .plan import Plan
-from .schedule import Schedule
 from .task_names import Phase, TaskIdentity, TaskNames
 from .tasks import ControlledTask
 from .trace import Outcome
@@ -53,7 +53,6 @@ class PhasesOfLoop(UnsupportedCalls):
     tasks: list[asyncio.Task[Any]]
     _options: Options
     _names: TaskNames
-    _schedule: Schedule
     _plan: Plan | None
     _deviating: Plan | None
     _judging: tuple[Any, ...]
@@ -63,7 +62,8 @@ class PhasesOfLoop(UnsupportedCalls):
     _actor: TaskIdentity | None
     _replaced_actor: tuple[int, TaskIdentity] | None = None
     _playing: "asyncio.Future[Any] | None" = None
-    _pauses: Pauses | None = None  # in a suite, from the beginning of the test on
+    _pauses: Pauses | None
+    _test: CodeOfTest | None
     key_of: Callable[[Any], tuple[str, int] | None]
     kind_of: Callable[[Any], str | None]
     _actor_of: Callable[[Any], TaskIdentity]
@@ -77,7 +77,7 @@ class PhasesOfLoop(UnsupportedCalls):
         """Run `coroutine`, the scenario, until it ends or cannot continue; return its task."""
         task = ControlledTask(next(self._task_numbers), self._names.scenario, coroutine, self)
         self.tasks.append(task)
-        self._let_deviate()
+        self._let_deviate(getattr(coroutine, "cr_code", None))
         self._run_until(task)
         return task
 
@@ -89,9 +89,7 @@ class PhasesOfLoop(UnsupportedCalls):
             self._replaced_actor = len(self._rows), actor
             scenario.step = 1
             task._explorer_actor = self._actor = scenario
-        if code is not None and self._options.is_suite:
-            self._pauses = Pauses(code, scenario)
-        self._let_deviate()
+        self._let_deviate(code)
 
     def end_main(self, outcome: Outcome) -> None:  # noqa: ARG002  # a subclass records it
         """Take note that the running task has ended the test."""
@@ -100,15 +98,19 @@ class PhasesOfLoop(UnsupportedCalls):
         if self._replaced_actor is not None and task is not None:  # otherwise its coroutine is being closed
             task._explorer_actor = self._actor = self._replaced_actor[1]
 
-    def _let_deviate(self) -> None:
+    def _let_deviate(self, code: CodeType | None) -> None:
         options, names = self._options, self._names
-        self._judging = (options.arrivals, "any" in options.arrivals, options.is_project_file, names.scenario)
-        if self._schedule:
-            self._plan = self._deviating = Plan(self._schedule, self, names.actors, options.error)
+        arrivals = options.arrivals
+        self._judging = (arrivals, "any" in arrivals, options.is_project_file, names.scenario, options.overtakable)
+        if code is not None and options.is_suite:
+            self._pauses = Pauses(CodeOfTest(code), names.scenario)
+        elif code is not None:
+            self._test = CodeOfTest(code)
+        self._deviating = self._plan
 
     def follow_default_order(self) -> None:
         """Let no arrival deviate from now on: the runner closes the loop."""
-        self._judging = (NO_KINDS, False, *self._judging[2:])
+        self._judging = (NO_KINDS, False, *self._judging[2:4], NO_KINDS)
         if self._deviating is not None:
             self._ready.extend(handle for _, _, handle in self._deviating.outside)
             self._deviating = None

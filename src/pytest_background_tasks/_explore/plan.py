@@ -16,12 +16,17 @@ from operator import itemgetter
 from typing import Any, Protocol
 
 from .arrivals import Arrival, stepping_task
-from .schedule import Cancel, Delay, Deviation, Outlast, Raise, Schedule, canonical
+from .durations import may_overtake
+from .schedule import Cancel, Delay, Deviation, Raise, Schedule, Slow, canonical
 from .task_names import TaskIdentity
 from .trace import ARRIVING, BEFORE, PLACES, QUEUE
 
 _Key = tuple[str, int]
+_LONGEST = 100  # number of iterations after which a timer fires although a task polls
 _entry, _behind = itemgetter(0), itemgetter(1)  # of an element of `outside`
+
+TIMERS = frozenset({"sleep", "timer"})
+"""The kinds of arrival for which time has passed."""
 
 
 class HandleInfo(Protocol):
@@ -48,6 +53,10 @@ class Plan:
         outside: the delayed handles, each with its entry place and the number of handles it comes behind in a queue.
         cancelling: the cancellation in progress, in the same form as ``outside``.
         has_cancelled: True if the cancellation took place.
+        outlasted_at: the last moment, in virtual time, at which a timer fired before an answer, or right behind it,
+            because of a deviation; None before.
+        passed: the number of moments for which time has passed while a handle was delayed.
+        early_timer: the iteration in which the next timer fires, although the loop is not idle; None if there is none.
     """
 
     def __init__(
@@ -61,7 +70,7 @@ class Plan:
         self._actors = actors
         self._make_error = make_error
         self._late: dict[_Key, Delay] = {}
-        self._slow: dict[_Key, Outlast] = {}
+        self._slow: dict[_Key, Slow] = {}
         self._raise: dict[_Key, Raise] = {}
         self.cancellations: dict[_Key, Cancel] = {}
         self._keys: set[_Key] = set()
@@ -71,11 +80,14 @@ class Plan:
         self._outlasting: list[asyncio.Handle] = []
         self.cancelling: list[tuple[int, int, asyncio.Handle]] = []
         self.has_cancelled: bool = False
+        self.outlasted_at: float | None = None
+        self.passed: int = 0
+        self.early_timer: int | None = None
 
     def _prepare(self, schedule: Schedule) -> None:
         kinds: dict[type, dict[_Key, Any]] = {
             Delay: self._late,
-            Outlast: self._slow,
+            Slow: self._slow,
             Raise: self._raise,
             Cancel: self.cancellations,
         }
@@ -86,11 +98,12 @@ class Plan:
     def is_idle(self) -> bool:
         """Return True if no deviation can take effect in this iteration, except for a new arrival."""
         is_under_way = self.outside or self._outlasting or self.cancelling or self.cancellations
-        return not (is_under_way or self._may_be_ready())
+        return not (is_under_way or self.early_timer is not None or self._may_be_ready())
 
     def is_over(self) -> bool:
         """Return True if no deviation is left."""
-        return not (self.outside or self._outlasting or self.cancelling or self._has_unused())
+        is_under_way = self.outside or self._outlasting or self.cancelling or self.early_timer is not None
+        return not (is_under_way or self._has_unused())
 
     @property
     def unused(self) -> tuple[Deviation, ...]:
@@ -156,7 +169,11 @@ class Plan:
         self._keys.discard(key)
         if key in self._raise:
             self._fail(handle, self._make_error(self._raise.pop(key).error))
-        if self._slow.pop(key, None):
+        slow = self._slow.pop(key, None)
+        if slow is not None:
+            after = _LONGEST if slow.timer_after is None else slow.timer_after
+            self.early_timer = entry // PLACES + after
+        if slow is not None and slow.timer_after is None:
             self._outlasting.append(handle)
         elif late := self._late.get(key):
             place, behind = entry - 1 + 2 * late.by, late.behind
@@ -195,39 +212,73 @@ class Plan:
             queue.insert(index, handle)
             least = index + 1
 
-    def entering(self, place: int) -> list[asyncio.Handle]:
+    def entering(self, place: int, now: float) -> list[asyncio.Handle]:
         """Return the handles that enter at `place`, in the order in which they were delayed; cancellations last."""
         entering: list[asyncio.Handle] = []
         if self.outside:
             entering += [handle for when, _, handle in self.outside if when <= place]
             self.outside = [each for each in self.outside if each[0] > place]
+            if any(type(handle) is Arrival and handle.kind in TIMERS for handle in entering):
+                self.on_timer(place // PLACES + 1, now)
         if self.cancelling:
             entering += [handle for when, _, handle in self.cancelling if when <= place]
             self.cancelling = [each for each in self.cancelling if each[0] > place]
         return entering
+
+    def lets_fire(self, timer: Arrival, now: float) -> bool:
+        """Return True if `timer` may fire before all handles that are delayed or slow."""
+        if self._outlasting and timer.is_of_test:
+            return False
+        kind_of, passed = self._judge.kind_of, self.passed
+        return all(may_overtake(timer, handle, kind_of(handle), now, passed) for _, _, handle in self.outside)
+
+    def is_timer_early(self, iteration: int) -> bool:
+        """Return True if the next timer fires in `iteration`, although the loop is not idle."""
+        return self.early_timer is not None and self.early_timer <= iteration
+
+    def note_passing(self, now: float) -> None:
+        """Take note that time passes until `now`, because no handle can run."""
+        self.early_timer = None
+        if self.outside:
+            self.passed += 1
+            if any(self._judge.kind_of(handle) == "answer" for _, _, handle in self.outside):
+                self.outlasted_at = now
 
     @property
     def first_iteration(self) -> int | None:
         """The iteration in which the first delayed handle enters; None if no handle is delayed."""
         return min(map(_entry, self.outside)) // PLACES if self.outside else None
 
+    def is_entering(self, iteration: int) -> bool:
+        """Return True if a delayed handle enters in `iteration` before the arrivals."""
+        last = iteration * PLACES + BEFORE
+        return any(place <= last for place, _, _ in self.outside)
+
     def release_all(self, iteration: int) -> bool:
         """Let slow results and cancellations enter in `iteration`, because the loop is idle and has no timer.
 
         Return True if a handle enters.
         """
-        self.on_timer(iteration)
+        self.release_slow(iteration)
         place = iteration * PLACES + BEFORE
         self.outside += [(place, 0, handle) for _, _, handle in self.cancelling]
         self.cancelling.clear()
         return bool(self.outside)
 
-    def on_timer(self, iteration: int) -> None:
-        """Let the answers that outlast this timer enter in `iteration`."""
+    def on_timer(self, iteration: int, now: float) -> None:
+        """Let the answers that outlast the timer that fires now enter in `iteration`."""
         if self._outlasting:
-            place = iteration * PLACES + BEFORE
-            self.outside += [(place, 0, handle) for handle in self._outlasting]
-            self._outlasting.clear()
+            self.outlasted_at = now
+        self.release_slow(iteration)
+
+    def release_slow(self, iteration: int) -> None:
+        """Let slow results enter in `iteration`."""
+        if not self._outlasting:
+            return
+        self.early_timer = None
+        place = iteration * PLACES + BEFORE
+        self.outside += [(place, 0, handle) for handle in self._outlasting]
+        self._outlasting.clear()
 
     def cancel_at_wakeup(self, batch: Iterable[Any]) -> None:
         """Cancel the task whose next step is in `batch`, if it is to be cancelled before that step."""

@@ -19,7 +19,7 @@ the requested schedule does not fail.
 Found: TypeAlias = Literal["search", "previous", "replay"]
 
 FAULTS = ("cancellations", "errors", "slow results")
-"""The deviations other than delays that an exploration may try."""
+"""The deviations other than delays that an exploration may be asked to try."""
 
 _ASYNCIO = "asyncio's default order"
 
@@ -88,9 +88,8 @@ class Exploration:
     It prints as one line that says what was covered:
 
     >>> exploration = Exploration("bounded", runs=31, distinct=30, cut_short=0, deviations=2, seconds=0.004, seed=0)
-    >>> print(exploration)  # doctest: +NORMALIZE_WHITESPACE
-    bounded: no failure with up to 2 deviations from asyncio's default order
-    (excluding cancellations, injected errors and slow results); 31 runs, 30 distinct, in 0.004 s
+    >>> print(exploration)
+    bounded: no failure with up to 2 deviations from asyncio's default order; 31 runs, 30 distinct, in 0.004 s
 
     Attributes:
         verdict: see `Verdict`.
@@ -101,7 +100,8 @@ class Exploration:
         seconds: the duration, in seconds of real time.
         seed: the seed; the same seed gives the same exploration.
         failure: None if no schedule failed.
-        injected: the members of `FAULTS` that were tried.
+        injected: the members of `FAULTS` that were asked for and tried.
+        not_varied: everything that the exploration has left as it is, in a few words each.
         now_passing: the schedules requested with ``replay``, ``previous_failures`` or ``accepted`` that pass.
         accepted: the schedules requested with ``accepted`` that fail.
     """
@@ -115,6 +115,7 @@ class Exploration:
     seed: int | str
     failure: Failure | None = None
     injected: tuple[str, ...] = ()
+    not_varied: tuple[str, ...] = ()
     now_passing: tuple[Schedule, ...] = ()
     accepted: tuple[Schedule, ...] = ()
 
@@ -130,12 +131,19 @@ class Exploration:
         if self.failure is not None:
             return f"{self.failure.schedule or _ASYNCIO}, found in run {self.failure.run_number}"
         if self.verdict == "exhaustive":
-            return f"no failure in any order of the explored events ({_scope(self.injected)})"
+            return f"no failure in any order of the explored events{self._scope}"
         if self.verdict == "bounded":
-            return f"no failure {'with' if self.deviations else 'in'} {self._covered} ({_scope(self.injected)})"
+            return f"no failure {'with' if self.deviations else 'in'} {self._covered}{self._scope}"
         if self.verdict == "replayed":
             return f"{self.now_passing[0] or _ASYNCIO} passes"
-        return f"no failure before the budget ran out; fully covered: {self._covered} ({_scope(self.injected)})"
+        return f"no failure before the budget ran out; fully covered: {self._covered}{self._scope}"
+
+    @property
+    def _scope(self) -> str:
+        included = tuple(_INCLUDED.get(fault, fault) for fault in self.injected)
+        parts = [("including", included), ("not varied:", self.not_varied)]
+        told = "; ".join(f"{word} {_joined(words)}" for word, words in parts if words)
+        return f" ({told})" if told else ""
 
     @property
     def _covered(self) -> str:
@@ -149,15 +157,7 @@ class Exploration:
         return mended + "".join(f"; {schedule} fails, which is accepted" for schedule in self.accepted)
 
 
-def _scope(faults: tuple[str, ...]) -> str:
-    included = tuple(_INCLUDED.get(fault, fault) for fault in faults)
-    excluded = tuple(_EXCLUDED.get(fault, fault) for fault in FAULTS if fault not in faults)
-    parts = [("including", included), ("excluding", excluded)]
-    return "; ".join(f"{word} {_joined(words)}" for word, words in parts if words)
-
-
-_EXCLUDED = {"errors": "injected errors"}
-_INCLUDED = {**_EXCLUDED, "cancellations": "one cancellation per run"}
+_INCLUDED = {"errors": "injected errors", "cancellations": "one cancellation per run"}
 
 
 def _joined(words: tuple[str, ...]) -> str:

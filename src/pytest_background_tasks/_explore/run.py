@@ -20,7 +20,7 @@ from .._introspect.untrusted import code_of_function
 from ..errors import UncontrolledOperation
 from .cleanup import clean_up
 from .controlled_loop import ControlledLoop
-from .failures import circle_of, leak_of, stop_of, unnoticed_of
+from .failures import circle_of, is_timeout, leak_of, stop_of, unnoticed_of
 from .helper_thread import HelperThread
 from .options import Options
 from .schedule import Deviation, Schedule
@@ -55,7 +55,7 @@ class Run:
         stop: the first error of a loop that stopped although what it ran was not done.
         end: the first exception that no task had retrieved, or the leak, when the loop was about to be closed.
         circle: the deadlock of tasks that wait for each other at that moment, so that they cannot even be cancelled.
-        is_cut: True if an external cancellation ended the test.
+        is_cut: True if an external cancellation, or the timeout for a slow answer, ended the test.
         unused: the deviations whose step never ran.
         policy: the policy that creates the loops; None before `replacing_policy`.
         refusal: the error that the run does something that no schedule can control.
@@ -139,7 +139,9 @@ class Run:
                 self.is_cut = True  # the runner continues as if the test had passed
             except BaseException as error:
                 outcome = Outcome("raised", type(error).__qualname__)
-                raise
+                if not (loop.is_outlasted and is_timeout(error)):
+                    raise
+                self.is_cut = True
             finally:
                 self._finish(loop, outcome)
 

@@ -121,7 +121,7 @@ class Raise(_At):
     error: str
 
     def _complaint(self) -> str:
-        if self.error.isidentifier() and self.error not in ("cancel", "outlast"):
+        if self.error.isidentifier() and self.error not in ("cancel", "slow"):
             return ""
         return f"error={self.error!r} is not the name of an exception's class, such as 'ConnectionError'"
 
@@ -130,24 +130,31 @@ class Raise(_At):
 
 
 @dataclass(frozen=True, slots=True)
-class Outlast(_At):
-    """A slow result: `task` resumes for `step` only after the next timer other than its own has fired.
+class Slow(_At):
+    """A slow answer: the next timer, such as a timeout, does not wait for all that follows from the answer.
 
     Args:
         task: the task's name in a trace.
         step: the number of the step that receives the answer, from 0.
+        timer_after: the number of iterations of the loop after which the timer fires, counted from the one in which the
+            answer comes in, from 0. None: the timer fires before the answer comes in.
 
-    >>> str(Outlast("store", 2))
-    'store@2!outlast'
+    >>> str(Slow("store", 2)), str(Slow("store", 2, timer_after=1))
+    ('store@2!slow', 'store@2!slow-1')
     """
 
+    timer_after: int | None = None
+
+    def _complaint(self) -> str:
+        return _below_zero(timer_after=self.timer_after or 0)
+
     def __str__(self) -> str:
-        return f"{self._place}!outlast"
+        return f"{self._place}!slow{'' if self.timer_after is None else f'-{self.timer_after}'}"
 
 
-Deviation: TypeAlias = Delay | Cancel | Raise | Outlast
+Deviation: TypeAlias = Delay | Cancel | Raise | Slow
 
-_KINDS = {Delay: "a delay", Cancel: "a cancellation", Raise: "an injected error", Outlast: "a slow result"}
+_KINDS = {Delay: "a delay", Cancel: "a cancellation", Raise: "an injected error", Slow: "a slow result"}
 
 
 class Schedule(frozenset[Deviation]):
@@ -201,7 +208,7 @@ _FIRST = re.compile(r'("(?:[^"\\]|\\.)*")|#1(?=[/:]|$)')
 _STEP = re.compile(r"@(\d+)")
 _LATE = re.compile(r"\+(\d+)(?:\.(\d+))?")
 _CANCEL = re.compile(r"!cancel(?:\+(\d+)(?:\.(\d+))?)?(?!\w)")
-_SLOW = re.compile(r"!outlast(?!\w)")
+_SLOW = re.compile(r"!slow(?:-(\d+))?(?!\w)")
 _RAISE = re.compile(r"!([^\W\d]\w*)")
 
 
@@ -268,12 +275,12 @@ def _parse_what(text: str, place: int, name: str, step: int) -> tuple[Deviation,
         if found := _CANCEL.match(text, place):
             return Cancel(name, step, _number(found[1]), _number(found[2])), found.end()
         if found := _SLOW.match(text, place):
-            return Outlast(name, step), found.end()
+            return Slow(name, step, _number(found[1])), found.end()
         if found := _RAISE.match(text, place):
             return Raise(name, step, found[1]), found.end()
     except ValueError as error:
         raise _error(text, place, str(error)) from None
-    raise _error(text, place, "expected +places, !cancel, !outlast or !NameOfAnError")
+    raise _error(text, place, "expected +places, !cancel, !slow or !NameOfAnError")
 
 
 def _number(digits: str | None) -> int | None:

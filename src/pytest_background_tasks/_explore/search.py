@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from .entry_places import EntryPlace, earlier_place, next_place, place_after, places_of_answer, places_of_task
 from .options import Options
-from .schedule import Cancel, Delay, Deviation, Outlast, Raise, Schedule
+from .schedule import Cancel, Delay, Deviation, Raise, Schedule, Slow
 from .trace import ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 
 _WALK_IS_LATE = 1 / 3  # fraction of delayed arrivals in a random walk; half of those by one place, a quarter by two...
@@ -220,8 +220,30 @@ def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> It
     if step.kind in ANSWERS:
         for name in options.errors:
             yield Raise(step.task, step.number, name)
-        if options.slow_results:
-            yield Outlast(step.task, step.number)
+        if step.kind in options.slow_kinds:
+            yield from _slow(trace, index, step)
+
+
+def _slow(trace: Trace, index: int, step: Step) -> Iterator[Slow]:
+    """Yield the ways in which the next timer does not wait for all that follows from an answer."""
+    may_be_delayed = trace.overtakable.get((step.task, step.number))
+    if may_be_delayed is None:
+        return
+    if not may_be_delayed:
+        yield Slow(step.task, step.number)
+    for timer_after in range(_chain(trace, index)):
+        yield Slow(step.task, step.number, timer_after)
+
+
+def _chain(trace: Trace, index: int) -> int:
+    """Return the number of iterations from the one of the step at `index` to the last one at its time."""
+    first, *following = trace.steps[index:]
+    last = first.entry // PLACES
+    for step in following:
+        if step.time != first.time or step.entry // PLACES > last + 1:
+            break
+        last = step.entry // PLACES
+    return last - first.entry // PLACES + 1
 
 
 def _places(trace: Trace, index: int, step: Step) -> Iterator[EntryPlace]:

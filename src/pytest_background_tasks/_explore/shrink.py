@@ -6,7 +6,7 @@ dropped, as in Zeller and Hildebrandt's delta debugging. Schedules are small, so
 
 from collections.abc import Callable, Iterator
 
-from .schedule import Cancel, Delay, Deviation, Schedule
+from .schedule import Cancel, Delay, Deviation, Schedule, Slow
 
 
 def shrink(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
@@ -52,6 +52,10 @@ def _weaker(deviation: Deviation) -> Iterator[Deviation]:
             yield Cancel(deviation.task, deviation.step, deviation.after)
         for after in _bisect_towards(deviation.after, 0):
             yield Cancel(deviation.task, deviation.step, after)
+    elif isinstance(deviation, Slow) and deviation.timer_after is not None:
+        yield Slow(deviation.task, deviation.step)
+        for timer_after in _bisect_towards(deviation.timer_after, 0):
+            yield Slow(deviation.task, deviation.step, timer_after)
 
 
 def _bisect_towards(number: int, least: int) -> list[int]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from .._introspect.location import SourceLocation
 from .._introspect.wait_reason import WaitReason
 
-KINDS = ("start", "yield", "sleep", "timer", "thread", "mock")
+KINDS = ("start", "yield", "sleep", "timer", "thread", "mock", "answer")
 """The kinds of arrival that stand for an external event."""
 
 MAIN = "main"
@@ -19,7 +19,7 @@ MAIN = "main"
 SETUP, TEARDOWN = "setup", "teardown"
 """The first parts of the names of tasks in which a runner sets up fixtures, and tears them down."""
 
-ANSWERS = frozenset({"yield", "sleep", "thread", "mock"})
+ANSWERS = frozenset({"yield", "sleep", "thread", "mock", "answer"})
 """The kinds that deliver a result to a waiting task: the result may be an error, or take longer than a timeout."""
 
 PLACES = 4
@@ -124,6 +124,8 @@ class Trace:
         disturbed: the iterations whose queue has lost a handle, because it was delayed or cancelled.
         answers: the results of threads, by task and step, each with the least number of handles that it comes behind:
             those that were queued when the thread started.
+        overtakable: the arrivals before which the next timer could have fired, by task and step; True if a delay of the
+            arrival is enough for that.
     """
 
     rows: tuple[tuple[Any, ...], ...]
@@ -131,6 +133,7 @@ class Trace:
     siblings: frozenset[str] = frozenset()
     disturbed: frozenset[int] = frozenset()
     answers: dict[tuple[str, int], int] = field(default_factory=dict, hash=False)
+    overtakable: dict[tuple[str, int], bool] = field(default_factory=dict, hash=False)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:

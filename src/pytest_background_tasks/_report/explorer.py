@@ -28,7 +28,8 @@ class Explorer:
         cancel: the tasks to cancel externally, one cancellation per schedule: True for those that the scenario starts,
             or patterns (``client*``) and coroutine functions.
         inject_errors: the exceptions to inject, classes or instances: what a task waits for fails with one of them.
-        slow_results: True if answers may outlast the next timer.
+        slow_results: True if every answer may come after the next timer, such as a timeout, or just before it; False if
+            none may. None: the results of threads may, and `answer`.
         random_walks: the number of random walks after all schedules with up to ``max_deviations`` deviations.
         seed: decides the order of the search.
         replay: a schedule, or its text: run only this schedule.

@@ -392,7 +392,7 @@ function deviations() {
     const otherwise = index === null ? "(not before the end)" : `(step ${index + 1})`;
     return make("li", {}, `${sentence} `, ...(code ? [make("code", {}, code), " "] : []), ...(path ? [`(${path}) `] : []), where ?? otherwise);
   });
-  return [make("p", {}, `The test passes in asyncio's default order and fails with ${items.length === 1 ? "one deviation" : `${items.length} deviations`}:`), make("ul", {}, ...items)];
+  return [make("p", {}, data.headline), make("ul", {}, ...items)];
 }
 
 function theme(wanted) {

@@ -26,7 +26,7 @@ from .._introspect.syntax import syntax_tree
 from .line_numbers import file_of, number_of
 from .model import DeviationView, FailureView, RunView, StepView
 from .source import Line, abbreviated
-from .wording import beginning, delivery, ending, mark, named_beginning, path, sentence, wait
+from .wording import beginning, delivery, ending, headline, mark, named_beginning, path, sentence, wait
 
 _MOST = 2000
 """The most steps of one run that are drawn; of more (a livelock), the first, the last, and those around deviations."""
@@ -113,6 +113,7 @@ def _data(view: FailureView, error: str, sources: Mapping[str, Sequence[str]]) -
             functions.add(line)
     return {
         "divergence": view.divergence,
+        "headline": headline(view.failing.deviations),
         "runs": [
             {
                 "name": name,

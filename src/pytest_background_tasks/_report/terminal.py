@@ -11,7 +11,7 @@ from .line_numbers import file_of
 from .model import DeviationView, FailureView, failure_view
 from .side_by_side import side_by_side
 from .table import table
-from .wording import conditions, path, sentence
+from .wording import conditions, headline, path, sentence
 
 _BASELINE_FAILS = "This test fails in asyncio's default order: no deviation was needed, and no other order was tried."
 
@@ -52,9 +52,8 @@ def _baseline(view: FailureView, width: int) -> Iterator[list[Row]]:
 
 
 def _deviating(failure: Failure, view: FailureView, width: int, *, in_suite: bool) -> Iterator[list[Row]]:
-    number = "one deviation" if len(failure.schedule) == 1 else f"{len(failure.schedule)} deviations"
     yield [
-        *_text(f"This test passes in asyncio's default order and fails with {number}:", width),
+        *_text(headline(view.failing.deviations), width),
         *(row for each in view.failing.deviations for row in _deviation(each, width)),
     ]
     yield _table(view, width)

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from .._explore.schedule import Cancel, Delay, Deviation, Outlast, Raise
+from .._explore.schedule import Cancel, Delay, Deviation, Raise, Slow
 from .._explore.trace import KINDS, Outcome
 from .._introspect.location import shown_file
+from .._introspect.text import plural
 from .model import DeviationView, StepKind, StepView
 
 _EXTERNAL = {
     "start": "a task that the test starts: in production a request, a client, a job",
     "yield": "asyncio.sleep(0), which stands for I/O in a test",
-    "sleep": "the end of a sleep, which is never punctual",
+    "sleep": "the end of a sleep, which is never punctual; in a fake, it stands for I/O of unknown duration",
     "timer": "a timeout or another timer, which is never punctual",
     "thread": "the result of a thread",
     "mock": "the result of an AsyncMock, which stands for a real call",
+    "answer": "answer(), which stands for an answer from outside the program",
     "any": "any step of a task, as arrivals='any' asks, with or without an external event",
 }
 """The kinds of arrival, and the external events that they stand for."""
@@ -84,6 +86,23 @@ def wait(step: StepView, *, is_last: bool) -> str:
     return f"waits for {reason}" if is_worth_it else ""
 
 
+_ASSUMED = {
+    "start": "the tasks that it starts come from outside in production",
+    "yield": "its sleep(0) stands for I/O",
+    "any": "any step may come late",
+}
+"""The kinds of arrival whose order asyncio itself guarantees, and the assumption that they come from outside."""
+
+
+def headline(views: Collection[DeviationView]) -> str:
+    """Return the first sentence of a failure under deviations, with the assumptions on which it depends."""
+    kinds = {view.arrival for view in views if isinstance(view.deviation, Delay)}
+    assumed = " and ".join(text for kind, text in _ASSUMED.items() if kind in kinds)
+    number = "one deviation" if len(views) == 1 else f"{len(views)} deviations"
+    provided = f", provided that {assumed}" if assumed else ""
+    return f"This test passes in asyncio's default order and fails with {number}{provided}:"
+
+
 def sentence(view: DeviationView) -> str:
     """Return the effect of a deviation, with the line of code."""
     where = "" if view.site is None else f", at {shown_file(view.site.file)}:{view.site.line}"
@@ -121,13 +140,20 @@ def _effect_on_step(view: DeviationView) -> tuple[str, str]:
         )
     if isinstance(deviation, Raise):
         return f"receives {deviation.error} instead of a result", f"receives {deviation.error}, injected"
-    if isinstance(deviation, Outlast):
-        return "receives its result only after another timer has fired", "its result takes longer than another timer"
+    if isinstance(deviation, Slow):
+        return _effect_of_slow(deviation)
     if _is_between(deviation):
         return "receives the result of a thread between two steps", _BETWEEN
     if deviation.step == 0:
         return _LATE["start"], _LATE["start"]
     return _LATE.get(view.arrival, "receives its result late"), _LATE[None]
+
+
+def _effect_of_slow(deviation: Slow) -> tuple[str, str]:
+    if (count := deviation.timer_after) is None:
+        return "receives its result only after another timer has fired", "its result takes longer than another timer"
+    later = f"{plural(count, 'iteration')} of the loop later" if count else "in the same iteration of the loop"
+    return f"receives its result just before another timer fires, {later}", f"another timer fires {later}"
 
 
 _BETWEEN = "the thread's result arrives between two steps"
@@ -175,5 +201,5 @@ _FAULTS: dict[type, str] = {
         "If it cannot in your program, name the tasks that can: @explore(cancel=[...])."
     ),
     Raise: "This can happen if the awaited operation can fail so. If it cannot, remove the error from inject_errors=.",
-    Outlast: "This can happen if the result can take that long. If it cannot, remove slow_results=.",
+    Slow: "This can happen if the result can take that long. If it cannot, write slow_results=False.",
 }

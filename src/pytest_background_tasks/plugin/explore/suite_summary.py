@@ -8,31 +8,17 @@ from collections.abc import Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
-from ..._explore.trace import KINDS
+from ..._explore.helper_thread import LIMIT
+from ..._explore.not_varied import not_varied
+from ..._explore.options import Options
 from ..._introspect.text import plural
 from .reasons import NOT_ASYNC, REASONS
 from .suite_outcome import SuiteOutcome
 
-NOT_VARIED: dict[str, str] = {
-    "the order in which created tasks start": "start",
-    "the order in which tasks resume after sleep(0)": "yield",
-    "the answers of mocks": "mock",
-    "timers other than sleeps": "timer",
-    "durations written in the code": "",
-    "cancellations": "cancel",
-    "errors": "",
-    "results slower than the next timer": "slow_results",
-    "sockets, processes, signals and threads of the program's own": "",
-}
-"""Everything that ``--explore`` does not vary by default, and the kind of arrival or the option that varies it."""
 
-
-def not_varied(options: Mapping[str, Any]) -> list[str]:
+def _not_varied(options: Mapping[str, Any]) -> list[str]:
     """Return what an exploration with these options does not vary."""
-    arrivals = options["arrivals"]
-    varied = {name for name in ("cancel", "slow_results") if options.get(name)}
-    varied |= set(KINDS if arrivals == "any" else arrivals)
-    return [text for text, by in NOT_VARIED.items() if by not in varied]
+    return [each.text for each in not_varied(Options.of(options).in_suite(LIMIT))]
 
 
 def summary(
@@ -60,7 +46,7 @@ def summary(
         if not options.get("replay"):
             yield from (f"no longer fails: {test} under {schedule}" for schedule in each.now_passing)
     yield from _as_usual(outcomes, verbosity)
-    yield from wrap(f"Not varied: {'; '.join(not_varied(options))}.", width)
+    yield from wrap(f"Not varied: {'; '.join(_not_varied(options))}.", width)
 
 
 def _counted(explored: list[SuiteOutcome], options: Mapping[str, Any]) -> str:
@@ -114,6 +100,6 @@ def as_json(outcomes: Mapping[str, SuiteOutcome], options: Mapping[str, Any]) ->
         "reasons": {
             reason.code: {"text": reason.text, "advice": reason.advice} for reason in REASONS if reason.code in used
         },
-        "not_varied": not_varied(options),
+        "not_varied": _not_varied(options),
     }
     return json.dumps(document, indent=2) + "\n"
