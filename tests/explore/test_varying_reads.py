@@ -26,7 +26,7 @@ SOURCES: dict[str, Callable[[], object]] = {
 INDIRECT_SOURCES: list[Callable[[], object]] = [uuid.uuid4, lambda: secrets.token_hex(4)]
 
 
-def error_text(read: Callable[[], object]) -> str:
+def error_text(read: Callable[[], object], *, virtual_clocks: bool = False) -> str:
     counter = itertools.count(1)
 
     async def scenario() -> None:
@@ -34,7 +34,7 @@ def error_text(read: Callable[[], object]) -> str:
         await asyncio.sleep(next(counter))
 
     with pytest.raises(NonDeterministicTest) as caught:
-        Explorer().explore(scenario)
+        Explorer(virtual_clocks=virtual_clocks).explore(scenario)
     return str(caught.value)
 
 
@@ -48,6 +48,10 @@ def test_nondeterministic_value_is_named_with_its_line(name: str) -> None:
 @pytest.mark.parametrize("read", INDIRECT_SOURCES)
 def test_value_from_the_standard_library_is_named_with_the_calling_line(read: Callable[[], object]) -> None:
     assert "\n  os.urandom() at tests/explore/test_varying_reads.py:" in error_text(lambda: read())
+
+
+def test_date_that_follows_virtual_time_is_not_named() -> None:
+    assert "It reads" not in error_text(lambda: (datetime.datetime.now(), datetime.date.today()), virtual_clocks=True)
 
 
 def test_values_used_only_inside_a_library_are_not_named() -> None:

@@ -1,4 +1,4 @@
-"""The clocks of module ``time``, in virtual time.
+"""The clocks of module ``time``, in virtual time; with ``time.time()``, those of module ``datetime``.
 
 They follow virtual time for the code of some files only: asyncio itself measures real time. In a module of the project
 that has imported a clock by name (``from time import monotonic``), that name is replaced as well. A library that
@@ -8,10 +8,11 @@ freezes time takes precedence.
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial, wraps
+from contextlib import ExitStack, contextmanager, suppress
+from functools import cache, partial, wraps
+from importlib import import_module
 from types import BuiltinFunctionType, CodeType, ModuleType
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 from weakref import WeakKeyDictionary
 
 from .patching import patched
@@ -21,6 +22,9 @@ DURATIONS = ("monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")
 
 CLOCKS = (*DURATIONS, "time", "time_ns")
 """All clocks that advance while a program sleeps."""
+
+_Moment: TypeAlias = Callable[[str], float | None]
+"""Returns the loop's virtual time for the code of a file, in seconds; None if its clocks are real."""
 
 _aliases: WeakKeyDictionary[ModuleType, tuple[int, list[tuple[str, str]]]] = WeakKeyDictionary()
 """For each module of the project: the number of its names, and those that are a clock, each with the clock's own."""
@@ -47,29 +51,63 @@ def following(
         follows: maps file names to True for code for which the clocks follow; by default, project code.
     """
     real = [name for name in clocks if type(getattr(time, name)) is BuiltinFunctionType]  # and not frozen by a library
-    ours = {name: _follower(name, now, is_project if follows is None else follows) for name in real}
+    follows = is_project if follows is None else follows
+
+    def moment(file: str) -> float | None:
+        return now() if follows[file] and not _is_frozen() else None
+
+    ahead: dict[str, int] = {}  # of the clock behind a loop's time: one value for all that show the same time
+    for name in real:
+        ahead.setdefault(name.removesuffix("_ns"), _ahead(name))
+    ours = {name: _follower(name, moment, ahead[name.removesuffix("_ns")]) for name in real}
     with ExitStack() as stack:
         for module, alias, name in _aliases_in_project(is_project):
             if name in ours and vars(module).get(alias) is getattr(time, name):
                 stack.enter_context(patched(module, alias, partial(_instead, ours[name])))
+        if "time" in ahead:
+            from .datetime_functions import dates_following  # needed only with this clock
+
+            _make_time_machine_safe()
+            stack.enter_context(dates_following(partial(_microseconds, moment, ahead["time"])))
         for name, clock in ours.items():  # last, since the aliases are compared with these
             stack.enter_context(patched(time, name, partial(_instead, clock)))
         yield
 
 
-def _follower(name: str, now: Callable[[], float | None], follows: Mapping[str, bool]) -> Callable[[], Any]:
+def _ahead(name: str) -> int:
+    """Return by how much a clock is ahead of the clock behind a loop's time: nanoseconds, in whole microseconds."""
+    if _clock_behind(name) == _clock_behind("monotonic"):
+        return 0
+    unit = 1 if name.endswith("_ns") else 10**9
+    return (int(getattr(time, name)() * unit) - time.monotonic_ns()) // 1000 * 1000
+
+
+def _follower(name: str, moment: _Moment, ahead: int) -> Callable[[], Any]:
     real = getattr(time, name)
     unit = 10**9 if name.endswith("_ns") else 1
-    ahead = real() - type(real())(time.monotonic() * unit)  # of the clock behind a loop's time
-    if _clock_behind(name) == _clock_behind("monotonic"):
-        ahead = 0
 
     @wraps(real)
     def clock() -> Any:
-        moment = now() if follows[sys._getframe(1).f_code.co_filename] and not _is_frozen() else None
-        return real() if moment is None else type(real())(moment * unit) + ahead
+        seconds = moment(sys._getframe(1).f_code.co_filename)
+        return real() if seconds is None else type(ahead_of_loop)(seconds * unit) + ahead_of_loop
 
+    ahead_of_loop = ahead if unit > 1 else ahead / 10**9
     return clock
+
+
+def _microseconds(moment: _Moment, ahead: int, file: str) -> int | None:
+    seconds = moment(file)
+    return None if seconds is None else round(seconds * 10**6) + ahead // 1000
+
+
+@cache
+def _make_time_machine_safe() -> None:
+    """Import the module of time-machine that is written in C, if it is installed, while all clocks are real.
+
+    When it is imported, it takes these functions for ones that are written in C, and later overwrites their memory.
+    """
+    with suppress(ImportError):
+        import_module("_time_machine")
 
 
 def _is_frozen() -> bool:

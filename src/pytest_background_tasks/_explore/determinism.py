@@ -2,8 +2,8 @@
 
 ``random`` (and numpy's) starts from the same state in every run. ``as_completed`` starts coroutines in the order of its
 arguments; asyncio itself orders them by address. An awaited `AsyncMock` suspends for one step, as a real call would.
-What anyio sends to threads runs through the loop, and anyio cancels and wakes in insertion order. The clocks of module
-``time`` follow virtual time.
+What anyio sends to threads runs through the loop, and anyio cancels and wakes in insertion order. The clocks of the
+modules ``time`` and ``datetime`` follow virtual time.
 
 Private names of CPython used here: ``_chain_future`` of asyncio.futures, ``__sleep0`` of asyncio.tasks, and
 ``_execute_mock_call`` of an AsyncMock.

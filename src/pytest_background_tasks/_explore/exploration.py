@@ -298,10 +298,10 @@ class _Session:
     def _not_deterministic(
         self, first: Execution, second: Execution, which: str, hint: str = ""
     ) -> NonDeterministicTest:
-        # The error to report exists already.
-        with suppress(Exception), VaryingReads(self._options.is_project_file) as sources:
+        reads = VaryingReads(self._options.is_project_file, virtual_clocks=self._options.virtual_clocks)
+        with suppress(Exception), reads:  # the error to report exists already
             self._play(first.schedule)
-        return NonDeterministicTest(difference(first, second, which, hint + sentence(sources.found)))
+        return NonDeterministicTest(difference(first, second, which, hint + sentence(reads.found)))
 
     def _check_cancel_matches(self) -> None:
         targets = self._options.cancel

@@ -27,7 +27,8 @@ _FUNCTIONS: dict[Any, str] = {
         for name in (clock, f"{clock}_ns")
     },
 }
-_METHODS = {(kind, name) for kind in (datetime, date) for name in ("now", "utcnow", "today")}
+_METHODS_OF_CLOCK = {(datetime, "now"), (datetime, "utcnow")}
+_METHODS = {*_METHODS_OF_CLOCK, (datetime, "today"), (date, "today")}
 _HANDED_ON = {"random", "secrets", "tempfile", "uuid"}  # standard modules that return the value to their caller
 
 
@@ -36,13 +37,16 @@ class VaryingReads:
 
     Args:
         is_project: maps file names to True for project code.
+        virtual_clocks: True if clocks follow virtual time. Other functions are then called in their place, except for
+            ``today()``, which calls ``time.time()``.
 
     Attributes:
         found: the functions called, each with the line of project code that called it.
     """
 
-    def __init__(self, is_project: Mapping[str, bool]) -> None:
+    def __init__(self, is_project: Mapping[str, bool], *, virtual_clocks: bool) -> None:
         self._is_project = is_project
+        self._methods = _METHODS_OF_CLOCK if virtual_clocks else _METHODS
         self.found: dict[tuple[str, SourceLocation], None] = {}
 
     def __enter__(self) -> "VaryingReads":
@@ -58,10 +62,20 @@ class VaryingReads:
     def _on_event(self, frame: FrameType, event: str, called: Any) -> None:  # pragma: no cover - not traced itself
         if event != "c_call":
             return
-        name = _name_of(called)
+        name = self._name_of(called)
         own = self._own_caller(frame) if name else None
         if own is not None:
             self.found.setdefault((name, location_in(own.f_code, own.f_lineno or 0)))
+
+    def _name_of(self, called: Callable[..., Any]) -> str:  # pragma: no cover - not traced itself
+        try:
+            name = _FUNCTIONS.get(called, "")
+        except TypeError:  # a method of an unhashable object
+            return ""
+        of = getattr(called, "__self__", None)
+        if not name and isinstance(of, type) and any((base, called.__name__) in self._methods for base in of.__mro__):
+            return f"{of.__name__}.{called.__name__}()"
+        return name
 
     def _own_caller(self, frame: FrameType) -> FrameType | None:  # pragma: no cover - not traced itself
         """Return the frame of project code that reads the value; None if a library reads it for itself."""
@@ -71,17 +85,6 @@ class VaryingReads:
                 return None
             caller = caller.f_back
         return caller
-
-
-def _name_of(called: Callable[..., Any]) -> str:  # pragma: no cover - not traced itself
-    try:
-        name = _FUNCTIONS.get(called, "")
-    except TypeError:  # a method of an unhashable object
-        return ""
-    of = getattr(called, "__self__", None)
-    if not name and isinstance(of, type) and any((base, called.__name__) in _METHODS for base in of.__mro__):
-        return f"{of.__name__}.{called.__name__}()"
-    return name
 
 
 def sentence(found: Mapping[tuple[str, SourceLocation], None], most: int = 5) -> str:

@@ -37,8 +37,8 @@ class Explorer:
             or can no longer be replayed, do not count as runs.
         accepted: schedules whose failure is known and accepted: the search continues when it meets one.
         fail_on_leaks: True if tasks pending at the end are a failure.
-        virtual_clocks: True if ``time.time()``, ``time.monotonic()`` and ``time.perf_counter()`` follow virtual time in
-            the loop's thread, except for the standard library and pytest.
+        virtual_clocks: True if ``time.time()``, ``time.monotonic()``, ``time.perf_counter()`` and ``datetime.now()``
+            follow virtual time in the loop's thread, except for the standard library and pytest.
         require_cancel: True if it is an error that ``cancel`` finds no task; otherwise the verdict excludes
             cancellations.
         propagate: exceptions that are not failures: they end the exploration and propagate. Classes, or a
