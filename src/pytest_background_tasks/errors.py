@@ -80,7 +80,7 @@ class NonDeterministicTest(ExplorationError):
 
     Usual reasons: iteration over a `set` of strings or objects, ``id()``, the wall clock, a cache or a counter that
     outlives the test. Move the state into the test, or reset it at the start; sort unordered collections.
-    (``random`` is not a reason: it starts from the same state in every run.)
+    (``random`` is not a reason: if it matters, it gives the same numbers in each run.)
     """
 
     __module__ = "pytest_background_tasks"

@@ -1,10 +1,7 @@
 """State of the process that would make runs differ is fixed, and restored afterwards."""
 
 import asyncio
-import random
-import sys
 import traceback
-import types
 import uuid
 import warnings
 from typing import Any
@@ -36,32 +33,6 @@ def test_event_loop_policy_is_ignored() -> None:
             asyncio.set_event_loop_policy(before)
     assert loops
     assert not any(isinstance(loop, uvloop.Loop) for loop in loops)
-
-
-def test_random_starts_from_the_same_state_in_every_run() -> None:
-    drawn = []
-
-    async def scenario() -> None:
-        drawn.append(random.random())
-        await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0))
-
-    random.seed(5)
-    expected = random.random()
-    random.seed(5)
-    assert Explorer().explore(scenario).failure is None
-    assert len(drawn) > 3
-    assert set(drawn) == {expected}
-
-
-def test_numpy_random_starts_from_the_same_state_if_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uses a stub: numpy is big, and not needed for this."""
-    states: list[object] = []
-    numpy = types.SimpleNamespace(get_state=lambda: "the state", set_state=states.append)
-    monkeypatch.setitem(sys.modules, "numpy.random", numpy)  # type: ignore[arg-type]
-    with DeterministicProcess(may_raise=True) as around:
-        around.refresh()
-        around.refresh()
-    assert states == ["the state", "the state"]
 
 
 def test_unpredictable_numbers_are_allowed_if_the_order_is_unaffected() -> None:

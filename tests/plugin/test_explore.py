@@ -131,7 +131,7 @@ def test_background_tasks_fixture_works_in_explored_tests(run) -> None:
         ("@explore(fail_on_leak=True)\nasync def test_it(): ...", "*did you mean fail_on_leaks=[?]"),
         (
             "@explore(first=[])\nasync def test_it(): ...",
-            "*valid options: max_schedules, *, virtual_clocks, exclude_fixtures",
+            "*valid options: max_schedules, *, reseed_random, exclude_fixtures",
         ),
         ("@explore(replay='client@1!cancl')\nasync def test_it(): ...", "*did you mean !cancel[?]"),
         (

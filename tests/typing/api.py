@@ -103,6 +103,7 @@ async def test_plain(store: list[str]) -> None: ...
     cancel=["client*", job],
     inject_errors=[OSError, ValueError("x")],
     seed="any",
+    reseed_random=False,
     replay=Schedule(),
     exclude_fixtures=["clean_db"],
 )

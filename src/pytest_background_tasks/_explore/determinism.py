@@ -1,9 +1,9 @@
 """The process-wide state around the runs, made the same for each of them and restored afterwards.
 
-``random`` (and numpy's) starts from the same state in every run. ``as_completed`` starts coroutines in the order of its
-arguments; asyncio itself orders them by address. An awaited `AsyncMock` suspends for one step, as a real call would.
-What anyio sends to threads runs through the loop, and anyio cancels and wakes in insertion order. The clocks of the
-modules ``time`` and ``datetime`` follow virtual time.
+``random`` (and numpy's) starts from the same state in every run, unless it is left alone. ``as_completed`` starts
+coroutines in the order of its arguments; asyncio itself orders them by address. An awaited `AsyncMock` suspends for one
+step, as a real call would. What anyio sends to threads runs through the loop, and anyio cancels and wakes in insertion
+order. The clocks of the modules ``time`` and ``datetime`` follow virtual time.
 
 Private names of CPython used here: ``_chain_future`` of asyncio.futures, ``__sleep0`` of asyncio.tasks, and
 ``_execute_mock_call`` of an AsyncMock.
@@ -14,7 +14,6 @@ import concurrent.futures
 import functools
 import gc
 import inspect
-import random
 import sys
 import types
 import warnings
@@ -31,6 +30,7 @@ from .answer import answer_of_mock
 from .clock_readers import ClockReaders
 from .controlled_loop import ControlledLoop
 from .options import Options
+from .randomness import Randomness
 from .run import EndsOfLoops
 
 _DEBUGGERS = ("pdb", "pytest", "ipdb", "pudb")  # modules with a set_trace
@@ -43,18 +43,24 @@ class DeterministicProcess:
         may_raise: True if a schedule may inject an error into a bare yield. That makes each ``sleep(0)`` slower.
         mocks_suspend: True if an awaited `AsyncMock` suspends for one step.
         is_project: maps file names to True for project code, if clocks follow virtual time; else None.
+        randomness: the random numbers of the runs; by default, the same in each run.
 
     Attributes:
-        refresh: to be called before each run, so that every run starts from the same state.
+        randomness: see the argument.
         missing: a sentence for each replacement that an unsupported version of a library makes impossible.
     """
 
-    refresh: Callable[[], None]
     missing: tuple[str, ...] = ()
 
     def __init__(
-        self, *, may_raise: bool, mocks_suspend: bool = True, is_project: Mapping[str, bool] | None = None
+        self,
+        *,
+        may_raise: bool,
+        mocks_suspend: bool = True,
+        is_project: Mapping[str, bool] | None = None,
+        randomness: Randomness | None = None,
     ) -> None:
+        self.randomness: Randomness = randomness or Randomness(0, is_same=True)
         self._is_project = is_project
         self._may_raise = may_raise
         self._mocks_suspend = mocks_suspend
@@ -80,19 +86,18 @@ class DeterministicProcess:
                     enter(_replaced(owner, name, new))
             except UnsupportedVersion as unsupported:
                 self.missing = (str(unsupported),)
-        same_randomness = _same_randomness()
-
-        def refresh() -> None:
-            self._restart_clock()
-            same_randomness()
-
-        self.refresh = refresh
+        self._stack.callback(self.randomness.restore)
         self._restart_clock()
         self._is_silent = False
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def refresh(self) -> None:
+        """Let a run start like every other; to be called before each run."""
+        self._restart_clock()
+        self.randomness.begin_run()
 
     def _restart_clock(self) -> None:
         self._ticks, self._step, self._since, self._blocked = 0, -1, 0.0, 0.0
@@ -130,6 +135,7 @@ def process_of(options: Options) -> DeterministicProcess:
         may_raise=bool(options.inject_errors),
         mocks_suspend=options.mocks_suspend,
         is_project=options.is_project_file if options.virtual_clocks else None,
+        randomness=Randomness(0 if options.seed is None else options.seed, is_same=options.reseeds),
     )
 
 
@@ -164,20 +170,6 @@ def _replaced(owner: Any, name: str, new: object) -> Iterator[None]:
 _clock_readers = ClockReaders()
 _TICK = 1e-6  # seconds between two readings of a clock
 _BLOCKED = 0.5  # seconds of real time in one step, from which on they count
-
-
-def _same_randomness() -> Callable[[], None]:
-    state = random.getstate()
-    numpy: Any = sys.modules.get("numpy.random")
-    if not hasattr(numpy, "get_state"):  # not imported, or a stub
-        return functools.partial(random.setstate, state)
-    state_of_numpy = numpy.get_state()
-
-    def set_both() -> None:
-        random.setstate(state)
-        numpy.set_state(state_of_numpy)
-
-    return set_both
 
 
 def _chaining(chain_future: Callable[[Any, Any], None]) -> Callable[[Any, Any], None]:

@@ -82,20 +82,33 @@ class _Session:
         self._interrupts = interrupts
         self._on_run = on_run
         self._running = Schedule()
-        self._failing: Execution | None = None
+        self._failing: Execution | None
         self._lost: set[tuple[str, ...]] = set()
         self._options = options = _beginning_now(options)
         self._helper = helper
         self._around = around
         self._seed = 0 if options.seed is None else options.seed
-        self._search = Search(options, self._seed)
         self._began = real_clock.monotonic()
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._search = Search(self._options, self._seed)
         self._runs = self._cut = 0
         self._may_cancel = False
+        self._failing = None
         self._passing: list[Schedule] = []
         self._accepted: list[Schedule] = []
 
     def explore(self) -> Exploration:
+        """Explore; begin anew with the same random numbers in each run if it turns out that they matter."""
+        with suppress(_RandomNumbersMatter):
+            return self._explore()
+        self._options = self._options.depending_on_random()
+        self._around.randomness.is_same = True
+        self._begin_anew()
+        return self._explore()
+
+    def _explore(self) -> Exploration:
         replay = self._options.replay
         if replay is not None:
             self._options = self._options.with_counting(patterns_in(replay))
@@ -179,6 +192,7 @@ class _Session:
             tuple(each.name for each in not_varied(self._options, may_cancel=self._may_cancel)),
             tuple(self._passing),
             tuple(self._accepted),
+            self._options.depends_on_random,
         )
 
     # Failures.
@@ -190,6 +204,7 @@ class _Session:
                 continue
             with suppress(ReplayError):  # it raises an error that is no longer in inject_errors=
                 run = self._play(schedule)
+                self._check_random_numbers(run)
                 if run.unused or run.is_cut or not self._may_be(run):
                     continue
                 if run.error is not None:
@@ -202,7 +217,9 @@ class _Session:
         """Run the accepted schedules: those that no longer fail need not be accepted any more."""
         for schedule in self._options.accepted:
             with suppress(ReplayError):
-                if self._play(schedule).error is not None:
+                run = self._play(schedule)
+                self._check_random_numbers(run)
+                if run.error is not None:
                     self._accepted.append(schedule)
                     continue
             self._passing.append(schedule)
@@ -240,6 +257,10 @@ class _Session:
             return self._play(schedule).failure_signature == found.failure_signature
 
         schedule = shrink(found.schedule, fails)
+        if schedule and self._draws_others:
+            for _ in range(_REPETITIONS):
+                if self._play(Schedule()).error is not None or not fails(schedule):
+                    raise _RandomNumbersMatter
         baseline = self._play(Schedule(), with_details=True) if schedule else None
         confirmed = self._play(schedule, with_details=True)  # the last run: the report shows its output
         if confirmed.error is None or confirmed.failure_signature != found.failure_signature:
@@ -266,6 +287,8 @@ class _Session:
         with breakpoints_off() if schedule else nullcontext():
             baseline = self._play(Schedule(), with_details=True)
         run = baseline if baseline.error is not None or not schedule else self._play(schedule, with_details=True)
+        if schedule:
+            self._check_random_numbers(run)
         if run.unused:
             raise nothing_to_deviate(run)
         self._count(run)
@@ -273,6 +296,21 @@ class _Session:
             return self._result("failed", self._failure(run, baseline, "replay"))
         self._passing.append(run.schedule)
         return self._result("replayed")
+
+    # Random numbers.
+
+    @property
+    def _draws_others(self) -> bool:
+        """True if runs draw random numbers that differ from run to run, and could be the same."""
+        return self._options.reseed_random and not self._options.reseeds and self._around.randomness.has_changed
+
+    def _check_random_numbers(self, passing: Execution) -> None:
+        """Run a schedule again that has failed before, with the random numbers with which it may have failed."""
+        if passing.error is None and self._draws_others:
+            with self._around.randomness.same(), breakpoints_off():
+                run = self._play(passing.schedule)
+            if run.error is not None:
+                raise _RandomNumbersMatter
 
     # Tests that cannot be explored.
 
@@ -282,8 +320,7 @@ class _Session:
         if not _are_equal(second, third):
             if forms := patterns_between(second.trace, third.trace) - self._options.counting.patterns:
                 self._options = self._options.with_counting(forms)
-                self._search = Search(self._options, self._seed)
-                self._runs = self._cut = 0
+                self._begin_anew()
                 return False
             raise self._not_deterministic(second, third, "two runs of the same schedule")
         if not _are_equal(first, second):
@@ -298,7 +335,12 @@ class _Session:
     def _not_deterministic(
         self, first: Execution, second: Execution, which: str, hint: str = ""
     ) -> NonDeterministicTest:
-        reads = VaryingReads(self._options.is_project_file, virtual_clocks=self._options.virtual_clocks)
+        if self._draws_others:
+            raise _RandomNumbersMatter
+        options = self._options
+        reads = VaryingReads(
+            options.is_project_file, virtual_clocks=options.virtual_clocks, same_random=options.reseeds
+        )
         with suppress(Exception), reads:  # the error to report exists already
             self._play(first.schedule)
         return NonDeterministicTest(difference(first, second, which, hint + sentence(reads.found)))
@@ -308,6 +350,13 @@ class _Session:
         if targets is False or self._may_cancel or not self._options.require_cancel:
             return
         raise nothing_to_cancel(targets, None if targets is True else self._play(Schedule()).trace)
+
+
+class _RandomNumbersMatter(Exception):
+    """Runs differ, or fail and pass, and draw random numbers that differ as well."""
+
+
+_REPETITIONS = 3  # of the default order and of a failing schedule, since random numbers may fail and pass by chance
 
 
 def _beginning_now(options: Options) -> Options:

@@ -43,6 +43,7 @@ class Arguments(TypedDict, total=False):
     replay: str | Schedule | None
     fail_on_leaks: bool
     virtual_clocks: bool
+    reseed_random: bool
 
 
 class ExplorerArguments(Arguments, total=False):
@@ -74,6 +75,7 @@ class Options:
     accepted: tuple[Schedule, ...] = ()
     fail_on_leaks: bool = False
     virtual_clocks: bool = True
+    reseed_random: bool = True
     require_cancel: bool = True
     propagate: Any = ()
     is_project_file: Mapping[str, bool] = field(default_factory=lambda: ProjectCode(Path.cwd()))
@@ -82,12 +84,13 @@ class Options:
     is_debug: bool = field(default=False, init=False)
     is_suite: bool = field(default=False, init=False)
     holds_pauses: bool = field(default=False, init=False)
+    depends_on_random: bool = field(default=False, init=False)
     thread_limit: float = field(default=LIMIT, init=False)
 
     def __post_init__(self) -> None:
         for name, least in (("max_schedules", 1), ("max_deviations", 0), ("max_steps", 1), ("random_walks", 0)):
             _check_number(name, getattr(self, name), least)
-        for name in ("fail_on_leaks", "virtual_clocks", "require_cancel"):
+        for name in ("fail_on_leaks", "virtual_clocks", "reseed_random", "require_cancel"):
             _check_bool(name, getattr(self, name))
         if self.slow_results is not None:
             _check_bool("slow_results", self.slow_results)
@@ -136,6 +139,18 @@ class Options:
     def without_holding(self) -> "Options":
         """Return a copy that leaves the pauses of a test as short as on any loop."""
         return self._with(holds_pauses=False) if self.holds_pauses else self
+
+    def depending_on_random(self) -> "Options":
+        """Return a copy for a test whose runs differ, or fail and pass, by the random numbers that they draw."""
+        return self._with(depends_on_random=True)
+
+    @property
+    def reseeds(self) -> bool:
+        """True if the random numbers are the same in each run.
+
+        A test that was not written to be explored may use them for names that must differ from run to run.
+        """
+        return self.reseed_random and (self.depends_on_random or not self.is_suite)
 
     @property
     def mocks_suspend(self) -> bool:

@@ -104,6 +104,8 @@ class Exploration:
         not_varied: everything that the exploration has left as it is, in a few words each.
         now_passing: the schedules requested with ``replay``, ``previous_failures`` or ``accepted`` that pass.
         accepted: the schedules requested with ``accepted`` that fail.
+        depends_on_random: True if each run got the same random numbers because runs differed without that; only under
+            ``--explore``, since other explorations begin with that.
     """
 
     verdict: Verdict
@@ -118,13 +120,14 @@ class Exploration:
     not_varied: tuple[str, ...] = ()
     now_passing: tuple[Schedule, ...] = ()
     accepted: tuple[Schedule, ...] = ()
+    depends_on_random: bool = False
 
     def __str__(self) -> str:
         counts = f"{plural(self.runs, 'run')}, {self.distinct} distinct"
         if self.cut_short:
             lets_continue = "gather(..., return_exceptions=True) lets them continue"
             counts += f", {self.cut_short} cut short by the cancellation ({lets_continue})"
-        return f"{self.verdict}: {self._what}; {counts}, in {self.seconds:.3g} s{self._mended}"
+        return f"{self.verdict}: {self._what}; {counts}, in {self.seconds:.3g} s{self._random}{self._mended}"
 
     @property
     def _what(self) -> str:
@@ -144,6 +147,10 @@ class Exploration:
         parts = [("including", included), ("not varied:", self.not_varied)]
         told = "; ".join(f"{word} {_joined(words)}" for word, words in parts if words)
         return f" ({told})" if told else ""
+
+    @property
+    def _random(self) -> str:
+        return "; each run drew the same random numbers" if self.depends_on_random else ""
 
     @property
     def _covered(self) -> str:

@@ -1,10 +1,11 @@
-"""The lines at which a scenario reads values that differ in every run: clocks, addresses, random bytes of the system.
+"""The lines at which a scenario reads values that differ in every run: clocks, addresses, random numbers.
 
 They are looked for only if two runs of a schedule differ. Each call of a C function is checked (``sys.setprofile``),
 which takes several times as long as the run itself.
 """
 
 import os
+import random
 import sys
 import threading
 import time
@@ -27,6 +28,7 @@ _FUNCTIONS: dict[Any, str] = {
         for name in (clock, f"{clock}_ns")
     },
 }
+_RANDOM: dict[Any, str] = {random.random: "random.random()", random.getrandbits: "random.getrandbits()"}
 _METHODS_OF_CLOCK = {(datetime, "now"), (datetime, "utcnow")}
 _METHODS = {*_METHODS_OF_CLOCK, (datetime, "today"), (date, "today")}
 _HANDED_ON = {"random", "secrets", "tempfile", "uuid"}  # standard modules that return the value to their caller
@@ -39,13 +41,15 @@ class VaryingReads:
         is_project: maps file names to True for project code.
         virtual_clocks: True if clocks follow virtual time. Other functions are then called in their place, except for
             ``today()``, which calls ``time.time()``.
+        same_random: True if random numbers are the same in each run.
 
     Attributes:
         found: the functions called, each with the line of project code that called it.
     """
 
-    def __init__(self, is_project: Mapping[str, bool], *, virtual_clocks: bool) -> None:
+    def __init__(self, is_project: Mapping[str, bool], *, virtual_clocks: bool, same_random: bool) -> None:
         self._is_project = is_project
+        self._functions = _FUNCTIONS if same_random else _FUNCTIONS | _RANDOM
         self._methods = _METHODS_OF_CLOCK if virtual_clocks else _METHODS
         self.found: dict[tuple[str, SourceLocation], None] = {}
 
@@ -69,7 +73,7 @@ class VaryingReads:
 
     def _name_of(self, called: Callable[..., Any]) -> str:  # pragma: no cover - not traced itself
         try:
-            name = _FUNCTIONS.get(called, "")
+            name = self._functions.get(called, "")
         except TypeError:  # a method of an unhashable object
             return ""
         of = getattr(called, "__self__", None)

@@ -31,7 +31,7 @@ class Explorer:
         slow_results: True if every answer may come after the next timer, such as a timeout, or just before it; False if
             none may. None: the results of threads may, and `answer`.
         random_walks: the number of random walks after all schedules with up to ``max_deviations`` deviations.
-        seed: decides the order of the search.
+        seed: decides the order of the search, and the random numbers that each run draws.
         replay: a schedule, or its text: run only this schedule.
         previous_failures: schedules that failed before, to be tried right after the default order. Those that pass now,
             or can no longer be replayed, do not count as runs.
@@ -39,6 +39,7 @@ class Explorer:
         fail_on_leaks: True if tasks pending at the end are a failure.
         virtual_clocks: True if ``time.time()``, ``time.monotonic()``, ``time.perf_counter()`` and ``datetime.now()``
             follow virtual time in the loop's thread, except for the standard library and pytest.
+        reseed_random: True if ``random``, and numpy's if it is imported, give the same numbers in each run.
         require_cancel: True if it is an error that ``cancel`` finds no task; otherwise the verdict excludes
             cancellations.
         propagate: exceptions that are not failures: they end the exploration and propagate. Classes, or a

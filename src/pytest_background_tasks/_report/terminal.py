@@ -14,6 +14,7 @@ from .table import table
 from .wording import conditions, headline, path, sentence
 
 _BASELINE_FAILS = "This test fails in asyncio's default order: no deviation was needed, and no other order was tried."
+_RANDOM = "Each run drew the same random numbers, since runs differed without that."
 
 
 def section(exploration: Exploration, replay: str, width: int, *, in_suite: bool = False) -> list[Row]:
@@ -30,6 +31,7 @@ def section(exploration: Exploration, replay: str, width: int, *, in_suite: bool
     view = failure_view(failure)
     paragraphs: list[list[Row]] = [
         *(_deviating(failure, view, width, in_suite=in_suite) if failure.schedule else _baseline(view, width)),
+        *([_text(_RANDOM, width)] if exploration.depends_on_random else ()),
         *_libraries(view, width),
         [row for line in f"{_origin(failure)}; verdict: failed.".split("\n") for row in _text(line, width)],
         [(Span(f"replay:  {replay}"),)],

@@ -56,14 +56,17 @@ SETTINGS = (
     Setting("random_walks", int, "500", "number of random walks after the search (default: 0)"),
     Setting("fail_on_leaks", _bool, "true", "true: fail a test that leaves tasks pending at its end (default: false)"),
     Setting("virtual_clocks", _bool, "false", "false: time.time() and other clocks stay real (default: true)"),
+    Setting("reseed_random", _bool, "false", "false: runs may draw different random numbers (default: true)"),
     Setting("exclude_fixtures", _words, "clean_db", "autouse fixtures that explored tests do not use (default: none)"),
-    Setting("seed", str, "random", "seed of the search order; 'random' for a new one (default: the test's id)"),
+    Setting("seed", str, "random", "seed of search and random numbers; 'random': a new one (default: the test's id)"),
 )
 OF_RUN = (
     "max_steps",
     "arrivals",
     "fail_on_leaks",
     "virtual_clocks",
+    "reseed_random",
+    "seed",
     "exclude_fixtures",
 )  # define a run or its failure; a replay needs them
 IN_SUITE: dict[str, Any] = {
