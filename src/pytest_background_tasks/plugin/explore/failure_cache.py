@@ -48,23 +48,18 @@ class FailureCache:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Store the schedule of a failure; remove it when the test passes."""
-        if not self._writes:
-            return
-        if self._forgets and report.when == "setup":
+        if self._writes and self._forgets and report.when == "setup":
             self._keep(report.nodeid, None)
         if report.when != "call":
             return
         outcome = getattr(report, OUTCOME_OF_REPORT, None) or {}  # of a suite; the failure may be only reported
         verdict = outcome.get("verdict") or value_of("explore_verdict", report.user_properties)
-        if verdict == "failed":
-            if schedule := outcome.get("schedule") or value_of("explore_schedule", report.user_properties):
-                self._keep(report.nodeid, schedule)
-        elif verdict is not None:
-            self._keep(report.nodeid, None)
+        schedule = outcome.get("schedule") or value_of("explore_schedule", report.user_properties)
+        self.update(report.nodeid, verdict, schedule)
 
-    def keep(self, test: str, schedule: str) -> None:
-        """Store a schedule that fails, of a test that has no report."""
-        if self._writes:
+    def update(self, test: str, verdict: str | None, schedule: str | None) -> None:
+        """Store the schedule that fails, or remove the stored one; keep it if the test was not explored."""
+        if self._writes and verdict is not None and (verdict != "failed" or schedule):
             self._keep(test, schedule)
 
     def _keep(self, test: str, schedule: object) -> None:

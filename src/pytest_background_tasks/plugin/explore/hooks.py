@@ -43,8 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         import_module(f"{__package__}.accepted").read_ini(config)
     if config.option.explore:
         _register_running(config)
-        suite = import_module(f"{__package__}.suite")
-        config.pluginmanager.register(suite.SuiteExplorer(config), SUITE)
+        if config.option.explore_last:
+            suite = import_module(f"{__package__}.suite_last").LastExplorer(config)
+        else:
+            suite = import_module(f"{__package__}.suite").SuiteExplorer(config)
+        config.pluginmanager.register(suite, SUITE)
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -103,16 +106,14 @@ class Verbose:
         if report.when != "call" or not report.passed or hasattr(report, "wasxfail"):
             return None
         names = ("verdict", "runs", "distinct", "cut_short")
-        told = getattr(report, OUTCOME_OF_REPORT, None)  # of a suite
-        if told is None:
-            told = {name: value_of(f"explore_{name}", report.user_properties) for name in names}
-        verdict, runs, distinct, cut_short = map(told.get, names)
-        if verdict is None:
+        outcome = getattr(report, OUTCOME_OF_REPORT, None)  # of a suite
+        if outcome is None:
+            outcome = {name: value_of(f"explore_{name}", report.user_properties) for name in names}
+        if outcome["verdict"] is None:
             return None
-        from ..._introspect.text import plural
+        from .suite_outcome import verdict_in_words
 
-        cut = f", {cut_short} cut short" if cut_short else ""
-        return "passed", ".", f"PASSED ({verdict}, {plural(runs, 'run')}, {distinct} distinct{cut})"
+        return "passed", ".", f"PASSED ({verdict_in_words(outcome)})"
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

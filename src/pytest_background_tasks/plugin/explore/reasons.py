@@ -66,6 +66,11 @@ TIMEOUT = Reason(
     "look for a call that blocks the thread, or raise the limit",
 )
 SKIPS = Reason("skips", "skips itself when it is run again", "let the test decide to skip before it changes anything")
+UNFINISHED = Reason(
+    "unfinished",
+    "the session ended before its exploration",
+    "let the session run to its end: -x, --maxfail and Ctrl-C end it earlier",
+)
 ERROR = Reason("error", "the plugin itself failed", "report the error in the JSON file as a bug of the plugin")
 
 REASONS: tuple[Reason, ...] = (
@@ -86,6 +91,7 @@ REASONS: tuple[Reason, ...] = (
     EXPECTED,
     NOT_PASSED,
     NOT_ASYNC,
+    UNFINISHED,
     ERROR,
 )
 """All reasons, in the order of the summary."""

@@ -150,7 +150,7 @@ def exploration_of(
     except KeyboardInterrupt as interrupt:
         interrupt.args = (f"{relative(item.config, item.nodeid)}: {interrupt}",)
         if failing := getattr(interrupt, "failing", None):
-            cache.keep(item.nodeid, failing)
+            cache.update(item.nodeid, "failed", failing)
         raise
     except BaseException as error:
         raise error.with_traceback(_of_user(error.__traceback__)) from error.__cause__

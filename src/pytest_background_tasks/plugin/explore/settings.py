@@ -108,6 +108,11 @@ def add_to(parser: pytest.Parser) -> None:
         help="with --explore: list the tests that fail under a deviation in the summary, and let them pass",
     )
     group.addoption(
+        "--explore-last",
+        action="store_true",
+        help="with --explore: explore after the last test, so that no test sees what extra runs leave behind",
+    )
+    group.addoption(
         "--explore-loop",
         choices=["asyncio"],
         help="with --explore: explore tests on asyncio's loop although their suite chooses another one",
@@ -138,7 +143,7 @@ def read(config: pytest.Config) -> None:
     Raises:
         pytest.UsageError: the message says what to write.
     """
-    for name in ("only_report", "loop", "json"):
+    for name in ("only_report", "last", "loop", "json"):
         if getattr(config.option, f"explore_{name}") and not config.option.explore:
             raise pytest.UsageError(
                 f"--explore-{name.replace('_', '-')} has an effect only together with --explore; add it"

@@ -5,7 +5,7 @@ Each test leaves a `SuiteOutcome` in its report, which pytest-xdist carries from
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,9 @@ class SuiteExplorer:
         config: the configuration of the session.
     """
 
+    TITLE = "explored after the usual run (--explore)"
+    """The title of the summary."""
+
     def __init__(self, config: pytest.Config) -> None:
         self._excluded: list[str] = config.getini("explore_exclude")
         self._loop: str | None = config.option.explore_loop
@@ -50,6 +53,10 @@ class SuiteExplorer:
         """Return True if a test has no reason against its exploration."""
         return reason_before(item, self._excluded, self._loop) is None
 
+    def runtest_of(self, item: Any) -> Callable[[], object]:
+        """Return the function that runs a test as usual, and explores it."""
+        return partial(explore_after_usual_run, item, item.runtest, only_report=self._only_report)
+
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self, item: Any) -> Generator[None, object, object]:
         """Explore the test after its usual run."""
@@ -59,7 +66,7 @@ class SuiteExplorer:
         if reason := reason_before(item, self._excluded, self._loop):
             item.stash[OUTCOME] = run_as_usual(*reason, location_of_test(item))
             return (yield)
-        item.runtest = partial(explore_after_usual_run, item, item.runtest, only_report=self._only_report)
+        item.runtest = self.runtest_of(item)
         try:
             return (yield)
         finally:
@@ -126,7 +133,7 @@ class SuiteExplorer:
         if not self._outcomes:
             return
         terminalreporter.ensure_newline()
-        terminalreporter.section("explored after the usual run (--explore)", sep="-")
+        terminalreporter.section(self.TITLE, sep="-")
         width = terminalreporter._tw.fullwidth - 1
         for line in summary(self._outcomes, self._options, verbosity=config.get_verbosity(), width=width):
             terminalreporter.write_line(line)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from ..._introspect.text import plural
 
 if TYPE_CHECKING:
     from ..._explore.result import Exploration
@@ -78,6 +81,12 @@ def explored(exploration: Exploration, largest: int, replay: str) -> SuiteOutcom
         accepted=tuple(map(str, exploration.accepted)),
         now_passing=tuple(map(str, exploration.now_passing)),
     )
+
+
+def verdict_in_words(outcome: Mapping[str, Any]) -> str:
+    """Return the verdict of an exploration and its numbers, in a few words."""
+    cut = f", {outcome['cut_short']} cut short" if outcome.get("cut_short") else ""
+    return f"{outcome['verdict']}, {plural(outcome['runs'], 'run')}, {outcome['distinct']} distinct{cut}"
 
 
 def first_line(error: BaseException) -> str:

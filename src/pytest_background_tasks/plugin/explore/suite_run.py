@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from traceback import walk_tb
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from _pytest.skipping import xfailed_key
@@ -43,6 +43,21 @@ from .suite_outcome import SuiteOutcome, explored, first_line, run_as_usual
 OUTCOME: pytest.StashKey[SuiteOutcome] = pytest.StashKey()
 """The outcome of a test, from its usual run on."""
 
+
+class UsualRun(NamedTuple):
+    """The usual run of a test that has passed, as far as its exploration has to know it.
+
+    Attributes:
+        thread_limit: the number of seconds that a function may take in a thread of an explored run.
+        properties: the number of properties that the report had before the run.
+    """
+
+    thread_limit: float
+    properties: int
+
+
+USUAL: pytest.StashKey[UsualRun] = pytest.StashKey()
+
 SECONDS: pytest.StashKey[float] = pytest.StashKey()
 """The duration of the teardown that follows the usual run, and of the exploration, in seconds of real time."""
 
@@ -52,7 +67,7 @@ TEARDOWN_OUTPUT: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 TEARDOWN_ERROR: pytest.StashKey[BaseException] = pytest.StashKey()
 """The error of that teardown."""
 
-_ENDS_SESSION = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
+ENDS_SESSION = (KeyboardInterrupt, SystemExit, pytest.exit.Exception)
 _OF_FIXTURE = ("in the setup of a fixture", "in the teardown of a fixture")  # notes of a program
 _OF_BUGS = (AttributeError, LookupError, NameError)
 _PATIENCE = 20  # how often longer than the usual run a function may take in a thread
@@ -98,26 +113,33 @@ def explore_after_usual_run(item: Any, usual: Callable[[], object], *, only_repo
     """
     __tracebackhide__ = True
     if ON_FAILURE in item.stash:  # the debugger calls a test again that has failed under a deviation
-        with exploring(item):
-            failure = item.stash[EXPLORATION].failure
-            assert failure is not None
-            failure.reproduce(item.stash[ON_FAILURE])
-        return
-    item.stash[OUTCOME] = run_as_usual(reasons.NOT_PASSED, location=location_of_test(item))
+        explore(item, only_report=only_report)
+    elif run_usual(item, usual):
+        began = real_clock.monotonic()
+        try:
+            if _tear_down(item):
+                explore(item, only_report=only_report)
+        finally:
+            item.stash[SECONDS] = real_clock.monotonic() - began
+
+
+def run_usual(item: Any, usual: Callable[[], object]) -> bool:
+    """Run a test as usual; return True if it can be explored afterwards."""
+    __tracebackhide__ = True
+    location = location_of_test(item)
+    item.stash[OUTCOME] = run_as_usual(reasons.NOT_PASSED, location=location)
     properties, started = len(item.user_properties), real_clock.monotonic()
     usual()
+    limit = min(LIMIT, max(_LEAST_SECONDS, _PATIENCE * (real_clock.monotonic() - started)))
     if getattr(item, "_excinfo", None):  # of a TestCase, which reports it later
-        return
-    began = real_clock.monotonic()
+        return False
     backend = getattr(item, "funcargs", {}).get("anyio_backend", "asyncio")
     if "asyncio" not in backend:
-        item.stash[OUTCOME] = run_as_usual(reasons.BACKEND, str(backend), location_of_test(item))
-    elif _tear_down(item):
-        restore = restoring(item)
-        del item.user_properties[properties:]  # a run does not see those of another
-        limit = min(LIMIT, max(_LEAST_SECONDS, _PATIENCE * (began - started)))
-        _explore(item, limit, restore, only_report=only_report, began=began)
-    item.stash[SECONDS] = real_clock.monotonic() - began
+        item.stash[OUTCOME] = run_as_usual(reasons.BACKEND, str(backend), location)
+        return False
+    item.stash[OUTCOME] = run_as_usual(reasons.UNFINISHED, location=location)
+    item.stash[USUAL] = UsualRun(limit, properties)
+    return True
 
 
 def _tear_down(item: Any) -> bool:
@@ -127,9 +149,10 @@ def _tear_down(item: Any) -> bool:
         item.add_report_section("call", name, text)
     try:
         item.session._setupstate.teardown_exact(_Sibling(item))
-    except _ENDS_SESSION:
+    except ENDS_SESSION:
         raise
     except BaseException as error:  # raised again in the teardown
+        item.stash[OUTCOME] = run_as_usual(reasons.NOT_PASSED, location=location_of_test(item))
         item.stash[TEARDOWN_ERROR] = error
         return False
     finally:
@@ -148,13 +171,27 @@ class _Sibling:
         return [*self._item.listchain()[:-1], self]
 
 
-def _explore(item: Any, thread_limit: float, restore: Callable[[], None], *, only_report: bool, began: float) -> None:
+def explore(item: Any, *, only_report: bool) -> None:
+    """Explore a test, and raise its failure under a deviation.
+
+    Args:
+        item: the test; its usual run has passed, and its fixtures of function scope are not set up.
+        only_report: True if a failure under a deviation does not fail the test.
+    """
     __tracebackhide__ = True
-    captured, exploration = Captured(item), None
+    if ON_FAILURE in item.stash:
+        with exploring(item):
+            failure = item.stash[EXPLORATION].failure
+            assert failure is not None
+            failure.reproduce(item.stash[ON_FAILURE])
+        return
+    began, captured, restore, exploration = real_clock.monotonic(), Captured(item), restoring(item), None
+    usual = item.stash[USUAL]
+    del item.user_properties[usual.properties :]  # a run does not see those of another
     with quiet(item) as runs:
         try:
-            exploration, outcome = _explored(item, runs, thread_limit)
-        except _ENDS_SESSION:
+            exploration, outcome = _explored(item, runs, usual.thread_limit)
+        except ENDS_SESSION:
             raise
         except BaseException as error:  # anything else is a reason, and not a failure of the test
             outcome = _reason_of(item, error, real_clock.monotonic() - began)
@@ -166,7 +203,6 @@ def _explore(item: Any, thread_limit: float, restore: Callable[[], None], *, onl
         captured.take()
         restore()
         return
-    item.stash[SECONDS] = real_clock.monotonic() - began
     sys.stdout.write(runs.output.getvalue())
     fail_with(item, exploration)
 
@@ -179,8 +215,7 @@ def _explored(item: Any, runs: ExtraRuns, thread_limit: float) -> tuple[Explorat
     if failure is not None and (not failure.schedule or _is_ours(failure.error)):
         reason = reasons.SETUP if _is_of_fixture(failure.error) else reasons.DEFAULT_ORDER
         reason = reasons.ERROR if _is_ours(failure.error) else reason
-        location = _location_of(item, failure.error)
-        return None, run_as_usual(reason, first_line(failure.error), location, exploration.seconds)
+        return None, outcome_of(item, reason, failure.error, exploration.seconds)
     replay = "" if failure is None else replay_line(item, str(failure.schedule))
     return exploration, explored(exploration, options["max_schedules"], replay)
 
@@ -202,6 +237,11 @@ def _reason_of(item: Any, error: BaseException, seconds: float) -> SuiteOutcome:
         reason = reasons.LOOP
     else:
         reason = reasons.ERROR
+    return outcome_of(item, reason, error, seconds)
+
+
+def outcome_of(item: Any, reason: Reason, error: BaseException, seconds: float = 0.0) -> SuiteOutcome:
+    """Return the outcome of a test that is not explored because of an error."""
     return run_as_usual(reason, first_line(error), _location_of(item, error), seconds)
 
 
