@@ -161,5 +161,5 @@ def test_error_for_threads_of_an_unsupported_anyio_lists_known_versions() -> Non
         Explorer().explore(one_thread)
     [note] = caught.value.__notes__
     assert KNOWN_VERSIONS in note
-    assert note.endswith("@explore cannot control what this version of anyio sends to threads")
+    assert note.endswith("an exploration cannot control what this version of anyio sends to threads")
     assert note.startswith("anyio ")

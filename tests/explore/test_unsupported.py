@@ -61,7 +61,7 @@ def test_uncontrollable_call_is_refused(
 ) -> None:
     with pytest.raises(UncontrolledOperation) as raised:
         run_schedule(scenario)
-    assert str(raised.value).startswith(f"loop.{call}, which @explore cannot control\nUse instead: ")
+    assert str(raised.value).startswith(f"loop.{call}, which an exploration cannot control\nUse instead: ")
     assert instead in str(raised.value)
 
 

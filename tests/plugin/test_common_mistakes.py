@@ -40,7 +40,7 @@ def test_report_names_a_delayed_task_start(run) -> None:
     result = run(source.replace("ARRIVALS", "'start', 'yield', 'timer'"))
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*server starts *late*", "*'start' *a task that the test starts*"])
-    assert "@explore(arrivals=['yield', 'timer'])" in result.stdout.str()
+    assert "    arrivals=['yield', 'timer']\n    --explore-arrivals='yield timer'\n" in result.stdout.str()
     run(source.replace("ARRIVALS", "'yield', 'timer'")).assert_outcomes(passed=1)
 
 
@@ -155,7 +155,7 @@ def test_aiosqlites_thread_is_named_instead_of_a_deadlock_or_timeout(
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E*UncontrolledOperation: the test uses a thread that @explore cannot control: *worker*, of aiosqlite",
+            "E*UncontrolledOperation: *a thread that an exploration cannot control: *worker*, of aiosqlite",
             "*main waits at *test_aiosqlites*.py:7 in test_it, for a future",
         ]
     )

@@ -140,7 +140,7 @@ def test_unsupported_fixture_requested_at_run_time_is_an_error(run, by: str) -> 
         """
     )
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["E*UsageError: test_it uses @explore*provides virtual time already*"])
+    result.stdout.fnmatch_lines(["E*UsageError: test_it is explored, and *provides virtual time already*"])
 
 
 def test_fixture_that_another_requests_cannot_be_excluded(run) -> None:

@@ -197,7 +197,7 @@ def test_loop_that_a_suite_creates_itself_cannot_be_controlled(run: Run) -> None
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E *UncontrolledOperation: the test runs on another event loop, uvloop.Loop, which @explore cannot control",
-            "*Use asyncio's default event loop for this test, or remove @explore",
+            "E *UncontrolledOperation: *another event loop, uvloop.Loop, which an exploration cannot control",
+            "*Use asyncio's default event loop for this test, or do not explore it",
         ]
     )

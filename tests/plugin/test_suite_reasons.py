@@ -1,6 +1,7 @@
 """``pytest --explore``: a test that cannot be explored keeps its usual result, and has a reason."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -194,3 +195,86 @@ def test_without_a_runner_nothing_is_explored(suite: Run, outcomes: Outcomes) ->
     result = suite("async def test_it(): pass", plugins=())
     result.assert_outcomes(failed=1)
     assert outcomes()["test_it"]["reason"] == "not-passed"
+
+
+ORDERS = """
+async def note(order, name):
+    await asyncio.sleep(0.01)
+    order.append(name)
+
+async def is_late():
+    order = []
+    await asyncio.gather(note(order, "a"), note(order, "b"))
+    return order == ["b", "a"]
+
+async def fail():
+    raise OSError
+
+"""
+FAILING = {
+    "assertion": "async def test_it():\n    assert not await is_late()",
+    "blocked": "async def test_it():\n    if await is_late():\n        await asyncio.Event().wait()",
+    "endless": "async def test_it():\n    late = await is_late()\n    while late:\n        await asyncio.sleep(0)",
+    "leaking": "async def test_it():\n    if await is_late():\n        task = asyncio.create_task(asyncio.sleep(1))",
+    "lost exception": """
+async def test_it():
+    if await is_late():
+        task = asyncio.create_task(fail())
+        await asyncio.sleep(0)
+""",
+    "cancelled": """
+async def test_it():
+    order = []
+    await asyncio.gather(asyncio.create_task(note(order, "a")), return_exceptions=True)
+    assert order
+""",
+    "slow result": """
+async def test_it():
+    async def ask(late):
+        try:
+            await asyncio.wait_for(asyncio.to_thread(int), 1)
+        except TimeoutError:
+            late.append(1)
+
+    late = []
+    await asyncio.create_task(ask(late))
+    assert not late
+""",
+}
+REFUSED = {
+    **REASONS,
+    "dynamic virtual_time": """
+runs = []
+
+async def test_it(request):
+    if runs:
+        request.getfixturevalue("virtual_time")
+    runs.append(1)
+""",
+    "dynamic subtests": "async def test_it(request):\n    request.getfixturevalue('subtests')",
+    "waiting thread": """
+async def test_it():
+    loop = asyncio.get_running_loop()
+    await asyncio.to_thread(lambda: asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result())
+""",
+}
+OPTIONS = {
+    "leaking": "--explore-fail-on-leaks=true",
+    "cancelled": "--explore-cancel=true",
+    "slow result": "--explore-slow-results=true",
+}
+
+
+@pytest.mark.parametrize("name", [*FAILING, *REFUSED])
+def test_no_text_names_a_decorator_that_the_test_does_not_have(suite: Run, name: str) -> None:
+    """Neither in a failure's report, nor in the summary with all advices, nor in the JSON file."""
+    result = suite(ORDERS + {**FAILING, **REFUSED}[name], "-v", OPTIONS.get(name, "--explore-cancel=false"))
+    text = result.stdout.str() + result.stderr.str() + Path("out.json").read_text()
+    assert "1 test failed under a deviation" in text if name in FAILING else "1 test run as usual only" in text
+    assert "@explore" not in text
+
+
+def test_a_replay_without_a_test_does_not_ask_for_the_option_that_is_there(suite: Run) -> None:
+    result = suite("def test_it(): ...", "--explore-replay=work@1+1")
+    result.stderr.fnmatch_lines(["ERROR: --explore-replay needs exactly one explored test, but none are selected"])
+    assert "@explore" not in result.stderr.str()

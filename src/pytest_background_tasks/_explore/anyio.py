@@ -23,8 +23,8 @@ _T = TypeVar("_T")
 _BACKEND = "anyio._backends._asyncio"
 _CALL = "run_sync_in_worker_thread"
 _KNOWN = "3.7 and 4"
-_NO_THREADS = "@explore cannot control what this version of anyio sends to threads"
-_NO_ORDER = "tests may not be deterministic under @explore: it wakes and cancels tasks in arbitrary order"
+_NO_THREADS = "an exploration cannot control what this version of anyio sends to threads"
+_NO_ORDER = "explored tests may not be deterministic: it wakes and cancels tasks in arbitrary order"
 
 
 class SetInOrder(MutableSet[_T]):

@@ -137,7 +137,7 @@ def foreign_thread_error(words: str, place: str | None) -> UncontrolledOperation
     """Return the error for a thread that no schedule controls. `place`: where a task waits meanwhile."""
     where = "" if place is None else f"\n  {place}"
     return UncontrolledOperation(
-        f"the test uses a thread that @explore cannot control: {words}{where}\n"
+        f"the test uses a thread that an exploration cannot control: {words}{where}\n"
         f"Use asyncio.to_thread instead of a thread of your own, or a fake of the object that starts the thread"
     )
 

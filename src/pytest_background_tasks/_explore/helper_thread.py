@@ -55,7 +55,7 @@ class HelperThread:
             self._thread = None  # the thread is lost
             raise UncontrolledOperation(
                 f"{_name(function)} took more than {self._limit:g} s of real time in a thread\n"
-                f"@explore blocks the loop until such a function returns, so one that waits for the loop "
+                f"An exploration blocks the loop until such a function returns, so one that waits for the loop "
                 f"(from_thread.run, run_coroutine_threadsafe(...).result()) never returns. Use a fake in the test"
             ) from None
 

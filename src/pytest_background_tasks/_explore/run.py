@@ -155,8 +155,8 @@ class Run:
         if loop not in self.loops:
             kind = type(loop)
             text = (
-                f"the test runs on another event loop, {kind.__module__}.{kind.__qualname__}, which @explore cannot "
-                f"control\nUse asyncio's default event loop for this test, or remove @explore"
+                f"the test runs on another event loop, {kind.__module__}.{kind.__qualname__}, which an exploration "
+                f"cannot control\nUse asyncio's default event loop for this test, or do not explore it"
             )
             self.refusal = UncontrolledOperation(text, "loop")
             raise UncontrolledOperation(text, "loop")

@@ -80,7 +80,9 @@ def _refusing(name: str, instead: str) -> Callable[..., Any]:
     def refuse(self: UnsupportedCalls, *_: object, **__: object) -> Any:
         __tracebackhide__ = True
         raise self.refuse(
-            UncontrolledOperation(f"loop.{name}() {uses}, which @explore cannot control\nUse instead: {instead}", kind)
+            UncontrolledOperation(
+                f"loop.{name}() {uses}, which an exploration cannot control\nUse instead: {instead}", kind
+            )
         )
 
     refuse.__name__ = name

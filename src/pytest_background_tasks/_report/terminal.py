@@ -17,20 +17,19 @@ _BASELINE_FAILS = "This test fails in asyncio's default order: no deviation was 
 _RANDOM = "Each run drew the same random numbers, since runs differed without that."
 
 
-def section(exploration: Exploration, replay: str, width: int, *, in_suite: bool = False) -> list[Row]:
+def section(exploration: Exploration, replay: str, width: int) -> list[Row]:
     """Return the rows of the section.
 
     Args:
         exploration: a failed one.
         replay: the command that replays the failure.
         width: the width of the terminal in cells, which the rows of tables do not exceed.
-        in_suite: True if ``--explore`` explored the test, and not ``@explore``.
     """
     failure = exploration.failure
     assert failure is not None
     view = failure_view(failure)
     paragraphs: list[list[Row]] = [
-        *(_deviating(failure, view, width, in_suite=in_suite) if failure.schedule else _baseline(view, width)),
+        *(_deviating(failure, view, width) if failure.schedule else _baseline(view, width)),
         *([_text(_RANDOM, width)] if exploration.depends_on_random else ()),
         *_libraries(view, width),
         [row for line in f"{_origin(failure)}; verdict: failed.".split("\n") for row in _text(line, width)],
@@ -53,7 +52,7 @@ def _baseline(view: FailureView, width: int) -> Iterator[list[Row]]:
     yield _table(view, width)
 
 
-def _deviating(failure: Failure, view: FailureView, width: int, *, in_suite: bool) -> Iterator[list[Row]]:
+def _deviating(failure: Failure, view: FailureView, width: int) -> Iterator[list[Row]]:
     yield [
         *_text(headline(view.failing.deviations), width),
         *(row for each in view.failing.deviations for row in _deviation(each, width)),
@@ -61,7 +60,7 @@ def _deviating(failure: Failure, view: FailureView, width: int, *, in_suite: boo
     yield _table(view, width)
     if rows := side_by_side(view, width):
         yield rows
-    for paragraph in conditions(view.failing.deviations, failure.arrivals, in_suite=in_suite):
+    for paragraph in conditions(view.failing.deviations, failure.arrivals):
         yield [
             row
             for line in paragraph.split("\n")

@@ -174,21 +174,20 @@ def path(view: DeviationView) -> str:
     return f"path: {', '.join(places)}"
 
 
-def conditions(views: Collection[DeviationView], arrivals: frozenset[str], *, in_suite: bool = False) -> Iterator[str]:
+def conditions(views: Collection[DeviationView], arrivals: frozenset[str]) -> Iterator[str]:
     """Yield the conditions under which these deviations happen in production, a paragraph for each kind of deviation.
 
     Args:
         views: the deviations.
         arrivals: the kinds of arrival that could be delayed.
-        in_suite: True if ``--explore`` explored the test, and not ``@explore``.
     """
     kinds = {view.arrival for view in views if isinstance(view.deviation, Delay)}
     if known := [kind for kind in _EXTERNAL if kind in kinds]:
         lines = "\n".join(f"    {kind!r:9}{_EXTERNAL[kind]}" for kind in known)
         rest = [kind for kind in KINDS if kind in arrivals and kind not in kinds]
-        others = f"--explore-arrivals='{' '.join(rest)}'" if in_suite else f"@explore(arrivals={rest})"
+        others = f"    arrivals={rest}\n    --explore-arrivals='{' '.join(rest)}'"
         excluded = " and ".join(map(repr, known))
-        instead = f"\nIf it is not in your program, exclude {excluded}:\n    {others}" if rest else ""
+        instead = f"\nIf it is not in your program, exclude {excluded} in one of two ways:\n{others}" if rest else ""
         yield f"This can happen if the delayed event is external in production:\n{lines}{instead}"
     for kind, paragraph in _FAULTS.items():
         if any(isinstance(view.deviation, kind) for view in views):
@@ -198,8 +197,12 @@ def conditions(views: Collection[DeviationView], arrivals: frozenset[str], *, in
 _FAULTS: dict[type, str] = {
     Cancel: (
         "This can happen if that task can be cancelled: by a timeout around it, a disconnecting client, a shutdown.\n"
-        "If it cannot in your program, name the tasks that can: @explore(cancel=[...])."
+        "If it cannot in your program, remove cancel=, or name the tasks that can: cancel=[...]."
     ),
     Raise: "This can happen if the awaited operation can fail so. If it cannot, remove the error from inject_errors=.",
-    Slow: "This can happen if the result can take that long. If it cannot, write slow_results=False.",
+    Slow: (
+        "This can happen if the result can take that long.\n"
+        "If it cannot, exclude slow results in one of two ways:\n"
+        "    slow_results=False\n    --explore-slow-results=false"
+    ),
 }

@@ -65,10 +65,10 @@ def _needing(item: Any, name: str, without: tuple[str, ...] = ()) -> str:
 
 
 _NO_VIRTUAL_TIME = """\
-{} uses @explore, which provides virtual time already; remove the fixture virtual_time
+{} is explored, and an exploration provides virtual time already; remove the fixture virtual_time
   instead of  virtual_time.now                      write  asyncio.get_running_loop().time() - start
   instead of  await virtual_time.advance(seconds)   write  await asyncio.sleep(seconds)"""
 
 _NO_SUBTESTS = """\
-{} uses @explore, which cannot see failures inside subtests
+{} is explored, and an exploration cannot see failures inside subtests
 Remove the subtests fixture and use plain assertions"""

@@ -128,7 +128,7 @@ class ProgramOfTest:
         item = self._item
         backend = getattr(item, "funcargs", {}).get("anyio_backend", "asyncio")
         if "asyncio" not in backend:
-            pytest.skip(f"@explore supports only asyncio, and the backend is {backend}")
+            pytest.skip(f"an exploration supports only asyncio, and the backend is {backend}")
         example = self._example
         test = run.as_main(self._with_debugger(example.of(item.instance) if example else item.obj))
         if is_method_of_unittest(item):

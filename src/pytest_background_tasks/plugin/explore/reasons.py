@@ -26,7 +26,7 @@ EXCLUDED = Reason(
     "excluded", "excluded by the mark no_explore or by explore_exclude", "remove the mark, or the line in the ini file"
 )
 HYPOTHESIS = Reason(
-    "hypothesis", "Hypothesis chooses its examples", "decorate the test with @explore: each example is then explored"
+    "hypothesis", "Hypothesis chooses its examples", "decorate the test with explore: each example is then explored"
 )
 BACKEND = Reason("backend", "runs on another backend than asyncio", "parametrize anyio_backend with asyncio too")
 LOOP = Reason(

@@ -33,7 +33,7 @@ def check_single(session: pytest.Session, explored: list[str]) -> None:
         f"--explore-replay needs exactly one explored test, but {len(explored) or 'none'} are selected{shown}\n"
         f"  write e.g.  pytest {quoted(explored[0]) if explored else 'test_file.py::test_name'} "
         f"--explore-replay {quoted('client@1+1')}"
-        + ("" if explored else "\n  a test without @explore needs --explore as well")
+        + ("" if explored or session.config.option.explore else "\n  a test without @explore needs --explore as well")
     )
     if not hasattr(session.config, "workerinput"):
         raise pytest.UsageError(complaint)

@@ -27,7 +27,6 @@ from .failure_cache import FAILURE_CACHE, FailureCache
 from .fresh_fixtures import FreshFixtures
 from .given import Example, is_given, run_examples
 from .html_report import report_line
-from .marks import arguments_of
 from .other_loops import note
 from .program import ProgramOfTest
 from .progress import Progress
@@ -210,7 +209,7 @@ def add_to_report(item: Any, report: pytest.TestReport) -> None:
     if not item.config.getoption("usepdb", False):  # otherwise the debugger needs it
         del item.stash[EXPLORATION]  # the item lives as long as the session
     replay = replay_line(item, str(exploration.failure.schedule))
-    rows = section(exploration, replay, _width(item.config), in_suite=arguments_of(item) is None)
+    rows = section(exploration, replay, _width(item.config))
     if report.failed and (picture := report_line(item, exploration.failure, plain(rows), replay)):
         rows.append((Span(picture),))
     if hasattr(shown, "addsection"):
