@@ -1,6 +1,8 @@
 """The HTML report of a failed test: its path, and the line that names it."""
 
 import re
+import shlex
+from html import escape
 from pathlib import Path
 from textwrap import dedent
 
@@ -42,6 +44,24 @@ def test_failure_ends_with_the_path_of_its_html_report(run, pytester: pytest.Pyt
     assert "AssertionError: assert [1] == [2]" in page
     assert "pytest test_it.py::test_add --explore-replay &#x27;add#1@1+1&#x27;" in page
     assert (pytester.path / ".explore/.gitignore").read_text().endswith("\n*\n")
+
+
+@pytest.mark.parametrize("options", [(), ("--explore-last",)], ids=str)
+def test_html_report_of_a_suite_names_its_test_and_a_command_that_replays(
+    suite, shop: str, options: tuple[str, ...], pytester: pytest.Pytester
+) -> None:
+    """And no decorator, which the test does not have."""
+    source = shop.replace("async def test_shop", "@pytest.mark.parametrize('name', ['a b'])\n    async def test_shop")
+    source = source.replace("test_shop()", "test_shop(name)")
+    result = suite(source, *options, "--explore-arrivals=sleep timer")
+    page = (pytester.path / report_paths(result)[0]).read_text(encoding="ascii")
+    assert "<title>test_it.py::test_shop[a b]</title>" in page
+    command = "pytest 'test_it.py::test_shop[a b]' --explore --explore-arrivals 'sleep timer' --explore-replay buy@1+1"
+    assert f"<code>{escape(command)}</code>" in page
+    assert "buy resumes late from its sleep, at test_it.py:" in page
+    assert "@explore" not in page
+    again = suite(source, *shlex.split(command)[1:])
+    again.stdout.fnmatch_lines(["This was a replay of one schedule; verdict: failed."])
 
 
 def test_html_report_is_written_only_for_unexpected_failures(run, pytester: pytest.Pytester) -> None:
