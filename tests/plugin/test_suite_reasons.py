@@ -169,6 +169,25 @@ def test_a_suite_with_its_own_loop_runs_as_usual_unless_asked(suite: Run, outcom
     suite(source, *quiet, "--explore-loop=asyncio").assert_outcomes(failed=1)
 
 
+def test_a_loop_that_an_option_of_the_backend_chooses_is_a_reason(suite: Run, outcomes: Outcomes) -> None:
+    source = """
+        pytestmark = pytest.mark.anyio
+
+        @pytest.fixture
+        def anyio_backend():
+            return "asyncio", {"use_uvloop": True}
+
+        async def test_it(): ...
+    """
+    suite(source, plugins=("anyio.pytest_plugin",)).assert_outcomes(passed=1)
+    assert (outcomes()["test_it"]["reason"], outcomes()["test_it"]["detail"]) == (
+        "loop",
+        "anyio_backend with use_uvloop=True",
+    )
+    suite(source, "--explore-loop=asyncio", plugins=("anyio.pytest_plugin",)).assert_outcomes(passed=1)
+    assert outcomes()["test_it"]["verdict"] == "exhaustive"
+
+
 def test_a_test_on_another_backend_than_asyncio_runs_as_usual(suite: Run, outcomes: Outcomes) -> None:
     """Here it is asyncio's by another name, since not every machine has trio."""
     result = suite(

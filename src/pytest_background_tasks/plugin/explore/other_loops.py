@@ -93,7 +93,8 @@ def _loop_factories(item: Any) -> list[Any]:
 
 def _backend_options(item: Any) -> str:
     """Return the options of anyio's backend that choose a loop, as text."""
-    backend = item.stash.get(CHOSEN, {}).get("anyio_backend")
+    values = {**(getattr(item, "funcargs", None) or {}), **item.stash.get(CHOSEN, {})}
+    backend = values.get("anyio_backend")
     options = backend[1] if isinstance(backend, tuple) and len(backend) > 1 else {}
     chosen = {name: options[name] for name in _BACKEND_OPTIONS if options.get(name)}
     return ", ".join(f"{name}={getattr(value, '__qualname__', value)}" for name, value in chosen.items())
