@@ -298,7 +298,7 @@ def test_a_fixture_that_cannot_be_set_up_again_is_a_reason(suite: Run, outcomes:
 
 
 def test_a_test_that_does_not_pass_is_not_explored(suite: Run, outcomes: Outcomes) -> None:
-    """Neither is one whose teardown fails, nor one that fails in a hook around it."""
+    """Neither is one whose teardown fails."""
     result = suite(
         """
         import unittest
@@ -323,6 +323,28 @@ def test_a_test_that_does_not_pass_is_not_explored(suite: Run, outcomes: Outcome
     result.assert_outcomes(passed=1, failed=2, skipped=1, errors=1)
     assert {each["reason"] for each in outcomes().values()} == {"not-passed"}
     result.stdout.no_fnmatch_line("exploring *")
+
+
+@pytest.mark.parametrize(("number", "reason"), [(1, "not-passed"), (2, "setup")])
+def test_an_error_of_a_hook_around_the_call_is_a_reason(
+    suite: Run, pytester: pytest.Pytester, outcomes: Outcomes, number: int, reason: str
+) -> None:
+    """In the usual run the test fails, as always; after it, it has passed."""
+    pytester.makeconftest(
+        f"""
+        import pytest
+
+        calls = []
+
+        @pytest.hookimpl(wrapper=True, trylast=True)
+        def pytest_runtest_call(item):
+            calls.append(item)
+            yield
+            assert len(calls) != {number}
+        """
+    )
+    suite("async def test_it(): ...", LAST).assert_outcomes(**{"failed" if number == 1 else "passed": 1})
+    assert outcomes()["test_it"]["reason"] == reason
 
 
 def test_async_fixtures_of_each_scope_are_set_up_in_each_run(suite: Run, outcomes: Outcomes) -> None:

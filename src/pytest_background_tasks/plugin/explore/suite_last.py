@@ -45,11 +45,9 @@ class LastExplorer(SuiteExplorer):
     def __init__(self, config: Any) -> None:
         super().__init__(config)
         self._config = config
-        self._passed: dict[Any, float] = {}
-        """The tests to explore, and the seconds that the call of each has taken."""
+        self._passed: dict[Any, float] = {}  # tests to explore, and the seconds that the call of each has taken
         self._explored: Any = None
-        self._unreported: dict[str, dict[str, Any]] = {}
-        """The outcomes of tests that no report carries to the controller of pytest-xdist."""
+        self._unreported: dict[str, dict[str, Any]] = {}  # outcomes that no report carries to pytest-xdist's controller
 
     def runtest_of(self, item: Any) -> Callable[[], object]:
         """Return the function that runs a test as usual, or explores it afterwards."""
