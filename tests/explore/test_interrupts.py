@@ -7,6 +7,8 @@ import pytest
 
 from pytest_background_tasks import Explorer
 
+pytestmark = pytest.mark.usefixtures("interruptible")
+
 
 class InterruptedAtItsEnd:
     def __del__(self) -> None:

@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 # A worker of pytest-xdist has another thread, and Python warns about that when pexpect forks.
-pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+    pytest.mark.usefixtures("interruptible"),
+]
 
 LONG = """
     import asyncio, time
