@@ -1,4 +1,4 @@
-"""An answer from outside the program may come later than a timer, or just before it."""
+"""An external answer may come later than a timer, or just before it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -91,8 +91,9 @@ def charging(call: Callable[[], Coroutine[Any, Any, object]]) -> Callable[[], Co
 
         for _ in range(2):
             try:
-                await asyncio.wait_for(charge(), 5)
-                break
+                async with asyncio.timeout(5):
+                    await charge()
+                    break
             except TimeoutError:
                 pass
         assert len(charged) == 1
@@ -100,7 +101,7 @@ def charging(call: Callable[[], Coroutine[Any, Any, object]]) -> Callable[[], Co
     return scenario
 
 
-@pytest.mark.parametrize(("call", "schedule"), [(in_thread, "charge#1@1!slow"), (answer, "charge#1@1+3")])
+@pytest.mark.parametrize(("call", "schedule"), [(in_thread, "main@1!slow"), (answer, "main@1+2")])
 def test_answer_after_a_timeout(call: Callable[[], Coroutine[Any, Any, object]], schedule: str) -> None:
     """A customer pays twice if the answer takes longer than the timeout after which the program tries again."""
     exploration = Explorer().explore(charging(call))

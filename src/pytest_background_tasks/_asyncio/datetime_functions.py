@@ -80,7 +80,7 @@ def _in_place_of(real: Any, method: Any) -> Any:
 
 @cache
 def _deprecations(read: Callable[[], object]) -> list[tuple[type[Warning], str]]:
-    """Return the warnings with which this version of Python deprecates a function: class and text."""
+    """Return the warnings by which this version of Python deprecates a function: class and text."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         read()

@@ -1,12 +1,12 @@
-"""The answer of something outside the program, in a test's fake of it."""
+"""An external answer, in a test's fake of a server, a database or a device."""
 
 import asyncio
 
 
 async def answer() -> None:
-    """Suspend until an answer from outside the program comes in, as in a fake of a server, a database or a device.
+    """Suspend until an external answer arrives, as in a fake of a server, a database or a device.
 
-    A fake that sleeps says how long its answer takes. Usually nobody knows that, so `answer` has no length: while
+    A fake that sleeps says how long its answer takes. Usually that is unknown, so `answer` has no length: while
     exploring, the answer may come before or after anything else that happens, even after a later timer or timeout, up
     to five moments at which timers fire. Otherwise it is ``asyncio.sleep(0)``.
 

@@ -1,6 +1,6 @@
 """The process-wide state around the runs, made the same for each of them and restored afterwards.
 
-``random`` (and numpy's) starts from the same state in every run, unless it is left alone. ``as_completed`` starts
+``random`` (and numpy's) starts from the same state in every run, if that is asked for. ``as_completed`` starts
 coroutines in the order of its arguments; asyncio itself orders them by address. An awaited `AsyncMock` suspends for one
 step, as a real call would. What anyio sends to threads runs through the loop, and anyio cancels and wakes in insertion
 order. The clocks of the modules ``time`` and ``datetime`` follow virtual time.

@@ -1,8 +1,8 @@
-"""The durations that nobody knows: a timer may fire before an event that is due earlier.
+"""Unknown durations: a timer may fire before an event that is due earlier.
 
 A sleep in a test's fake stands for I/O. Such sleeps of equal length may end in any order, as long as none takes longer
-than about three times its length; a length that was written differently is a statement. What comes from outside the
-program (`answer`, the result of a thread) may take longer than a timer; see `Slow` for the latter.
+than about three times its length; a length that was written differently is a statement. An external answer (`answer`,
+the result of a thread) may take longer than a timer; see `Slow` for the latter.
 """
 
 from typing import Any, NamedTuple

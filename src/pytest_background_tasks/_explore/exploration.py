@@ -305,7 +305,7 @@ class _Session:
         return self._options.reseed_random and not self._options.reseeds and self._around.randomness.has_changed
 
     def _check_random_numbers(self, passing: Execution) -> None:
-        """Run a schedule again that has failed before, with the random numbers with which it may have failed."""
+        """Run a schedule that has failed before again, with the random numbers of the seed: it may depend on them."""
         if passing.error is None and self._draws_others:
             with self._around.randomness.same(), breakpoints_off():
                 run = self._play(passing.schedule)

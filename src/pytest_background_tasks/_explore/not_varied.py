@@ -53,7 +53,7 @@ CONSTANTS: tuple[Constant, ...] = (
         "slow_results=True",
         lambda options: bool(options.slow_kinds) and options.slow_kinds != ANSWERS,
     ),
-    Constant("cancellations", "cancellations from outside", "cancel=True", lambda options: not options.cancel),
+    Constant("cancellations", "external cancellations", "cancel=True", lambda options: not options.cancel),
     Constant(
         "errors", "failures of what a task waits for", "inject_errors=", lambda options: not options.inject_errors
     ),

@@ -17,7 +17,7 @@ _EXTERNAL = {
     "timer": "a timeout or another timer, which is never punctual",
     "thread": "the result of a thread",
     "mock": "the result of an AsyncMock, which stands for a real call",
-    "answer": "answer(), which stands for an answer from outside the program",
+    "answer": "answer(), which stands for an external answer",
     "any": "any step of a task, as arrivals='any' asks, with or without an external event",
 }
 """The kinds of arrival, and the external events that they stand for."""
@@ -87,11 +87,11 @@ def wait(step: StepView, *, is_last: bool) -> str:
 
 
 _ASSUMED = {
-    "start": "the tasks that it starts come from outside in production",
+    "start": "the tasks that it starts are independent in production",
     "yield": "its sleep(0) stands for I/O",
     "any": "any step may come late",
 }
-"""The kinds of arrival whose order asyncio itself guarantees, and the assumption that they come from outside."""
+"""The kinds of arrival whose order asyncio itself guarantees, and the assumption that they are external events."""
 
 
 def headline(views: Collection[DeviationView]) -> str:
