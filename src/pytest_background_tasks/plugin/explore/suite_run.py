@@ -9,7 +9,6 @@ Private names of pytest used here, tested from 8.4 on: ``_setupstate`` of a sess
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +22,7 @@ from _pytest.skipping import xfailed_key
 from ..._explore.helper_thread import LIMIT
 from ..._explore.result import Exploration
 from ..._introspect import real_clock
+from ..._introspect.garbage_collection import own_garbage_collected
 from ..._introspect.location import definition, raising_locations
 from ..._introspect.project_code import PACKAGE
 from ..._introspect.untrusted import code_of_function
@@ -188,7 +188,7 @@ def explore(item: Any, *, only_report: bool) -> None:
     began, captured, restore, exploration = real_clock.monotonic(), Captured(item), restoring(item), None
     usual = item.stash[USUAL]
     del item.user_properties[usual.properties :]  # a run does not see those of another
-    with quiet(item) as runs:
+    with quiet(item) as runs, own_garbage_collected():  # it warns now, unheard, and not in a later test
         try:
             exploration, outcome = _explored(item, runs, usual.thread_limit)
         except ENDS_SESSION:
@@ -196,8 +196,6 @@ def explore(item: Any, *, only_report: bool) -> None:
         except BaseException as error:  # anything else is a reason, and not a failure of the test
             outcome = _reason_of(item, error, real_clock.monotonic() - began)
             del error
-        if outcome.reason is not None:
-            gc.collect()  # what is left of a refused run warns now, unheard, and not in a later test
     item.stash[OUTCOME] = outcome
     if exploration is None or exploration.failure is None or only_report:
         captured.take()
