@@ -1,5 +1,6 @@
 """``pytest --explore``: the usual run first, untouched; then a small exploration that can only add a failure."""
 
+import gc
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -537,5 +538,43 @@ def test_summary_names_what_was_not_varied(suite: Run, two_orders: str) -> None:
     suite(two_orders, "--explore-arrivals=any", "--explore-cancel=true", "--explore-slow-results=true")
     assert json.loads(Path("out.json").read_text())["not_varied"] == [
         "durations written in the code",
+        "sleeps and mocks slower than the next timer",
         "failures of what a task waits for",
     ]
+
+
+STREAM = """
+    import gc, warnings
+
+    runs = []
+
+    class Stream:
+        def __init__(self, *leaking):
+            runs.append(1)
+            self.is_closed = len(runs) not in leaking
+            self.itself = self
+
+        def __del__(self):
+            if not self.is_closed:
+                warnings.warn("unclosed stream", ResourceWarning)
+
+    async def test_leaks():
+        Stream({leaking})
+        await twice()
+
+    def test_collects():
+        gc.collect()
+"""
+
+
+@pytest.mark.parametrize(("leaking", "failed"), [("2, 3, 4", 0), ("1", 1)], ids=["explored", "usual"])
+def test_garbage_warns_only_if_the_usual_run_has_left_it(suite: Run, leaking: str, failed: int) -> None:
+    """The garbage of explored runs is collected, unheard, before the next test; older garbage is left alone."""
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()
+    try:
+        result = suite(STREAM.replace("{leaking}", leaking), "--explore-arrivals=yield")
+    finally:
+        if frozen:
+            gc.freeze()
+    result.assert_outcomes(passed=2 - failed, failed=failed)

@@ -179,6 +179,9 @@ LIMITS = """
     async def test_limit_of_the_program_that_reaches_the_test():
         await limited(asyncio.to_thread(len, ""))
 
+    async def test_sleep_under_a_limit_of_the_program():
+        assert await asyncio.create_task(limited(asyncio.sleep(0.01, "done"))) == "done"
+
     async def test_error_of_the_program():
         try:
             await limited(asyncio.to_thread(len, ""))
@@ -193,7 +196,7 @@ def test_slow_results_never_come_behind_a_limit_of_the_test_itself(
     """A limit or a pause in a test is as long as whatever it waits for; a timeout that ends the test is no failure."""
     pytester.makepyfile(program="import asyncio\nasync def limited(work):\n    return await asyncio.wait_for(work, 1)")
     source = f"    from program import limited\n{LIMITS}"
-    suite(source, "--explore-slow-results=true").assert_outcomes(passed=6)
+    suite(source, "--explore-slow-results=true").assert_outcomes(passed=7)
     assert {each["verdict"] for each in outcomes().values()} <= {"exhaustive", "bounded"}
 
 
@@ -225,6 +228,39 @@ def test_slow_results_find_a_program_that_tries_twice(suite: Run, pytester: pyte
     result.stdout.fnmatch_lines(
         ["  ! * receives its result only after another timer has fired, at*", "replay: *@1!slow*"]
     )
+
+
+def test_private_tasks_of_the_program_are_not_cancelled(
+    suite: Run, outcomes: Outcomes, pytester: pytest.Pytester
+) -> None:
+    """Only the code that has started a task can cancel it, so ``--explore-cancel=true`` cancels those of the tests."""
+    pytester.makepyfile(
+        program="""
+        import asyncio
+
+        class Service:
+            def start(self):
+                self.worker = asyncio.create_task(self.work())
+            async def work(self):
+                await asyncio.sleep(1)
+                return "done"
+        """
+    )
+    source = """
+    from program import Service
+
+    async def test_service():
+        service = Service()
+        service.start()
+        assert await asyncio.gather(service.worker, return_exceptions=True) == ["done"]
+
+    async def test_own_task():
+        worker = asyncio.create_task(Service().work())
+        assert await asyncio.gather(worker, return_exceptions=True) == ["done"]
+    """
+    suite(source, "--explore-cancel=true").assert_outcomes(passed=1, failed=1)
+    verdicts = {name: each["verdict"] for name, each in outcomes().items()}
+    assert verdicts == {"test_service": "exhaustive", "test_own_task": "failed"}
 
 
 def test_answers_of_fakes_are_explored(suite: Run) -> None:

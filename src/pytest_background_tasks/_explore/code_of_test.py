@@ -5,7 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 from types import CodeType, FrameType
 
-from .._introspect.project_code import import_name_of
+from .._introspect.project_code import PACKAGE, import_name_of
 
 PASSED_OVER = frozenset({"sleep", "call_later", "call_at", "__sleep0", "checkpoint", "wait_all_tasks_blocked"})
 """The functions of asyncio and anyio between a sleep and the function that asks for it."""
@@ -40,13 +40,13 @@ class CodeOfTest:
         return frame is not None and frame.f_code is not self.body and self.has(frame.f_code)
 
     def awaits(self, frame: FrameType | None) -> bool:
-        """Return True if the test itself, or a helper that it awaits, sets a timer: for a sleep or a timeout.
+        """Return True if the test itself, or a helper that it awaits, sets a timer or starts a task.
 
-        `frame`: the frame that sets it, in the test's task.
+        `frame`: the frame that does so, in the test's task.
         """
         while frame is not None and frame.f_code is not self.body:
             code = frame.f_code
-            if not self.has(code) and _library_of(code.co_filename) not in _ASYNC_LIBRARIES:
+            if not self.has(code) and not _is_passed_over(code.co_filename):
                 return False
             frame = frame.f_back
         return frame is not None
@@ -60,4 +60,6 @@ def _files_of_tests(file: str) -> str:
     return file if not depth else f"{Path(*parts[: depth + 1])}{os.sep}"
 
 
-_library_of = lru_cache(1000)(import_name_of)
+@lru_cache(1000)
+def _is_passed_over(file: str) -> bool:
+    return file.startswith(PACKAGE) or import_name_of(file) in _ASYNC_LIBRARIES

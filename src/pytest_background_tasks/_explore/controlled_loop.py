@@ -136,7 +136,8 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, TimersOfLoop, PhasesOfL
         return [
             actor.name
             for actor in (self._actor_of(task) for task in tuple(self.tasks))
-            if actor is not scenario and is_target(actor.name, actor.function, actor.code, actor.creator in starters)
+            if actor is not scenario
+            and is_target(actor.name, actor.function, actor.code, actor.creator in starters and not actor.is_private)
         ]
 
     # The public methods of a loop.

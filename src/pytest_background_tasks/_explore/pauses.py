@@ -29,7 +29,7 @@ class Pauses:
     """
 
     def __init__(self, test: CodeOfTest, main: TaskIdentity) -> None:
-        self._test = test
+        self.test: CodeOfTest = test
         self._main = main
         self._step = -1
         self._held: Any = None
@@ -38,7 +38,7 @@ class Pauses:
 
     def sets(self, actor: TaskIdentity, frame: FrameType, *, is_sleep: bool) -> bool:
         """Return True if `actor`, which sets a timer in `frame`, is the test itself: it pauses, or has a limit."""
-        if actor is not self._main or not self._test.awaits(frame):
+        if actor is not self._main or not self.test.awaits(frame):
             return False
         if is_sleep:
             self._step = actor.step
@@ -91,9 +91,9 @@ class Pauses:
             else:
                 return False  # a future
             is_passed_over = code.co_name in PASSED_OVER
-            if is_of_test and not is_passed_over and (is_below or not self._test.has(code)):
+            if is_of_test and not is_passed_over and (is_below or not self.test.has(code)):
                 return False
             is_below = is_of_test and is_passed_over
-            is_of_test = is_of_test or code is self._test.body
+            is_of_test = is_of_test or code is self.test.body
             coroutine = awaited
         return is_of_test

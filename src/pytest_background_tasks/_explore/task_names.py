@@ -20,9 +20,11 @@ class TaskIdentity:
         creator: the actor that started it; None for the scenario itself and for a callback.
         answered: the step whose answer is already on its way; -1 at first.
         error: the exception to raise at the next step.
+        is_private: True if a function of the program or of a library has started it, in a suite: no other code can
+            cancel it.
     """
 
-    __slots__ = ("_coroutine", "_given", "answered", "creator", "error", "name", "parts", "step")
+    __slots__ = ("_coroutine", "_given", "answered", "creator", "error", "is_private", "name", "parts", "step")
 
     def __init__(self, creator: "TaskIdentity | None", coroutine: Any = None, name: str = "") -> None:
         self.creator: TaskIdentity | None = creator
@@ -30,6 +32,7 @@ class TaskIdentity:
         self.step: int = 0
         self.answered: int = -1
         self.error: BaseException | None = None
+        self.is_private: bool = False
         self.parts: dict[str, int] = {}
         self._coroutine = coroutine
         self._given = ""

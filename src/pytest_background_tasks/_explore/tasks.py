@@ -6,6 +6,7 @@ attributes of the explorer begin with ``_explorer``.
 """
 
 import asyncio
+import sys
 from typing import Any
 
 from .._asyncio.stand_ins import named_as
@@ -56,6 +57,8 @@ class ControlledTask(asyncio.Task[Any]):
 def make_task(loop: Any, coroutine: Any, **kwargs: Any) -> ControlledTask:
     """Create a task; this is the default task factory of a `ControlledLoop`."""
     actor = loop._names.new(loop._running(), coroutine)
+    if loop._pauses is not None:
+        actor.is_private = not loop._pauses.test.awaits(sys._getframe(1))
     if kwargs:
         actor.step = int(kwargs.get("eager_start") or 0)  # an eager task's first step belongs to its creator's step
         if (name := kwargs.get("name")) is not None:
