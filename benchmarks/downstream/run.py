@@ -1,16 +1,19 @@
 """Run other projects' test suites with and without the plugin: `python benchmarks/downstream/run.py [PROJECT...]`.
 
 Each project is installed from its source distribution into a separate environment. Its suite runs twice without the
-plugin, once with the plugin as installed, and once with all reports on. Every test must have the same result each time,
-except tests that are flaky without the plugin. The reports are printed; README.md describes the results.
+plugin, once with the plugin as installed, once with all reports on, and twice with ``--explore``. Every test must have
+the same result each time, except tests that are flaky without the plugin; those that fail under a deviation must be the
+same ones both times. The reports are printed; README.md describes the results.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 import tarfile
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -58,6 +61,8 @@ PROJECTS = (
         ("-k", "(asyncio and not ipv6) or test_control", "-m", "not network"),
     ),
 )
+EXPLORED = "explored.json"
+EXPLORE = ("--explore", "--explore-only-report", f"--explore-json={EXPLORED}")
 WITHOUT = ("-p", "no:background_tasks")
 RUNS = {
     "without the plugin": WITHOUT,
@@ -66,10 +71,12 @@ RUNS = {
     "all reports": (
         "--background-tasks-unhandled=warn",
         "--background-tasks-leaked=warn",
-        "--background-tasks-destroyed=gc",
+        "--background-tasks-destroyed=search",
         "-W",
         "always::pytest_background_tasks.BackgroundTaskWarning",  # also where every other warning is an error
     ),
+    "explored": EXPLORE,
+    "explored, again": EXPLORE,
 }
 
 CONTROL = """
@@ -123,12 +130,26 @@ def outcomes(python: Path, source: Path, options: tuple[str, ...]) -> tuple[dict
     return tests, done.stdout
 
 
+def failing_schedules(file: Path) -> set[str]:
+    """Return the tests that fail under a deviation, each with its schedule; print them, and what was explored."""
+    tests = json.loads(file.read_text())["tests"]
+    explored = [test for test in tests if test["verdict"]]
+    several = sum(test["distinct"] > 1 for test in explored)
+    reasons = Counter(test["reason"] for test in tests if test["reason"])
+    print(f"    {len(explored)} explored, {several} with more than one order; {dict(reasons)}")
+    for test in explored:
+        if test["verdict"] == "failed":
+            print(f"    {test['test']} fails under {test['schedule']}: {test['error']}")
+    return {f"{test['test']} {test['schedule']}" for test in explored if test["verdict"] == "failed"}
+
+
 def run(project: Project, folder: Path) -> bool:
     """Run the suite of one project, and return True if all runs had the same results."""
     python, source = prepare(project, folder)
     print(f"\n=== {project.name} {project.version}")
     first: dict[str, list[str]] = {}
     wavering: set[str] = set()
+    failing: list[set[str]] = []
     are_same = True
     for title, options in RUNS.items():
         start = time.perf_counter()
@@ -142,8 +163,13 @@ def run(project: Project, folder: Path) -> bool:
             excuse = " (flaky without the plugin)" if name in wavering else ""
             print(f"    {name}: {first.get(name)}, now {tests.get(name)}{excuse}")
         are_same = are_same and differing <= wavering
-    print(output)
-    is_watched = "background task" in output and "test_control.py" in output
+        if options is EXPLORE:
+            failing.append(failing_schedules(source / EXPLORED))
+        else:
+            reports = output
+    print(reports)
+    are_same = are_same and failing[0] == failing[1]
+    is_watched = "background task" in reports and "test_control.py" in reports
     print("the control is reported" if is_watched else "THE CONTROL IS NOT REPORTED")
     return are_same and is_watched
 
