@@ -413,3 +413,36 @@ def test_time_passes_while_a_task_polls(suite: Run, outcomes: Outcomes) -> None:
         "test_it": "bounded",
         "test_clock": "exhaustive",
     }
+
+
+def test_a_busy_test_is_neither_late_nor_stuck(suite: Run, outcomes: Outcomes) -> None:
+    """Hundreds of turns at one moment: a far timer does not fire, and a cancelled one is no reason for a deadlock."""
+    suite(
+        """
+        async def work():
+            await asyncio.sleep(0.01)
+
+        async def busy(turns):
+            for _ in range(turns):
+                await asyncio.sleep(0)
+
+        async def test_timeout():
+            await asyncio.gather(work(), work())
+            await asyncio.wait_for(asyncio.create_task(busy(200)), 15)
+
+        async def test_timeout_that_begins_late():
+            await asyncio.gather(work(), work())
+            limit = asyncio.get_running_loop().call_later(60, print)
+            await asyncio.create_task(busy(150))
+            await asyncio.wait_for(asyncio.create_task(busy(20)), 0.05)
+            assert asyncio.get_running_loop().time() < limit.when()
+
+        async def test_cancelled_timer():
+            await asyncio.gather(work(), work())
+            asyncio.get_running_loop().call_later(60, print).cancel()
+            await asyncio.create_task(busy(200))
+        """
+    ).assert_outcomes(passed=3)
+    assert {name: each["verdict"] for name, each in outcomes().items()} == dict.fromkeys(
+        ("test_timeout", "test_timeout_that_begins_late", "test_cancelled_timer"), "bounded"
+    )

@@ -197,7 +197,8 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, TimersOfLoop, PhasesOfL
 
     def _hold_pause(self, pauses: Pauses) -> None:
         is_delayed = self._deviating is not None and bool(self._deviating.outside)
-        if self._timers and not is_delayed and pauses.lets_time_pass(self._now):
+        timer = None if is_delayed else self._next_timer()
+        if timer is not None and pauses.lets_time_pass(self._timers[0][1], timer._when - self._now):
             self._jump()
         if self._plan is not None and self._options.holds_pauses:
             pauses.hold(self._ready, is_idle=not (self._arrived or is_delayed or self._is_timer_due()))

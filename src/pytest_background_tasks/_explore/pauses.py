@@ -17,6 +17,7 @@ from .code_of_test import PASSED_OVER, CodeOfTest
 from .task_names import TaskIdentity
 
 _LONGEST = 100  # number of iterations for which virtual time stands still although a timer is set
+_SECONDS = 0.001  # of real time that one iteration takes at most
 _MOST_HELD = 1000  # number of iterations of a run in which the test is held; a task that polls may never be idle
 
 
@@ -34,7 +35,7 @@ class Pauses:
         self._step = -1
         self._held: Any = None
         self._left = _MOST_HELD
-        self._time, self._busy = 0.0, 0
+        self._timer, self._busy = 0, 0
 
     def sets(self, actor: TaskIdentity, frame: FrameType, *, is_sleep: bool) -> bool:
         """Return True if `actor`, which sets a timer in `frame`, is the test itself: it pauses, or has a limit."""
@@ -44,11 +45,16 @@ class Pauses:
             self._step = actor.step
         return True
 
-    def lets_time_pass(self, now: float) -> bool:
-        """Return True if the loop has been busy for long at one moment: real time passes while a task polls."""
-        self._busy = self._busy + 1 if now == self._time else 0
-        self._time = now
-        return self._busy > _LONGEST
+    def lets_time_pass(self, timer: int, seconds: float) -> bool:
+        """Return True if the loop is busy until the next timer is due: real time passes while a task polls.
+
+        Args:
+            timer: the number of the next timer.
+            seconds: the time until it is due.
+        """
+        if seconds > 0:
+            self._timer, self._busy = timer, self._busy + 1 if timer == self._timer else 0
+        return self._busy > _LONGEST and 0 < seconds <= self._busy * _SECONDS
 
     def hold(self, ready: "deque[Any]", *, is_idle: bool) -> None:
         """Take the test's next step out of the queue if it follows a pause; put it back if nothing else is left.
