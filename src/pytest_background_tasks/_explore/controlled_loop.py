@@ -238,11 +238,10 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, TimersOfLoop, PhasesOfL
 
     def _let_pass(self, plan: Plan) -> None:
         """Let time pass, or let the first delayed handle enter: no handle can run now, unless a timer is due."""
-        timer = self._next_timer()
-        may_fire = timer is not None and plan.lets_fire(timer, self._now)
-        if timer is not None and not may_fire:
+        timer = self._able_timer(plan)
+        if timer is None and self._timers:
             plan.release_slow(self._iteration)
-        if timer is not None and may_fire and not plan.is_entering(self._iteration):
+        if timer is not None and not plan.is_entering(self._iteration):
             if timer._when > self._now:
                 plan.note_passing(timer._when)
                 self._jump()

@@ -10,7 +10,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextvars import Context
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from .._asyncio.time_grid import on_grid
@@ -36,6 +36,7 @@ class TimersOfLoop(UnsupportedCalls):
     _numbers: Any
     _options: Options
     _running: Callable[[], TaskIdentity]
+    kind_of: Callable[[Any], str | None]
     _timers: list[tuple[float, int, Arrival]]
     _test: CodeOfTest | None = None  # in a suite, its pauses count instead
     _plan: Plan | None
@@ -79,21 +80,51 @@ class TimersOfLoop(UnsupportedCalls):
         timer = self._next_timer()
         return timer is not None and timer._when <= self._now
 
+    def _at_next_moment(self) -> list[tuple[float, int, Arrival]]:
+        """Return the timers of the next moment at which one fires, in the order in which they were set."""
+        if (first := self._next_timer()) is None:
+            return []
+        timers, found, todo = self._timers, [], [0]
+        for index in todo:  # in a heap, they are together below the first one
+            if index < len(timers) and timers[index][0] == first._when:
+                found.append(timers[index])
+                todo += (2 * index + 1, 2 * index + 2)
+        return sorted(each for each in found if not each[2]._cancelled)
+
+    def _able_timer(self, plan: Plan) -> Arrival | None:
+        """Return the next timer that may fire before all delayed events; None if there is none.
+
+        It may fire before another one of its moment that must wait, if that could be delayed itself.
+        """
+        if (timer := self._next_timer()) is None or plan.lets_fire(timer, self._now):
+            return timer  # the usual case
+        for _, _, timer in self._at_next_moment():
+            if plan.lets_fire(timer, self._now):
+                return timer
+            if self.kind_of(timer) is None:
+                return None
+        return None
+
     def _due_timers(self, plan: Plan | None) -> Iterator[Arrival]:
         """Yield the timers that fire now, and remove them; a delayed handle may be in the way of others."""
         timers, now = self._timers, self._now
         while timers and timers[0][0] <= now:
-            timer = timers[0][2]
-            if plan is not None and not timer._cancelled and not plan.lets_fire(timer, now):
-                return
-            heappop(timers)
-            if not timer._cancelled:
+            first = timers[0][2]
+            if plan is None or first._cancelled or plan.lets_fire(first, now):
+                heappop(timers)
+                if not first._cancelled:
+                    yield first
+            elif (timer := self._able_timer(plan)) is not None:
+                timers[:] = [each for each in timers if each[2] is not timer]
+                heapify(timers)
                 yield timer
+            else:
+                return
 
     def _pass_time(self, plan: Plan | None = None) -> bool:
         """Advance time to the next timer; return False if there is none, or if `plan` does not let it fire early."""
         timer = self._next_timer()
-        if timer is None or (plan is not None and (timer.is_of_test or not plan.lets_fire(timer, self._now))):
+        if timer is None or (plan is not None and (timer.is_of_test or self._able_timer(plan) is None)):
             return False
         if timer._when > self._now:
             self._now = timer._when
@@ -105,8 +136,11 @@ class TimersOfLoop(UnsupportedCalls):
         timer = self._next_timer()
         if timer is None or timer.is_of_test:
             return
-        passed = 0 if self._plan is None else self._plan.passed
-        may_be_delayed = may_overtake(timer, handle, kind, self._now, passed) and timer._when > self._now
+        now, passed = self._now, 0 if self._plan is None else self._plan.passed
+        may_be_delayed = timer._when > now and (
+            may_overtake(timer, handle, kind, now, passed)
+            or any(may_overtake(each, handle, kind, now, passed) for _, _, each in self._at_next_moment())
+        )
         if may_be_delayed or kind in self._options.slow_kinds:
             if not self._overtakable:
                 self._overtakable = {}
