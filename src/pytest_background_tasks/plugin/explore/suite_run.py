@@ -128,8 +128,9 @@ def run_usual(item: Any, usual: Callable[[], object]) -> bool:
     __tracebackhide__ = True
     location = location_of_test(item)
     item.stash[OUTCOME] = run_as_usual(reasons.NOT_PASSED, location=location)
-    properties, started = len(item.user_properties), real_clock.monotonic()
+    properties, started, test = len(item.user_properties), real_clock.monotonic(), item.obj
     usual()
+    item.obj = test  # pytest-asyncio 1.0 leaves a function that is not async
     limit = min(LIMIT, max(_LEAST_SECONDS, _PATIENCE * (real_clock.monotonic() - started)))
     if getattr(item, "_excinfo", None):  # of a TestCase, which reports it later
         return False
