@@ -12,6 +12,7 @@ from pytest_background_tasks._explore.helper_thread import LIMIT
 from pytest_background_tasks._explore.not_varied import CONSTANTS, not_varied
 from pytest_background_tasks._explore.options import Options
 from pytest_background_tasks._explore.schedule import Cancel, Delay, Raise, Schedule, Slow
+from pytest_background_tasks._explore.trace import KINDS as ARRIVALS
 from pytest_background_tasks._monitor.kinds import KINDS
 from pytest_background_tasks.plugin.explore.reasons import REASONS
 from pytest_background_tasks.plugin.explore.settings import IN_SUITE
@@ -120,6 +121,12 @@ def test_table_of_what_is_not_varied_is_that_of_the_summary() -> None:
 def test_table_of_what_a_verdict_names_is_complete() -> None:
     rows = [(name, text, option.strip("`")) for name, text, option in _rows_of(EXPLORE, "Not varied")]
     assert rows == [(each.name, each.text, each.varied_by) for each in CONSTANTS]
+
+
+def test_each_kind_of_arrival_is_named_if_it_is_not_varied() -> None:
+    for kind in ARRIVALS:
+        others = [other for other in ARRIVALS if other != kind]
+        assert f"arrivals={kind!r}" in [each.varied_by for each in not_varied(Options(arrivals=others))]
 
 
 def test_table_of_the_budget_has_the_defaults_of_a_suite() -> None:

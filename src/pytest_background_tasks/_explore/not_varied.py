@@ -34,6 +34,7 @@ CONSTANTS: tuple[Constant, ...] = (
     _arrival("timer", "timers", "the order of other timers that are due at the same moment"),
     _arrival("thread", "threads", "the moments at which threads answer"),
     _arrival("mock", "mocks", "the answers of mocks"),
+    _arrival("answer", "answer()", "the moments at which fakes answer with answer()"),
     Constant("durations", "durations written in the code", "", lambda options: options.is_suite),
     Constant(
         "different durations",
