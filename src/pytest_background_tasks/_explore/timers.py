@@ -107,19 +107,17 @@ class TimersOfLoop(UnsupportedCalls):
 
     def _due_timers(self, plan: Plan | None) -> Iterator[Arrival]:
         """Yield the timers that fire now, and remove them; a delayed handle may be in the way of others."""
-        timers, now = self._timers, self._now
-        while timers and timers[0][0] <= now:
-            first = timers[0][2]
-            if plan is None or first._cancelled or plan.lets_fire(first, now):
+        timers = self._timers
+        while timers and timers[0][0] <= self._now:
+            timer = self._next_timer() if plan is None else self._able_timer(plan)
+            if timer is None or timer._when > self._now:
+                return
+            if timer is timers[0][2]:
                 heappop(timers)
-                if not first._cancelled:
-                    yield first
-            elif (timer := self._able_timer(plan)) is not None:
+            else:
                 timers[:] = [each for each in timers if each[2] is not timer]
                 heapify(timers)
-                yield timer
-            else:
-                return
+            yield timer
 
     def _pass_time(self, plan: Plan | None = None) -> bool:
         """Advance time to the next timer; return False if there is none, or if `plan` does not let it fire early."""
