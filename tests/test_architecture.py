@@ -24,6 +24,7 @@ FLOORS = (
     {"errors"},
     {"_introspect"},
     {"_asyncio"},
+    {"_network"},
     {"_capture", "_explore"},
     {"_control", "_monitor", "_report"},
     {"virtual_time", "fixture", "warnings"},

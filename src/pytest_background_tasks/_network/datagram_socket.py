@@ -1,0 +1,185 @@
+"""Datagram sockets, of the families INET, INET6 and UNIX."""
+
+import errno
+import socket
+from collections import deque
+from typing import Any
+
+from .addresses import Endpoint, accepts, destination, endpoint, error, is_internet, presented
+from .in_process_socket import MESSAGE_TRUNCATED, InProcessSocket
+
+_LARGEST_DATAGRAM = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
+_LARGEST_OF_UNIX = 212_960
+_ROOM = 212_992  # bytes of datagrams that Linux keeps for a receiver
+_OVERHEAD = 768  # bytes that it counts for each, besides its data
+_MOST_OF_UNIX = 512  # number of datagrams that it keeps for a receiver, before a sender has to wait
+
+
+class DatagramSocket(InProcessSocket):
+    """A datagram socket.
+
+    Attributes:
+        address: the address that it is bound to; for the family UNIX, a path. None if it is not bound.
+    """
+
+    def __init__(self, network: Any, family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
+        super().__init__(network, family, type, proto)
+        self.address: Any = None
+        self._peer: Any = None
+        self._queue: deque[tuple[bytes, Any, list[Any]]] = deque()
+        self._size = 0
+        self._has_shut_read = False
+        self._has_shut_write = False
+        self._blocked: DatagramSocket | None = None
+
+    def _has_input(self) -> bool:
+        return bool(self._queue or self.failure or self._has_shut_read)
+
+    def _has_room(self) -> bool:
+        return self._blocked is None or not self._blocked.is_full
+
+    @property
+    def is_full(self) -> bool:
+        """True if a sender of the family UNIX has to wait."""
+        return len(self._queue) >= _MOST_OF_UNIX
+
+    def bind(self, sock: Any, address: Any) -> None:  # noqa: ARG002
+        """Bind to an address; port 0 stands for a free one."""
+        if self.address is not None:
+            raise error(errno.EINVAL)
+        self.network.bind(self, endpoint(self.family, address, "bind") if is_internet(self.family) else address)
+
+    def connect(self, sock: Any, address: Any) -> None:  # noqa: ARG002
+        """Set the only address to send to, and to receive from."""
+        if is_internet(self.family):
+            where = destination(endpoint(self.family, address, "connect"))
+            self.network.check(self, where)
+            self._peer = where
+            self._bind_if_needed()
+        else:
+            self.network.receiver_at(self, address)  # raises an error if there is none
+            self._peer = address
+
+    def connect_ex(self, sock: Any, address: Any) -> int:
+        """Do the same as `connect`, but return the number of the error, or 0."""
+        try:
+            self.connect(sock, address)
+        except OSError as problem:
+            if problem.errno is None:
+                raise
+            return problem.errno
+        return 0
+
+    def _bind_if_needed(self) -> None:
+        if self.address is None and is_internet(self.family):
+            self.network.bind(self, endpoint(self.family, ("", 0), "bind"))
+
+    def shutdown(self, sock: Any, how: int) -> None:  # noqa: ARG002
+        """Close one direction, or both."""
+        if self._peer is None:
+            raise error(errno.ENOTCONN)
+        self._has_shut_read = self._has_shut_read or how != socket.SHUT_WR
+        self._has_shut_write = self._has_shut_write or how != socket.SHUT_RD
+        self.update()
+
+    def shut(self) -> None:
+        """End the life of the socket."""
+        super().shut()
+        self.network.unbind(self)
+
+    def getsockname(self, sock: Any) -> Any:  # noqa: ARG002
+        """Return the address of this socket."""
+        if not is_internet(self.family):
+            return "" if self.address is None else self.address
+        bound = self.address or Endpoint(self.family, "0.0.0.0" if self.family == socket.AF_INET else "::", 0)
+        if bound.is_wildcard and self._peer is not None:  # a connected socket knows which of its addresses it uses
+            bound = bound._replace(host=self._peer.host)
+        return presented(bound)
+
+    def getpeername(self, sock: Any) -> Any:  # noqa: ARG002
+        """Return the address that the socket is connected to."""
+        if self._peer is None:
+            raise error(errno.ENOTCONN)
+        return presented(self._peer._replace(family=self.family)) if is_internet(self.family) else self._peer
+
+    def _send(self, sock: Any, data: bytes, flags: int, address: Any, ancillary: list[Any], call: str) -> int:
+        if failure := 0 if self.is_held else self.take_failure():
+            self.update()
+            raise error(failure)
+        if self._has_shut_write:
+            raise error(errno.EPIPE)
+        if address is None and self._peer is None:
+            raise error(errno.EDESTADDRREQ if is_internet(self.family) else errno.ENOTCONN)
+        if len(data) > _LARGEST_DATAGRAM.get(self.family, _LARGEST_OF_UNIX):
+            raise error(errno.EMSGSIZE)
+        if is_internet(self.family):
+            where = self._peer if address is None else destination(endpoint(self.family, address, call))
+            self.network.check(self, where)
+            self._bind_if_needed()
+            other = self.network.receiver_at(self, where)
+            if other is not None:
+                other.put(data, self._source(where), ancillary)
+            elif self._peer is not None:
+                self.failure = errno.ECONNREFUSED
+                self.update()
+            return len(data)
+        other = self.network.receiver_at(self, self._peer if address is None else address)
+        while other.is_full and other is not self:
+            self._blocked = other
+            other.senders.append(self)
+            self.update()
+            if flags & socket.MSG_DONTWAIT:
+                raise error(errno.EAGAIN)
+            self.wait(sock, self._has_room, call, writing=True)
+        self._blocked = None
+        other.put(data, self.address, ancillary)
+        return len(data)
+
+    @property
+    def senders(self) -> list["DatagramSocket"]:
+        """The sockets that wait for room."""
+        return self.__dict__.setdefault("_senders", [])
+
+    def _source(self, where: Endpoint) -> Endpoint:
+        bound: Endpoint = self.address
+        return bound._replace(host=where.host) if bound.is_wildcard else bound
+
+    def put(self, data: bytes, source: Any, ancillary: list[Any]) -> None:
+        """Keep a datagram for the program to receive; drop it if there is no room, as networks do."""
+        if is_internet(self.family):
+            if self._peer is not None and (self._peer.host, self._peer.port) != (source.host, source.port):
+                return
+            if self._size + len(data) + _OVERHEAD > _ROOM:
+                return
+        self._size += len(data) + _OVERHEAD
+        self._queue.append((data, source, ancillary))
+        self.update()
+
+    def receives_at(self, where: Endpoint) -> bool:
+        """Return True if the socket is bound to an address that includes `where`."""
+        is_v6_only = self.has_option(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        return self.address.port == where.port and accepts(self.address, where.host, is_v6_only=is_v6_only)
+
+    def _receive(self, sock: Any, size: int, flags: int, call: str) -> tuple[bytes, Any, int, list[Any]]:
+        while True:
+            if not self.is_held:
+                if failure := self.take_failure():
+                    self.update()
+                    raise error(failure)
+                if self._queue:
+                    break
+                if self._has_shut_read:
+                    return b"", None, 0, []
+            if flags & socket.MSG_DONTWAIT:
+                raise error(errno.EAGAIN)
+            self.wait(sock, lambda: not self.is_held and self._has_input(), call)
+        data, source, ancillary = self._queue[0]
+        if not flags & socket.MSG_PEEK:
+            self._queue.popleft()
+            self._size -= len(data) + _OVERHEAD
+            self.update()
+            for sender in self.senders:
+                sender.update()
+            self.senders.clear()
+        shown = presented(source._replace(family=self.family)) if is_internet(self.family) else source
+        return data[:size], shown, MESSAGE_TRUNCATED if len(data) > size else 0, ancillary

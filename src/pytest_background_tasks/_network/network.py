@@ -1,0 +1,380 @@
+"""The in-process network of one run: its sockets, by descriptor, and the addresses that they are bound to."""
+
+import _socket
+import errno
+import os
+import socket
+import stat
+from typing import Any, Protocol
+
+from ..errors import UncontrolledOperation
+from .addresses import (
+    Endpoint,
+    accepts,
+    error,
+    is_internet,
+    is_of_this_machine,
+    is_port_taken,
+    overlaps,
+    presented,
+)
+from .datagram_socket import DatagramSocket
+from .in_process_socket import InProcessSocket
+from .stream_socket import StreamSocket
+
+SOCKETS: dict[int, InProcessSocket] = {}
+"""The sockets of the current network, by descriptor. Empty while there is none."""
+
+_KINDS: dict[int, type[Any]] = {socket.SOCK_STREAM: StreamSocket, socket.SOCK_DGRAM: DatagramSocket}
+_FLAGS_OF_TYPE = getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
+_FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, getattr(socket, "AF_UNIX", socket.AF_INET)})
+_FIRST_EPHEMERAL, _LAST_EPHEMERAL = 49_152, 65_535
+_REUSE_PORT = getattr(socket, "SO_REUSEPORT", -1)
+
+
+class Host(Protocol):
+    """The surroundings of a network: the loop that uses it."""
+
+    def name(self, kind: str) -> str:
+        """Return a name for what the running task has created."""
+
+    def owns_thread(self) -> bool:
+        """Return True if the current thread belongs to the program, so that its sockets are of this network."""
+
+    def refuse(self, problem: UncontrolledOperation) -> UncontrolledOperation:
+        """Take note that the program wants to leave this network."""
+
+    def refuse_to_block(self, call: str) -> None:
+        """Raise an error if the current thread must not wait for the network."""
+
+
+class InProcessNetwork:
+    """The network of one run.
+
+    Args:
+        host: see `Host`.
+
+    Attributes:
+        refused: the addresses, as text, at which a connection was refused because no socket listens there.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._inodes: dict[int, InProcessSocket] = {}
+        self._bound: dict[tuple[int, int], list[Any]] = {}  # by type and port
+        self._paths: dict[object, InProcessSocket | None] = {}
+        self._adopted: dict[int, int] = {}
+        self._next_port = _FIRST_EPHEMERAL
+        self.refused: list[str] = []
+
+    # Sockets and descriptors.
+
+    def has_kind(self, family: int, type: int) -> bool:  # noqa: A002  # like socket.socket
+        """Return True if a new socket of this kind belongs to this network."""
+        return family in _FAMILIES and type & ~_FLAGS_OF_TYPE in _KINDS and self._host.owns_thread()
+
+    def create(self, family: int, type: int, proto: int) -> InProcessSocket:  # noqa: A002
+        """Return a new socket."""
+        kind = _KINDS[type & ~_FLAGS_OF_TYPE]
+        each: InProcessSocket = kind(self, family, type & ~_FLAGS_OF_TYPE, proto)
+        if kind is DatagramSocket:
+            each.name = self._host.name("datagrams")
+        return each
+
+    def give(self, each: InProcessSocket) -> int:
+        """Return a descriptor for a socket that has none."""
+        self._inodes[each.kernel.inode] = each
+        descriptor = each.kernel.give_away()
+        self.attach(each, descriptor)
+        return descriptor
+
+    def attach(self, each: InProcessSocket, descriptor: int) -> None:
+        """Take note that `descriptor` stands for this socket."""
+        if (before := SOCKETS.get(descriptor)) is not None and before is not each:
+            before.drop(descriptor)  # it was closed behind our back
+        SOCKETS[descriptor] = each
+        each.add_descriptor(descriptor)
+
+    def socket_behind(self, descriptor: int) -> InProcessSocket | None:
+        """Return the socket of this network for which a descriptor stands, such as one of ``dup()``; else None."""
+        if not self._inodes:
+            return None
+        try:
+            inode = os.fstat(descriptor).st_ino
+        except OSError:
+            return None
+        return self._inodes.get(inode)
+
+    def forget(self, each: Any, descriptor: int) -> None:
+        """Take note that `descriptor` does not belong to this socket any more."""
+        if SOCKETS.get(descriptor) is each:
+            del SOCKETS[descriptor]
+        if not each.descriptors:
+            self._inodes.pop(each.kernel.inode, None)
+        if (before := self._adopted.pop(descriptor, None)) is not None:
+            os.close(before)
+
+    def adopt(self, sock: Any) -> InProcessSocket | None:
+        """Take a socket that was bound before this network into it, for as long as the network lasts.
+
+        Return None if it is of another kind, or has a connection.
+        """
+        if not self.has_kind(sock.family, sock.type) or sock.family == getattr(socket, "AF_UNIX", -1):
+            return None
+        try:
+            _socket.socket.getpeername(sock)
+        except OSError:
+            pass
+        else:
+            return None
+        host, port, *_ = _socket.socket.getsockname(sock)
+        descriptor = sock.fileno()
+        each = self.create(sock.family, sock.type, sock.proto)
+        if port:
+            each.address = Endpoint(sock.family, host, port)  # type: ignore[attr-defined]
+            self._bound.setdefault((each.type, port), []).append(each)
+        if sock.type == socket.SOCK_STREAM and _socket.socket.getsockopt(sock, socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            each.listen(sock)  # type: ignore[attr-defined]
+        self._adopted[descriptor] = os.dup(descriptor)
+        ours = each.kernel.give_away()
+        os.dup2(ours, descriptor, inheritable=False)
+        os.close(ours)
+        self._inodes[each.kernel.inode] = each
+        self.attach(each, descriptor)
+        return each
+
+    def close(self) -> None:
+        """Forget all sockets. The program has to close its own descriptors; those that were adopted are as before."""
+        for descriptor, each in list(SOCKETS.items()):
+            if each.network is self:
+                if (before := self._adopted.pop(descriptor, None)) is not None:
+                    os.dup2(before, descriptor, inheritable=False)
+                    os.close(before)
+                del SOCKETS[descriptor]
+                each.is_closed = True
+                each.watchers.clear()
+                each.kernel.close()
+
+    # Addresses.
+
+    def bind(self, each: Any, where: Any) -> None:
+        """Bind a socket to an address.
+
+        Raises:
+            OSError: the address is in use, or is not of this machine.
+        """
+        if not is_internet(each.family):
+            self._bind_to_path(each, where)
+            return
+        if not is_of_this_machine(where.host):
+            raise error(errno.EADDRNOTAVAIL)
+        if where.port == 0:
+            where = where._replace(port=self._free_port(each.type))
+        bound = self._bound.setdefault((each.type, where.port), [])
+        if any(self._conflicts(each, where, other) for other in bound):
+            raise error(errno.EADDRINUSE)
+        each.address = where
+        bound.append(each)
+
+    def _conflicts(self, each: Any, where: Endpoint, other: Any) -> bool:
+        v6_only = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        if not overlaps(where, each.has_option(*v6_only), other.address, other.has_option(*v6_only)):
+            return False
+        for option in (_REUSE_PORT, socket.SO_REUSEADDR):
+            if each.has_option(socket.SOL_SOCKET, option) and other.has_option(socket.SOL_SOCKET, option):
+                return option != _REUSE_PORT and other.is_listening
+        return True
+
+    def _free_port(self, type: int) -> int:  # noqa: A002
+        for _ in range(_FIRST_EPHEMERAL, _LAST_EPHEMERAL + 1):
+            port = self._next_port
+            self._next_port = port + 1 if port < _LAST_EPHEMERAL else _FIRST_EPHEMERAL
+            if not self._bound.get((type, port)):
+                return port
+        raise error(errno.EADDRINUSE)
+
+    def ephemeral(self, each: Any, where: Endpoint) -> Endpoint:
+        """Return the address of a client that connects to `where` without having been bound."""
+        return Endpoint(each.family, where.host, self._free_port(each.type))
+
+    def unbind(self, each: Any) -> None:
+        """Free the address of a socket."""
+        if is_internet(each.family):
+            if each.address is not None:
+                bound = self._bound.get((each.type, each.address.port), [])
+                if each in bound:
+                    bound.remove(each)
+            return
+        for key, other in self._paths.items():
+            if other is each:
+                self._paths[key] = None
+
+    def listen(self, each: Any) -> None:
+        """Let a bound socket listen.
+
+        Raises:
+            OSError: another socket listens there.
+        """
+        if not is_internet(each.family):
+            return
+        for other in self._bound.get((each.type, each.address.port), ()):
+            if other is not each and other.is_listening and self._conflicts(each, each.address, other):
+                raise error(errno.EADDRINUSE)
+
+    def stop_listening(self, each: Any) -> None:
+        """Let a socket listen no more; it stays bound until it is closed."""
+
+    def listener_at(self, each: Any, where: Any) -> Any:
+        """Return the socket that listens at an address; None if a connection is refused.
+
+        Raises:
+            UncontrolledOperation: the address is outside this network.
+            OSError: there is no socket at a path.
+        """
+        if not is_internet(each.family):
+            found = self._at_path(where)
+            if found is not None and found.type != each.type:
+                raise error(errno.EPROTOTYPE)
+            return found if found is not None and found.is_listening else None
+        found = self._best([o for o in self._bound.get((each.type, where.port), ()) if o.is_listening], where)
+        if found is None:
+            self.check(each, where)
+        return found
+
+    def receiver_at(self, each: Any, where: Any) -> Any:
+        """Return the datagram socket that receives at an address; None if there is none.
+
+        Raises:
+            OSError: there is no socket at a path.
+        """
+        if not is_internet(each.family):
+            found = self._at_path(where)
+            if found is None:
+                raise error(errno.ECONNREFUSED)
+            if found.type != each.type:
+                raise error(errno.EPROTOTYPE)
+            return found
+        return self._best(self._bound.get((each.type, where.port), ()), where)
+
+    def _best(self, bound: Any, where: Endpoint) -> Any:
+        """Return the socket that is bound most precisely to an address."""
+        v6_only = (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
+        able = [o for o in bound if accepts(o.address, where.host, is_v6_only=o.has_option(*v6_only))]
+        return min(
+            able, key=lambda o: (o.address.is_wildcard, (":" in o.address.host) != (":" in where.host)), default=None
+        )
+
+    def check(self, each: Any, where: Endpoint) -> None:
+        """Refuse to talk to an address outside this network.
+
+        Raises:
+            UncontrolledOperation: the address is of another machine, or of a real server of this one.
+        """
+        if self._bound.get((each.type, where.port)) and self._best(self._bound[each.type, where.port], where):
+            return
+        place = shown(where)
+        if not is_of_this_machine(where.host):
+            raise self.refuse(outside(place))
+        if each.type == socket.SOCK_STREAM:
+            if is_port_taken(where):
+                raise self.refuse(real_server(place))
+            self.refused.append(place)
+
+    # Paths of the family UNIX.
+
+    def _bind_to_path(self, each: Any, path: Any) -> None:
+        if _is_abstract(path):
+            if self._paths.get(_abstract(path)) is not None:
+                raise error(errno.EADDRINUSE)
+            self._paths[_abstract(path)] = each
+            each.address = _abstract(path)
+            return
+        trial = _socket.socket(each.family, each.type, each.proto)
+        try:
+            trial.bind(path)  # the operating system creates the file, or says why it cannot
+            each.address = trial.getsockname()
+        finally:
+            trial.close()
+        self._paths[_identity(each.address)] = each
+
+    def _at_path(self, path: Any) -> Any:
+        if _is_abstract(path):
+            found = self._paths.get(_abstract(path))
+            if found is None and _abstract(path) not in self._paths:
+                raise error(errno.ECONNREFUSED)
+            return found
+        key = _identity(path)
+        if key not in self._paths:
+            if not stat.S_ISSOCK(os.stat(path).st_mode):
+                raise error(errno.ECONNREFUSED)
+            raise self.refuse(real_server(os.fsdecode(path)))
+        return self._paths[key]
+
+    # The surroundings.
+
+    def connected(self, client: Any, server: Any) -> None:
+        """Name both ends of a new connection."""
+        client.name, server.name = self._host.name("received"), self._host.name("sent")
+
+    def owns_thread(self) -> bool:
+        """Return True if the current thread belongs to the program."""
+        return self._host.owns_thread()
+
+    def refuse(self, problem: UncontrolledOperation) -> UncontrolledOperation:
+        """Take note that the program wants to leave this network; return the error."""
+        return self._host.refuse(problem)
+
+    def refuse_to_block(self, call: str) -> None:
+        """Raise an error if the current thread must not wait for the network."""
+        self._host.refuse_to_block(call)
+
+    def refuse_foreign(self, descriptor: int) -> UncontrolledOperation:
+        """Return the error for a descriptor of a real connection."""
+        return self.refuse(
+            UncontrolledOperation(
+                f"the loop is to watch descriptor {descriptor}, a real connection that Python's socket module did not "
+                f"make while the test was explored\nUse instead: a library that connects with Python's own sockets, or "
+                f"a fake of the other side",
+                "network",
+            )
+        )
+
+
+def shown(where: Endpoint) -> str:
+    """Return an address as text: ``127.0.0.1:80`` or ``[::1]:80``."""
+    host, port, *_ = presented(where)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def outside(place: str) -> UncontrolledOperation:
+    """Return the error for an address of another machine."""
+    return UncontrolledOperation(
+        f"the test talks to {place}, which is outside this machine and cannot be controlled\n"
+        f"Use instead: a server in the test itself, or a fake of the client (for ASGI: httpx.ASGITransport)",
+        "network",
+    )
+
+
+def real_server(place: str) -> UncontrolledOperation:
+    """Return the error for a server that the test has not started while it was explored."""
+    return UncontrolledOperation(
+        f"the test talks to {place}, a real server that it has not started itself, which cannot be controlled\n"
+        f"Use instead: a server that the test or one of its fixtures of function scope starts, or a fake of the client",
+        "network",
+    )
+
+
+def _is_abstract(path: Any) -> bool:
+    return path[:1] in ("\0", b"\0")
+
+
+def _abstract(path: Any) -> bytes:
+    return os.fsencode(path) if isinstance(path, str) else bytes(path)
+
+
+def _identity(path: Any) -> tuple[int, int]:
+    try:
+        found = os.stat(path)
+    except OSError as problem:
+        raise error(problem.errno or errno.ENOENT) from None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,142 @@
+"""The methods of `socket.socket`, and functions of `socket` and `os`, that know the in-process network.
+
+The methods of the class itself are replaced, not the name ``socket.socket``: so the class is the same for code that has
+imported it before, for subclasses such as `ssl.SSLSocket`, and for ``isinstance``. A socket that does not belong to the
+current network behaves as ever.
+"""
+
+import _socket
+import functools
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from .._asyncio.patching import patched
+from .addresses import ForeignHost, error
+from .name_resolution import resolving
+from .network import SOCKETS, InProcessNetwork, outside
+
+_METHODS = (
+    *("bind", "listen", "_accept", "connect", "connect_ex", "shutdown"),
+    *("getsockname", "getpeername", "getsockopt", "setsockopt"),
+    *("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into"),
+    *("send", "sendall", "sendto", "sendmsg"),
+)
+
+_current: list[InProcessNetwork] = []
+
+
+@contextmanager
+def socket_methods_replaced() -> Iterator[None]:
+    """Replace them inside the block. They have no effect while no network is current."""
+    with ExitStack() as stack:
+        for name in _METHODS:
+            stack.enter_context(patched(socket.socket, name, functools.partial(_dispatching, name)))
+        for owner, name, wrapper in (
+            (socket.socket, "__init__", _creating),
+            (socket.socket, "_real_close", _closing),
+            (os, "sendfile", _sending_file),
+            (socket, "getaddrinfo", lambda original: resolving(original, _network)),
+        ):
+            stack.enter_context(patched(owner, name, wrapper))
+        yield
+
+
+@contextmanager
+def current_network(network: InProcessNetwork) -> Iterator[None]:
+    """Let new sockets belong to `network` inside the block, which closes it."""
+    _current.append(network)
+    try:
+        yield
+    finally:
+        _current.remove(network)
+        network.close()
+
+
+def _network() -> InProcessNetwork | None:
+    return _current[-1] if _current else None
+
+
+def _dispatching(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
+    descriptor_of, get = _socket.socket.fileno, SOCKETS.get
+
+    @functools.wraps(original)
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        each = get(descriptor_of(self))
+        if each is None:
+            if name == "listen" and (network := _network()) is not None and (each := network.adopt(self)) is not None:
+                return each.listen(self, *args, **kwargs)
+            return original(self, *args, **kwargs)
+        try:
+            return getattr(each, name)(self, *args, **kwargs)
+        except ForeignHost as foreign:
+            raise each.network.refuse(outside(str(foreign))) from None
+
+    return method
+
+
+def _creating(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def __init__(  # noqa: N807
+        self: Any,
+        family: int = -1,
+        type: int = -1,
+        proto: int = -1,
+        fileno: int | None = None,  # noqa: A002
+    ) -> None:
+        network = _network()
+        if network is None:
+            original(self, family, type, proto, fileno)
+            return
+        if fileno is not None:
+            each = network.socket_behind(fileno)
+            if each is not None:
+                network.attach(each, fileno)
+                family, type, proto = (
+                    given if given != -1 else own
+                    for given, own in ((family, each.family), (type, each.type), (proto, each.proto))
+                )
+            elif (stale := SOCKETS.get(fileno)) is not None:
+                stale.drop(fileno)
+            original(self, family, type, proto, fileno)
+            return
+        family, type, proto = (
+            socket.AF_INET if family == -1 else family,
+            socket.SOCK_STREAM if type == -1 else type,
+            0 if proto == -1 else proto,
+        )
+        if not network.has_kind(family, type):
+            original(self, family, type, proto, None)
+            stale = SOCKETS.get(_socket.socket.fileno(self))
+            if stale is not None:
+                stale.drop(_socket.socket.fileno(self))
+            return
+        original(self, family, type, proto, network.give(network.create(family, type, proto)))
+
+    return __init__
+
+
+def _closing(original: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(original)
+    def _real_close(self: Any, *args: Any, **kwargs: Any) -> None:
+        each = SOCKETS.get(_socket.socket.fileno(self))
+        if each is None:
+            original(self, *args, **kwargs)
+        else:
+            each.close(self)
+
+    return _real_close
+
+
+def _sending_file(original: Callable[..., int]) -> Callable[..., int]:
+    @functools.wraps(original)
+    def sendfile(out_fd: int, *args: Any, **kwargs: Any) -> int:
+        if out_fd in SOCKETS:
+            import errno
+
+            raise error(errno.EINVAL)  # callers then send the file themselves
+        return original(out_fd, *args, **kwargs)
+
+    return sendfile
