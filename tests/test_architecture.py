@@ -27,7 +27,7 @@ FLOORS = (
     {"_network"},
     {"_capture", "_explore"},
     {"_control", "_monitor", "_report"},
-    {"virtual_time", "fixture", "warnings"},
+    {"virtual_time", "virtual_network", "fixture", "warnings"},
     {"plugin"},
 )
 """The entries of the package, from the lowest floor up. Each may import those of lower floors only."""

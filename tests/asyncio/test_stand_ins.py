@@ -100,6 +100,7 @@ EXTRA_LOOP_ATTRIBUTES = (
     "is_stuck",
     "key_of",
     "kind_of",
+    "name_of",
     "owner",
     "phase",
     "play",

@@ -28,7 +28,7 @@ class NeedsArguments(Exception):
             ValueError,
             "max_seconds=0 is not greater than 0; write e.g. max_seconds=60, or None for no limit",
         ),
-        ({"arrivals": "network"}, ValueError, "unknown kind 'network'; write 'start', 'yield', "),
+        ({"arrivals": "disk"}, ValueError, "unknown kind 'disk'; write 'start', 'yield', "),
         ({"arrivals": ["start", "io"]}, ValueError, "unknown kind 'io'"),
         ({"propagate": 7}, TypeError, "propagate=7 is neither classes of exceptions nor a function"),
         ({"cancel": 7}, TypeError, "7 is neither a pattern for a task's name nor a coroutine function"),

@@ -151,7 +151,7 @@ def test_verbose_output_has_each_verdict(suite: Run, wrong: str) -> None:
         + """
     async def test_check(): await check()
     async def test_other(): pass
-    async def test_listening(): (await asyncio.start_server(print, "127.0.0.1", 0)).close()
+    async def test_starting(): await (await asyncio.create_subprocess_exec("true")).wait()
 """
     )
     suite(source, LAST, "-v").stdout.fnmatch_lines(
@@ -160,7 +160,7 @@ def test_verbose_output_has_each_verdict(suite: Run, wrong: str) -> None:
             "exploring 3 of 3 tests*",
             "test_it.py::test_check FAILED *",
             "test_it.py::test_other (exhaustive, 1 run, 1 distinct)",
-            "test_it.py::test_listening (not explored: network)",
+            "test_it.py::test_starting (not explored: process)",
         ]
     )
 

@@ -32,7 +32,19 @@ async def room():
 
 async def test_it(room): pass
 """,
-    "network": "async def test_it():\n    (await asyncio.start_server(print, '127.0.0.1', 0)).close()",
+    "network": """
+import socket
+
+@pytest.fixture(scope="session")
+def server():
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+async def test_it(server):
+    _, writer = await asyncio.open_connection(*server.getsockname())
+    writer.close()
+    await writer.wait_closed()
+""",
     "process": "async def test_it():\n    await (await asyncio.create_subprocess_exec('true')).wait()",
     "signal": """
 import signal

@@ -28,6 +28,7 @@ from .._introspect.location import await_chain
 from .._introspect.suspension import task_label
 from .._introspect.task_state import coroutine_of
 from .._introspect.untrusted import attribute, type_name
+from .._network.network import SOCKETS
 from .sockets import is_listening, name_or, registered, socket_of
 from .workers import Workers
 
@@ -100,6 +101,8 @@ class ExternalActivity:
 
     def _of_file(self, key: SelectorKey) -> str | None:
         """Return the activity of a registered file, in words; empty if there is none, None if that is unknown."""
+        if key.fd in SOCKETS:  # what is sent there arrives at once
+            return ""
         sock = socket_of(key.fd)
         if sock is None:
             return f"output to file descriptor {key.fd}" if key.events & EVENT_WRITE else None

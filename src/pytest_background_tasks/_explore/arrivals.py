@@ -101,7 +101,7 @@ class ThreadCall(_Answering, asyncio.Handle):
         self.kind: str | None = "thread"
 
 
-ARRIVALS = frozenset({Arrival, ThreadCall})
+ARRIVALS: set[type[asyncio.Handle]] = {Arrival, ThreadCall}
 """The types of handles that are themselves arrivals."""
 
 

@@ -2,7 +2,7 @@
 
 Theory of operation. The loop keeps asyncio's own queue: the handles that are ready when an iteration begins run in that
 iteration, first in, first out; due timers enter behind the handles that were queued already. The empty schedule is
-therefore asyncio's order, step for step. There is no selector: time is virtual and jumps when the loop is idle. A
+therefore asyncio's order, step for step. Files are only asked whether they are ready: time is virtual and jumps when the loop is idle. A
 `Plan` takes delayed handles out of the queue and decides when they enter. Time stands still while a handle is delayed.
 
 Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_stopping``,
@@ -31,6 +31,7 @@ from .arrivals import (
     stepping_task,
 )
 from .helper_thread import HelperThread
+from .network_of_loop import NetworkOfLoop
 from .options import Options
 from .pauses import Pauses
 from .phases import NO_KINDS, PhasesOfLoop
@@ -43,7 +44,7 @@ from .timers import TimersOfLoop
 from .trace import AFTER, ARRIVING, BEFORE, PLACES, QUEUE, Trace
 
 
-class ControlledLoop(LoopOfControlledTasks, ThreadCalls, TimersOfLoop, PhasesOfLoop):
+class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOfLoop, PhasesOfLoop):
     """An event loop of one run.
 
     Until `begin_main` it runs in asyncio's default order: fixtures are set up on it. From then on the schedule applies.
@@ -111,6 +112,8 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, TimersOfLoop, PhasesOfL
     def close(self) -> None:
         """Close the loop, like asyncio; break reference cycles so that the garbage collector is not needed."""
         self._leave_owner()
+        if self._plan is not None:
+            self.forget_transports()
         self._plan = self._deviating = None  # it refers to the loop
         super().close()
 
@@ -182,9 +185,11 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, TimersOfLoop, PhasesOfL
                     self._run_handles(size, self._iteration * PLACES + zone)
         else:
             queued = len(self._ready)
-            if not queued and not self._arrived:
+            if self._files is not None:
+                self._look_at_files()
+            if not queued and not self._arrived and not self._at_files:
                 self._jump()
-            if self._arrived or (self._timers and self._timers[0][0] <= self._now):
+            if self._arrived or self._at_files or (self._timers and self._timers[0][0] <= self._now):
                 self._let_arrive()
             arriving, entry = len(self._ready) - queued, self._iteration * PLACES
             if queued:
@@ -214,21 +219,22 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, TimersOfLoop, PhasesOfL
             self._arrived = plan.staying(self._arrived, self._iteration, self._answers)
         if plan.cancellations:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
-        if not (ready or self._arrived or self._is_last):
+        self._look_at_files()
+        if not (ready or self._arrived or self._at_files or self._is_last):
             self._let_pass(plan)
         entry = self._iteration * PLACES
         before = queued = len(ready)
         if plan.outside or plan.cancelling:
             plan.enter_queue(ready, self._iteration)
             queued = len(ready)
-            ready += plan.entering(entry + BEFORE, self._now)
+            ready += self._entered(plan.entering(entry + BEFORE, self._now))
             before = len(ready)
         is_due = self._timers and self._timers[0][0] <= self._now
-        if is_due or self._arrived or plan.early_timer is not None:
+        if is_due or self._arrived or self._at_files or plan.early_timer is not None:
             self._let_arrive()
         after = arrived = len(ready)
         if plan.outside or plan.cancelling:
-            ready += plan.entering(entry + AFTER, self._now)
+            ready += self._entered(plan.entering(entry + AFTER, self._now))
             after = len(ready)
         if plan.cancellations:
             plan.cancel_at_wakeup(ready)
@@ -251,15 +257,16 @@ class ControlledLoop(LoopOfControlledTasks, ThreadCalls, TimersOfLoop, PhasesOfL
             self._iteration = max(first, self._iteration)
 
     def _let_arrive(self) -> None:
-        """Queue the results of threads, and due timers."""
+        """Queue the results of threads, what has arrived at files, and due timers."""
         if self._arrived:
             self._note_answers(self._ready)
         plan = self._deviating
-        arriving: list[Any] = [*self._arrived, *self._due_timers(plan)]
+        arriving: list[Any] = [*self._arrived, *self._at_files, *self._due_timers(plan)]
         self._arrived = []
+        self._at_files = ()
         if plan is not None:
             entry = self._iteration * PLACES + ARRIVING
-            arriving = [handle for handle in arriving if not plan.intercepts(handle, entry)]
+            arriving = [handle for handle in arriving if not self._intercepts(plan, handle, entry)]
             if plan.is_timer_early(self._iteration):
                 plan.early_timer = None
                 if self._pass_time(plan):

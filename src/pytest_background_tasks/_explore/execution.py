@@ -5,10 +5,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any, NamedTuple, TypeAlias
 
 from .._introspect.garbage_collection import GarbageCollectionDisabled
+from .._network.socket_methods import current_network
 from .cleanup import leave_nothing
 from .controlled_loop import ControlledLoop
 from .failures import failure_of, is_timeout
 from .helper_thread import HelperThread
+from .network_host import network_of
 from .options import Options
 from .recording_loop import RecordingLoop
 from .run import Program, Run
@@ -71,7 +73,10 @@ def execute(
     run = Run(RecordingLoop if with_details else ControlledLoop, schedule, options, helper, failed)
     helper.foreign.begin()
     try:
-        with GarbageCollectionDisabled():  # automatic collection would depend on earlier runs
+        with (
+            current_network(network_of(run, helper)),
+            GarbageCollectionDisabled(),
+        ):  # automatic collection would depend on earlier runs
             found = program(run)
             for loop in run.loops:
                 run.look_at_end(loop, found)  # some runners close it without a word

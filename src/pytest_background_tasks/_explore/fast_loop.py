@@ -22,7 +22,7 @@ _ANEW = (deque, list)
 
 @named_as(asyncio.SelectorEventLoop)
 class FastLoop(asyncio.SelectorEventLoop):
-    """A loop that looks like asyncio's own. It has no selector, so only the methods of `BaseEventLoop` work."""
+    """A loop that looks like asyncio's own. Its selector is made by subclasses."""
 
     def __init__(self) -> None:
         for name, make in _OF_EACH:

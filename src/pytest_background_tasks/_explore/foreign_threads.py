@@ -112,7 +112,7 @@ class ForeignThreads:
         """Record that the current thread has called a loop; return the error for that."""
         thread = threading.current_thread()
         error = foreign_thread_error(
-            _described(thread, sys._getframe(1)), self.passed if self._is_known(thread) else None
+            _described(thread, sys._getframe(1)), self.passed if self.is_known(thread) else None
         )
         self.answer = self.answer or error
         return error
@@ -122,14 +122,14 @@ class ForeignThreads:
         frames = sys._current_frames()
         named = list(_active.items())
         for ident, thread in named:
-            if ident in frames and not self._is_known(thread) and _may_work_for_program(thread, frames[ident]):
+            if ident in frames and not self.is_known(thread) and _may_work_for_program(thread, frames[ident]):
                 yield _described(thread, frames[ident])
         if self._count < _thread._count():
             for ident in frames.keys() - {ident for ident, _ in named} - self._raw:
                 if _HARMLESS.isdisjoint(_modules_of_frames(frames[ident])):
                     yield f"thread {ident}{_of_package(_packages(frames[ident]))}"
 
-    def _is_known(self, thread: threading.Thread) -> bool:
+    def is_known(self, thread: threading.Thread) -> bool:
         return id(thread) in self._ids
 
 

@@ -35,6 +35,7 @@ CONSTANTS: tuple[Constant, ...] = (
     _arrival("thread", "threads", "the moments at which threads answer"),
     _arrival("mock", "mocks", "the answers of mocks"),
     _arrival("answer", "answer()", "the moments at which fakes answer with answer()"),
+    _arrival("network", "network", "the moments at which connections, data and their end arrive"),
     Constant("durations", "durations written in the code", "", lambda options: options.is_suite),
     Constant(
         "different durations",

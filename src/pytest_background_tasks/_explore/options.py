@@ -20,7 +20,7 @@ from .trace import ANSWERS, KINDS
 CancelTarget: TypeAlias = str | Callable[..., Any]
 Error: TypeAlias = type[BaseException] | BaseException
 Propagated: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
-_Kind: TypeAlias = Literal["start", "yield", "sleep", "timer", "thread", "mock", "answer"]
+_Kind: TypeAlias = Literal["start", "yield", "sleep", "timer", "thread", "mock", "answer", "network"]
 
 
 _FROM_OUTSIDE = frozenset({"thread", "answer"})

@@ -67,6 +67,7 @@ class PhasesOfLoop(UnsupportedCalls):
     key_of: Callable[[Any], tuple[str, int] | None]
     kind_of: Callable[[Any], str | None]
     _actor_of: Callable[[Any], TaskIdentity]
+    _entered: Callable[[list[Any]], list[Any]]
     _is_last: bool = False  # in the iteration after the one in which the future was done, as on any loop
 
     def enter(self, phase: Phase) -> None:
@@ -112,7 +113,7 @@ class PhasesOfLoop(UnsupportedCalls):
         """Let no arrival deviate from now on: the runner closes the loop."""
         self._judging = (NO_KINDS, False, *self._judging[2:4], NO_KINDS)
         if self._deviating is not None:
-            self._ready.extend(handle for _, _, handle in self._deviating.outside)
+            self._ready.extend(self._entered([handle for _, _, handle in self._deviating.outside]))
             self._deviating = None
 
     def _leave_owner(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from .._introspect.location import SourceLocation
 from .._introspect.wait_reason import WaitReason
 
-KINDS = ("start", "yield", "sleep", "timer", "thread", "mock", "answer")
+KINDS = ("start", "yield", "sleep", "timer", "thread", "mock", "answer", "network")
 """The kinds of arrival that stand for an external event."""
 
 MAIN = "main"

@@ -1,4 +1,4 @@
-"""The methods that a loop without sockets, processes and signals refuses; the error names what to use instead."""
+"""The methods that a loop without processes and signals refuses; the error names what to use instead."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,41 +6,14 @@ from typing import Any
 from ..errors import UncontrolledOperation
 from .fast_loop import FastLoop
 
-_TRANSPORT = "an in-memory transport, or a fake of the client or server (for ASGI: httpx.ASGITransport)"
 _PROCESS = "a fake of the code that starts the process"
 _SIGNAL = "a direct call of the signal handler"
 _USES = {
-    _TRANSPORT: ("network", "performs real I/O"),
     _PROCESS: ("process", "starts a real process"),
     _SIGNAL: ("signal", "handles real signals"),
 }
 
 _INSTEAD = {
-    "create_connection": _TRANSPORT,
-    "create_server": _TRANSPORT,
-    "create_datagram_endpoint": _TRANSPORT,
-    "create_unix_connection": _TRANSPORT,
-    "create_unix_server": _TRANSPORT,
-    "connect_accepted_socket": _TRANSPORT,
-    "connect_read_pipe": _TRANSPORT,
-    "connect_write_pipe": _TRANSPORT,
-    "start_tls": _TRANSPORT,
-    "sendfile": _TRANSPORT,
-    "getaddrinfo": _TRANSPORT,
-    "getnameinfo": _TRANSPORT,
-    "add_reader": _TRANSPORT,
-    "remove_reader": _TRANSPORT,
-    "add_writer": _TRANSPORT,
-    "remove_writer": _TRANSPORT,
-    "sock_accept": _TRANSPORT,
-    "sock_connect": _TRANSPORT,
-    "sock_recv": _TRANSPORT,
-    "sock_recv_into": _TRANSPORT,
-    "sock_recvfrom": _TRANSPORT,
-    "sock_recvfrom_into": _TRANSPORT,
-    "sock_sendall": _TRANSPORT,
-    "sock_sendfile": _TRANSPORT,
-    "sock_sendto": _TRANSPORT,
     "subprocess_exec": _PROCESS,
     "subprocess_shell": _PROCESS,
     "add_signal_handler": _SIGNAL,

@@ -14,7 +14,9 @@ from .untrusted import attribute
 
 def has_selector(loop: Any) -> bool:
     """Return True if `loop` has a selector: asyncio's own loop on POSIX, and classes derived from it."""
-    return hasattr(loop, "_selector")
+    return not hasattr(type(loop), "_selector") and hasattr(
+        loop, "_selector"
+    )  # a loop of an exploration makes one late
 
 
 def selector_of(loop: Any) -> Any:

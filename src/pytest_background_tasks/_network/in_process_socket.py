@@ -39,6 +39,9 @@ class Network(Protocol):
     def refuse(self, problem: Any) -> Any:
         """Take note that the program wants to leave the network; return the error."""
 
+    def let_go(self, sock: Any) -> None:
+        """Make a socket of the network one of the operating system's."""
+
     def refuse_to_block(self, call: str) -> None:
         """Raise an error if the current thread must not wait for the network."""
 

@@ -68,5 +68,6 @@ class KernelPair:
             pass
 
     def close(self) -> None:
-        """Close the end that is not the program's."""
+        """Close the end that is not the program's, and the other one if it was not given away."""
         self._ours.close()
+        self._theirs.close()

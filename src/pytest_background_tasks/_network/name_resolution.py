@@ -3,10 +3,11 @@
 import functools
 import ipaddress
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from .addresses import is_name_of_this_machine
-from .network import InProcessNetwork, outside
+from .network import InProcessNetwork, LeavesNetwork, outside
 
 
 def resolving(original: Callable[..., Any], network: Callable[[], InProcessNetwork | None]) -> Callable[..., Any]:
@@ -17,7 +18,8 @@ def resolving(original: Callable[..., Any], network: Callable[[], InProcessNetwo
         current = network()
         if current is not None and current.owns_thread() and not _needs_no_server(host):
             name = host.decode("ascii", "replace") if isinstance(host, (bytes, bytearray)) else host
-            raise current.refuse(outside(name))
+            with suppress(LeavesNetwork):
+                raise current.refuse(outside(name))
         return original(host, *args, **kwargs)
 
     return getaddrinfo

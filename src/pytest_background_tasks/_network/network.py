@@ -5,6 +5,7 @@ import errno
 import os
 import socket
 import stat
+from itertools import chain
 from typing import Any, Protocol
 
 from ..errors import UncontrolledOperation
@@ -48,6 +49,10 @@ class Host(Protocol):
         """Raise an error if the current thread must not wait for the network."""
 
 
+class LeavesNetwork(Exception):
+    """A socket is to talk to an address outside the network, and its host permits that."""
+
+
 class InProcessNetwork:
     """The network of one run.
 
@@ -66,6 +71,12 @@ class InProcessNetwork:
         self._adopted: dict[int, int] = {}
         self._next_port = _FIRST_EPHEMERAL
         self.refused: list[str] = []
+
+    @property
+    def listening(self) -> tuple[Any, ...]:
+        """The addresses at which sockets listen, as `getsockname` returns them."""
+        each_once = {id(each): each for each in (*chain(*self._bound.values()), *self._paths.values()) if each is not None}
+        return tuple(each.getsockname(None) for each in each_once.values() if each.is_listening)
 
     # Sockets and descriptors.
 
@@ -142,6 +153,20 @@ class InProcessNetwork:
         self._inodes[each.kernel.inode] = each
         self.attach(each, descriptor)
         return each
+
+    def let_go(self, sock: Any) -> None:
+        """Make a socket of this network one of the operating system's, which keeps its descriptor and its options."""
+        descriptor = _socket.socket.fileno(sock)
+        each = SOCKETS[descriptor]
+        real = _socket.socket(each.family, each.type, each.proto)
+        try:
+            for (level, option), value in each.options.items():
+                real.setsockopt(level, option, value)
+            os.set_blocking(real.fileno(), os.get_blocking(descriptor))
+            os.dup2(real.fileno(), descriptor, inheritable=False)
+        finally:
+            real.close()
+        each.drop(descriptor)
 
     def close(self) -> None:
         """Forget all sockets. The program has to close its own descriptors; those that were adopted are as before."""

@@ -16,7 +16,7 @@ from typing import Any
 from .._asyncio.patching import patched
 from .addresses import ForeignHost, error
 from .name_resolution import resolving
-from .network import SOCKETS, InProcessNetwork, outside
+from .network import SOCKETS, InProcessNetwork, LeavesNetwork, outside
 
 _METHODS = (
     *("bind", "listen", "_accept", "connect", "connect_ex", "shutdown"),
@@ -38,7 +38,7 @@ def socket_methods_replaced() -> Iterator[None]:
             (socket.socket, "__init__", _creating),
             (socket.socket, "_real_close", _closing),
             (os, "sendfile", _sending_file),
-            (socket, "getaddrinfo", lambda original: resolving(original, _network)),
+            (socket, "getaddrinfo", lambda original: resolving(original, network)),
         ):
             stack.enter_context(patched(owner, name, wrapper))
         yield
@@ -55,7 +55,8 @@ def current_network(network: InProcessNetwork) -> Iterator[None]:
         network.close()
 
 
-def _network() -> InProcessNetwork | None:
+def network() -> InProcessNetwork | None:
+    """Return the current network; None if there is none."""
     return _current[-1] if _current else None
 
 
@@ -66,13 +67,17 @@ def _dispatching(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         each = get(descriptor_of(self))
         if each is None:
-            if name == "listen" and (network := _network()) is not None and (each := network.adopt(self)) is not None:
+            if name == "listen" and (current := network()) is not None and (each := current.adopt(self)) is not None:
                 return each.listen(self, *args, **kwargs)
             return original(self, *args, **kwargs)
         try:
-            return getattr(each, name)(self, *args, **kwargs)
-        except ForeignHost as foreign:
-            raise each.network.refuse(outside(str(foreign))) from None
+            try:
+                return getattr(each, name)(self, *args, **kwargs)
+            except ForeignHost as foreign:
+                raise each.network.refuse(outside(str(foreign))) from None
+        except LeavesNetwork:
+            each.network.let_go(self)
+        return original(self, *args, **kwargs)
 
     return method
 
@@ -86,14 +91,14 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
         proto: int = -1,
         fileno: int | None = None,  # noqa: A002
     ) -> None:
-        network = _network()
-        if network is None:
+        current = network()
+        if current is None:
             original(self, family, type, proto, fileno)
             return
         if fileno is not None:
-            each = network.socket_behind(fileno)
+            each = current.socket_behind(fileno)
             if each is not None:
-                network.attach(each, fileno)
+                current.attach(each, fileno)
                 family, type, proto = (
                     given if given != -1 else own
                     for given, own in ((family, each.family), (type, each.type), (proto, each.proto))
@@ -107,13 +112,13 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
             socket.SOCK_STREAM if type == -1 else type,
             0 if proto == -1 else proto,
         )
-        if not network.has_kind(family, type):
+        if not current.has_kind(family, type):
             original(self, family, type, proto, None)
             stale = SOCKETS.get(_socket.socket.fileno(self))
             if stale is not None:
                 stale.drop(_socket.socket.fileno(self))
             return
-        original(self, family, type, proto, network.give(network.create(family, type, proto)))
+        original(self, family, type, proto, current.give(current.create(family, type, proto)))
 
     return __init__
 

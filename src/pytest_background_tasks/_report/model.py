@@ -21,7 +21,7 @@ from .source import Line, statement, statements
 
 
 class StepKind(Enum):
-    """The way in which a step begins: four for tasks, four for their events, one for other callbacks."""
+    """The way in which a step begins: four for tasks, eight for their events, one for other callbacks."""
 
     START = auto()
     RESUME = auto()
@@ -31,6 +31,10 @@ class StepKind(Enum):
     TIMER = auto()
     THREAD = auto()
     CALL = auto()
+    RECEIVED = auto()
+    SENT = auto()
+    DATAGRAM = auto()
+    FILE = auto()
     CALLBACK = auto()
 
     @property
@@ -44,6 +48,10 @@ _EVENTS = {
     "timer": StepKind.TIMER,
     "thread": StepKind.THREAD,
     "call": StepKind.CALL,
+    "received": StepKind.RECEIVED,
+    "sent": StepKind.SENT,
+    "datagrams": StepKind.DATAGRAM,
+    "descriptor": StepKind.FILE,
 }
 """The events of tasks, by their kind of arrival or by the last part of their name."""
 

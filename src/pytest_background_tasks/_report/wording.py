@@ -18,6 +18,7 @@ _EXTERNAL = {
     "thread": "the result of a thread",
     "mock": "the result of an AsyncMock, which stands for a real call",
     "answer": "answer(), which stands for an external answer",
+    "network": "what a network delivers: a connection, data, its end, or room for more",
     "any": "any step of a task, as arrivals='any' asks, with or without an external event",
 }
 """The kinds of arrival, and the external events that they stand for."""
@@ -35,6 +36,13 @@ _LATE_EVENTS = {
     "timer": ("a timer that {} has set (a timeout, a call_later) fires late", "its timer fires late"),
     "thread": ("the result of a thread that {} has started arrives late", "its thread's result arrives late"),
     "call": ("a call_soon_threadsafe call of {} arrives late", "its call_soon_threadsafe call arrives late"),
+    "received": ("what a connection of {} receives arrives late", "what its connection receives arrives late"),
+    "sent": ("what a connection of {} has sent arrives late", "what its connection has sent arrives late"),
+    "datagrams": (
+        "what a datagram socket of {} receives arrives late",
+        "what its datagram socket receives arrives late",
+    ),
+    "descriptor": ("a file of {} becomes ready late", "its file becomes ready late"),
 }
 """Delayed events of a task that make none of its steps ready: as a sentence, and in a few words."""
 
@@ -47,6 +55,10 @@ _KINDS = {
     StepKind.TIMER: "timer fires",
     StepKind.THREAD: "thread's result arrives",
     StepKind.CALL: "call_soon_threadsafe call arrives",
+    StepKind.RECEIVED: "connection receives",
+    StepKind.SENT: "connection's other side receives",
+    StepKind.DATAGRAM: "datagram socket receives",
+    StepKind.FILE: "file becomes ready",
     StepKind.CALLBACK: "{} is called",
 }
 
@@ -183,7 +195,7 @@ def conditions(views: Collection[DeviationView], arrivals: frozenset[str]) -> It
     """
     kinds = {view.arrival for view in views if isinstance(view.deviation, Delay)}
     if known := [kind for kind in _EXTERNAL if kind in kinds]:
-        lines = "\n".join(f"    {kind!r:9}{_EXTERNAL[kind]}" for kind in known)
+        lines = "\n".join(f"    {kind!r:10}{_EXTERNAL[kind]}" for kind in known)
         rest = [kind for kind in KINDS if kind in arrivals and kind not in kinds]
         others = f"    arrivals={rest}\n    --explore-arrivals='{' '.join(rest)}'"
         excluded = " and ".join(map(repr, known))

@@ -44,7 +44,11 @@ SETUP = Reason(
     "its fixtures cannot be set up and torn down a second time",
     "let the fixture release or reset what it takes, or exclude the test",
 )
-NETWORK = Reason("network", "uses a socket or a pipe", "use an in-memory transport, or a fake of the other side")
+NETWORK = Reason(
+    "network",
+    "talks to something outside the test",
+    "start the server in the test or in a fixture of function scope, or use a fake of the other side",
+)
 PROCESS = Reason("process", "starts a process", "use a fake of the code that starts the process")
 SIGNAL = Reason("signal", "handles signals", "call the handler directly")
 THREAD = Reason(

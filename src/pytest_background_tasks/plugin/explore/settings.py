@@ -73,7 +73,7 @@ IN_SUITE: dict[str, Any] = {
     "max_deviations": 1,
     "max_schedules": 100,
     "max_seconds": 2.0,
-    "arrivals": ("sleep", "thread", "answer"),
+    "arrivals": ("sleep", "thread", "answer", "network"),
     "slow_results": False,
 }
 """The defaults under ``--explore``: external answers, and sleeps of equal length, which stand for them in fakes.

@@ -1,0 +1,302 @@
+"""The arrivals of the network on an explored loop: a connection, data, its end, or room to write.
+
+The selector orders what is ready like Linux's epoll: by the moment at which it became ready. What stays ready keeps its
+place.
+
+Private names of CPython used here: the attributes of a handle.
+"""
+
+import asyncio
+import os
+import select
+import socket
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
+from typing import Any, Protocol
+
+from .._asyncio.stand_ins import named_as
+from .._network.in_process_socket import InProcessSocket
+from .._network.network import SOCKETS
+from .._network.stream_socket import StreamSocket
+from .arrivals import ARRIVALS, Arrival
+
+
+class Source(Protocol):
+    """The thing at which something arrives: a socket of the in-process network, or any other file."""
+
+    def hold(self) -> None:
+        """Let what has arrived, and what arrives from now on, be late."""
+
+    def release(self) -> None:
+        """Let what is late arrive."""
+
+
+@named_as(asyncio.Handle)
+class NetworkArrival(Arrival):
+    """The event that a file of the loop is ready: its callback is about to run.
+
+    Args:
+        who: the name of the arrival.
+        number: its number among those of its source.
+        kind: ``network``, or None if it does not come from outside.
+        when: virtual time, in seconds.
+        registered: the handle that the program has registered for the file.
+        source: what is held while this arrival is late.
+        current: returns the handle that is registered for the file now, or None.
+        loop: the loop.
+        once: calls the handle, unless another arrival has called it in the same iteration; for a connection, which the
+            handle accepts together with all others.
+    """
+
+    __slots__ = ("_current", "_once", "_registered", "_source")
+
+    def __init__(
+        self,
+        who: str,
+        number: int,
+        kind: str | None,
+        when: float,
+        registered: Any,
+        source: Source,
+        current: Callable[[], Any],
+        loop: Any,
+        once: Callable[[Any], object] | None = None,
+    ) -> None:
+        self._registered = registered
+        self._source = source
+        self._current = current
+        self._once = once
+        callback, args = (registered._callback, registered._args) if once is None else (once, (registered,))
+        super().__init__(who, number, kind, when, callback, args, loop, registered._context)
+
+    @property
+    def _cancelled(self) -> bool:  # type: ignore[override]
+        """True if the program has removed its callback meanwhile."""
+        return self._registered is None or self._registered._cancelled
+
+    @_cancelled.setter
+    def _cancelled(self, is_cancelled: bool) -> None:
+        if is_cancelled:
+            self._registered = None
+
+    def hold(self) -> None:
+        """Let the event be late."""
+        self._source.hold()
+
+    def release(self) -> None:
+        """Let the event arrive: the callback that is registered now will run."""
+        self._source.release()
+        registered = self._registered = self._current()
+        if registered is not None:
+            self._context = registered._context
+            if self._once is None:
+                self._callback, self._args = registered._callback, registered._args
+            else:
+                self._args = (registered,)
+
+
+ARRIVALS.add(NetworkArrival)
+
+
+class OtherFile:
+    """A file that is not a socket of the in-process network: a pipe, or one of a pair of sockets.
+
+    Args:
+        name: the name of its arrivals.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name: str = name
+        self.arrivals: int = 0
+        self.is_held: bool = False
+
+    def hold(self) -> None:
+        """Let what has arrived, and what arrives from now on, be late."""
+        self.is_held = True
+
+    def release(self) -> None:
+        """Let what is late arrive."""
+        self.is_held = False
+
+
+class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
+    """The files that a loop watches. It never waits.
+
+    Args:
+        name: returns a name for the arrivals at a file that has none yet.
+        refuse: called with the descriptor of a real connection; returns the error.
+    """
+
+    def __init__(self, name: Callable[[str], str], refuse: Callable[[int], BaseException]) -> None:
+        self._name = name
+        self._refuse = refuse
+        self._keys: dict[int, SelectorKey] = {}
+        self._ready: dict[int, None] = {}
+        self._others: dict[int, OtherFile] = {}
+        self._poll = select.poll()
+        self._called: dict[int, Any] = {}  # the handles of listening sockets that were called in this iteration
+
+    # The interface of selectors.
+
+    def get_map(self) -> "ReadinessSelector":
+        """Return the registered files."""
+        return self
+
+    def __getitem__(self, fileobj: Any) -> SelectorKey:
+        return self._keys[_descriptor(fileobj)]
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._keys)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
+        """Watch a file."""
+        descriptor = _descriptor(fileobj)
+        if descriptor in self._keys:
+            raise KeyError(f"{fileobj!r} (FD {descriptor}) is already registered")
+        each = SOCKETS.get(descriptor)
+        if each is None:
+            self._check(descriptor)
+            self._others[descriptor] = OtherFile(self._name("descriptor"))
+            self._poll.register(descriptor, _poll_events(events))
+        else:
+            each.watchers[descriptor] = self
+        key = self._keys[descriptor] = SelectorKey(fileobj, descriptor, events, data)
+        self.note_ready(descriptor)
+        return key
+
+    def _check(self, descriptor: int) -> None:
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return
+        import _socket
+
+        end = _socket.socket(fileno=os.dup(descriptor))
+        try:
+            family = end.family
+        finally:
+            end.close()
+        if family in (socket.AF_INET, socket.AF_INET6):
+            raise self._refuse(descriptor)
+
+    def unregister(self, fileobj: Any) -> SelectorKey:
+        """Watch a file no more."""
+        key = self._keys.pop(_descriptor(fileobj))
+        self._ready.pop(key.fd, None)
+        if self._others.pop(key.fd, None) is not None:
+            self._poll.unregister(key.fd)
+        elif (each := SOCKETS.get(key.fd)) is not None:
+            each.watchers.pop(key.fd, None)
+        return key
+
+    def modify(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
+        """Watch a file for other events."""
+        descriptor = _descriptor(fileobj)
+        key = self._keys[descriptor] = self._keys[descriptor]._replace(events=events, data=data)
+        if descriptor in self._others:
+            self._poll.modify(descriptor, _poll_events(events))
+        self.note_ready(descriptor)
+        return key
+
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:  # noqa: ARG002
+        """Return the files that are ready, with their events."""
+        found = []
+        for descriptor in tuple(self._ready):
+            if events := self._events(descriptor):
+                found.append((self._keys[descriptor], events))
+            else:
+                del self._ready[descriptor]
+        if self._others:
+            ready = dict(self._poll.poll(0))
+            for descriptor, other in self._others.items():
+                if not other.is_held and (events := _events(ready.get(descriptor, 0))):
+                    key = self._keys[descriptor]
+                    found.append((key, events & key.events))
+        return found
+
+    def close(self) -> None:
+        """Watch no file any more."""
+        for descriptor in tuple(self._keys):
+            self.unregister(descriptor)
+
+    # Readiness.
+
+    def note_ready(self, descriptor: int) -> None:
+        """Take note that a socket of the in-process network may have become ready."""
+        if descriptor not in self._ready and self._events(descriptor):
+            self._ready[descriptor] = None
+
+    def _events(self, descriptor: int) -> int:
+        each = SOCKETS.get(descriptor)
+        if each is None:
+            return 0
+        return self._keys[descriptor].events & (EVENT_READ * each.is_readable | EVENT_WRITE * each.is_writable)
+
+    # Arrivals.
+
+    def arrivals(self, now: float, loop: Any) -> Iterator[NetworkArrival]:
+        """Yield the events of the files that are ready, in the order in which their callbacks are to run."""
+        self._called.clear()
+        for key, events in self.select():
+            source = SOCKETS.get(key.fd) or self._others[key.fd]
+            reader, writer = key.data
+            if events & EVENT_READ and reader is not None:
+                yield from self._of_reader(source, key.fd, now, loop)
+            if events & EVENT_WRITE and writer is not None:
+                yield self._of_writer(source, key.fd, now, loop)
+
+    def _once(self, registered: Any) -> None:
+        if id(registered) not in self._called:
+            self._called[id(registered)] = registered
+            registered._callback(*registered._args)
+
+    def _of_reader(self, source: Any, descriptor: int, now: float, loop: Any) -> Iterator[NetworkArrival]:
+        def current() -> Any:
+            key = self._keys.get(descriptor)
+            return None if key is None else key.data[0]
+
+        if isinstance(source, StreamSocket) and source.backlog is not None:
+            for pending in [each for each in source.backlog if not each.is_held]:
+                yield NetworkArrival(pending.name, 0, "network", now, current(), pending, current, loop, self._once)
+            return
+        yield NetworkArrival(*_numbered(source), "network", now, current(), source, current, loop)
+
+    def _of_writer(self, source: Any, descriptor: int, now: float, loop: Any) -> NetworkArrival:
+        def current() -> Any:
+            key = self._keys.get(descriptor)
+            return None if key is None else key.data[1]
+
+        if isinstance(source, InProcessSocket) and not source.is_peers_doing:  # it has been writable all the time
+            return NetworkArrival(source.name or "socket", 0, None, now, current(), source, current, loop)
+        if isinstance(source, InProcessSocket):
+            source.is_peers_doing = False
+        return NetworkArrival(*_numbered(source), "network", now, current(), source, current, loop)
+
+
+def _numbered(source: Any) -> tuple[str, int]:
+    number = source.arrivals
+    source.arrivals = number + 1
+    return source.name, number
+
+
+def _descriptor(fileobj: Any) -> int:
+    if isinstance(fileobj, int):
+        descriptor = fileobj
+    else:
+        try:
+            descriptor = int(fileobj.fileno())
+        except (AttributeError, TypeError, ValueError):
+            raise ValueError(f"Invalid file object: {fileobj!r}") from None
+    if descriptor < 0:
+        raise ValueError(f"Invalid file descriptor: {descriptor}")
+    return descriptor
+
+
+def _poll_events(events: int) -> int:
+    return (select.POLLIN if events & EVENT_READ else 0) | (select.POLLOUT if events & EVENT_WRITE else 0)
+
+
+def _events(found: int) -> int:
+    return (EVENT_READ if found & ~select.POLLOUT else 0) | (EVENT_WRITE if found & ~select.POLLIN else 0)

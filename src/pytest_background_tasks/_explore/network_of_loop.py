@@ -1,0 +1,89 @@
+"""The files of an explored loop: sockets of the in-process network, pipes, and pairs of sockets.
+
+All methods that concern them are asyncio's own; they work on the selector that is made here when it is first needed.
+
+Private names of CPython used here: ``_selector``, ``_transports`` and ``_unix_server_sockets`` of a loop, ``_sock`` of a
+transport, and ``_app_transport`` and ``_closed`` of those of TLS.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+from weakref import WeakValueDictionary
+
+from .._network.socket_methods import network
+from .network_arrivals import NetworkArrival, ReadinessSelector
+from .plan import Plan
+from .task_names import TaskIdentity, TaskNames
+from .unsupported import UnsupportedCalls
+
+
+class NetworkOfLoop(UnsupportedCalls):
+    """The methods of a loop that concern files."""
+
+    _files: ReadinessSelector | None = None
+    _at_files: Sequence[NetworkArrival] = ()  # what has arrived in this iteration
+    _names: TaskNames
+    _now: float
+    _running: Callable[[], TaskIdentity]
+
+    @cached_property
+    def _selector(self) -> ReadinessSelector:
+        self._files = ReadinessSelector(self.name_of, self._refuse_file)
+        return self._files
+
+    @cached_property
+    def _transports(self) -> "WeakValueDictionary[int, Any]":
+        return WeakValueDictionary()
+
+    @cached_property
+    def _unix_server_sockets(self) -> dict[Any, Any]:
+        return {}
+
+    def name_of(self, kind: str) -> str:
+        """Return the name of what the running task or callback has created."""
+        return self._names.derived(self._running(), kind)
+
+    def _refuse_file(self, descriptor: int) -> BaseException:
+        current = network()
+        assert current is not None
+        return current.refuse_foreign(descriptor)
+
+    def _look_at_files(self) -> None:
+        if self._files is not None:
+            self._at_files = list(self._files.arrivals(self._now, self))
+
+    def _intercepts(self, plan: Plan, handle: Any, entry: int) -> bool:
+        """Return True if `handle` is delayed; what is late at a file cannot be read before."""
+        is_late = plan.intercepts(handle, entry)
+        if is_late and type(handle) is NetworkArrival:
+            handle.hold()
+        return is_late
+
+    def _entered(self, handles: list[Any]) -> list[Any]:
+        """Let what was late at a file be read, now that these delayed handles enter; return them."""
+        for handle in handles:
+            if type(handle) is NetworkArrival:
+                handle.release()
+        return handles
+
+    def forget_transports(self) -> None:
+        """Close the connections that are open at the end of a run with deviations.
+
+        A late step would have closed them: that they were left open is not worth a warning.
+        """
+        if "_transports" in self.__dict__:
+            for transport in list(self._transports.values()):
+                inner: Any = getattr(transport.get_protocol(), "_app_transport", None)
+                if inner is not None:
+                    inner._closed = True
+                if transport._sock is not None:
+                    transport._sock.close()
+                    transport._sock = None
+
+    def close(self) -> None:
+        """Close the loop; its files stay open, as on any loop."""
+        super().close()
+        if self._files is not None:
+            self._files.close()
+            self._files = None
