@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from .fixture import BackgroundTasks
     from .plugin.explore.decorator import explore
+    from .virtual_network import VirtualNetwork
     from .virtual_time import VirtualTime
     from .warnings import BackgroundTaskWarning, DestroyedTaskWarning, LeakedTaskWarning, UnhandledTaskExceptionWarning
 
@@ -70,6 +71,7 @@ __all__ = [
     "Trace",
     "UncontrolledOperation",
     "UnhandledTaskExceptionWarning",
+    "VirtualNetwork",
     "VirtualTime",
     "WaitPoint",
     "WaitReason",
@@ -95,6 +97,7 @@ _HOMES = {
     "StepDetail": "_explore.trace",
     "Target": "_capture.targets",
     "Trace": "_explore.trace",
+    "VirtualNetwork": "virtual_network",
     "VirtualTime": "virtual_time",
     "WaitPoint": "_introspect.wait_reason",
     "WaitReason": "_introspect.wait_reason",

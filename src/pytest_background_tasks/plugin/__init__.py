@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .._monitor.policy import Policy
     from ..fixture import BackgroundTasks
+    from ..virtual_network import VirtualNetwork
     from ..virtual_time import VirtualTime
     from .monitor import MonitorPlugin
 
@@ -208,6 +209,18 @@ def virtual_time(background_tasks: BackgroundTasks, request: pytest.FixtureReque
 
     with _closed_with_session(request.config) as stack:
         yield stack.enter_context(driving(request.node.stash[CONTEXT]))
+
+
+@pytest.fixture
+def virtual_network(request: pytest.FixtureRequest) -> Iterator[VirtualNetwork]:
+    """Let the servers and clients of a test talk to each other in its own process, without real ports.
+
+    Request it before the fixtures that start servers. See the documentation of VirtualNetwork.
+    """
+    from ..virtual_network import virtual_network_of_test
+
+    with _closed_with_session(request.config) as stack:
+        yield stack.enter_context(virtual_network_of_test())
 
 
 @contextmanager

@@ -1,0 +1,271 @@
+"""The fixture `virtual_network`: servers and clients of an ordinary test talk to each other in its process."""
+
+import asyncio
+import os
+import smtplib
+import socket
+import threading
+import urllib.request
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_background_tasks import VirtualNetwork, VirtualTime
+from pytest_background_tasks._network.network import SOCKETS
+
+HOST = "127.0.0.1"
+EACH_RUNNER = pytest.mark.parametrize("runner", ["pytest-asyncio", "anyio", "aiohttp", "unittest"])
+
+
+@pytest.fixture
+def real_server() -> Iterator[socket.socket]:
+    with socket.create_server((HOST, 0)) as server:
+        yield server
+
+
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write((await reader.readline()).upper())
+    writer.close()
+    await writer.wait_closed()
+
+
+async def ask(port: int) -> bytes:
+    reader, writer = await asyncio.open_connection(HOST, port)
+    writer.write(b"hello\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer
+
+
+async def test_server_and_client_talk_without_a_real_port(virtual_network: VirtualNetwork) -> None:
+    import _socket
+
+    async with await asyncio.start_server(answer, HOST, 8080):
+        outside = _socket.socket()
+        assert outside.connect_ex((HOST, 8080)) != 0
+        outside.close()
+        assert await ask(8080) == b"HELLO\n"
+
+
+async def test_addresses_that_listen_are_known(virtual_network: VirtualNetwork) -> None:
+    assert virtual_network.listening == ()
+    async with await asyncio.start_server(answer, HOST, 0), await asyncio.start_server(answer, "::1", 8080):
+        assert virtual_network.listening == ((HOST, 49_152), ("::1", 8080, 0, 0))
+        assert repr(virtual_network) == "<virtual_network, ('127.0.0.1', 49152), ('::1', 8080, 0, 0) listening>"
+    assert repr(virtual_network) == "<virtual_network, nothing listening>"
+
+
+async def test_with_virtual_time_waiting_takes_no_time(
+    virtual_network: VirtualNetwork, virtual_time: VirtualTime
+) -> None:
+    """A connection in use does not hold virtual time still, as a real one would."""
+
+    async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(3600)
+        await answer(reader, writer)
+
+    async with await asyncio.start_server(answer_late, HOST, 0) as server:
+        async with asyncio.timeout(4000):
+            assert await ask(server.sockets[0].getsockname()[1]) == b"HELLO\n"
+    assert virtual_time.now == 3600
+
+
+async def test_address_without_a_listener_of_the_test_is_real(
+    virtual_network: VirtualNetwork, real_server: socket.socket
+) -> None:
+    reader, writer = await asyncio.open_connection(*real_server.getsockname())
+    end = real_server.accept()[0]
+    end.sendall(b"from outside")
+    end.close()
+    assert await reader.read() == b"from outside"
+    writer.close()
+    await writer.wait_closed()
+
+
+async def test_port_without_any_listener_refuses_connections(virtual_network: VirtualNetwork) -> None:
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(HOST, 1)
+
+
+def test_blocking_client_in_a_thread_talks_to_the_server_of_the_loop(virtual_network: VirtualNetwork) -> None:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"found")
+
+        def log_message(self, *args: Any) -> None: ...
+
+    with HTTPServer((HOST, 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        with urllib.request.urlopen(f"http://{HOST}:{server.server_port}/", timeout=10) as response:
+            assert response.read() == b"found"
+        thread.join()
+
+
+async def test_blocking_client_of_smtp_in_a_thread(virtual_network: VirtualNetwork) -> None:
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 here\r\n")
+        while line := await reader.readline():
+            writer.write(b"221 bye\r\n" if line.lower().startswith(b"quit") else b"250 fine\r\n")
+        writer.close()
+        await writer.wait_closed()
+
+    def deliver(port: int) -> tuple[int, bytes]:
+        with smtplib.SMTP(HOST, port, timeout=10) as client:
+            return client.noop()
+
+    async with await asyncio.start_server(greet, HOST, 0) as server:
+        assert await asyncio.to_thread(deliver, server.sockets[0].getsockname()[1]) == (250, b"fine")
+        await asyncio.sleep(0.01)
+
+
+def test_blocking_socket_obeys_its_timeout(virtual_network: VirtualNetwork) -> None:
+    with socket.create_server((HOST, 0)) as server, socket.create_connection(server.getsockname()) as client:
+        client.settimeout(0.01)
+        with pytest.raises(TimeoutError, match="timed out"):
+            client.recv(1)
+
+
+def test_nothing_is_left_after_the_test(pytester: pytest.Pytester) -> None:
+    """Neither a descriptor, nor a port, nor a replaced method."""
+    pytester.makepyfile(
+        """
+        import asyncio, gc, os, socket
+
+        before = dict(vars(socket.socket)), os.sendfile, socket.getaddrinfo
+
+        async def test_first(virtual_network):
+            global descriptors
+            descriptors = len(os.listdir("/proc/self/fd"))
+            server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 8080)
+            reader, writer = await asyncio.open_connection("127.0.0.1", 8080)
+            writer.close()
+            await writer.wait_closed()
+            server.close()
+            await asyncio.sleep(0.01)
+
+        async def test_second(virtual_network):
+            assert len(os.listdir("/proc/self/fd")) == descriptors
+            async with await asyncio.start_server(print, "127.0.0.1", 8080): pass
+
+        def test_last():
+            assert (dict(vars(socket.socket)), os.sendfile, socket.getaddrinfo) == before
+        """
+    )
+    pytester.makeini("[pytest]\nasyncio_mode = auto")
+    pytester.runpytest("-p", "no:randomly").assert_outcomes(passed=3)
+    assert SOCKETS == {}
+
+
+def test_workers_of_xdist_never_collide(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import asyncio, pytest
+
+        @pytest.mark.parametrize("number", range(8))
+        async def test_same_port(virtual_network, number):
+            async with await asyncio.start_server(print, "127.0.0.1", 8080):
+                await asyncio.sleep(0.05)
+        """
+    )
+    pytester.makeini("[pytest]\nasyncio_mode = auto")
+    pytester.runpytest("-n", "4").assert_outcomes(passed=8)
+
+
+def test_loop_without_python_sockets_is_refused(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+        import uvloop
+
+        def test_it(virtual_network):
+            loop = uvloop.new_event_loop()
+            loop.call_soon(loop.stop)
+            try:
+                loop.run_forever()
+            finally:
+                loop.close()
+        """
+    )
+    result = pytester.runpytest()
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*BackgroundTasksError: virtual_network cannot serve uvloop.Loop: its sockets are out*"])
+
+
+@EACH_RUNNER
+def test_runner(pytester: pytest.Pytester, runner: str) -> None:
+    """The fixture works under each runner."""
+    body = """
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 8080)
+    reader, writer = await asyncio.open_connection("127.0.0.1", 8080)
+    assert await reader.read() == b""
+    writer.close()
+    await writer.wait_closed()
+    server.close()
+"""
+    if runner == "unittest":
+        source = f"""
+import asyncio, pytest, unittest
+
+@pytest.mark.usefixtures("virtual_network")
+class TestIt(unittest.IsolatedAsyncioTestCase):
+    async def test_it(self):
+{body.replace(chr(10) + "    ", chr(10) + "        ")}
+"""
+    else:
+        mark = "@pytest.mark.anyio\n" if runner == "anyio" else ""
+        source = f"""
+import asyncio, pytest
+
+@pytest.fixture
+def anyio_backend():
+    return "asyncio"
+
+{mark}async def test_it(virtual_network):
+{body}
+"""
+    pytester.makepyfile(source)
+    plugins = {
+        "pytest-asyncio": ["-p", "pytest_asyncio", "-o", "asyncio_mode=auto"],
+        "anyio": ["-p", "anyio"],
+        "aiohttp": ["-p", "pytest_asyncio", "-p", "aiohttp.pytest_plugin", "-o", "asyncio_mode=auto"],
+        "unittest": [],
+    }[runner]
+    pytester.runpytest_subprocess("-p", "no:randomly", *plugins).assert_outcomes(passed=1)
+
+
+def test_suite_with_the_fixture_is_explored(pytester: pytest.Pytester) -> None:
+    """While exploring, the fixture shows the network of the run."""
+    pytester.makepyfile(
+        """
+        import asyncio
+
+        async def test_it(virtual_network):
+            async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0):
+                (host, port), = virtual_network.listening
+                reader, writer = await asyncio.open_connection(host, port)
+                assert await reader.read() == b""
+                writer.close()
+                await writer.wait_closed()
+        """
+    )
+    pytester.makeini("[pytest]\nasyncio_mode = auto")
+    result = pytester.runpytest("--explore")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["1 test explored in * runs: 1 with more than one order*"])
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+async def test_unix_sockets(virtual_network: VirtualNetwork, tmp_path: Path, kind: str) -> None:
+    path: Any = tmp_path / "socket" if kind == "path" else f"\0{os.getpid()} of a test"
+    async with await asyncio.start_unix_server(answer, path):
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(b"hello\n")
+        assert await reader.read() == b"HELLO\n"
+        writer.close()
+        await writer.wait_closed()
