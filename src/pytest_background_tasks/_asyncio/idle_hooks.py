@@ -46,6 +46,7 @@ class IdleHooks:
         busy_iterations: how often the loop was busy; an unchanged number means that it has been idle since then.
         has_no_sources: returns True if no external event is possible; None if that is unknown. If True, a busy loop
             does not poll for events, which would be a system call.
+        is_polling: whether a hook is inside `poll`, so that no later one may move the time.
     """
 
     def __init__(self, loop: Any) -> None:
@@ -58,6 +59,7 @@ class IdleHooks:
         self._has_deadline = False
         self.busy_iterations: int = 0
         self.has_no_sources: Callable[[], bool] | None = None
+        self.is_polling: bool = False
 
     @classmethod
     def of(cls, loop: asyncio.AbstractEventLoop) -> "IdleHooks":
@@ -81,6 +83,18 @@ class IdleHooks:
             yield
         finally:
             self.remove(hook)
+
+    def poll(self, select: Select, seconds: float) -> list[Any]:
+        """Return the events of ``select(seconds)``, for a hook that will decide later whether the loop is idle.
+
+        Meanwhile a clock stands still. It would otherwise decide for itself, and may find that the external activity
+        has ended since the hook looked: the time would jump, although the hook is about to wake somebody instead.
+        """
+        before, self.is_polling = self.is_polling, True
+        try:
+            return select(seconds)
+        finally:
+            self.is_polling = before
 
     def _chain_up(self, hooks: list[IdleHook]) -> None:
         before = self._chain

@@ -23,13 +23,15 @@ class IdleWatcher:
     """A hook that notices when its loop is idle.
 
     Args:
+        hooks: the hooks of the loop.
         activity: the external activity of the loop.
         notify: called then, in the loop's thread, until it gives the loop something to do.
     """
 
     rank = Rank.IDLE_WATCHER
 
-    def __init__(self, activity: ExternalActivity, notify: Callable[[], object]) -> None:
+    def __init__(self, hooks: IdleHooks, activity: ExternalActivity, notify: Callable[[], object]) -> None:
+        self._hooks = hooks
         self._activity = activity
         self._loop: Any = activity.loop
         self._notify = notify
@@ -38,12 +40,12 @@ class IdleWatcher:
         """Call `notify` instead of waiting; wait for external activity, but not for a timer."""
         if timeout == 0:
             return select(timeout)
-        events = select(0)
+        events = self._hooks.poll(select, 0)
         if events or has_ready_callbacks(self._loop) or self._is_due():
             return events
         if self._activity.in_progress():
             interval = self._activity.poll_interval
-            return select(interval if timeout is None else min(interval, timeout))
+            return self._hooks.poll(select, interval if timeout is None else min(interval, timeout))
         if not has_ready_callbacks(self._loop):  # unless a thread has answered meanwhile
             self._notify()
         return [] if has_ready_callbacks(self._loop) else select(timeout)
@@ -99,7 +101,8 @@ def on_idle(activity: ExternalActivity, notify: Callable[[], object]) -> Iterato
     """Call `notify` inside the block as soon as the loop of `activity` is idle."""
     loop: Any = activity.loop
     if has_selector(loop):
-        with IdleHooks.of(loop).hooked(IdleWatcher(activity, notify)):
+        hooks = IdleHooks.of(loop)
+        with hooks.hooked(IdleWatcher(hooks, activity, notify)):
             yield
     else:
         counter = _CallbackCounter(activity, notify)

@@ -113,11 +113,13 @@ class VirtualClock:
             timer._when -= ahead
 
     def __call__(self, select: Select, timeout: float | None) -> list[Any]:
-        """Move the time instead of waiting, unless there is external activity."""
+        """Move the time instead of waiting, unless there is external activity, or a hook polls."""
         loop = self.loop
         if self._next > self.time:
             self.time = self._next
             self._hooks.busy_iterations += 1
+        if self._hooks.is_polling:
+            return select(timeout)
         if timeout == 0:
             if not loop._ready:
                 self._let_time_pass_what_fires_again()
@@ -129,16 +131,19 @@ class VirtualClock:
             if self.activity.in_progress():
                 interval = self.activity.poll_interval
                 return select(interval if timeout is None else min(interval, timeout))
-            if loop._ready:  # a worker has answered meanwhile, and is idle now
-                return select(0)
+        if loop._ready:  # a worker has answered meanwhile, and is idle now, or has ended
+            return select(0)
         if timeout is None or not loop._scheduled or not self.autojump:
             return select(None)
-        self.time = self._last_fired = max(self.time, loop._scheduled[0]._when)
+        self._jump()
+        return []
+
+    def _jump(self) -> None:
+        self.time = self._last_fired = max(self.time, self.loop._scheduled[0]._when)
         self._hooks.busy_iterations += 1
         self._jumps += 1
         if self._jumps % _MANY == 0:
             self._on_many_jumps()
-        return []
 
     def _let_time_pass_what_fires_again(self) -> None:
         if self._last_fired == self.time:

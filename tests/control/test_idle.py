@@ -1,0 +1,78 @@
+"""The hooks of one loop agree on whether it is idle, although the threads that decide it go on meanwhile.
+
+No test waits for a real race here: the activity between two looks of one iteration is scripted.
+"""
+
+import asyncio
+
+import pytest
+
+from pytest_background_tasks import BackgroundTasks, VirtualTime
+from pytest_background_tasks._control.external_activity import ExternalActivity
+
+
+def script_activity(monkeypatch: pytest.MonkeyPatch, looks: list[bool]) -> None:
+    """Let each look at the external activity, by whichever hook, return the next one of `looks`, and then False."""
+    answers = iter(looks)
+    monkeypatch.setattr(ExternalActivity, "in_progress", lambda _: next(answers, False))
+
+
+async def test_time_does_not_jump_if_the_activity_ends_while_a_call_waits_until_idle(
+    background_tasks: BackgroundTasks, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script_activity(monkeypatch, [True])
+    task = asyncio.create_task(asyncio.sleep(3600))
+    await background_tasks.run_until_idle_async()
+    assert virtual_time.now == 0
+    assert not task.done()
+    task.cancel()
+
+
+async def test_no_deadlock_error_if_the_activity_ends_while_a_call_waits_until_idle(
+    background_tasks: BackgroundTasks, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is about to return, even if there is no timer and nothing else that could wake the test."""
+    script_activity(monkeypatch, [True])
+    await background_tasks.run_until_idle_async()
+    assert virtual_time.now == 0
+
+
+async def test_advance_goes_no_further_if_the_activity_ends_meanwhile(
+    virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It passes each timer with its own look at the activity."""
+    script_activity(monkeypatch, [True, False] * 3)
+    task = asyncio.create_task(asyncio.sleep(3600))
+    await virtual_time.advance(60)
+    assert virtual_time.now == 60
+    assert not task.done()
+    task.cancel()
+
+
+async def test_time_stands_still_however_often_a_call_looks_whether_the_loop_is_idle(
+    background_tasks: BackgroundTasks, virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not even move by the resolution of the clock, as it does for timers set for the present moment."""
+    script_activity(monkeypatch, [True] * 4)
+    loop = asyncio.get_running_loop()
+    before = loop.time()
+    await background_tasks.run_until_idle_async()
+    assert loop.time() == before
+
+
+async def test_time_does_not_jump_over_the_answer_of_a_thread_that_ends_at_that_moment(
+    virtual_time: VirtualTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers after the loop has found nothing to run, and is gone when the clock looks for sources of events."""
+    loop = asyncio.get_running_loop()
+    answer = loop.create_future()
+
+    def has_no_sources(_: object) -> bool:
+        if not answer.done():
+            loop.call_soon_threadsafe(answer.set_result, "answer")
+        return True
+
+    monkeypatch.setattr(ExternalActivity, "has_no_sources", has_no_sources)
+    async with asyncio.timeout(1):
+        assert await answer == "answer"
+    assert virtual_time.now == 0
