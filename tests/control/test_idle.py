@@ -9,6 +9,7 @@ import pytest
 
 from pytest_background_tasks import BackgroundTasks, VirtualTime
 from pytest_background_tasks._control.external_activity import ExternalActivity
+from pytest_background_tasks._introspect import real_clock
 
 
 def script_activity(monkeypatch: pytest.MonkeyPatch, looks: list[bool]) -> None:
@@ -76,3 +77,17 @@ async def test_time_does_not_jump_over_the_answer_of_a_thread_that_ends_at_that_
     async with asyncio.timeout(1):
         assert await answer == "answer"
     assert virtual_time.now == 0
+
+
+async def test_a_busy_loop_is_not_silent(background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After it has been busy for a long time, the deadlock detector waits for an event as long as ever."""
+    monotonic, ahead = real_clock.monotonic, 0
+    monkeypatch.setattr(real_clock, "monotonic", lambda: monotonic() + ahead)
+    background_tasks.start_capturing()
+    asyncio.create_task(asyncio.sleep(0))
+    ahead = 3600
+    await asyncio.sleep(0)
+    answer = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.01, answer.set_result, "answer")
+    assert await answer == "answer"
+    await background_tasks.run_all_async()

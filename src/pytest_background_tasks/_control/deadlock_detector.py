@@ -102,7 +102,8 @@ class DeadlockDetector(Instrument):
         self._monitored.pop(loop)()
 
     def _watch_selectors(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
-        hooks, listener = IdleHooks.of(loop), _SelectorProbe(self, loop)
+        hooks = IdleHooks.of(loop)
+        listener = _SelectorProbe(self, hooks, loop)
         hooks.add(listener)
         return lambda: hooks.remove(listener)
 
@@ -176,10 +177,10 @@ class _SelectorProbe:
 
     rank = Rank.DEADLOCK_DETECTOR
 
-    def __init__(self, detector: DeadlockDetector, loop: Any) -> None:
+    def __init__(self, detector: DeadlockDetector, hooks: IdleHooks, loop: Any) -> None:
         self._detector = detector
         self._loop = loop
-        self._hooks = IdleHooks.of(loop)
+        self._hooks = hooks
         self._inactivity = _Inactivity()
         self._turns = 0
 
