@@ -4,10 +4,13 @@ No test waits for a real race here: the activity between two looks of one iterat
 """
 
 import asyncio
+import threading
+from collections.abc import Callable
 
 import pytest
+import uvloop
 
-from pytest_background_tasks import BackgroundTasks, VirtualTime
+from pytest_background_tasks import BackgroundTasks, BackgroundTasksError, VirtualTime
 from pytest_background_tasks._control.external_activity import ExternalActivity
 from pytest_background_tasks._introspect import real_clock
 
@@ -91,3 +94,45 @@ async def test_a_busy_loop_is_not_silent(background_tasks: BackgroundTasks, monk
     asyncio.get_running_loop().call_later(0.01, answer.set_result, "answer")
     assert await answer == "answer"
     await background_tasks.run_all_async()
+
+
+class TestSynchronousCallOnUvloop:
+    """It cannot run the answer of a worker, but a worker may seem to be at work that has none."""
+
+    def test_worker_that_has_nothing_left_to_do_is_no_error(
+        self, background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It has answered before, or its loop has ended, and it is on its way to its next call, or to its end."""
+        looks = [True, True, False]
+        monkeypatch.setattr(ExternalActivity, "is_any_worker_at_work", lambda _: looks.pop(0))
+        run_on_uvloop(background_tasks.run_until_idle_sync)
+        assert not looks
+
+    def test_worker_that_answers_meanwhile_is_an_error(
+        self, background_tasks: BackgroundTasks, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The task would not have received the answer when the call returns."""
+
+        def is_any_worker_at_work(_: object) -> bool:
+            thread.start()
+            thread.join()
+            return False
+
+        def call() -> None:
+            nonlocal thread
+            loop = asyncio.get_running_loop()
+            thread = threading.Thread(target=lambda: loop.call_soon_threadsafe(list))
+            with pytest.raises(BackgroundTasksError, match="uvloop cannot wait for a thread"):
+                background_tasks.run_until_idle_sync()
+
+        thread: threading.Thread
+        monkeypatch.setattr(ExternalActivity, "is_any_worker_at_work", is_any_worker_at_work)
+        run_on_uvloop(call)
+
+
+def run_on_uvloop(call: Callable[[], object]) -> None:
+    async def main() -> None:
+        call()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())

@@ -122,18 +122,26 @@ def test_chains_of_tasks_become_idle_in_a_synchronous_call(background_tasks: Bac
 
 
 def test_run_until_idle_sync_on_uvloop_runs_ready_tasks_only(background_tasks: BackgroundTasks) -> None:
+    may_end = threading.Event()
+
+    def work() -> None:
+        while not may_end.is_set():
+            time.sleep(0.001)
+
     async def main() -> None:
         arrived: list[int] = []
         background_tasks.start_capturing()
         asyncio.create_task(queue_to_queue(10, arrived))
         background_tasks.run_until_idle_sync()
         assert arrived == [10]
-        asyncio.create_task(asyncio.to_thread(threading.Event().wait, 0.05))
+        task = asyncio.create_task(asyncio.to_thread(work))
         with pytest.raises(
             BackgroundTasksError, match=r"(?s)uvloop cannot wait for a thread.*run_until_idle_async\(\)"
         ):
             background_tasks.run_until_idle_sync()
+        may_end.set()
         await background_tasks.run_until_idle_async()
+        assert task.done()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(main())

@@ -1,10 +1,13 @@
 """Running a program until it is idle: all its loops, until none has anything left to run."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from .._asyncio.patching import patched
 from .._capture.trio import running_loop
 from .._introspect import real_clock
 from .._introspect.internals import awaited_by, has_selector
@@ -14,6 +17,9 @@ from .external_activity import ExternalActivity
 from .idle import wait_until_idle
 from .running_call import RunningCall
 from .timeout import deadline_of
+
+_PATIENCE = 0.5  # seconds in which a worker without anything left to do becomes idle, even on a busy machine
+_POLL_INTERVAL = 0.002  # seconds between two checks of the workers
 
 ActivityOf: TypeAlias = Callable[[asyncio.AbstractEventLoop], ExternalActivity]
 
@@ -48,9 +54,10 @@ def run_until_idle_sync(run: RunningCall, activity_of: ActivityOf, timeout: floa
             for loop in _loops(run, home):
                 activity = activity_of(loop)
                 if drive is not None and loop is home and not has_selector(loop):
-                    drive(lambda: False, deadline)  # until no step is left
-                    if activity.is_any_worker_at_work():
-                        raise run.stuck_in_synchronous_idle(loop)
+                    with _answers_noted(loop) as answered:
+                        drive(lambda: False, deadline)  # until no step is left
+                        if not _becomes_idle(activity, answered):
+                            raise run.stuck_in_synchronous_idle(loop)
                 elif drive is not None and loop is home:
                     driven(drive, loop, partial(wait_until_idle, activity, deadline))
                 else:
@@ -58,6 +65,36 @@ def run_until_idle_sync(run: RunningCall, activity_of: ActivityOf, timeout: floa
                 if deadline is not None and real_clock.monotonic() >= deadline:
                     return activity.reasons()
     return None
+
+
+@contextmanager
+def _answers_noted(loop: asyncio.AbstractEventLoop) -> Iterator[threading.Event]:
+    """Yield an event that is set when another thread calls something in `loop` inside the block."""
+    here, answered = threading.get_ident(), threading.Event()
+
+    def noting(call_soon_threadsafe: Callable[..., asyncio.Handle]) -> Callable[..., asyncio.Handle]:
+        def noted(*args: Any, **kwargs: Any) -> asyncio.Handle:
+            if threading.get_ident() != here:
+                answered.set()
+            return call_soon_threadsafe(*args, **kwargs)
+
+        return noted
+
+    with patched(loop, "call_soon_threadsafe", noting):
+        yield answered
+
+
+def _becomes_idle(activity: ExternalActivity, answered: threading.Event) -> bool:
+    """Return True as soon as no worker is at work, unless one has answered: the loop cannot run that now.
+
+    A worker that seems to be at work may only be on its way to its next call, or to its end: anyio does not wait for
+    the workers of a finished loop, so those of an earlier test may still be there.
+    """
+    until = real_clock.monotonic() + _PATIENCE
+    while activity.is_any_worker_at_work():
+        if answered.wait(_POLL_INTERVAL) or real_clock.monotonic() >= until:
+            return False
+    return not answered.is_set()
 
 
 def _loops(run: RunningCall, home: asyncio.AbstractEventLoop | None) -> list[asyncio.AbstractEventLoop]:
