@@ -185,9 +185,10 @@ def test_loop_without_python_sockets_is_refused(pytester: pytest.Pytester) -> No
 
         def test_it(virtual_network):
             loop = uvloop.new_event_loop()
-            loop.call_soon(loop.stop)
+            done = loop.create_future()
+            done.set_result(None)
             try:
-                loop.run_forever()
+                loop.run_until_complete(done)
             finally:
                 loop.close()
         """
