@@ -53,7 +53,7 @@ def test_failure_reports_its_deviation_and_how_to_replay_it(run) -> None:
             "  14 self.left = before - 1",
             "Side by side from the divergence on, by line number:",
             "This can happen if the delayed event is external in production:",
-            "    'yield'  asyncio.sleep(0), which stands for I/O in a test",
+            "    'yield'   asyncio.sleep(0), which stands for I/O in a test",
             "    arrivals=[[]'sleep'[]]",  # one of the kinds that the test has
             "Found in run *",
             "replay:  pytest test_it.py::test_two_customers --explore-replay sell@1+1",
