@@ -439,14 +439,14 @@ async def websockets_chat() -> list[list[str]]:
     from websockets.asyncio.client import connect
     from websockets.asyncio.server import ServerConnection, broadcast, serve
 
-    room: set[ServerConnection] = set()
+    room: dict[ServerConnection, None] = {}  # a set would be ordered by address
 
     async def chat(connection: ServerConnection) -> None:
-        room.add(connection)
+        room[connection] = None
         await connection.send("welcome")
         async for message in connection:
             broadcast(room, message)
-        room.discard(connection)
+        del room[connection]
 
     all_joined = asyncio.Barrier(len(NAMES))
 
