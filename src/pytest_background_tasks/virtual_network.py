@@ -17,7 +17,7 @@ class VirtualNetwork:
 
     Sockets that the test and its fixtures create from now on connect to each other in memory: no real port is taken,
     so tests that run side by side never collide, and port numbers are the same in each run. Together with
-    ``virtual_time``, waiting takes no time either. Addresses at which no socket of the test listens are as real as ever.
+    ``virtual_time``, waiting takes no time either. Addresses at which no socket of the test listens stay real.
 
     Request the fixture before those that start servers; to have it in all tests of a directory, write in conftest.py::
 

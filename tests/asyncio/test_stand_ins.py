@@ -93,6 +93,7 @@ EXTRA_LOOP_ATTRIBUTES = (
     "refuse_own_clock",
     "failed_callbacks",
     "follow_default_order",
+    "forget_transports",
     "has_cancelled",
     "has_generators",
     "is_endless",

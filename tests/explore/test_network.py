@@ -301,9 +301,9 @@ def test_ports_are_free_again_in_each_run_and_afterwards() -> None:
         server = await asyncio.start_server(lambda *_: None, HOST, 80)
         server.close()
 
-    before = set(os.listdir("/proc/self/fd")), dict(vars(socket.socket)), socket.getaddrinfo, os.sendfile
+    before = set(Path("/proc/self/fd").iterdir()), dict(vars(socket.socket)), socket.getaddrinfo, os.sendfile
     assert explored(scenario).verdict == "exhaustive"
-    assert (set(os.listdir("/proc/self/fd")), dict(vars(socket.socket)), socket.getaddrinfo, os.sendfile) == before
+    assert (set(Path("/proc/self/fd").iterdir()), dict(vars(socket.socket)), socket.getaddrinfo, os.sendfile) == before
     assert SOCKETS == {}
 
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from pytest_background_tasks import Explorer, UncontrolledOperation
+from pytest_background_tasks import Explorer
 from pytest_background_tasks._explore.anyio import SetInOrder
 
 RunSchedule = Any  # the fixture
@@ -291,4 +291,3 @@ def test_a_server_and_its_clients_are_explored(repaired: bool) -> None:
 
     verdict = Explorer(arrivals="network", max_deviations=1, max_schedules=40).explore(scenario).verdict
     assert verdict == ("incomplete" if repaired else "failed")
-

@@ -195,7 +195,9 @@ def test_loop_without_python_sockets_is_refused(pytester: pytest.Pytester) -> No
     )
     result = pytester.runpytest()
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*BackgroundTasksError: virtual_network cannot serve uvloop.Loop: its sockets are out*"])
+    result.stdout.fnmatch_lines(
+        ["*BackgroundTasksError: virtual_network cannot serve uvloop.Loop: its sockets are out*"]
+    )
 
 
 @EACH_RUNNER

@@ -24,7 +24,7 @@ def test_failure_under_a_deviation_fails_the_test_and_is_replayed_by_the_printed
             "E *assert 2 == 1",
             "This test passes in asyncio's default order and fails with one deviation*",
             "  ! buy resumes late from its sleep, at test_it.py:*",
-            "    --explore-arrivals='thread answer'",
+            "    --explore-arrivals='thread answer network'",
             "replay:  pytest test_it.py::test_shop --explore --explore-replay buy@1+1",
             "*explored after the usual run (--explore)*",
             "1 test explored in * runs: 1 with more than one order, 0 with one order only",

@@ -2,8 +2,9 @@
 
 Theory of operation. The loop keeps asyncio's own queue: the handles that are ready when an iteration begins run in that
 iteration, first in, first out; due timers enter behind the handles that were queued already. The empty schedule is
-therefore asyncio's order, step for step. Files are only asked whether they are ready: time is virtual and jumps when the loop is idle. A
-`Plan` takes delayed handles out of the queue and decides when they enter. Time stands still while a handle is delayed.
+therefore asyncio's order, step for step. Files are only asked whether they are ready: time is virtual and jumps when
+the loop is idle. A `Plan` takes delayed handles out of the queue and decides when they enter. Time stands still while a
+handle is delayed.
 
 Private names of CPython used here: ``_run_once`` and what it works with, ``_ready``, ``_stopping``,
 ``_closed``, ``_check_closed``, ``_debug``, ``_asyncgens``, ``_task_factory`` of a loop; ``_callback``, ``_args``,

@@ -18,12 +18,16 @@ from typing import Any, Protocol
 from .._asyncio.stand_ins import named_as
 from .._network.in_process_socket import InProcessSocket
 from .._network.network import SOCKETS
+from .._network.network_event import NetworkEvent
 from .._network.stream_socket import StreamSocket
 from .arrivals import ARRIVALS, Arrival
 
 
 class Source(Protocol):
     """The thing at which something arrives: a socket of the in-process network, or any other file."""
+
+    def event(self, *, is_writing: bool) -> NetworkEvent:
+        """Return the event for which it is ready."""
 
     def hold(self) -> None:
         """Let what has arrived, and what arrives from now on, be late."""
@@ -47,9 +51,10 @@ class NetworkArrival(Arrival):
         loop: the loop.
         once: calls the handle, unless another arrival has called it in the same iteration; for a connection, which the
             handle accepts together with all others.
+        is_writing: True if the file is ready to be written.
     """
 
-    __slots__ = ("_current", "_once", "_registered", "_source")
+    __slots__ = ("_current", "_is_writing", "_once", "_registered", "_source")
 
     def __init__(
         self,
@@ -62,7 +67,9 @@ class NetworkArrival(Arrival):
         current: Callable[[], Any],
         loop: Any,
         once: Callable[[Any], object] | None = None,
+        is_writing: bool = False,
     ) -> None:
+        self._is_writing = is_writing
         self._registered = registered
         self._source = source
         self._current = current
@@ -71,7 +78,7 @@ class NetworkArrival(Arrival):
         super().__init__(who, number, kind, when, callback, args, loop, registered._context)
 
     @property
-    def _cancelled(self) -> bool:  # type: ignore[override]
+    def _cancelled(self) -> bool:
         """True if the program has removed its callback meanwhile."""
         return self._registered is None or self._registered._cancelled
 
@@ -79,6 +86,10 @@ class NetworkArrival(Arrival):
     def _cancelled(self, is_cancelled: bool) -> None:
         if is_cancelled:
             self._registered = None
+
+    def event(self) -> NetworkEvent:
+        """Return the event as a value, before the callback runs."""
+        return self._source.event(is_writing=self._is_writing)
 
     def hold(self) -> None:
         """Let the event be late."""
@@ -110,6 +121,10 @@ class OtherFile:
         self.name: str = name
         self.arrivals: int = 0
         self.is_held: bool = False
+
+    def event(self, *, is_writing: bool) -> NetworkEvent:  # noqa: ARG002  # the kernel knows more, and would have to be asked
+        """Return the event for which it is ready."""
+        return NetworkEvent("ready")
 
     def hold(self) -> None:
         """Let what has arrived, and what arrives from now on, be late."""
@@ -269,10 +284,10 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
             return None if key is None else key.data[1]
 
         if isinstance(source, InProcessSocket) and not source.is_peers_doing:  # it has been writable all the time
-            return NetworkArrival(source.name or "socket", 0, None, now, current(), source, current, loop)
+            return NetworkArrival(source.name or "socket", 0, None, now, current(), source, current, loop, None, True)
         if isinstance(source, InProcessSocket):
             source.is_peers_doing = False
-        return NetworkArrival(*_numbered(source), "network", now, current(), source, current, loop)
+        return NetworkArrival(*_numbered(source), "network", now, current(), source, current, loop, None, True)
 
 
 def _numbered(source: Any) -> tuple[str, int]:

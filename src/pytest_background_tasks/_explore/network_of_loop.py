@@ -2,8 +2,8 @@
 
 All methods that concern them are asyncio's own; they work on the selector that is made here when it is first needed.
 
-Private names of CPython used here: ``_selector``, ``_transports`` and ``_unix_server_sockets`` of a loop, ``_sock`` of a
-transport, and ``_app_transport`` and ``_closed`` of those of TLS.
+Private names of CPython used here: ``_selector``, ``_transports`` and ``_unix_server_sockets`` of a loop, ``_sock`` of
+a transport, and ``_app_transport`` and ``_closed`` of those of TLS.
 """
 
 from collections.abc import Callable, Sequence

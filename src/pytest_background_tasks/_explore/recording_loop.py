@@ -27,6 +27,7 @@ from .._introspect.wait_reason import WaitReason
 from .arrivals import stepping_task
 from .controlled_loop import ControlledLoop
 from .line_tracer import LineTracer
+from .network_arrivals import NetworkArrival
 from .tasks import ControlledTask
 from .trace import Outcome, StepDetail, Trace
 
@@ -59,6 +60,7 @@ class RecordingLoop(ControlledLoop):
             handle: Any = self._ready[0]
             task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
             at = () if task is None else _at(task.get_coro(), self._is_project)
+            event = handle.event() if type(handle) is NetworkArrival and not handle.cancelled() else None
             before = len(self._rows)
             with self._recorder:
                 super()._run_handles(1, entry)
@@ -67,7 +69,7 @@ class RecordingLoop(ControlledLoop):
                 through = () if task is None or task.done() else _through(task.get_coro(), self._is_project)
                 if self._end is not None:
                     until, waits_for, end, self._end = (() if end is None else until), None, self._end, None
-                recorded = StepDetail(at, until, waits_for, end, waker, self._recorder.lines, through)
+                recorded = StepDetail(at, until, waits_for, end, waker, self._recorder.lines, through, event)
                 self._rows[-1] = (*self._rows[-1][:-1], recorded)
 
     def end_main(self, outcome: Outcome) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from .._introspect.location import SourceLocation
 from .._introspect.wait_reason import WaitReason
+from .._network.network_event import NetworkEvent
 
 KINDS = ("start", "yield", "sleep", "timer", "thread", "mock", "answer", "network")
 """The kinds of arrival that stand for an external event."""
@@ -72,6 +73,7 @@ class StepDetail(NamedTuple):
         woken_by: the index of the step that made this one ready; None if an external event did.
         lines: the lines of the project's own code that were executed, in order.
         libraries: the libraries in whose functions the task is then suspended.
+        network: the event of the network that arrives; None for any other step.
     """
 
     resumed_at: tuple[SourceLocation, ...]
@@ -81,6 +83,7 @@ class StepDetail(NamedTuple):
     woken_by: int | None
     lines: tuple[ExecutedLine, ...] = ()
     libraries: tuple[str, ...] = ()
+    network: NetworkEvent | None = None
 
 
 class Step(NamedTuple):

@@ -138,6 +138,12 @@ def presented(where: Endpoint) -> tuple[Any, ...]:
     return (where.host if ":" in where.host else f"::ffff:{where.host}"), where.port, 0, 0
 
 
+def shown(where: Endpoint) -> str:
+    """Return an address as text: ``127.0.0.1:80`` or ``[::1]:80``."""
+    host, port, *_ = presented(where)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def destination(where: Endpoint) -> Endpoint:
     """Return the address that is meant by connecting to `where`: a wildcard stands for the loopback address."""
     host = next((_LOOPBACKS[family] for family, wildcard in _WILDCARDS.items() if where.host == wildcard), where.host)

@@ -5,8 +5,9 @@ import socket
 from collections import deque
 from typing import Any
 
-from .addresses import Endpoint, accepts, destination, endpoint, error, is_internet, presented
+from .addresses import Endpoint, accepts, destination, endpoint, error, is_internet, presented, shown
 from .in_process_socket import MESSAGE_TRUNCATED, InProcessSocket
+from .network_event import SHOWN, NetworkEvent
 
 _LARGEST_DATAGRAM = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
 _LARGEST_OF_UNIX = 212_960
@@ -69,6 +70,15 @@ class DatagramSocket(InProcessSocket):
                 raise
             return problem.errno
         return 0
+
+    def event(self, *, is_writing: bool) -> NetworkEvent:
+        """Return the event for which the socket is ready."""
+        address = shown(self.address) if is_internet(self.family) and self.address else str(self.address or "")
+        if is_writing:
+            return NetworkEvent("room", address)
+        if not self._queue:
+            return NetworkEvent("refused" if self.failure else "eof", address)
+        return NetworkEvent("data", address, len(self._queue[0][0]), self._queue[0][0][:SHOWN])
 
     def _bind_if_needed(self) -> None:
         if self.address is None and is_internet(self.family):

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from .addresses import error
 from .kernel_pair import KernelPair
+from .network_event import NetworkEvent
 
 MESSAGE_TRUNCATED: int = socket.MSG_TRUNC
 
@@ -55,7 +56,7 @@ class InProcessSocket:
 
     Attributes:
         descriptors: the descriptors of the program that stand for it: more than one after ``dup()``.
-        names: the names of the arrivals at this socket: that of its connection, or of the socket itself.
+        name: the name of what arrives at this socket.
         arrivals: the number of events that have arrived at this socket.
         is_held: True while what arrives at it, or has arrived and was not read, is late.
         is_readable, is_writable: True if an operation would not block.
@@ -116,6 +117,10 @@ class InProcessSocket:
         self.is_held = False
         self.update()
 
+    def event(self, *, is_writing: bool) -> NetworkEvent:
+        """Return the event for which the socket is ready to be read, or to be written."""
+        return NetworkEvent("room" if is_writing else "ready")
+
     def wait(self, sock: Any, is_ready: Callable[[], bool], call: str, *, writing: bool = False) -> None:
         """Wait until an operation that is not possible now may be, as the timeout of `sock` demands.
 
@@ -161,7 +166,7 @@ class InProcessSocket:
 
     # Names and options.
 
-    def getsockname(self, sock: Any) -> Any:  # noqa: ARG002
+    def getsockname(self, sock: Any) -> Any:
         """Return the address of this socket."""
         raise NotImplementedError
 
@@ -272,7 +277,7 @@ class InProcessSocket:
 
     def recvmsg(
         self, sock: Any, size: int, ancillary_size: int = 0, flags: int = 0
-    ) -> tuple[bytes, list[Any], int, Any]:  # noqa: ARG002
+    ) -> tuple[bytes, list[Any], int, Any]:
         """Receive at most `size` bytes and ancillary data."""
         data, address, message_flags, ancillary = self._receive(sock, size, flags, "recvmsg")
         return data, ancillary, message_flags, address
@@ -282,7 +287,7 @@ class InProcessSocket:
         sock: Any,
         buffers: Iterable[Any],
         ancillary_size: int = 0,
-        flags: int = 0,  # noqa: ARG002
+        flags: int = 0,
     ) -> tuple[int, list[Any], int, Any]:
         """Receive into several buffers, one after the other, and ancillary data."""
         views = [memoryview(each).cast("B") for each in buffers]

@@ -17,7 +17,7 @@ from .addresses import (
     is_of_this_machine,
     is_port_taken,
     overlaps,
-    presented,
+    shown,
 )
 from .datagram_socket import DatagramSocket
 from .in_process_socket import InProcessSocket
@@ -75,7 +75,9 @@ class InProcessNetwork:
     @property
     def listening(self) -> tuple[Any, ...]:
         """The addresses at which sockets listen, as `getsockname` returns them."""
-        each_once = {id(each): each for each in (*chain(*self._bound.values()), *self._paths.values()) if each is not None}
+        each_once = {
+            id(each): each for each in (*chain(*self._bound.values()), *self._paths.values()) if each is not None
+        }
         return tuple(each.getsockname(None) for each in each_once.values() if each.is_listening)
 
     # Sockets and descriptors.
@@ -363,12 +365,6 @@ class InProcessNetwork:
                 "network",
             )
         )
-
-
-def shown(where: Endpoint) -> str:
-    """Return an address as text: ``127.0.0.1:80`` or ``[::1]:80``."""
-    host, port, *_ = presented(where)
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def outside(place: str) -> UncontrolledOperation:

@@ -89,7 +89,7 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
         family: int = -1,
         type: int = -1,
         proto: int = -1,
-        fileno: int | None = None,  # noqa: A002
+        fileno: int | None = None,
     ) -> None:
         current = network()
         if current is None:

@@ -12,9 +12,10 @@ import struct
 from collections import deque
 from typing import Any
 
-from .addresses import Endpoint, destination, endpoint, error, is_internet, presented
+from .addresses import Endpoint, destination, endpoint, error, is_internet, presented, shown
 from .channel import Channel
 from .in_process_socket import InProcessSocket
+from .network_event import SHOWN, NetworkEvent
 
 _LARGEST_BACKLOG = 4096
 _LINGER = (socket.SOL_SOCKET, socket.SO_LINGER)
@@ -27,6 +28,7 @@ class StreamSocket(InProcessSocket):
         address: the address that it is bound to; for the family UNIX, a path. None if it is not bound.
         backlog: the connections that a listening socket has not accepted; None if it does not listen.
         is_announced: True if the arrival of the connection at the listener has been reported, for a socket in a backlog.
+        is_server: True for the end of a connection that a listening socket has accepted, or will accept.
         is_unconfirmed: True from a call of ``connect`` that did not block until its result is known.
     """
 
@@ -36,6 +38,7 @@ class StreamSocket(InProcessSocket):
         self.backlog: deque[StreamSocket] | None = None
         self.is_announced: bool = False
         self.is_unconfirmed: bool = False
+        self.is_server: bool = False
         self.listener: StreamSocket | None = None
         self._limit = 0
         self._waiting: deque[StreamSocket] = deque()  # clients for which the backlog has no room
@@ -204,7 +207,7 @@ class StreamSocket(InProcessSocket):
         self._outgoing = other._incoming = there
         self._incoming = other._outgoing = back
         self._peer, other._peer = other, self
-        other.listener = listener
+        other.listener, other.is_server = listener, True
         other.options = {key: value for key, value in listener.options.items() if key != _LINGER}
         other.address = self._peer_address if is_internet(self.family) else listener.address
         other._peer_address = self.address
@@ -323,6 +326,20 @@ class StreamSocket(InProcessSocket):
         if level == socket.SOL_SOCKET and option == getattr(socket, "SO_PEERCRED", -1) and self.is_connected:
             return struct.pack("3i", os.getpid(), os.getuid(), os.getgid())[:length]
         return super()._option(level, option, length)
+
+    def event(self, *, is_writing: bool) -> NetworkEvent:
+        """Return the event for which the socket is ready; for a connection in a backlog, its arrival there."""
+        server = self.address if self.is_server else self._peer_address
+        address = shown(server) if is_internet(self.family) and server else str(server or "")
+        incoming = self._incoming
+        if self.listener is not None:
+            return NetworkEvent("connection", address)
+        if is_writing:
+            result: Any = "refused" if self.failure else "established"
+            return NetworkEvent(result if self.is_unconfirmed else "room", address)
+        if incoming is not None and incoming.size:
+            return NetworkEvent("data", address, incoming.size, incoming.take(SHOWN, is_kept=True))
+        return NetworkEvent("reset" if self._is_reset else "eof", address)
 
     # Data.
 

@@ -16,6 +16,7 @@ from .._explore.schedule import Deviation, Schedule, canonical
 from .._explore.trace import MAIN, Outcome, Step, StepDetail, Trace, first_difference
 from .._introspect.location import SourceLocation
 from .._introspect.wait_reason import WaitReason
+from .._network.network_event import NetworkEvent
 from ..errors import DeadlockError, StepLimitExceeded
 from .source import Line, statement, statements
 
@@ -33,7 +34,7 @@ class StepKind(Enum):
     CALL = auto()
     RECEIVED = auto()
     SENT = auto()
-    DATAGRAM = auto()
+    DATAGRAMS = auto()
     FILE = auto()
     CALLBACK = auto()
 
@@ -43,15 +44,20 @@ class StepKind(Enum):
         return self in _EVENTS.values()
 
 
+NETWORK_EVENTS = {
+    "received": StepKind.RECEIVED,
+    "sent": StepKind.SENT,
+    "datagrams": StepKind.DATAGRAMS,
+    "descriptor": StepKind.FILE,
+}
+"""The events of the network, by the last part of their name."""
+
 _EVENTS = {
     "sleep": StepKind.SLEEP_ENDS,
     "timer": StepKind.TIMER,
     "thread": StepKind.THREAD,
     "call": StepKind.CALL,
-    "received": StepKind.RECEIVED,
-    "sent": StepKind.SENT,
-    "datagrams": StepKind.DATAGRAM,
-    "descriptor": StepKind.FILE,
+    **NETWORK_EVENTS,
 }
 """The events of tasks, by their kind of arrival or by the last part of their name."""
 
@@ -73,6 +79,7 @@ class StepView:
         woken_by: the index of the step that made this one ready; None if an external event did.
         time: virtual time, in seconds since the run began.
         lines: the statements that were executed, in order, without those that say nothing.
+        network: the event of the network that arrives; None for any other step.
     """
 
     task: str
@@ -87,6 +94,7 @@ class StepView:
     woken_by: int | None
     time: float
     lines: tuple[Line, ...] = ()
+    network: NetworkEvent | None = None
 
     @property
     def fails(self) -> bool:
@@ -111,6 +119,7 @@ class DeviationView:
         code: the statement at that line; empty if there is none.
         path: the lines through which the task is suspended there, outermost first; empty if `site` says it all.
         step: the index of the step that deviates; None if the run ended before.
+        network: the event of the network that it delays; None for any other.
     """
 
     deviation: Deviation
@@ -120,6 +129,7 @@ class DeviationView:
     code: str
     path: tuple[SourceLocation, ...]
     step: int | None
+    network: NetworkEvent | None = None
 
     @property
     def is_of_event(self) -> bool:
@@ -218,6 +228,7 @@ def _deviation_view(deviation: Deviation, trace: Trace, tasks: Collection[str]) 
         code="" if site is None else statement(site.file, site.line).text,
         path=_path_of(site, before),
         step=index,
+        network=first.detail.network if first and first.detail else None,
     )
 
 
@@ -271,7 +282,7 @@ def _libraries(failure: Failure) -> tuple[str, ...]:
 
 
 def _task_of(name: str, trace: Trace, tasks: Collection[str]) -> str:
-    owner = name.rpartition(":")[0] or name
+    owner = name if name in tasks else name.rpartition(":")[0] or name
     return trace.display_name(owner) if owner in tasks else ""
 
 
@@ -294,6 +305,7 @@ def _step_view(step: Step, kind: tuple[StepKind, str], task: str, starts: Collec
         woken_by=detail and detail.woken_by,
         time=step.time,
         lines=lines,
+        network=detail and detail.network,
     )
 
 

@@ -8,7 +8,8 @@ from .._explore.schedule import Cancel, Delay, Deviation, Raise, Slow
 from .._explore.trace import KINDS, Outcome
 from .._introspect.location import shown_file
 from .._introspect.text import plural
-from .model import DeviationView, StepKind, StepView
+from .._network.network_event import NetworkEvent
+from .model import NETWORK_EVENTS, DeviationView, StepKind, StepView
 
 _EXTERNAL = {
     "start": "a task that the test starts: in production a request, a client, a job",
@@ -36,13 +37,6 @@ _LATE_EVENTS = {
     "timer": ("a timer that {} has set (a timeout, a call_later) fires late", "its timer fires late"),
     "thread": ("the result of a thread that {} has started arrives late", "its thread's result arrives late"),
     "call": ("a call_soon_threadsafe call of {} arrives late", "its call_soon_threadsafe call arrives late"),
-    "received": ("what a connection of {} receives arrives late", "what its connection receives arrives late"),
-    "sent": ("what a connection of {} has sent arrives late", "what its connection has sent arrives late"),
-    "datagrams": (
-        "what a datagram socket of {} receives arrives late",
-        "what its datagram socket receives arrives late",
-    ),
-    "descriptor": ("a file of {} becomes ready late", "its file becomes ready late"),
 }
 """Delayed events of a task that make none of its steps ready: as a sentence, and in a few words."""
 
@@ -55,19 +49,62 @@ _KINDS = {
     StepKind.TIMER: "timer fires",
     StepKind.THREAD: "thread's result arrives",
     StepKind.CALL: "call_soon_threadsafe call arrives",
-    StepKind.RECEIVED: "connection receives",
-    StepKind.SENT: "connection's other side receives",
-    StepKind.DATAGRAM: "datagram socket receives",
-    StepKind.FILE: "file becomes ready",
     StepKind.CALLBACK: "{} is called",
 }
+
+_NETWORK = {
+    StepKind.RECEIVED: {
+        "established": "connection to {at} is established",
+        "refused": "connection to {at} is refused",
+        "data": "connection receives {size}",
+        "eof": "connection receives EOF",
+        "reset": "connection is reset by {at}",
+        "room": "connection has room for more",
+    },
+    StepKind.SENT: {
+        "connection": "connection arrives at {at}",
+        "data": "{size} arrive at {at}",
+        "eof": "EOF arrives at {at}",
+        "reset": "reset arrives at {at}",
+        "room": "connection has room for more from {at}",
+    },
+    StepKind.DATAGRAMS: {
+        "data": "socket receives a datagram of {size}",
+        "refused": "datagram is refused",
+        "eof": "socket is shut down",
+        "room": "socket has room for more",
+    },
+    StepKind.FILE: {"ready": "file becomes ready"},
+}
+"""The events of the network, by their place: what a task's connection receives, or what arrives at its other side."""
 
 _OUTCOMES = {"returned": "returns", "raised": "raises {}", "propagated": "propagates {}", "cancelled": "ends cancelled"}
 
 
 def beginning(step: StepView) -> str:
     """Return the way in which a step begins, as it stands in the column of its task: ``its timer fires``."""
-    return f"{'its ' if step.kind.is_event else ''}{_KINDS[step.kind].format(step.subject)}"
+    return f"{'its ' if step.kind.is_event else ''}{_begins(step)}"
+
+
+def _begins(step: StepView) -> str:
+    kind = step.kind
+    if kind in _NETWORK:
+        return _arrives(step.network, kind)
+    return _KINDS[kind].format(step.subject)
+
+
+def _arrives(event: NetworkEvent | None, kind: StepKind, adverb: str = "") -> str:
+    """Return what happens at a socket: ``connection receives 5 bytes: b'hello'``."""
+    if event is None:  # it was not recorded
+        return f"socket becomes ready{adverb}"
+    size = plural(event.size, "byte")
+    text = _NETWORK[kind].get(event.kind, "socket becomes ready").format(at=event.address or "its server", size=size)
+    shown = event.beginning[:_SHOWN_BYTES]
+    data = f": {shown!r}{'…' if len(shown) < event.size else ''}" if event.kind == "data" else ""
+    return f"{text}{adverb}{data}"
+
+
+_SHOWN_BYTES = 24
 
 
 def named_beginning(step: StepView, task: str) -> str:
@@ -75,7 +112,7 @@ def named_beginning(step: StepView, task: str) -> str:
     if not step.task:
         return beginning(step)
     owner = f"{task}'s" if step.kind.is_event else task
-    return f"{owner} {_KINDS[step.kind].format(step.subject)}"
+    return f"{owner} {_begins(step)}"
 
 
 def ending(outcome: Outcome | None) -> str:
@@ -129,16 +166,21 @@ def mark(view: DeviationView) -> str:
 def _effect(view: DeviationView) -> tuple[str, str]:
     """Return the effect of a deviation as a sentence, and in a few words."""
     if view.is_of_event:
-        return _effect_on_event(view.deviation)
+        return _effect_on_event(view)
     effect, words = _effect_on_step(view)
     return f"{view.deviation.task} {effect}", words
 
 
-def _effect_on_event(deviation: Deviation) -> tuple[str, str]:
+def _effect_on_event(view: DeviationView) -> tuple[str, str]:
+    deviation = view.deviation
     owner, _, part = deviation.task.rpartition(":")
     if _is_between(deviation):
         return f"the result of a thread that {owner} has started arrives between two steps", _BETWEEN
-    effect, words = _LATE_EVENTS[part.partition("#")[0]]
+    kind = part.partition("#")[0]
+    if kind in NETWORK_EVENTS:
+        words = _arrives(view.network, NETWORK_EVENTS[kind], " late")
+        return f"{owner}'s {words}", f"its {words}"
+    effect, words = _LATE_EVENTS[kind]
     return effect.format(owner), words
 
 
