@@ -1,12 +1,15 @@
 """Sockets of an explored test live in the process, and what arrives at them is varied."""
 
 import asyncio
+import gc
 import os
 import select
+import signal
 import socket
+import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -296,21 +299,66 @@ def test_unix_sockets_work(tmp_path: Path) -> None:
     assert explored(scenario, max_deviations=1).verdict in ("bounded", "exhaustive")
 
 
-def test_ports_are_free_again_in_each_run_and_afterwards() -> None:
-    async def scenario() -> None:
-        server = await asyncio.start_server(lambda *_: None, HOST, 80)
-        server.close()
+class Process(NamedTuple):
+    """What a process has that an exploration must not change."""
 
-    before = set(Path("/proc/self/fd").iterdir()), dict(vars(socket.socket)), socket.getaddrinfo, os.sendfile
-    assert explored(scenario).verdict == "exhaustive"
-    assert (set(Path("/proc/self/fd").iterdir()), dict(vars(socket.socket)), socket.getaddrinfo, os.sendfile) == before
+    descriptors: set[Path]
+    threads: list[threading.Thread]
+    methods: dict[str, Any]
+    functions: tuple[Any, ...]
+
+    @classmethod
+    def now(cls) -> "Process":
+        functions = socket.getaddrinfo, os.sendfile
+        descriptors = set(Path("/proc/self/fd").iterdir())
+        return cls(descriptors, threading.enumerate(), dict(vars(socket.socket)), functions)
+
+
+async def open_and_forget() -> None:
+    """Leave a server, a connection and a datagram socket open."""
+    loop = asyncio.get_running_loop()
+    await loop.create_server(asyncio.Protocol, HOST, 80)
+    await loop.create_connection(asyncio.Protocol, HOST, 80)
+    await loop.create_datagram_endpoint(asyncio.DatagramProtocol, (HOST, 80))
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_nothing_is_left_after_many_runs() -> None:
+    """Neither a descriptor, nor a port, a thread or a replaced method."""
+    before, runs = Process.now(), 0
+
+    async def scenario() -> None:
+        await asyncio.gather(*[asyncio.sleep(0) for _ in range(4)])
+        await open_and_forget()
+
+    while runs < 10_000:
+        runs += explored(scenario, arrivals=["network", "yield"], max_deviations=9).runs
+    gc.collect()
+    assert Process.now() == before
+    assert SOCKETS == {}
+
+
+@pytest.mark.usefixtures("interruptible")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_nothing_is_left_after_ctrl_c() -> None:
+    before, runs = Process.now(), []
+
+    async def scenario() -> None:
+        runs.append(1)
+        await open_and_forget()
+        await asyncio.gather(asyncio.sleep(0), asyncio.sleep(0), asyncio.sleep(0))
+        if len(runs) == 5:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        explored(scenario, arrivals=["network", "yield"])
+    gc.collect()
+    assert Process.now() == before
     assert SOCKETS == {}
 
 
 def test_sockets_of_other_threads_stay_real(real_server: socket.socket) -> None:
     """A thread from before the exploration, such as a debugger's, uses real ones."""
-    import threading
-
     wanted, done = threading.Event(), threading.Event()
 
     def work() -> None:

@@ -16,7 +16,6 @@ from selectors import EVENT_READ, EVENT_WRITE, BaseSelector, SelectorKey
 from typing import Any, Protocol
 
 from .._asyncio.stand_ins import named_as
-from .._network.in_process_socket import InProcessSocket
 from .._network.network import SOCKETS
 from .._network.network_event import NetworkEvent
 from .._network.stream_socket import StreamSocket
@@ -41,41 +40,37 @@ class NetworkArrival(Arrival):
     """The event that a file of the loop is ready: its callback is about to run.
 
     Args:
-        who: the name of the arrival.
-        number: its number among those of its source.
+        name: the name of the arrival, and its number among those of its source.
         kind: ``network``, or None if it does not come from outside.
-        when: virtual time, in seconds.
-        registered: the handle that the program has registered for the file.
-        source: what is held while this arrival is late.
-        current: returns the handle that is registered for the file now, or None.
-        loop: the loop.
-        once: calls the handle, unless another arrival has called it in the same iteration; for a connection, which the
-            handle accepts together with all others.
+        now: virtual time, in seconds.
+        file: the file as the loop watches it.
         is_writing: True if the file is ready to be written.
+        source: what is held while this arrival is late.
+        loop: the loop.
+        once: calls a handle, unless another arrival has called it in the same iteration; for a connection, which the
+            callback accepts together with all others.
     """
 
-    __slots__ = ("_current", "_is_writing", "_once", "_registered", "_source")
+    __slots__ = ("_file", "_is_writing", "_once", "_registered", "_source")
 
     def __init__(
         self,
-        who: str,
-        number: int,
+        name: tuple[str, int],
         kind: str | None,
-        when: float,
-        registered: Any,
+        now: float,
+        file: "WatchedFile",
+        is_writing: bool,
         source: Source,
-        current: Callable[[], Any],
         loop: Any,
         once: Callable[[Any], object] | None = None,
-        is_writing: bool = False,
     ) -> None:
+        registered = self._registered = file.handle(is_writing=is_writing)
+        self._file = file
         self._is_writing = is_writing
-        self._registered = registered
         self._source = source
-        self._current = current
         self._once = once
         callback, args = (registered._callback, registered._args) if once is None else (once, (registered,))
-        super().__init__(who, number, kind, when, callback, args, loop, registered._context)
+        super().__init__(*name, kind, now, callback, args, loop, registered._context)
 
     @property
     def _cancelled(self) -> bool:
@@ -98,13 +93,36 @@ class NetworkArrival(Arrival):
     def release(self) -> None:
         """Let the event arrive: the callback that is registered now will run."""
         self._source.release()
-        registered = self._registered = self._current()
+        registered = self._registered = self._file.handle(is_writing=self._is_writing)
         if registered is not None:
             self._context = registered._context
             if self._once is None:
                 self._callback, self._args = registered._callback, registered._args
             else:
                 self._args = (registered,)
+
+
+class WatchedFile:
+    """A file that a loop watches, under one descriptor.
+
+    Args:
+        files: the files of the loop.
+        descriptor: the descriptor.
+        source: the socket of the in-process network, or the `OtherFile`.
+    """
+
+    __slots__ = ("_descriptor", "_files", "source")
+
+    def __init__(self, files: "ReadinessSelector", descriptor: int, source: Any) -> None:
+        self._files = files
+        self._descriptor = descriptor
+        self.source: Any = source
+
+    def handle(self, *, is_writing: bool) -> Any:
+        """Return the handle that the program has registered for one of the two events; None if there is none."""
+        if self._files.watched.get(self._descriptor) is not self:
+            return None  # the descriptor belongs to another file now
+        return self._files[self._descriptor].data[is_writing]
 
 
 ARRIVALS.add(NetworkArrival)
@@ -121,6 +139,7 @@ class OtherFile:
         self.name: str = name
         self.arrivals: int = 0
         self.is_held: bool = False
+        self.is_peers_doing: bool = True
 
     def event(self, *, is_writing: bool) -> NetworkEvent:  # noqa: ARG002  # the kernel knows more, and would have to be asked
         """Return the event for which it is ready."""
@@ -141,15 +160,19 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
     Args:
         name: returns a name for the arrivals at a file that has none yet.
         refuse: called with the descriptor of a real connection; returns the error.
+
+    Attributes:
+        watched: the files by descriptor.
     """
 
     def __init__(self, name: Callable[[str], str], refuse: Callable[[int], BaseException]) -> None:
         self._name = name
         self._refuse = refuse
         self._keys: dict[int, SelectorKey] = {}
+        self.watched: dict[int, WatchedFile] = {}
         self._ready: dict[int, None] = {}
-        self._others: dict[int, OtherFile] = {}
-        self._poll = select.poll()
+        self._others: dict[int, None] = {}
+        self._poll: Any = None
         self._called: dict[int, Any] = {}  # the handles of listening sockets that were called in this iteration
 
     # The interface of selectors.
@@ -159,7 +182,7 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
         return self
 
     def __getitem__(self, fileobj: Any) -> SelectorKey:
-        return self._keys[_descriptor(fileobj)]
+        return self._keys[fileobj if type(fileobj) is int else _descriptor(fileobj)]
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._keys)
@@ -172,13 +195,17 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
         descriptor = _descriptor(fileobj)
         if descriptor in self._keys:
             raise KeyError(f"{fileobj!r} (FD {descriptor}) is already registered")
-        each = SOCKETS.get(descriptor)
-        if each is None:
+        source: Any = SOCKETS.get(descriptor)
+        if source is None:
             self._check(descriptor)
-            self._others[descriptor] = OtherFile(self._name("descriptor"))
+            source = OtherFile(self._name("descriptor"))
+            self._others[descriptor] = None
+            if self._poll is None:
+                self._poll = select.poll()
             self._poll.register(descriptor, _poll_events(events))
         else:
-            each.watchers[descriptor] = self
+            source.watchers[descriptor] = self
+        self.watched[descriptor] = WatchedFile(self, descriptor, source)
         key = self._keys[descriptor] = SelectorKey(fileobj, descriptor, events, data)
         self.note_ready(descriptor)
         return key
@@ -200,10 +227,12 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
         """Watch a file no more."""
         key = self._keys.pop(_descriptor(fileobj))
         self._ready.pop(key.fd, None)
-        if self._others.pop(key.fd, None) is not None:
+        watched = self.watched.pop(key.fd)
+        if key.fd in self._others:
+            del self._others[key.fd]
             self._poll.unregister(key.fd)
-        elif (each := SOCKETS.get(key.fd)) is not None:
-            each.watchers.pop(key.fd, None)
+        else:
+            watched.source.watchers.pop(key.fd, None)
         return key
 
     def modify(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
@@ -225,10 +254,10 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
                 del self._ready[descriptor]
         if self._others:
             ready = dict(self._poll.poll(0))
-            for descriptor, other in self._others.items():
-                if not other.is_held and (events := _events(ready.get(descriptor, 0))):
+            for descriptor in self._others:
+                if descriptor in ready and not self.watched[descriptor].source.is_held:
                     key = self._keys[descriptor]
-                    found.append((key, events & key.events))
+                    found.append((key, _events(ready[descriptor]) & key.events))
         return found
 
     def close(self) -> None:
@@ -244,50 +273,45 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
             self._ready[descriptor] = None
 
     def _events(self, descriptor: int) -> int:
-        each = SOCKETS.get(descriptor)
-        if each is None:
+        source = self.watched[descriptor].source
+        if type(source) is OtherFile:
             return 0
-        return self._keys[descriptor].events & (EVENT_READ * each.is_readable | EVENT_WRITE * each.is_writable)
+        return self._keys[descriptor].events & (
+            (EVENT_READ if source.is_readable else 0) | (EVENT_WRITE if source.is_writable else 0)
+        )
 
     # Arrivals.
 
-    def arrivals(self, now: float, loop: Any) -> Iterator[NetworkArrival]:
-        """Yield the events of the files that are ready, in the order in which their callbacks are to run."""
+    def arrivals(self, now: float, loop: Any) -> list[NetworkArrival]:
+        """Return the events of the files that are ready, in the order in which their callbacks are to run."""
+        if not (self._ready or self._others):
+            return []
+        found: list[NetworkArrival] = []
         self._called.clear()
         for key, events in self.select():
-            source = SOCKETS.get(key.fd) or self._others[key.fd]
-            reader, writer = key.data
+            file, (reader, writer) = self.watched[key.fd], key.data
+            source = file.source
             if events & EVENT_READ and reader is not None:
-                yield from self._of_reader(source, key.fd, now, loop)
+                if type(source) is StreamSocket and source.backlog is not None:
+                    found += [
+                        NetworkArrival((each.name, 0), "network", now, file, False, each, loop, self._once)
+                        for each in source.backlog
+                        if not each.is_held
+                    ]
+                else:
+                    found.append(NetworkArrival(_numbered(source), "network", now, file, False, source, loop))
             if events & EVENT_WRITE and writer is not None:
-                yield self._of_writer(source, key.fd, now, loop)
+                if type(source) is OtherFile or source.is_peers_doing:
+                    source.is_peers_doing = False
+                    found.append(NetworkArrival(_numbered(source), "network", now, file, True, source, loop))
+                else:  # it has been writable all the time
+                    found.append(NetworkArrival((source.name or "socket", 0), None, now, file, True, source, loop))
+        return found
 
     def _once(self, registered: Any) -> None:
         if id(registered) not in self._called:
             self._called[id(registered)] = registered
             registered._callback(*registered._args)
-
-    def _of_reader(self, source: Any, descriptor: int, now: float, loop: Any) -> Iterator[NetworkArrival]:
-        def current() -> Any:
-            key = self._keys.get(descriptor)
-            return None if key is None else key.data[0]
-
-        if isinstance(source, StreamSocket) and source.backlog is not None:
-            for pending in [each for each in source.backlog if not each.is_held]:
-                yield NetworkArrival(pending.name, 0, "network", now, current(), pending, current, loop, self._once)
-            return
-        yield NetworkArrival(*_numbered(source), "network", now, current(), source, current, loop)
-
-    def _of_writer(self, source: Any, descriptor: int, now: float, loop: Any) -> NetworkArrival:
-        def current() -> Any:
-            key = self._keys.get(descriptor)
-            return None if key is None else key.data[1]
-
-        if isinstance(source, InProcessSocket) and not source.is_peers_doing:  # it has been writable all the time
-            return NetworkArrival(source.name or "socket", 0, None, now, current(), source, current, loop, None, True)
-        if isinstance(source, InProcessSocket):
-            source.is_peers_doing = False
-        return NetworkArrival(*_numbered(source), "network", now, current(), source, current, loop, None, True)
 
 
 def _numbered(source: Any) -> tuple[str, int]:

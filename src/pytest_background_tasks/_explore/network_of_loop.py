@@ -51,7 +51,7 @@ class NetworkOfLoop(UnsupportedCalls):
 
     def _look_at_files(self) -> None:
         if self._files is not None:
-            self._at_files = list(self._files.arrivals(self._now, self))
+            self._at_files = self._files.arrivals(self._now, self)
 
     def _intercepts(self, plan: Plan, handle: Any, entry: int) -> bool:
         """Return True if `handle` is delayed; what is late at a file cannot be read before."""
