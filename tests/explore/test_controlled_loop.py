@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_background_tasks import Delay, Outcome, Schedule, StepDetail, WaitReason
+from pytest_background_tasks import Delay, Explorer, Outcome, Schedule, StepDetail, WaitReason
 
 RunSchedule = Heartbeat = Any  # the fixtures
 
@@ -649,3 +649,17 @@ def test_cancelled_callback_leaves_no_step(run_schedule: RunSchedule) -> None:
     steps = run_schedule(scenario, with_details=True).trace.steps
     assert [step.task for step in steps[:2]] == ["main", "main"]
     assert [step.detail.outcome for step in steps[:2] if step.detail] == [None, Outcome("returned")]
+
+
+def test_timer_that_a_timer_has_set_can_be_delayed() -> None:
+    async def scenario() -> None:
+        fired: list[str] = []
+        loop = asyncio.get_running_loop()
+        for name in "ab":
+            loop.call_later(1, lambda name=name: loop.call_later(1, fired.append, name))
+        await asyncio.sleep(5)
+        assert fired == ["a", "b"]
+
+    failure = Explorer(arrivals="timer").explore(scenario).failure
+    assert failure is not None
+    assert Explorer(replay=str(failure.schedule)).explore(scenario).verdict == "failed"

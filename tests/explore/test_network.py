@@ -376,3 +376,34 @@ def test_sockets_of_other_threads_stay_real(real_server: socket.socket) -> None:
     explored(scenario)
     thread.join()
     real_server.accept()[0].close()
+
+
+def test_tasks_that_a_protocol_starts_can_be_delayed() -> None:
+    """Their names contain that of the event in which they were started."""
+
+    async def scenario() -> None:
+        ended: list[int] = []
+
+        async def job(number: int) -> None:
+            await asyncio.sleep(1)
+            ended.append(number)
+
+        class Server(asyncio.Protocol):
+            def data_received(self, data: bytes) -> None:
+                tasks.extend(asyncio.create_task(job(number)) for number in data)
+
+        tasks: list[asyncio.Task[None]] = []
+        loop = asyncio.get_running_loop()
+        async with await loop.create_server(Server, HOST, 80):
+            _, writer = await asyncio.open_connection(HOST, 80)
+            writer.write(bytes([1, 2]))
+            await asyncio.sleep(0.1)
+            await asyncio.gather(*tasks)
+            writer.close()
+            await writer.wait_closed()
+            await asyncio.sleep(1)
+        assert ended == [1, 2]
+
+    failure = explored(scenario, arrivals="sleep").failure
+    assert str(failure.schedule) == "main:sent/job#1@1+1"
+    assert explored(scenario, arrivals="sleep", replay=str(failure.schedule)).verdict == "failed"

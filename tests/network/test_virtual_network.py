@@ -194,6 +194,7 @@ def test_loop_without_python_sockets_is_refused(pytester: pytest.Pytester) -> No
                 loop.close()
         """
     )
+    pytester.makeini(INI)
     result = pytester.runpytest()
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*BackgroundTasksError: virtual_network cannot serve uvloop.Loop: its sockets*"])

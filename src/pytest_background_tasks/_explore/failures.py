@@ -18,6 +18,7 @@ from ..errors import DeadlockError, LeakedTasks, StepLimitExceeded
 from .arrivals import label_of
 from .controlled_loop import ControlledLoop
 from .options import Options
+from .schedule import event_of
 from .task_names import RUNNER_OF_ANYIO
 from .tasks import ControlledTask
 
@@ -113,8 +114,8 @@ def _livelock(loop: ControlledLoop, options: Options) -> StepLimitExceeded:
 def _doer(who: str) -> tuple[str, str]:
     """Return a task or a callback, and a kind that is shared by all timers of a task and the timers that these set."""
     kind = ""
-    while (parts := who.rpartition(":"))[0] and (found := parts[2].partition("#")[0]) in _PARTS:
-        who, kind = parts[0], found
+    while (event := event_of(who)) is not None and (found := event[1]) in _PARTS:
+        who, kind = event[0], found
     return who, kind
 
 

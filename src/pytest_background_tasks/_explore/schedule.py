@@ -36,7 +36,8 @@ class _At:
 
     @property
     def _place(self) -> str:
-        return self.task if self.step == 0 and ":" in self.task else f"{self.task}@{self.step}"
+        is_event = event_of(self.task) is not None
+        return self.task if self.step == 0 and is_event else f"{self.task}@{self.step}"
 
 
 def _below_zero(**numbers: int) -> str:
@@ -203,7 +204,8 @@ class Schedule(frozenset[Deviation]):
 
 # A name is a path of parts, each a word or a JSON string, with a number if its creator started several of that name.
 _PART = r'(?:[\w.<>-]+|"(?:[^"\\]|\\.)*")(?:\#\d+)?'
-_NAME = re.compile(rf"{_PART}(?:/{_PART})*(?::{_PART})?")
+_NAME = re.compile(rf"{_PART}(?:[/:]{_PART})*")
+_EVENT = re.compile(rf"(.+):({_PART})", re.DOTALL)
 _FIRST = re.compile(r'("(?:[^"\\]|\\.)*")|#1(?=[/:]|$)')
 _STEP = re.compile(r"@(\d+)")
 _LATE = re.compile(r"\+(\d+)(?:\.(\d+))?")
@@ -225,6 +227,17 @@ def quoted(part: str) -> str:
     ('client', '"client 1"')
     """
     return part if re.fullmatch(r"[\w.<>-]+", part) else json.dumps(part)
+
+
+@lru_cache(4096)
+def event_of(name: str) -> tuple[str, str] | None:
+    """Return the owner and the kind of an event from its name, such as a timer; None for the name of a task.
+
+    >>> event_of("client:timer#2"), event_of("client:timer/job"), event_of('"a:b"')
+    (('client', 'timer'), None, None)
+    """
+    found = _EVENT.fullmatch(name)
+    return None if found is None else (found[1], found[2].partition("#")[0])
 
 
 def canonical(name: str) -> str:
@@ -263,7 +276,7 @@ def _parse_one(text: str, place: int) -> tuple[Deviation, int]:
     step = 0
     if found := _STEP.match(text, place):
         step, place = int(found[1]), found.end()
-    elif ":" not in name:
+    elif event_of(name) is None:
         raise _error(text, place, "expected @ and the number of a step")
     return _parse_what(text, place, name, step)
 

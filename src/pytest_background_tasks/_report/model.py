@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 
 from .._explore.result import Failure
-from .._explore.schedule import Deviation, Schedule, canonical
+from .._explore.schedule import Deviation, Schedule, canonical, event_of
 from .._explore.trace import MAIN, Outcome, Step, StepDetail, Trace, first_difference
 from .._introspect.location import SourceLocation
 from .._introspect.wait_reason import WaitReason
@@ -134,7 +134,7 @@ class DeviationView:
     @property
     def is_of_event(self) -> bool:
         """True if it delays an event of the task, such as its timer, and no step of the task itself."""
-        return ":" in self.deviation.task
+        return event_of(self.deviation.task) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +244,7 @@ def _site_of(name: str, detail: StepDetail | None, before: StepDetail | None) ->
     """Return the line at which the task is suspended, of its function if it has not started, or of the callback."""
     if before is not None:
         return _suspended_at(before)
-    if ":" not in name:
+    if event_of(name) is None:
         return detail.resumed_at[-1] if detail and detail.resumed_at else None
     lines = statements(detail) if detail else ()
     return lines[0].site if lines else None
@@ -282,7 +282,7 @@ def _libraries(failure: Failure) -> tuple[str, ...]:
 
 
 def _task_of(name: str, trace: Trace, tasks: Collection[str]) -> str:
-    owner = name if name in tasks else name.rpartition(":")[0] or name
+    owner, _ = (None if name in tasks else event_of(name)) or (name, "")
     return trace.display_name(owner) if owner in tasks else ""
 
 
@@ -314,10 +314,10 @@ def _kind_of(
 ) -> tuple[StepKind, str]:
     if step.delivered != "call":
         return _kind_of_task_step(step)
-    owner, _, part = step.task.rpartition(":")
+    owner, part = event_of(step.task) or ("", "")
     if step.task in tasks:  # the kind of an arrival is recorded only if it may be delayed
         return _EVENTS[step.kind or ("sleep" if (step.task, step.number - 1) in sleeping else "thread")], ""
-    kind = _EVENTS.get(part.partition("#")[0]) if owner in tasks else None
+    kind = _EVENTS.get(part) if owner in tasks else None
     return (StepKind.CALLBACK, trace.display_name(step.task)) if kind is None else (kind, "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from .._explore.schedule import Cancel, Delay, Deviation, Raise, Slow
+from .._explore.schedule import Cancel, Delay, Deviation, Raise, Slow, event_of
 from .._explore.trace import KINDS, Outcome
 from .._introspect.location import shown_file
 from .._introspect.text import plural
@@ -173,10 +173,9 @@ def _effect(view: DeviationView) -> tuple[str, str]:
 
 def _effect_on_event(view: DeviationView) -> tuple[str, str]:
     deviation = view.deviation
-    owner, _, part = deviation.task.rpartition(":")
+    owner, kind = event_of(deviation.task) or ("", "")
     if _is_between(deviation):
         return f"the result of a thread that {owner} has started arrives between two steps", _BETWEEN
-    kind = part.partition("#")[0]
     if kind in NETWORK_EVENTS:
         words = _arrives(view.network, NETWORK_EVENTS[kind], " late")
         return f"{owner}'s {words}", f"its {words}"
