@@ -187,11 +187,14 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
         else:
             queued = len(self._ready)
             if self._files is not None:
-                self._look_at_files()
+                self._at_files = self._files.arrivals(self._now, self)
             if not queued and not self._arrived and not self._at_files:
                 self._jump()
-            if self._arrived or self._at_files or (self._timers and self._timers[0][0] <= self._now):
+            if self._arrived or (self._timers and self._timers[0][0] <= self._now):
                 self._let_arrive()
+            elif self._at_files:
+                self._ready += self._at_files
+                self._at_files = ()
             arriving, entry = len(self._ready) - queued, self._iteration * PLACES
             if queued:
                 self._run_handles(queued, entry + QUEUE)

@@ -64,13 +64,14 @@ class NetworkArrival(Arrival):
         loop: Any,
         once: Callable[[Any], object] | None = None,
     ) -> None:
-        registered = self._registered = file.handle(is_writing=is_writing)
-        self._file = file
-        self._is_writing = is_writing
-        self._source = source
-        self._once = once
-        callback, args = (registered._callback, registered._args) if once is None else (once, (registered,))
-        super().__init__(*name, kind, now, callback, args, loop, registered._context)
+        # Not by calling the constructors of the base classes: there are many of these, and calls cost time.
+        registered = self._registered = file.handle(is_writing)
+        self._file, self._is_writing, self._source, self._once = file, is_writing, source, once
+        self._callback, self._args = (registered._callback, registered._args) if once is None else (once, (registered,))
+        self._context, self._loop, self._when, self.kind = registered._context, loop, now, kind
+        self.who, self.number = name
+        self.span = self._repr = self._source_traceback = None
+        self._scheduled = self.is_of_test = False
 
     @property
     def _cancelled(self) -> bool:
@@ -93,7 +94,7 @@ class NetworkArrival(Arrival):
     def release(self) -> None:
         """Let the event arrive: the callback that is registered now will run."""
         self._source.release()
-        registered = self._registered = self._file.handle(is_writing=self._is_writing)
+        registered = self._registered = self._file.handle(self._is_writing)
         if registered is not None:
             self._context = registered._context
             if self._once is None:
@@ -118,7 +119,7 @@ class WatchedFile:
         self._descriptor = descriptor
         self.source: Any = source
 
-    def handle(self, *, is_writing: bool) -> Any:
+    def handle(self, is_writing: bool) -> Any:
         """Return the handle that the program has registered for one of the two events; None if there is none."""
         if self._files.watched.get(self._descriptor) is not self:
             return None  # the descriptor belongs to another file now
@@ -248,16 +249,18 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
         """Return the files that are ready, with their events."""
         found = []
         for descriptor in tuple(self._ready):
-            if events := self._events(descriptor):
-                found.append((self._keys[descriptor], events))
+            source, key = self.watched[descriptor].source, self._keys[descriptor]
+            ready = (EVENT_READ if source.is_readable else 0) | (EVENT_WRITE if source.is_writable else 0)
+            if ready & key.events:
+                found.append((key, ready & key.events))
             else:
                 del self._ready[descriptor]
         if self._others:
-            ready = dict(self._poll.poll(0))
+            seen = dict(self._poll.poll(0))
             for descriptor in self._others:
-                if descriptor in ready and not self.watched[descriptor].source.is_held:
+                if descriptor in seen and not self.watched[descriptor].source.is_held:
                     key = self._keys[descriptor]
-                    found.append((key, _events(ready[descriptor]) & key.events))
+                    found.append((key, _events(seen[descriptor]) & key.events))
         return found
 
     def close(self) -> None:
