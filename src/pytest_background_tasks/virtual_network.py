@@ -8,7 +8,13 @@ from typing import Any, NoReturn
 from ._asyncio.instrument import Instrument, hub
 from ._introspect.internals import has_selector
 from ._network.network import InProcessNetwork, LeavesNetwork
-from ._network.socket_methods import current_network, network, socket_methods_replaced
+from ._network.socket_methods import (
+    IS_SUPPORTED,
+    NOT_SUPPORTED,
+    current_network,
+    network,
+    socket_methods_replaced,
+)
 from .errors import BackgroundTasksError, UncontrolledOperation
 
 
@@ -95,6 +101,8 @@ def virtual_network_of_test() -> Iterator[VirtualNetwork]:
     if (current := network()) is not None:
         yield VirtualNetwork(current)
         return
+    if not IS_SUPPORTED:
+        raise BackgroundTasksError(NOT_SUPPORTED)
     current = InProcessNetwork(_OpenHost())
     with hub.added(_RefusesOtherLoops()), socket_methods_replaced(), current_network(current):
         yield VirtualNetwork(current)

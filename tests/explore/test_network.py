@@ -407,3 +407,20 @@ def test_tasks_that_a_protocol_starts_can_be_delayed() -> None:
     failure = explored(scenario, arrivals="sleep").failure
     assert str(failure.schedule) == "main:sent/job#1@1+1"
     assert explored(scenario, arrivals="sleep", replay=str(failure.schedule)).verdict == "failed"
+
+
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_system_without_such_sockets_gets_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows: code that opens sockets is refused, and all other code is explored."""
+    for module in ("_explore.network_of_loop", "_explore.determinism"):
+        monkeypatch.setattr(f"pytest_background_tasks.{module}.IS_SUPPORTED", False)
+
+    async def serve() -> None:
+        await asyncio.start_server(print, HOST, 0)
+
+    async def sleep() -> None:
+        await asyncio.gather(asyncio.sleep(1), asyncio.sleep(1))
+
+    with pytest.raises(UncontrolledOperation, match="sockets in memory need Linux or macOS"):
+        explored(serve)
+    assert explored(sleep, arrivals="sleep").verdict == "exhaustive"

@@ -26,7 +26,7 @@ from .._asyncio.late_cancellation import cancelling_too_late
 from .._asyncio.time_functions import CLOCKS, following
 from .._introspect import real_clock
 from .._introspect.unsupported_version import UnsupportedVersion
-from .._network.socket_methods import socket_methods_replaced
+from .._network.socket_methods import IS_SUPPORTED, socket_methods_replaced
 from .answer import answer_of_mock
 from .clock_readers import ClockReaders
 from .controlled_loop import ControlledLoop
@@ -70,7 +70,8 @@ class DeterministicProcess:
         self._stack = ExitStack()
         enter = self._stack.enter_context
         enter(hub.added(EndsOfLoops()))
-        enter(socket_methods_replaced())
+        if IS_SUPPORTED:
+            enter(socket_methods_replaced())
         enter(_replaced(asyncio.tasks, "set", _set_in_order))
         enter(cancelling_too_late(lambda task: isinstance(task.get_loop(), ControlledLoop)))
         enter(_replaced(asyncio.futures, "_chain_future", _chaining(asyncio.futures._chain_future)))  # type: ignore[attr-defined]

@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Any
 from weakref import WeakValueDictionary
 
-from .._network.socket_methods import network
+from .._network.socket_methods import IS_SUPPORTED, NOT_SUPPORTED, network
+from ..errors import UncontrolledOperation
 from .network_arrivals import NetworkArrival, ReadinessSelector
 from .plan import Plan
 from .task_names import TaskIdentity, TaskNames
@@ -29,6 +30,8 @@ class NetworkOfLoop(UnsupportedCalls):
 
     @cached_property
     def _selector(self) -> ReadinessSelector:
+        if not IS_SUPPORTED:
+            raise self.refuse(UncontrolledOperation(NOT_SUPPORTED, "network"))
         self._files = ReadinessSelector(self.name_of, self._refuse_file)
         return self._files
 

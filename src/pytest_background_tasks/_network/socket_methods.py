@@ -8,6 +8,7 @@ current network behaves as ever.
 import _socket
 import functools
 import os
+import select
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,6 +25,9 @@ _METHODS = (
     *("recv", "recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into"),
     *("send", "sendall", "sendto", "sendmsg"),
 )
+
+IS_SUPPORTED: bool = hasattr(select, "poll") and hasattr(socket, "AF_UNIX")
+NOT_SUPPORTED = "sockets in memory need Linux or macOS: on Windows, readiness of a socket cannot be imitated"
 
 _current: list[InProcessNetwork] = []
 
