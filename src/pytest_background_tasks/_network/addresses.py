@@ -6,12 +6,14 @@ The rules are Linux's. Only the addresses of this machine belong to the in-proce
 import errno
 import os
 import socket
+from contextlib import suppress
 from functools import lru_cache
 from ipaddress import ip_address
+from operator import index
 from typing import Any, NamedTuple
 
-_WILDCARDS = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
-_LOOPBACKS = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
+_WILDCARDS: dict[int, str] = {socket.AF_INET: "0.0.0.0", socket.AF_INET6: "::"}
+_LOOPBACKS: dict[int, str] = {socket.AF_INET: "127.0.0.1", socket.AF_INET6: "::1"}
 _LARGEST_PORT = 65535
 
 NAMES_OF_THIS_MACHINE = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
@@ -60,13 +62,12 @@ def endpoint(family: int, address: Any, call: str) -> Endpoint:
     if len(address) != 2 and (family == socket.AF_INET or not 2 <= len(address) <= 4):
         wanted = "a pair (host, port)" if family == socket.AF_INET else "a tuple (host, port[, flowinfo[, scopeid]])"
         raise TypeError(f"{name} address must be {wanted}")
-    host, port = address[:2]
+    host = address[0]
     if isinstance(host, (bytes, bytearray)):
-        host = host.decode("ascii")
-    if not isinstance(host, str):
+        host = host.decode("ascii", "replace")
+    if not isinstance(host, str) or "\0" in host:
         raise TypeError(f"str, bytes or bytearray expected, not {type(host).__name__}")
-    if not isinstance(port, int):
-        raise TypeError(f"'{type(port).__name__}' object cannot be interpreted as an integer")
+    port, *_ = map(index, address[1:])
     if not 0 <= port <= _LARGEST_PORT:
         raise OverflowError(f"{call}(): port must be 0-{_LARGEST_PORT}.")
     return Endpoint(family, _numeric(family, host), port)
@@ -79,9 +80,12 @@ def _numeric(family: int, host: str) -> str:
     try:
         found = ip_address(host.partition("%")[0])
     except ValueError:
-        if not is_name_of_this_machine(host):
-            raise ForeignHost(host) from None
-        return _LOOPBACKS[family]
+        if is_name_of_this_machine(host):
+            return _LOOPBACKS[family]
+        if family == socket.AF_INET:
+            with suppress(OSError):
+                return "255.255.255.255" if host == "<broadcast>" else socket.inet_ntoa(socket.inet_aton(host))
+        raise ForeignHost(host) from None
     if (found.version == 6) != (family == socket.AF_INET6):
         raise socket.gaierror(socket.EAI_ADDRFAMILY, "Address family for hostname not supported")
     mapped = found.ipv4_mapped if found.version == 6 else None
@@ -148,6 +152,11 @@ def destination(where: Endpoint) -> Endpoint:
     """Return the address that is meant by connecting to `where`: a wildcard stands for the loopback address."""
     host = next((_LOOPBACKS[family] for family, wildcard in _WILDCARDS.items() if where.host == wildcard), where.host)
     return where._replace(host=host)
+
+
+def source(host: str) -> str:
+    """Return the address of this machine from which it talks to `host`, another of its own."""
+    return _LOOPBACKS[socket.AF_INET] if ":" not in host and ip_address(host).is_loopback else host
 
 
 def overlaps(one: Endpoint, is_v6_only: bool, other: Endpoint, other_is_v6_only: bool) -> bool:

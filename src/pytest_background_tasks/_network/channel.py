@@ -4,7 +4,8 @@ import socket
 from collections import deque
 from typing import Any
 
-_CAPACITY = {socket.AF_UNIX: 212_992}
+_CAPACITY_OF_UNIX = 212_992
+_OVERHEAD_OF_UNIX = 768  # bytes that Linux counts for each call of send(), besides its data
 _CAPACITY_OF_TCP = 4 * 1024 * 1024
 """Bytes that Linux keeps between a sender and a receiver that does not read: both buffers together."""
 
@@ -17,43 +18,61 @@ class Channel:
 
     Attributes:
         size: the number of bytes that were not read.
-        capacity: the number of bytes that fit.
         is_finished: True if the sender will send no more.
     """
 
-    __slots__ = ("_ancillary", "_chunks", "_start", "capacity", "is_finished", "size")
+    __slots__ = ("_ancillary", "_chunks", "_is_unix", "_read", "_start", "is_finished", "size")
 
     def __init__(self, family: int) -> None:
         self._chunks: deque[bytes] = deque()
         self._start = 0  # number of bytes of the first chunk that were read
-        self._ancillary: deque[list[Any]] = deque()
+        self._read = 0  # number of bytes that were read since the beginning
+        self._ancillary: deque[tuple[int, int, list[Any]]] = deque()  # where its data starts and ends
+        self._is_unix = family == socket.AF_UNIX
         self.size: int = 0
-        self.capacity: int = _CAPACITY.get(family, _CAPACITY_OF_TCP)
         self.is_finished: bool = False
 
     @property
     def is_writable(self) -> bool:
-        """True if a sender is told that it can send: as on Linux, if a third of the capacity is free."""
-        return self.size * 3 <= self.capacity * 2
+        """True if a sender is told that it can send: on Linux, if a part of the capacity is free."""
+        if self._is_unix:
+            return (self.size + len(self._chunks) * _OVERHEAD_OF_UNIX) * 4 <= _CAPACITY_OF_UNIX
+        return self.size * 3 <= _CAPACITY_OF_TCP * 2
 
     def put(self, data: bytes, ancillary: list[Any]) -> int:
         """Append as much of `data` as fits; return the number of bytes."""
-        room = self.capacity - self.size
+        room = _CAPACITY_OF_TCP - self.size
+        if self._is_unix:
+            room = max(_CAPACITY_OF_UNIX - self.size - len(self._chunks) * _OVERHEAD_OF_UNIX, 0)
         if len(data) > room:
             data = data[:room]
         if data:
+            if ancillary:
+                start = self._read + self.size
+                self._ancillary.append((start, start + len(data), ancillary))
             self._chunks.append(data)
             self.size += len(data)
-            if ancillary:
-                self._ancillary.append(ancillary)
         return len(data)
 
-    def take(self, size: int, *, is_kept: bool = False) -> bytes:
-        """Return the first bytes, at most `size`, and remove them unless they `is_kept`."""
+    def take(self, size: int, *, is_kept: bool = False) -> tuple[bytes, list[Any]]:
+        """Return the first bytes, at most `size`, and remove them unless they `is_kept`; and their ancillary data.
+
+        Bytes that were sent after ancillary data are not read together with it.
+        """
+        if self._ancillary:
+            start, end, ancillary = self._ancillary[0]
+            if start < self._read + size:
+                if not is_kept:
+                    self._ancillary.popleft()
+                return self._bytes(min(size, end - self._read), is_kept), [] if is_kept else ancillary
+        return self._bytes(size, is_kept), []
+
+    def _bytes(self, size: int, is_kept: bool) -> bytes:
         first = self._chunks[0]
         if not is_kept and self._start == 0 and len(first) <= size and len(self._chunks) == 1:  # the usual case
             self._chunks.clear()
             self.size = 0
+            self._read += len(first)
             return first
         parts: list[bytes | memoryview] = []
         start, left = self._start, size
@@ -74,8 +93,11 @@ class Channel:
                 self._chunks.popleft()
             self._start = start
             self.size -= len(data)
+            self._read += len(data)
         return data
 
-    def take_ancillary(self) -> list[Any]:
-        """Return the oldest ancillary data, and remove it."""
-        return self._ancillary.popleft() if self._ancillary else []
+    def take_all_ancillary(self) -> list[Any]:
+        """Return all ancillary data that was not read, and forget it."""
+        found = [each for _, _, ancillary in self._ancillary for each in ancillary]
+        self._ancillary.clear()
+        return found

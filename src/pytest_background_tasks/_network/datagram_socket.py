@@ -1,17 +1,21 @@
 """Datagram sockets, of the families INET, INET6 and UNIX."""
 
+import _socket
 import errno
 import socket
 from collections import deque
+from operator import index
 from typing import Any
 
-from .addresses import Endpoint, accepts, destination, endpoint, error, is_internet, presented, shown
+from . import ancillary_data
+from .addresses import Endpoint, destination, endpoint, error, is_internet, presented, shown
 from .in_process_socket import MESSAGE_TRUNCATED, InProcessSocket
 from .network_event import SHOWN, NetworkEvent
 
-_LARGEST_DATAGRAM = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
+_LARGEST_DATAGRAM: dict[int, int] = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
 _LARGEST_OF_UNIX = 212_960
 _ROOM = 212_992  # bytes of datagrams that Linux keeps for a receiver
+_BROADCAST = "255.255.255.255"
 _OVERHEAD = 768  # bytes that it counts for each, besides its data
 _MOST_OF_UNIX = 512  # number of datagrams that it keeps for a receiver, before a sender has to wait
 
@@ -31,6 +35,8 @@ class DatagramSocket(InProcessSocket):
         self._size = 0
         self._has_shut_read = False
         self._has_shut_write = False
+        self._wants_only: DatagramSocket | None = None  # its peer, in the family UNIX
+        self.senders: list[DatagramSocket] = []  # they wait for room
         self._blocked: DatagramSocket | None = None
 
     def _has_input(self) -> bool:
@@ -46,9 +52,10 @@ class DatagramSocket(InProcessSocket):
 
     def bind(self, sock: Any, address: Any) -> None:  # noqa: ARG002
         """Bind to an address; port 0 stands for a free one."""
-        if self.address is not None:
+        where = endpoint(self.family, address, "bind") if is_internet(self.family) else address
+        if self.address is not None and is_internet(self.family):
             raise error(errno.EINVAL)
-        self.network.bind(self, endpoint(self.family, address, "bind") if is_internet(self.family) else address)
+        self.network.bind(self, where)
 
     def connect(self, sock: Any, address: Any) -> None:  # noqa: ARG002
         """Set the only address to send to, and to receive from."""
@@ -56,17 +63,22 @@ class DatagramSocket(InProcessSocket):
             where = destination(endpoint(self.family, address, "connect"))
             self.network.check(self, where)
             self._peer = where
-            self._bind_if_needed()
-        else:
-            self.network.receiver_at(self, address)  # raises an error if there is none
-            self._peer = address
+            self.address = self._bound_for(where)
+            return
+        other = self.network.receiver_at(self, address)  # raises an error if there is none
+        if other._wants_only is not None and other._wants_only is not self:
+            raise error(errno.EPERM)
+        if self._wants_only not in (None, other):  # what the former peer has sent is lost
+            self._queue.clear()
+        self._wants_only, self._peer = other, other.address
+        self.update()
 
     def connect_ex(self, sock: Any, address: Any) -> int:
         """Do the same as `connect`, but return the number of the error, or 0."""
         try:
             self.connect(sock, address)
         except OSError as problem:
-            if problem.errno is None:
+            if problem.errno is None or isinstance(problem, socket.gaierror):
                 raise
             return problem.errno
         return 0
@@ -80,31 +92,48 @@ class DatagramSocket(InProcessSocket):
             return NetworkEvent("refused" if self.failure else "eof", address)
         return NetworkEvent("data", address, len(self._queue[0][0]), self._queue[0][0][:SHOWN])
 
-    def _bind_if_needed(self) -> None:
-        if self.address is None and is_internet(self.family):
+    def _bound_for(self, where: Endpoint) -> Endpoint:
+        """Return the address from which `where` is talked to, after binding to a free port if need be."""
+        if self.address is None:
             self.network.bind(self, endpoint(self.family, ("", 0), "bind"))
+        found: Endpoint = self.network.address_of_client(self, where)
+        return found
 
     def shutdown(self, sock: Any, how: int) -> None:  # noqa: ARG002
         """Close one direction, or both."""
-        if self._peer is None:
+        if index(how) not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
+            raise error(errno.EINVAL)
+        if self._peer is None and is_internet(self.family):
             raise error(errno.ENOTCONN)
         self._has_shut_read = self._has_shut_read or how != socket.SHUT_WR
         self._has_shut_write = self._has_shut_write or how != socket.SHUT_RD
         self.update()
+
+    def listen(self, sock: Any, backlog: int = 128) -> None:  # noqa: ARG002
+        """Raise an error: there are no connections."""
+        index(backlog)
+        raise error(errno.EOPNOTSUPP)
+
+    def _accept(self, sock: Any) -> Any:  # noqa: ARG002
+        """Raise an error: there are no connections."""
+        raise error(errno.EOPNOTSUPP)
 
     def shut(self) -> None:
         """End the life of the socket."""
         super().shut()
         self.network.unbind(self)
 
+    def discard(self) -> None:
+        """Free what the socket uses."""
+        super().discard()
+        while self._queue:
+            ancillary_data.discard(self._queue.popleft()[2])
+
     def getsockname(self, sock: Any) -> Any:  # noqa: ARG002
         """Return the address of this socket."""
         if not is_internet(self.family):
             return "" if self.address is None else self.address
-        bound = self.address or Endpoint(self.family, "0.0.0.0" if self.family == socket.AF_INET else "::", 0)
-        if bound.is_wildcard and self._peer is not None:  # a connected socket knows which of its addresses it uses
-            bound = bound._replace(host=self._peer.host)
-        return presented(bound)
+        return presented(self.address or Endpoint(self.family, "0.0.0.0" if self.family == socket.AF_INET else "::", 0))
 
     def getpeername(self, sock: Any) -> Any:  # noqa: ARG002
         """Return the address that the socket is connected to."""
@@ -123,36 +152,35 @@ class DatagramSocket(InProcessSocket):
         if len(data) > _LARGEST_DATAGRAM.get(self.family, _LARGEST_OF_UNIX):
             raise error(errno.EMSGSIZE)
         if is_internet(self.family):
-            where = self._peer if address is None else destination(endpoint(self.family, address, call))
-            self.network.check(self, where)
-            self._bind_if_needed()
-            other = self.network.receiver_at(self, where)
-            if other is not None:
-                other.put(data, self._source(where), ancillary)
-            elif self._peer is not None:
-                self.failure = errno.ECONNREFUSED
-                self.update()
+            self._send_to(self._peer if address is None else destination(endpoint(self.family, address, call)), data)
             return len(data)
         other = self.network.receiver_at(self, self._peer if address is None else address)
+        if other._wants_only is not None and other._wants_only is not self:
+            raise error(errno.EPERM)
         while other.is_full and other is not self:
             self._blocked = other
             other.senders.append(self)
             self.update()
-            if flags & socket.MSG_DONTWAIT:
-                raise error(errno.EAGAIN)
-            self.wait(sock, self._has_room, call, writing=True)
+            self.wait(sock, self._has_room, call, flags, writing=True)
         self._blocked = None
+        if other._has_shut_read:
+            raise error(errno.EPIPE)
         other.put(data, self.address, ancillary)
         return len(data)
 
-    @property
-    def senders(self) -> list["DatagramSocket"]:
-        """The sockets that wait for room."""
-        return self.__dict__.setdefault("_senders", [])
-
-    def _source(self, where: Endpoint) -> Endpoint:
-        bound: Endpoint = self.address
-        return bound._replace(host=where.host) if bound.is_wildcard else bound
+    def _send_to(self, where: Endpoint, data: bytes) -> None:
+        if where.port == 0:
+            raise error(errno.EINVAL)
+        if where.host == _BROADCAST and not self.has_option(socket.SOL_SOCKET, socket.SO_BROADCAST):
+            raise error(errno.EACCES)
+        self.network.check(self, where)
+        source = self._bound_for(where)
+        other = self.network.receiver_at(self, where)
+        if other is not None:
+            other.put(data, source, [])
+        elif self._peer is not None:
+            self.failure = errno.ECONNREFUSED
+            self.update()
 
     def put(self, data: bytes, source: Any, ancillary: list[Any]) -> None:
         """Keep a datagram for the program to receive; drop it if there is no room, as networks do."""
@@ -165,11 +193,6 @@ class DatagramSocket(InProcessSocket):
         self._queue.append((data, source, ancillary))
         self.update()
 
-    def receives_at(self, where: Endpoint) -> bool:
-        """Return True if the socket is bound to an address that includes `where`."""
-        is_v6_only = self.has_option(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-        return self.address.port == where.port and accepts(self.address, where.host, is_v6_only=is_v6_only)
-
     def _receive(self, sock: Any, size: int, flags: int, call: str) -> tuple[bytes, Any, int, list[Any]]:
         while True:
             if not self.is_held:
@@ -178,11 +201,9 @@ class DatagramSocket(InProcessSocket):
                     raise error(failure)
                 if self._queue:
                     break
-                if self._has_shut_read:
+                if self._has_shut_read and _socket.socket.gettimeout(sock) != 0:
                     return b"", None, 0, []
-            if flags & socket.MSG_DONTWAIT:
-                raise error(errno.EAGAIN)
-            self.wait(sock, lambda: not self.is_held and self._has_input(), call)
+            self.wait(sock, lambda: not self.is_held and self._has_input(), call, flags)
         data, source, ancillary = self._queue[0]
         if not flags & socket.MSG_PEEK:
             self._queue.popleft()
@@ -191,5 +212,7 @@ class DatagramSocket(InProcessSocket):
             for sender in self.senders:
                 sender.update()
             self.senders.clear()
+        else:
+            ancillary = []
         shown = presented(source._replace(family=self.family)) if is_internet(self.family) else source
         return data[:size], shown, MESSAGE_TRUNCATED if len(data) > size else 0, ancillary

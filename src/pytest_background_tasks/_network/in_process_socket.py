@@ -6,21 +6,25 @@ argument.
 
 import _socket
 import errno
-import os
 import select
 import socket
 import struct
 from collections.abc import Callable, Iterable
+from operator import index
+from sys import maxsize
 from typing import Any, Protocol
 
+from . import ancillary_data
 from .addresses import error
 from .kernel_pair import KernelPair
 from .network_event import NetworkEvent
 
-MESSAGE_TRUNCATED: int = socket.MSG_TRUNC
+MESSAGE_TRUNCATED: int = int(socket.MSG_TRUNC)
+_UNIX = getattr(socket, "AF_UNIX", None)
+_KINDS_OF_ANCILLARY = {getattr(socket, "SCM_RIGHTS", 1), getattr(socket, "SCM_CREDENTIALS", 2)}
 
-_options_of_new_sockets: dict[tuple[int, ...], int] = {}
-_valid_options: dict[tuple[Any, ...], int] = {}
+_LONGEST_OPTION = 1024
+_valid_options: set[tuple[Any, ...]] = set()
 _ERROR = (socket.SOL_SOCKET, socket.SO_ERROR)
 
 
@@ -31,27 +35,11 @@ class Watcher(Protocol):
         """Take note that the socket with this `descriptor` is now ready to be read or written."""
 
 
-class Network(Protocol):
-    """The network of a socket, as the socket sees it."""
-
-    def forget(self, each: Any, descriptor: int) -> None:
-        """Take note that `descriptor` does not belong to this socket any more."""
-
-    def refuse(self, problem: Any) -> Any:
-        """Take note that the program wants to leave the network; return the error."""
-
-    def let_go(self, sock: Any) -> None:
-        """Make a socket of the network one of the operating system's."""
-
-    def refuse_to_block(self, call: str) -> None:
-        """Raise an error if the current thread must not wait for the network."""
-
-
 class InProcessSocket:
     """A socket of the in-process network.
 
     Args:
-        network: the network that it belongs to.
+        network: the `InProcessNetwork` that it belongs to.
         family, type, proto: as for `socket.socket`.
 
     Attributes:
@@ -63,8 +51,8 @@ class InProcessSocket:
         is_peers_doing: True if it is writable since the last event from the other side.
     """
 
-    def __init__(self, network: Network, family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
-        self.network: Network = network
+    def __init__(self, network: Any, family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
+        self.network: Any = network
         self.family: int = family
         self.type: int = type
         self.proto: int = proto
@@ -109,33 +97,44 @@ class InProcessSocket:
 
     def hold(self) -> None:
         """Let what has arrived and was not read, and what arrives from now on, be late."""
-        self.is_held = True
-        self.update()
+        with self.network.lock:
+            self.is_held = True
+            self.update()
 
     def release(self) -> None:
         """Let what is late arrive."""
-        self.is_held = False
-        self.update()
+        with self.network.lock:
+            self.is_held = False
+            self.update()
 
     def event(self, *, is_writing: bool) -> NetworkEvent:
         """Return the event for which the socket is ready to be read, or to be written."""
         return NetworkEvent("room" if is_writing else "ready")
 
-    def wait(self, sock: Any, is_ready: Callable[[], bool], call: str, *, writing: bool = False) -> None:
+    def wait(
+        self, sock: Any, is_ready: Callable[[], bool], call: str, flags: int = 0, *, writing: bool = False
+    ) -> None:
         """Wait until an operation that is not possible now may be, as the timeout of `sock` demands.
+
+        Other threads may use the network meanwhile.
 
         Raises:
             BlockingIOError: the socket does not block.
             TimeoutError: the timeout of the socket has expired.
         """
         timeout = _socket.socket.gettimeout(sock)
-        if timeout == 0:
+        if timeout == 0 or (timeout is None and flags & socket.MSG_DONTWAIT):
             raise error(errno.EAGAIN)
         self.network.refuse_to_block(call)
         poll = select.poll()
         poll.register(_socket.socket.fileno(sock), select.POLLOUT if writing else select.POLLIN)
         while not is_ready():
-            if not poll.poll(None if timeout is None else timeout * 1000):
+            self.network.lock.release()
+            try:
+                has_changed = poll.poll(None if timeout is None else timeout * 1000)
+            finally:
+                self.network.lock.acquire()
+            if not has_changed:
                 raise TimeoutError("timed out")
 
     # Descriptors.
@@ -162,9 +161,20 @@ class InProcessSocket:
     def shut(self) -> None:
         """End the life of the socket: let its peers know, and free what it uses."""
         self.is_closed = True
+        self.discard()
+
+    def discard(self) -> None:
+        """Free what the socket uses."""
+        self.is_closed = True
+        self.watchers.clear()
         self.kernel.close()
 
     # Names and options.
+
+    @property
+    def real_proto(self) -> int:
+        """The protocol by number, also if the program has left it to the operating system."""
+        return int(self.getsockopt(None, socket.SOL_SOCKET, socket.SO_PROTOCOL))
 
     def getsockname(self, sock: Any) -> Any:
         """Return the address of this socket."""
@@ -175,65 +185,61 @@ class InProcessSocket:
         failure, self.failure = self.failure, 0
         return failure
 
-    def getsockopt(self, sock: Any, level: int, option: int, length: int | None = None) -> int | bytes:  # noqa: ARG002
-        """Return an option, as the operating system does for a new socket, unless the program has set it."""
-        if (level, option) == _ERROR:
-            value: int | bytes = 0 if self.is_held else self.take_failure()
-            self.update()
-        else:
-            known = self._answer(level, option)
-            value = (
-                self.options.get((level, option), known) if known is not None else self._option(level, option, length)
-            )
-        if length is None or isinstance(value, bytes):
-            return value
-        return struct.pack("i", value)[:length]
+    def getsockopt(self, sock: Any, level: int, option: int, length: int = 0) -> int | bytes:  # noqa: ARG002
+        """Return an option, as the operating system does for a socket for which the program has set the same."""
+        if length and not 0 < length <= _LONGEST_OPTION:
+            raise OSError("getsockopt buflen out of range")
+        value = self._answer(level, option)
+        if value is not None:
+            data = struct.pack("i", value) if isinstance(value, int) else value
+            return data[:length] if length else struct.unpack("i", data[:4])[0]
+        trial = _socket.socket(self.family, self.type, self.proto)
+        try:
+            if (level, option) in self.options:
+                trial.setsockopt(level, option, self.options[level, option])
+            return trial.getsockopt(level, option, length)
+        finally:
+            trial.close()
 
-    def _answer(self, level: int, option: int) -> int | None:
-        """Return the value of an option that depends on the state of this socket."""
-        if level != socket.SOL_SOCKET:
-            return None
-        return {
-            socket.SO_TYPE: self.type,
-            getattr(socket, "SO_DOMAIN", -1): self.family,
-            getattr(socket, "SO_PROTOCOL", -2): self.proto,
-            socket.SO_ACCEPTCONN: int(self.is_listening),
-        }.get(option)
+    def _answer(self, level: int, option: int) -> int | bytes | None:
+        """Return the value of an option that depends on the state of this socket; None for other options."""
+        if (level, option) == _ERROR:
+            failure = 0 if self.is_held else self.take_failure()
+            self.update()
+            return failure
+        if (level, option) == (socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return int(self.is_listening)
+        return None
+
+    def listen(self, sock: Any, backlog: int = 128) -> None:
+        """Accept connections from now on."""
+        raise NotImplementedError
 
     @property
     def is_listening(self) -> bool:
         """True if clients can connect to this socket."""
         return False
 
-    def _option(self, level: int, option: int, length: int | None) -> int | bytes:
-        if (level, option) in self.options:
-            return self.options[level, option]
-        trial = _socket.socket(self.family, self.type, self.proto)
-        try:
-            return trial.getsockopt(level, option) if length is None else trial.getsockopt(level, option, length)
-        finally:
-            trial.close()
-
-    def setsockopt(self, sock: Any, level: int, option: int, value: Any, length: int | None = None) -> None:  # noqa: ARG002
+    def setsockopt(self, sock: Any, level: int, option: int, value: Any, length: int = 0) -> None:  # noqa: ARG002
         """Set an option. The operating system judges whether it is valid; only few have an effect."""
-        key = (self.family, self.type, self.proto, level, option, value if isinstance(value, (int, bytes)) else None)
-        if key not in _valid_options or key[-1] is None:
+        if value is None and not length:
+            raise TypeError("an option without a value")
+        if value is not None and not isinstance(value, (int, bytes)):
+            value = bytes(memoryview(value))
+        key = (self.family, self.type, self.proto, level, option, value, length)
+        if key not in _valid_options:
             trial = _socket.socket(self.family, self.type, self.proto)
             try:
-                trial.setsockopt(*((level, option, value) if length is None else (level, option, value, length)))
-                if isinstance(value, int):
-                    value = trial.getsockopt(level, option)
+                trial.setsockopt(*((level, option, value) if value is not None else (level, option, value, length)))
             finally:
                 trial.close()
-            if isinstance(value, (int, bytes)):
-                _valid_options[key] = value  # type: ignore[assignment]
-        else:
-            value = _valid_options[key]
-        self.options[level, option] = bytes(value) if not isinstance(value, int) and value is not None else value or 0
+            _valid_options.add(key)
+        self.options[level, option] = bytes(length) if value is None else value
 
     def has_option(self, level: int, option: int) -> bool:
         """Return True if the program has set an option that is off by default."""
-        return bool(self.options.get((level, option)))
+        value = self.options.get((level, option), 0)
+        return bool(value if isinstance(value, int) else any(value))
 
     # Data, in all the ways in which a program can read and write it.
 
@@ -245,17 +251,23 @@ class InProcessSocket:
         """Send as much of `data` as possible; return its length in bytes."""
         raise NotImplementedError
 
+    def _receive_plain(self, sock: Any, size: int, flags: int, call: str) -> tuple[bytes, Any]:
+        data, address, _, ancillary = self._receive(sock, size, flags, call)
+        if ancillary:
+            ancillary_data.discard(ancillary)
+        return data, address
+
     def recv(self, sock: Any, size: int, flags: int = 0) -> bytes:
         """Receive at most `size` bytes."""
-        if size < 0:
+        if not 0 <= (size := index(size)) <= maxsize:
             raise ValueError("negative buffersize in recv")
-        return self._receive(sock, size, flags, "recv")[0]
+        return self._receive_plain(sock, size, flags, "recv")[0] if size else b""
 
     def recvfrom(self, sock: Any, size: int, flags: int = 0) -> tuple[bytes, Any]:
         """Receive at most `size` bytes; return them and the address of the sender."""
-        if size < 0:
+        if not 0 <= (size := index(size)) <= maxsize:
             raise ValueError("negative buffersize in recvfrom")
-        return self._receive(sock, size, flags, "recvfrom")[:2]
+        return self._receive_plain(sock, size, flags, "recvfrom")
 
     def recv_into(self, sock: Any, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer; return the number of bytes."""
@@ -266,12 +278,12 @@ class InProcessSocket:
         return self._receive_into(sock, buffer, nbytes, flags, "recvfrom_into")
 
     def _receive_into(self, sock: Any, buffer: Any, nbytes: int, flags: int, call: str) -> tuple[int, Any]:
-        with memoryview(buffer) as whole, whole.cast("B") as view:
-            if nbytes < 0:
-                raise ValueError(f"negative buffersize in {call}")
-            if nbytes > len(view):
-                raise ValueError("buffer too small for requested bytes")
-            data, address, *_ = self._receive(sock, nbytes or len(view), flags, call)
+        with _writable(buffer) as view:
+            if not 0 <= nbytes <= len(view):
+                raise ValueError(f"{call} of {nbytes} bytes into a buffer of {len(view)} bytes")
+            if not view and call == "recv_into":
+                return 0, None
+            data, address = self._receive_plain(sock, nbytes or len(view), flags, call)
             view[: len(data)] = data
             return len(data), address
 
@@ -279,19 +291,18 @@ class InProcessSocket:
         self, sock: Any, size: int, ancillary_size: int = 0, flags: int = 0
     ) -> tuple[bytes, list[Any], int, Any]:
         """Receive at most `size` bytes and ancillary data."""
+        if not 0 <= (size := index(size)) <= maxsize or ancillary_size < 0:
+            raise ValueError("negative size in recvmsg()")
         data, address, message_flags, ancillary = self._receive(sock, size, flags, "recvmsg")
-        return data, ancillary, message_flags, address
+        shown, more_flags = ancillary_data.received(ancillary, ancillary_size) if ancillary else ([], 0)
+        return data, shown, message_flags | more_flags, address
 
     def recvmsg_into(
-        self,
-        sock: Any,
-        buffers: Iterable[Any],
-        ancillary_size: int = 0,
-        flags: int = 0,
+        self, sock: Any, buffers: Iterable[Any], ancillary_size: int = 0, flags: int = 0
     ) -> tuple[int, list[Any], int, Any]:
         """Receive into several buffers, one after the other, and ancillary data."""
-        views = [memoryview(each).cast("B") for each in buffers]
-        data, address, message_flags, ancillary = self._receive(sock, sum(map(len, views)), flags, "recvmsg_into")
+        views = [_writable(each) for each in buffers]
+        data, ancillary, message_flags, address = self.recvmsg(sock, sum(map(len, views)), ancillary_size, flags)
         start = 0
         for view in views:
             part = data[start : start + len(view)]
@@ -313,17 +324,32 @@ class InProcessSocket:
 
     def sendto(self, sock: Any, data: Any, *flags_and_address: Any) -> int:
         """Send to an address."""
-        if not flags_and_address:
-            raise TypeError("sendto() takes 2 or 3 arguments (1 given)")
+        if not 1 <= len(flags_and_address) <= 2 or flags_and_address[-1] is None:
+            raise TypeError("sendto() without an address")
         *flags, address = flags_and_address
-        return self._send(sock, _bytes(data), flags[0] if flags else 0, address, [], "sendto")
+        return self._send(sock, _bytes(data), index(flags[0]) if flags else 0, address, [], "sendto")
 
     def sendmsg(
         self, sock: Any, buffers: Iterable[Any], ancillary: Iterable[Any] = (), flags: int = 0, address: Any = None
     ) -> int:
         """Send the contents of several buffers, and ancillary data."""
-        kept = [(level, kind, _duplicated(level, kind, bytes(data))) for level, kind, data in ancillary]
-        return self._send(sock, b"".join(map(_bytes, buffers)), flags, address, kept, "sendmsg")
+        whole = b"".join(map(_bytes, buffers))
+        given = [(index(level), index(kind), _bytes(data)) for level, kind, data in ancillary]
+        if any(level == socket.SOL_SOCKET and kind not in _KINDS_OF_ANCILLARY for level, kind, _ in given):
+            raise error(errno.EINVAL)
+        sent = ancillary_data.sent(given, self.network.duplicate) if self.family == _UNIX else []
+        try:
+            return self._send(sock, whole, flags, address, sent, "sendmsg")
+        except BaseException:
+            ancillary_data.discard(sent)
+            raise
+
+
+def _writable(buffer: Any) -> memoryview:
+    view = memoryview(buffer)
+    if view.readonly:
+        raise TypeError("a read-write bytes-like object is required")
+    return view.cast("B")
 
 
 def _bytes(data: Any) -> bytes:
@@ -331,12 +357,3 @@ def _bytes(data: Any) -> bytes:
         return data
     with memoryview(data) as view:
         return bytes(view)
-
-
-def _duplicated(level: int, kind: int, data: bytes) -> bytes:
-    """Return ancillary data with descriptors of its own, as the operating system passes them on."""
-    if (level, kind) != (socket.SOL_SOCKET, getattr(socket, "SCM_RIGHTS", -1)):
-        return data
-    count = len(data) // struct.calcsize("i")
-    descriptors = struct.unpack(f"{count}i", data[: count * struct.calcsize("i")])
-    return struct.pack(f"{count}i", *map(os.dup, descriptors))

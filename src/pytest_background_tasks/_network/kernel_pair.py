@@ -7,6 +7,7 @@ event loop or thread, and for code that polls a descriptor by itself.
 
 import os
 import socket
+from contextlib import suppress
 
 _FILLER = bytes(65536)
 
@@ -34,6 +35,10 @@ class KernelPair:
 
     def show(self, descriptor: int, *, is_readable: bool, is_writable: bool) -> None:
         """Make the program's end, at this `descriptor`, ready to be read and written, or not."""
+        with suppress(BrokenPipeError, ConnectionResetError):  # the program has closed its end by itself
+            self._show(descriptor, is_readable, is_writable)
+
+    def _show(self, descriptor: int, is_readable: bool, is_writable: bool) -> None:
         if is_readable != self._is_readable:
             self._is_readable = is_readable
             if is_readable:

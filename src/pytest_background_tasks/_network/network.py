@@ -4,13 +4,15 @@ import _socket
 import errno
 import os
 import socket
-import stat
+from _thread import RLock
+from functools import lru_cache
 from itertools import chain
 from typing import Any, Protocol
 
 from ..errors import UncontrolledOperation
 from .addresses import (
     Endpoint,
+    ForeignHost,
     accepts,
     error,
     is_internet,
@@ -18,10 +20,12 @@ from .addresses import (
     is_port_taken,
     overlaps,
     shown,
+    source,
 )
 from .datagram_socket import DatagramSocket
 from .in_process_socket import InProcessSocket
 from .stream_socket import StreamSocket
+from .unix_paths import UnixPaths
 
 SOCKETS: dict[int, InProcessSocket] = {}
 """The sockets of the current network, by descriptor. Empty while there is none."""
@@ -60,14 +64,16 @@ class InProcessNetwork:
         host: see `Host`.
 
     Attributes:
+        lock: held by a thread that uses a socket of the network.
         refused: the addresses, as text, at which a connection was refused because no socket listens there.
     """
 
     def __init__(self, host: Host) -> None:
         self._host = host
+        self.lock: Any = RLock()
         self._inodes: dict[int, InProcessSocket] = {}
         self._bound: dict[tuple[int, int], list[Any]] = {}  # by type and port
-        self._paths: dict[object, InProcessSocket | None] = {}
+        self._paths = UnixPaths()
         self._adopted: dict[int, int] = {}
         self._next_port = _FIRST_EPHEMERAL
         self.refused: list[str] = []
@@ -88,6 +94,7 @@ class InProcessNetwork:
 
     def create(self, family: int, type: int, proto: int) -> InProcessSocket:  # noqa: A002
         """Return a new socket."""
+        _check_kind(family, type, proto)
         kind = _KINDS[type & ~_FLAGS_OF_TYPE]
         each: InProcessSocket = kind(self, family, type & ~_FLAGS_OF_TYPE, proto)
         if kind is DatagramSocket:
@@ -118,6 +125,13 @@ class InProcessNetwork:
             return None
         return self._inodes.get(inode)
 
+    def duplicate(self, descriptor: int) -> int:
+        """Return a new descriptor for the same file or socket."""
+        copy = os.dup(descriptor)
+        if (each := self.socket_behind(copy)) is not None:
+            self.attach(each, copy)
+        return copy
+
     def forget(self, each: Any, descriptor: int) -> None:
         """Take note that `descriptor` does not belong to this socket any more."""
         if SOCKETS.get(descriptor) is each:
@@ -147,7 +161,7 @@ class InProcessNetwork:
             each.address = Endpoint(sock.family, host, port)  # type: ignore[attr-defined]
             self._bound.setdefault((each.type, port), []).append(each)
         if sock.type == socket.SOCK_STREAM and _socket.socket.getsockopt(sock, socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            each.listen(sock)  # type: ignore[attr-defined]
+            each.listen(sock)
         self._adopted[descriptor] = os.dup(descriptor)
         ours = each.kernel.give_away()
         os.dup2(ours, descriptor, inheritable=False)
@@ -173,14 +187,12 @@ class InProcessNetwork:
     def close(self) -> None:
         """Forget all sockets. The program has to close its own descriptors; those that were adopted are as before."""
         for descriptor, each in list(SOCKETS.items()):
-            if each.network is self:
+            if each.network is self and SOCKETS.get(descriptor) is each:  # it may have been on its way to another one
                 if (before := self._adopted.pop(descriptor, None)) is not None:
                     os.dup2(before, descriptor, inheritable=False)
                     os.close(before)
                 del SOCKETS[descriptor]
-                each.is_closed = True
-                each.watchers.clear()
-                each.kernel.close()
+                each.discard()
 
     # Addresses.
 
@@ -191,7 +203,7 @@ class InProcessNetwork:
             OSError: the address is in use, or is not of this machine.
         """
         if not is_internet(each.family):
-            self._bind_to_path(each, where)
+            self._paths.bind(each, where)
             return
         if not is_of_this_machine(where.host):
             raise error(errno.EADDRNOTAVAIL)
@@ -220,9 +232,10 @@ class InProcessNetwork:
                 return port
         raise error(errno.EADDRINUSE)
 
-    def ephemeral(self, each: Any, where: Endpoint) -> Endpoint:
-        """Return the address of a client that connects to `where` without having been bound."""
-        return Endpoint(each.family, where.host, self._free_port(each.type))
+    def address_of_client(self, each: Any, where: Endpoint) -> Endpoint:
+        """Return the address of a socket that talks to `where`: its own, as far as it is bound to one."""
+        bound = each.address or Endpoint(each.family, "0.0.0.0", self._free_port(each.type))
+        return bound._replace(host=source(where.host)) if bound.is_wildcard else bound
 
     def unbind(self, each: Any) -> None:
         """Free the address of a socket."""
@@ -232,9 +245,7 @@ class InProcessNetwork:
                 if each in bound:
                     bound.remove(each)
             return
-        for key, other in self._paths.items():
-            if other is each:
-                self._paths[key] = None
+        self._paths.unbind(each)
 
     def listen(self, each: Any) -> None:
         """Let a bound socket listen.
@@ -248,9 +259,6 @@ class InProcessNetwork:
             if other is not each and other.is_listening and self._conflicts(each, each.address, other):
                 raise error(errno.EADDRINUSE)
 
-    def stop_listening(self, each: Any) -> None:
-        """Let a socket listen no more; it stays bound until it is closed."""
-
     def listener_at(self, each: Any, where: Any) -> Any:
         """Return the socket that listens at an address; None if a connection is refused.
 
@@ -259,9 +267,7 @@ class InProcessNetwork:
             OSError: there is no socket at a path.
         """
         if not is_internet(each.family):
-            found = self._at_path(where)
-            if found is not None and found.type != each.type:
-                raise error(errno.EPROTOTYPE)
+            found = self._at_path(each, where)
             return found if found is not None and found.is_listening else None
         found = self._best([o for o in self._bound.get((each.type, where.port), ()) if o.is_listening], where)
         if found is None:
@@ -275,11 +281,9 @@ class InProcessNetwork:
             OSError: there is no socket at a path.
         """
         if not is_internet(each.family):
-            found = self._at_path(where)
+            found = self._at_path(each, where)
             if found is None:
                 raise error(errno.ECONNREFUSED)
-            if found.type != each.type:
-                raise error(errno.EPROTOTYPE)
             return found
         return self._best(self._bound.get((each.type, where.port), ()), where)
 
@@ -303,39 +307,15 @@ class InProcessNetwork:
         if not is_of_this_machine(where.host):
             raise self.refuse(outside(place))
         if each.type == socket.SOCK_STREAM:
-            if is_port_taken(where):
+            if (each.type, where.port) not in self._bound and is_port_taken(where):
                 raise self.refuse(real_server(place))
             self.refused.append(place)
 
-    # Paths of the family UNIX.
-
-    def _bind_to_path(self, each: Any, path: Any) -> None:
-        if _is_abstract(path):
-            if self._paths.get(_abstract(path)) is not None:
-                raise error(errno.EADDRINUSE)
-            self._paths[_abstract(path)] = each
-            each.address = _abstract(path)
-            return
-        trial = _socket.socket(each.family, each.type, each.proto)
+    def _at_path(self, each: Any, path: Any) -> Any:
         try:
-            trial.bind(path)  # the operating system creates the file, or says why it cannot
-            each.address = trial.getsockname()
-        finally:
-            trial.close()
-        self._paths[_identity(each.address)] = each
-
-    def _at_path(self, path: Any) -> Any:
-        if _is_abstract(path):
-            found = self._paths.get(_abstract(path))
-            if found is None and _abstract(path) not in self._paths:
-                raise error(errno.ECONNREFUSED)
-            return found
-        key = _identity(path)
-        if key not in self._paths:
-            if not stat.S_ISSOCK(os.stat(path).st_mode):
-                raise error(errno.ECONNREFUSED)
-            raise self.refuse(real_server(os.fsdecode(path)))
-        return self._paths[key]
+            return self._paths.find(each, path)
+        except ForeignHost as foreign:
+            raise self.refuse(real_server(str(foreign))) from None
 
     # The surroundings.
 
@@ -367,6 +347,12 @@ class InProcessNetwork:
         )
 
 
+@lru_cache(64)
+def _check_kind(family: int, type: int, proto: int) -> None:  # noqa: A002
+    """Raise the error of the operating system if it has no such sockets."""
+    _socket.socket(family, type, proto).close()
+
+
 def outside(place: str) -> UncontrolledOperation:
     """Return the error for an address of another machine."""
     return UncontrolledOperation(
@@ -383,19 +369,3 @@ def real_server(place: str) -> UncontrolledOperation:
         f"Use instead: a server that the test or one of its fixtures of function scope starts, or a fake of the client",
         "network",
     )
-
-
-def _is_abstract(path: Any) -> bool:
-    return path[:1] in ("\0", b"\0")
-
-
-def _abstract(path: Any) -> bytes:
-    return os.fsencode(path) if isinstance(path, str) else bytes(path)
-
-
-def _identity(path: Any) -> tuple[int, int]:
-    try:
-        found = os.stat(path)
-    except OSError as problem:
-        raise error(problem.errno or errno.ENOENT) from None
-    return found.st_dev, found.st_ino

@@ -41,6 +41,9 @@ def socket_methods_replaced() -> Iterator[None]:
         for owner, name, wrapper in (
             (socket.socket, "__init__", _creating),
             (socket.socket, "_real_close", _closing),
+            (socket.socket, "__del__", _collecting),
+            (socket, "close", _closing_descriptor),
+            (os, "close", _closing_descriptor),
             (os, "sendfile", _sending_file),
             (socket, "getaddrinfo", lambda original: resolving(original, network)),
         ):
@@ -76,14 +79,32 @@ def _dispatching(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
             return original(self, *args, **kwargs)
         try:
             try:
-                return getattr(each, name)(self, *args, **kwargs)
+                with each.network.lock:
+                    return getattr(each, name)(self, *args, **kwargs)
             except ForeignHost as foreign:
                 raise each.network.refuse(outside(str(foreign))) from None
         except LeavesNetwork:
             each.network.let_go(self)
+        except (TypeError, ValueError, OverflowError) as problem:
+            raise _as_python_says(problem, original, self, *args, **kwargs) from None
         return original(self, *args, **kwargs)
 
     return method
+
+
+def _as_python_says(
+    problem: Exception, original: Callable[..., Any], sock: Any, *args: Any, **kwargs: Any
+) -> Exception:
+    """Return the exception that Python's own method raises for invalid arguments, before it uses the socket."""
+    closed = _socket.socket(sock.family, sock.type)
+    closed.close()
+    try:
+        original(closed, *args, **kwargs)
+    except OSError:
+        return problem  # only for Python, they are valid
+    except (TypeError, ValueError, OverflowError) as same:
+        return same
+    return problem
 
 
 def _creating(original: Callable[..., None]) -> Callable[..., None]:
@@ -91,7 +112,7 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
     def __init__(  # noqa: N807
         self: Any,
         family: int = -1,
-        type: int = -1,
+        type: int = -1,  # noqa: A002  # like socket.socket
         proto: int = -1,
         fileno: int | None = None,
     ) -> None:
@@ -103,26 +124,26 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
             each = current.socket_behind(fileno)
             if each is not None:
                 current.attach(each, fileno)
-                family, type, proto = (
-                    given if given != -1 else own
-                    for given, own in ((family, each.family), (type, each.type), (proto, each.proto))
-                )
-            elif (stale := SOCKETS.get(fileno)) is not None:
+                own = each.family, each.type, each.real_proto
+                given = (one if one != -1 else other for one, other in zip((family, type, proto), own, strict=True))
+                original(self, *given, fileno)
+                return
+            if (stale := SOCKETS.get(fileno)) is not None:
                 stale.drop(fileno)
             original(self, family, type, proto, fileno)
             return
-        family, type, proto = (
+        kind = (
             socket.AF_INET if family == -1 else family,
             socket.SOCK_STREAM if type == -1 else type,
             0 if proto == -1 else proto,
         )
-        if not current.has_kind(family, type):
-            original(self, family, type, proto, None)
+        if not current.has_kind(*kind[:2]):
+            original(self, *kind, None)
             stale = SOCKETS.get(_socket.socket.fileno(self))
             if stale is not None:
                 stale.drop(_socket.socket.fileno(self))
             return
-        original(self, family, type, proto, current.give(current.create(family, type, proto)))
+        original(self, *kind, current.give(current.create(*kind)))
 
     return __init__
 
@@ -134,9 +155,39 @@ def _closing(original: Callable[..., None]) -> Callable[..., None]:
         if each is None:
             original(self, *args, **kwargs)
         else:
-            each.close(self)
+            with each.network.lock:
+                each.close(self)
 
     return _real_close
+
+
+def _collecting(original: Callable[..., None]) -> Callable[..., None]:
+    """Let the network know of a socket that the program has dropped without closing it."""
+
+    @functools.wraps(original)
+    def __del__(self: Any) -> None:  # noqa: N807
+        if SOCKETS:
+            _drop(_socket.socket.fileno(self))
+        original(self)
+
+    return __del__
+
+
+def _closing_descriptor(original: Callable[[int], None]) -> Callable[[int], None]:
+    @functools.wraps(original)
+    def close(fd: int) -> None:
+        if SOCKETS:
+            _drop(fd)
+        original(fd)
+
+    return close
+
+
+def _drop(descriptor: int) -> None:
+    each = SOCKETS.get(descriptor)
+    if each is not None:
+        with each.network.lock:
+            each.drop(descriptor)
 
 
 def _sending_file(original: Callable[..., int]) -> Callable[..., int]:
