@@ -76,6 +76,10 @@ class _OpenHost:
     def refuse_to_block(self, call: str) -> None:
         """Let any thread wait."""
 
+    def watches_sockets(self) -> bool:
+        """Return False: all loops watch descriptors."""
+        return False
+
 
 class _RefusesOtherLoops(Instrument):
     """Loops that make their sockets without Python's socket module are not on the network of the test."""

@@ -109,6 +109,27 @@ def test_what_arrives_at_one_socket_keeps_its_order() -> None:
     assert len(received) > 1  # more arrives at once if it is late
 
 
+@pytest.mark.parametrize("way", ["fileno", "socket", "dup", "detach"])
+def test_descriptor_is_ready_when_the_socket_is(way: str) -> None:
+    """Also if it becomes known only after data has arrived, and in whatever way."""
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(lambda _, writer: writer.close(), HOST, 80):
+            end = socket.socket()
+            end.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(end, (HOST, 80))
+            await asyncio.sleep(1)
+            kept = end.dup() if way == "dup" else socket.socket(fileno=end.detach()) if way == "detach" else end
+            poll = select.poll()
+            poll.register(kept if way == "socket" else kept.fileno(), select.POLLIN)
+            assert len(poll.poll(0)) == 1
+            assert kept.recv(1) == b""
+            kept.close()
+            end.close()
+
+    assert explored(scenario, max_deviations=1).failure is None
+
+
 def test_late_data_is_not_seen_by_code_that_polls_the_descriptor() -> None:
     """As httpcore does, to find out if a server has closed an idle connection."""
     seen = set()

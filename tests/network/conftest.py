@@ -35,6 +35,9 @@ class FreeHost:
     def refuse(self, problem: Any) -> Any:
         return problem
 
+    def watches_sockets(self) -> bool:
+        return False
+
     def refuse_to_block(self, call: str) -> None:
         """Any thread may wait."""
 

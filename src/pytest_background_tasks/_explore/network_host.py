@@ -46,6 +46,10 @@ class NetworkHost:
             loop.refuse(problem)
         return problem
 
+    def watches_sockets(self) -> bool:
+        """Return True if the running loop is explored."""
+        return isinstance(asyncio._get_running_loop(), NetworkOfLoop)
+
     def refuse_to_block(self, call: str) -> None:
         """Raise an error: the loop, on which the other side depends, would wait too."""
         raise self.refuse(
@@ -59,4 +63,4 @@ class NetworkHost:
 
 def network_of(run: Any, helper: HelperThread) -> InProcessNetwork:
     """Return the network of `run`."""
-    return InProcessNetwork(NetworkHost(run, helper))
+    return InProcessNetwork(NetworkHost(run, helper), are_descriptors_watched=False)

@@ -2,6 +2,7 @@
 
 import socket
 from collections import deque
+from sys import maxsize
 from typing import Any
 
 _CAPACITY_OF_UNIX = 212_992
@@ -39,12 +40,16 @@ class Channel:
             return (self.size + len(self._chunks) * _OVERHEAD_OF_UNIX) * 4 <= _CAPACITY_OF_UNIX
         return self.size * 3 <= _CAPACITY_OF_TCP * 2
 
+    @property
+    def room(self) -> int:
+        """The number of bytes that fit."""
+        if self._is_unix:
+            return max(_CAPACITY_OF_UNIX - self.size - len(self._chunks) * _OVERHEAD_OF_UNIX, 0)
+        return _CAPACITY_OF_TCP - self.size
+
     def put(self, data: bytes, ancillary: list[Any]) -> int:
         """Append as much of `data` as fits; return the number of bytes."""
-        room = _CAPACITY_OF_TCP - self.size
-        if self._is_unix:
-            room = max(_CAPACITY_OF_UNIX - self.size - len(self._chunks) * _OVERHEAD_OF_UNIX, 0)
-        if len(data) > room:
+        if len(data) > (room := self.room):
             data = data[:room]
         if data:
             if ancillary:
@@ -53,6 +58,20 @@ class Channel:
             self._chunks.append(data)
             self.size += len(data)
         return len(data)
+
+    def take_only_chunk(self, size: int) -> bytes | None:
+        """Return all bytes, and remove them, if that is simple; else None."""
+        if (
+            len(self._chunks) != 1
+            or self._start
+            or self._ancillary
+            or type(size) is not int
+            or not self.size <= size <= maxsize
+        ):
+            return None
+        self._read += self.size
+        self.size = 0
+        return self._chunks.popleft()
 
     def take(self, size: int, *, is_kept: bool = False) -> tuple[bytes, list[Any]]:
         """Return the first bytes, at most `size`, and remove them unless they `is_kept`; and their ancillary data.

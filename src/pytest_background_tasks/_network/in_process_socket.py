@@ -68,6 +68,7 @@ class InProcessSocket:
         self.is_peers_doing: bool = False
         self.failure: int = 0
         self.is_closed: bool = False
+        self._is_shown = False
 
     # Readiness.
 
@@ -89,11 +90,21 @@ class InProcessSocket:
         if is_writable > self.is_writable:
             self.is_peers_doing = True
         self.is_readable, self.is_writable = is_readable, is_writable
-        if self.descriptors:
-            self.kernel.show(next(iter(self.descriptors)), is_readable=is_readable, is_writable=is_writable)
+        if self._is_shown:
+            self._show()
         if is_new:
             for descriptor, watcher in self.watchers.items():
                 watcher.note_ready(descriptor)
+
+    def show(self) -> None:
+        """Let the descriptor be ready whenever the socket is: code that the network does not know may look at it."""
+        self._is_shown = True
+        self._show()
+
+    def _show(self) -> None:
+        if self.descriptors:
+            descriptor = next(iter(self.descriptors))
+            self.kernel.show(descriptor, is_readable=self.is_readable, is_writable=self.is_writable)
 
     def hold(self) -> None:
         """Let what has arrived and was not read, and what arrives from now on, be late."""
@@ -126,6 +137,7 @@ class InProcessSocket:
         if timeout == 0 or (timeout is None and flags & socket.MSG_DONTWAIT):
             raise error(errno.EAGAIN)
         self.network.refuse_to_block(call)
+        self.show()
         poll = select.poll()
         poll.register(_socket.socket.fileno(sock), select.POLLOUT if writing else select.POLLIN)
         while not is_ready():
@@ -142,7 +154,8 @@ class InProcessSocket:
     def add_descriptor(self, descriptor: int) -> None:
         """Take note that `descriptor` stands for this socket."""
         self.descriptors.add(descriptor)
-        self.kernel.show(descriptor, is_readable=self.is_readable, is_writable=self.is_writable)
+        if self.network.are_descriptors_watched:
+            self.show()
 
     def close(self, sock: Any) -> None:
         """Close one descriptor; with the last one, the socket."""

@@ -52,6 +52,9 @@ class Host(Protocol):
     def refuse_to_block(self, call: str) -> None:
         """Raise an error if the current thread must not wait for the network."""
 
+    def watches_sockets(self) -> bool:
+        """Return True if the running loop asks sockets, and not their descriptors, whether they are ready."""
+
 
 class LeavesNetwork(Exception):
     """A socket is to talk to an address outside the network, and its host permits that."""
@@ -62,14 +65,16 @@ class InProcessNetwork:
 
     Args:
         host: see `Host`.
+        are_descriptors_watched: True if loops watch the descriptors of sockets, like asyncio's own.
 
     Attributes:
         lock: held by a thread that uses a socket of the network.
         refused: the addresses, as text, at which a connection was refused because no socket listens there.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, *, are_descriptors_watched: bool = True) -> None:
         self._host = host
+        self.are_descriptors_watched: bool = are_descriptors_watched
         self.lock: Any = RLock()
         self._inodes: dict[int, InProcessSocket] = {}
         self._bound: dict[tuple[int, int], list[Any]] = {}  # by type and port
@@ -334,6 +339,10 @@ class InProcessNetwork:
     def refuse_to_block(self, call: str) -> None:
         """Raise an error if the current thread must not wait for the network."""
         self._host.refuse_to_block(call)
+
+    def watches_sockets(self) -> bool:
+        """Return True if the running loop asks sockets, and not their descriptors, whether they are ready."""
+        return self._host.watches_sockets()
 
     def refuse_foreign(self, descriptor: int) -> UncontrolledOperation:
         """Return the error for a descriptor of a real connection."""

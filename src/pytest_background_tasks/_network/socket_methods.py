@@ -10,8 +10,10 @@ import functools
 import os
 import select
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from types import FrameType
 from typing import Any
 
 from .._asyncio.patching import patched
@@ -41,6 +43,8 @@ def socket_methods_replaced() -> Iterator[None]:
         for owner, name, wrapper in (
             (socket.socket, "__init__", _creating),
             (socket.socket, "_real_close", _closing),
+            (socket.socket, "fileno", _showing),
+            (socket.socket, "detach", _showing),
             (socket.socket, "__del__", _collecting),
             (socket, "close", _closing_descriptor),
             (os, "close", _closing_descriptor),
@@ -146,6 +150,24 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
         original(self, *kind, current.give(current.create(*kind)))
 
     return __init__
+
+
+def _showing(original: Callable[[Any], int]) -> Callable[[Any], int]:
+    """Let the descriptor be ready whenever the socket is, from now on, unless it is asked for by the loop itself."""
+
+    @functools.wraps(original)
+    def method(self: Any) -> int:
+        descriptor = _socket.socket.fileno(self)
+        if (each := SOCKETS.get(descriptor)) is not None and not _is_for_loop(each.network, sys._getframe(1)):
+            each.show()
+        return original(self)
+
+    return method
+
+
+def _is_for_loop(network: InProcessNetwork, caller: FrameType) -> bool:
+    name = caller.f_globals.get("__name__", "")
+    return name.startswith("asyncio.") and name != "asyncio.trsock" and network.watches_sockets()
 
 
 def _closing(original: Callable[..., None]) -> Callable[..., None]:
