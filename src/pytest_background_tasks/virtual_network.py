@@ -11,7 +11,7 @@ from ._network.network import InProcessNetwork, LeavesNetwork
 from ._network.socket_methods import (
     IS_SUPPORTED,
     NOT_SUPPORTED,
-    current_network,
+    NetworkOnDemand,
     network,
     socket_methods_replaced,
 )
@@ -108,5 +108,5 @@ def virtual_network_of_test() -> Iterator[VirtualNetwork]:
     if not IS_SUPPORTED:
         raise BackgroundTasksError(NOT_SUPPORTED)
     current = InProcessNetwork(_OpenHost())
-    with hub.added(_RefusesOtherLoops()), socket_methods_replaced(), current_network(current):
+    with hub.added(_RefusesOtherLoops()), socket_methods_replaced(), NetworkOnDemand(lambda: current):
         yield VirtualNetwork(current)

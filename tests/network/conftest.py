@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks._network.network import InProcessNetwork
-from pytest_background_tasks._network.socket_methods import current_network, socket_methods_replaced
+from pytest_background_tasks._network.socket_methods import NetworkOnDemand, socket_methods_replaced
 
 _LONGEST = 40
 PAUSES = (0.0, 0.002, 0.02)  # seconds after each step on the kernel, whose network may be late on a busy machine
@@ -45,8 +45,8 @@ class FreeHost:
 @contextlib.contextmanager
 def in_process_network() -> Iterator[InProcessNetwork]:
     """Let new sockets belong to a new in-process network."""
-    with socket_methods_replaced(), current_network(network := InProcessNetwork(FreeHost())):
-        yield network
+    with socket_methods_replaced(), NetworkOnDemand(lambda: InProcessNetwork(FreeHost())) as current:
+        yield current.network
 
 
 class Recorder:

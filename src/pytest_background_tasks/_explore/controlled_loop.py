@@ -187,14 +187,11 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
         else:
             queued = len(self._ready)
             if self._files is not None:
-                self._at_files = self._files.arrivals(self._now, self)
-            if not queued and not self._arrived and not self._at_files:
+                self._look_at_files()
+            if not (queued or self._arrived or self._at_files):
                 self._jump()
-            if self._arrived or (self._timers and self._timers[0][0] <= self._now):
+            if self._arrived or self._at_files or (self._timers and self._timers[0][0] <= self._now):
                 self._let_arrive()
-            elif self._at_files:
-                self._ready += self._at_files
-                self._at_files = ()
             arriving, entry = len(self._ready) - queued, self._iteration * PLACES
             if queued:
                 self._run_handles(queued, entry + QUEUE)
@@ -262,6 +259,10 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
 
     def _let_arrive(self) -> None:
         """Queue the results of threads, what has arrived at files, and due timers."""
+        if self._at_files and self._deviating is None and not (self._arrived or self._timers):  # often the only case
+            self._ready += self._at_files
+            self._at_files = ()
+            return
         if self._arrived:
             self._note_answers(self._ready)
         plan = self._deviating

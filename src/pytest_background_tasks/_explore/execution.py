@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from .._introspect.garbage_collection import GarbageCollectionDisabled
-from .._network.socket_methods import current_network
+from .._network.socket_methods import NetworkOnDemand
 from .cleanup import leave_nothing
 from .controlled_loop import ControlledLoop
 from .failures import failure_of, is_timeout
@@ -73,10 +74,8 @@ def execute(
     run = Run(RecordingLoop if with_details else ControlledLoop, schedule, options, helper, failed)
     helper.foreign.begin()
     try:
-        with (
-            current_network(network_of(run, helper)),
-            GarbageCollectionDisabled(),
-        ):  # automatic collection would depend on earlier runs
+        # Automatic collection would depend on earlier runs.
+        with NetworkOnDemand(partial(network_of, run, helper)), GarbageCollectionDisabled():
             found = program(run)
             for loop in run.loops:
                 run.look_at_end(loop, found)  # some runners close it without a word

@@ -21,7 +21,7 @@ class NetworkHost:
     def __init__(self, run: Any, helper: HelperThread) -> None:
         self._run = run
         self._helper = helper
-        self._home = threading.get_ident()
+        self._home = run.thread
         self._count = 0
 
     def name(self, kind: str) -> str:

@@ -57,6 +57,7 @@ class Run:
         circle: the deadlock of tasks that wait for each other at that moment, so that they cannot even be cancelled.
         is_cut: True if an external cancellation, or the timeout for a slow answer, ended the test.
         unused: the deviations whose step never ran.
+        thread: the identifier of the thread of the run.
         policy: the policy that creates the loops; None before `replacing_policy`.
         refusal: the error that the run does something that no schedule can control.
     """
@@ -78,7 +79,7 @@ class Run:
         self._main: ControlledLoop | None = None
         self._trace: Trace | None = None
         self._loops_wanted: float = 0
-        self._thread = threading.get_ident()
+        self.thread: int = threading.get_ident()
         self._ended: list[ControlledLoop] = []
         self.loops: list[ControlledLoop] = []
         self.stop: BaseException | None = None
@@ -208,7 +209,7 @@ class Run:
 
     def wants_loop(self) -> bool:
         """Return True if the loop that this thread creates is to be controlled. Counts it."""
-        if self._loops_wanted <= 0 or threading.get_ident() != self._thread:
+        if self._loops_wanted <= 0 or threading.get_ident() != self.thread:
             return False
         self._loops_wanted -= 1
         return True

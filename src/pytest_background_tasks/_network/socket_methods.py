@@ -31,7 +31,7 @@ _METHODS = (
 IS_SUPPORTED: bool = hasattr(select, "poll") and hasattr(socket, "AF_UNIX")
 NOT_SUPPORTED = "sockets in memory need Linux or macOS: on Windows, readiness of a socket cannot be imitated"
 
-_current: list[InProcessNetwork] = []
+_current: list["NetworkOnDemand"] = []
 
 
 @contextmanager
@@ -55,20 +55,41 @@ def socket_methods_replaced() -> Iterator[None]:
         yield
 
 
-@contextmanager
-def current_network(network: InProcessNetwork) -> Iterator[None]:
-    """Let new sockets belong to `network` inside the block, which closes it."""
-    _current.append(network)
-    try:
-        yield
-    finally:
-        _current.remove(network)
-        network.close()
+class NetworkOnDemand:
+    """A context manager: inside the block, new sockets belong to a network that is made when it is first needed.
+
+    Most runs of an exploration have no socket.
+
+    Args:
+        make: makes the network.
+    """
+
+    __slots__ = ("_made", "_make")
+
+    def __init__(self, make: Callable[[], InProcessNetwork]) -> None:
+        self._make = make
+        self._made: InProcessNetwork | None = None
+
+    @property
+    def network(self) -> InProcessNetwork:
+        """The network."""
+        if self._made is None:
+            self._made = self._make()
+        return self._made
+
+    def __enter__(self) -> "NetworkOnDemand":
+        _current.append(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.remove(self)
+        if self._made is not None:
+            self._made.close()
 
 
 def network() -> InProcessNetwork | None:
     """Return the current network; None if there is none."""
-    return _current[-1] if _current else None
+    return _current[-1].network if _current else None
 
 
 def _dispatching(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
