@@ -88,6 +88,8 @@ CORRECT = """
         assert order == ["a", "b", "c"]
 """
 PAUSES = """
+    import contextlib, socket
+
     async def work(done):
         await asyncio.sleep(0.01)
         for _ in range(3):
@@ -136,6 +138,22 @@ PAUSES = """
         for _ in range(5):
             await asyncio.sleep(0)
         assert done
+
+    @contextlib.asynccontextmanager
+    async def settled():
+        yield
+        for _ in range(3):
+            await asyncio.sleep(0)
+
+    async def test_turns_in_a_context_manager():
+        done, (ours, theirs) = [], socket.socketpair()
+        ours.setblocking(False)
+        with ours, theirs:
+            asyncio.get_running_loop().add_reader(ours, lambda: done.append(ours.recv(1)))
+            async with settled():
+                theirs.send(b"!")
+            asyncio.get_running_loop().remove_reader(ours)
+            assert done == [b"!"]
 """
 
 

@@ -1,17 +1,19 @@
 """The pauses of a test itself, such as ``await asyncio.sleep(0)``: they mean "let the other tasks continue".
 
-A function of the test's file that the test awaits may pause for it, and so may one of another file of the tests. In a
-suite whose tests were not written to be explored, a pause is never late. Once a schedule has deviated from
-asyncio's default order, the test resumes from a pause when nothing else is left to do at that moment; otherwise it
-would look at results that the delayed task has had no time to produce.
+A function of the test's file that the test awaits may pause for it, and so may one of another file of the tests, or an
+asynchronous context manager there. In a suite whose tests were not written to be explored, a pause is never late. Once
+a schedule has deviated from asyncio's default order, the test resumes from a pause when nothing else is left to do at
+that moment; otherwise it would look at results that the delayed task has had no time to produce.
 
 Private name of CPython used here: ``_callback`` of a handle.
 """
 
+import contextlib
 from collections import deque
-from types import CoroutineType, FrameType, GeneratorType
+from types import AsyncGeneratorType, CoroutineType, FrameType, GeneratorType
 from typing import Any
 
+from .._introspect.location import behind
 from .arrivals import stepping_task
 from .code_of_test import PASSED_OVER, CodeOfTest
 from .task_names import TaskIdentity
@@ -94,10 +96,16 @@ class Pauses:
                 code, awaited = coroutine.cr_code, coroutine.cr_await
             elif type(coroutine) is GeneratorType:
                 code, awaited = coroutine.gi_code, coroutine.gi_yieldfrom
-            else:
+            elif type(coroutine) is AsyncGeneratorType:
+                code, awaited = coroutine.ag_code, coroutine.ag_await
+            elif (generator := behind(coroutine)) is coroutine:
                 return False  # a future
+            else:  # what stands for an asynchronous generator
+                coroutine = generator
+                continue
             is_passed_over = code.co_name in PASSED_OVER
-            if is_of_test and not is_passed_over and (is_below or not self.test.has(code)):
+            is_ours = self.test.has(code) or code.co_filename == contextlib.__file__  # which calls context managers
+            if is_of_test and not is_passed_over and (is_below or not is_ours):
                 return False
             is_below = is_of_test and is_passed_over
             is_of_test = is_of_test or code is self.test.body
