@@ -240,6 +240,29 @@ def test_port_without_a_listener_refuses_connections() -> None:
     assert explored(scenario).verdict == "exhaustive"
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_failure_says_that_nothing_in_the_test_listens_there(is_wrapped: bool) -> None:
+    async def scenario() -> None:
+        try:
+            await asyncio.open_connection(HOST, 1)
+        except ConnectionRefusedError:
+            if not is_wrapped:
+                raise
+            raise RuntimeError("no service") from None
+
+    error = explored(scenario).failure.error
+    assert error.__notes__[0] == "A connection was refused: nothing in the test listens at 127.0.0.1:1."
+
+
+def test_other_failure_says_nothing_of_connections() -> None:
+    async def scenario() -> None:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(HOST, 1)
+        raise RuntimeError
+
+    assert "refused" not in explored(scenario).failure.error.__notes__[0]
+
+
 def test_localhost_is_resolved_as_on_this_machine() -> None:
     async def scenario() -> None:
         async with await asyncio.start_server(lambda _, writer: writer.close(), "localhost", 0) as server:
@@ -444,4 +467,5 @@ def test_system_without_such_sockets_gets_one_sentence(monkeypatch: pytest.Monke
 
     with pytest.raises(UncontrolledOperation, match="sockets in memory need Linux or macOS"):
         explored(serve)
+    gc.collect()  # asyncio has left a socket open
     assert explored(sleep, arrivals="sleep").verdict == "exhaustive"

@@ -1,7 +1,7 @@
 """One run: a program under one schedule, from the first step to the cleanup."""
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -75,7 +75,7 @@ def execute(
     helper.foreign.begin()
     try:
         # Automatic collection would depend on earlier runs.
-        with NetworkOnDemand(partial(network_of, run, helper)), GarbageCollectionDisabled():
+        with NetworkOnDemand(partial(network_of, run, helper)) as net, GarbageCollectionDisabled():
             found = program(run)
             for loop in run.loops:
                 run.look_at_end(loop, found)  # some runners close it without a word
@@ -91,11 +91,26 @@ def execute(
                 run.circle.__cause__, error = error, run.circle
             if error is not None and failed is not None and run.loop is not None:
                 failed(run.loop, error)
+            if error is not None and net.refused:
+                _note_refused(error, net.refused)
             is_lost = error is not None and error is run.end
             return Execution(schedule, run.trace, error, run.is_cut, run.unused, is_lost)
     finally:
         for loop in run.loops:
             leave_nothing(loop)
+
+
+def _note_refused(error: BaseException, refused: Iterable[str]) -> None:
+    """Add to an error that a refused connection has led to that nothing in the test listens there."""
+    seen: set[int] = set()
+    causes = leaves(error)
+    for cause in causes:
+        if id(cause) not in seen:
+            seen.add(id(cause))
+            causes += [each for each in (cause.__cause__, cause.__context__) if each is not None]
+    if any(isinstance(cause, ConnectionRefusedError) for cause in causes):
+        for place in dict.fromkeys(refused):
+            error.add_note(f"A connection was refused: nothing in the test listens at {place}.")
 
 
 def playing(scenario: Scenario) -> Program:

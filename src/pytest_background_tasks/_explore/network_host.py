@@ -55,7 +55,7 @@ class NetworkHost:
         raise self.refuse(
             UncontrolledOperation(
                 f"the test calls {call}() of a socket that blocks, while the event loop waits\n"
-                f"Use instead: a socket that does not block, with the methods of the loop (sock_{call}), or streams",
+                "Use instead: a socket that does not block, with methods of the loop such as sock_recv(), or streams",
                 "network",
             )
         )

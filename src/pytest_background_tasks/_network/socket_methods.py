@@ -77,6 +77,11 @@ class NetworkOnDemand:
             self._made = self._make()
         return self._made
 
+    @property
+    def refused(self) -> list[str]:
+        """The addresses at which a connection was refused because nothing listens there."""
+        return [] if self._made is None else self._made.refused
+
     def __enter__(self) -> "NetworkOnDemand":
         _current.append(self)
         return self
