@@ -7,7 +7,7 @@ ARGS ?=
 MEASURED ?= # what measures the tests as they run; .ci/run says how
 
 BIN = $(VENV)/bin
-BENCHMARKS ?= capture startup watch virtual_time explore suite page
+BENCHMARKS ?= capture startup watch virtual_time network explore suite page
 PIP = $(BIN)/python -m pip --disable-pip-version-check -qq
 
 .PHONY: help test demo chat lint types docs dist coverage benchmark browser pictures clean

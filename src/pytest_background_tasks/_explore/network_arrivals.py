@@ -41,7 +41,7 @@ class NetworkArrival(Arrival):
 
     Args:
         name: the name of the arrival, and its number among those of its source.
-        kind: ``network``, or None if it does not come from outside.
+        kind: ``network``, or None if no external event causes it.
         now: virtual time, in seconds.
         file: the file as the loop watches it.
         is_writing: True if the file is ready to be written.

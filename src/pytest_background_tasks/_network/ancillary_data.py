@@ -35,7 +35,7 @@ def received(ancillary: list[Any], size: int) -> tuple[list[Any], int]:
 
 
 def discard(ancillary: list[Any]) -> None:
-    """Close descriptors that nobody receives."""
+    """Close descriptors that no program receives."""
     for _, _, numbers in ancillary:
         for each in numbers:
             os.close(each)

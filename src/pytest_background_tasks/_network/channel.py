@@ -35,7 +35,7 @@ class Channel:
 
     @property
     def is_writable(self) -> bool:
-        """True if a sender is told that it can send: on Linux, if a part of the capacity is free."""
+        """True if a sender is ready: as on Linux, if a part of the capacity is free."""
         if self._is_unix:
             return (self.size + len(self._chunks) * _OVERHEAD_OF_UNIX) * 4 <= _CAPACITY_OF_UNIX
         return self.size * 3 <= _CAPACITY_OF_TCP * 2

@@ -1,4 +1,4 @@
-"""What all sockets of the in-process network have in common: descriptors, readiness, options, and waiting.
+"""The common part of all sockets of the in-process network: descriptors, readiness, options, and waiting.
 
 The methods that a program calls on a `socket.socket` have the same names here, and get that object as their first
 argument.

@@ -1,4 +1,4 @@
-"""Resolving names: those of this machine as ever, and no others."""
+"""Resolving names: those of this machine as usual, and no others."""
 
 import functools
 import ipaddress

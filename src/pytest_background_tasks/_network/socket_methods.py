@@ -2,7 +2,7 @@
 
 The methods of the class itself are replaced, not the name ``socket.socket``: so the class is the same for code that has
 imported it before, for subclasses such as `ssl.SSLSocket`, and for ``isinstance``. A socket that does not belong to the
-current network behaves as ever.
+current network behaves as usual.
 """
 
 import _socket
