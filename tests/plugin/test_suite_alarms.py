@@ -464,3 +464,42 @@ def test_a_busy_test_is_neither_late_nor_stuck(suite: Run, outcomes: Outcomes) -
     assert {name: each["verdict"] for name, each in outcomes().items()} == dict.fromkeys(
         ("test_timeout", "test_timeout_that_begins_late", "test_cancelled_timer"), "bounded"
     )
+
+
+def test_pause_lasts_until_nothing_is_on_its_way_over_the_network(suite: Run) -> None:
+    """What is late when the pause begins may still be echoed twice, as it would have been in the default order."""
+    suite(
+        """
+        class Echo(asyncio.Protocol):
+            def connection_made(self, transport):
+                self.transport = transport
+
+            def data_received(self, data):
+                self.transport.write(data)
+
+        class Client(Echo):
+            def __init__(self, echoes):
+                self.received, self.echoes = [], echoes
+
+            def data_received(self, data):
+                self.received.append(data)
+                if len(self.received) < self.echoes:
+                    self.transport.write(data)
+
+        async def test_it():
+            loop = asyncio.get_running_loop()
+            server = await loop.create_server(Echo, "127.0.0.1", 8080)
+            transport, client = await loop.create_connection(lambda: Client(2), "127.0.0.1", 8080)
+            reader, writer = await asyncio.open_connection("127.0.0.1", 8080)
+            transport.write(b"hello")
+            for _ in range(2):
+                writer.write(b"ping")
+                await reader.readexactly(4)
+            await asyncio.sleep(0)
+            assert client.received == [b"hello", b"hello"]
+            transport.close()
+            writer.close()
+            server.close()
+            await asyncio.sleep(0.01)
+        """
+    ).assert_outcomes(passed=1)

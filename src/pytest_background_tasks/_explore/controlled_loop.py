@@ -178,6 +178,8 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
         if self._names.unnamed:
             self._names.assign()
         plan = self._deviating
+        if self._files is not None:
+            self._at_files = self._files.arrivals(self._now, self)
         if self._pauses is not None:
             self._hold_pause(self._pauses)
         if plan is not None and not plan.is_idle():
@@ -186,8 +188,6 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
                     self._run_handles(size, self._iteration * PLACES + zone)
         else:
             queued = len(self._ready)
-            if self._files is not None:
-                self._look_at_files()
             if not (queued or self._arrived or self._at_files):
                 self._jump()
             if self._arrived or self._at_files or (self._timers and self._timers[0][0] <= self._now):
@@ -207,7 +207,10 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
         if timer is not None and pauses.lets_time_pass(self._timers[0][1], timer._when - self._now):
             self._jump()
         if self._plan is not None and self._options.holds_pauses:
-            pauses.hold(self._ready, is_idle=not (self._arrived or is_delayed or self._is_timer_due()))
+            pauses.hold(self._ready, is_idle=not (is_delayed or self._has_arrivals()))
+
+    def _has_arrivals(self) -> bool:
+        return bool(self._arrived or self._at_files or self._is_timer_due())
 
     def _let_in_deviating(self, plan: Plan) -> tuple[int, ...]:
         """Queue the handles that enter while deviations are possible; return the number of handles in each zone."""
@@ -220,7 +223,6 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
             self._arrived = plan.staying(self._arrived, self._iteration, self._answers)
         if plan.cancellations:
             plan.cancel_while_suspended(self.tasks, self._iteration, self)
-        self._look_at_files()
         if not (ready or self._arrived or self._at_files or self._is_last):
             self._let_pass(plan)
         entry = self._iteration * PLACES

@@ -52,10 +52,6 @@ class NetworkOfLoop(UnsupportedCalls):
         assert current is not None
         return current.refuse_foreign(descriptor)
 
-    def _look_at_files(self) -> None:
-        if self._files is not None:
-            self._at_files = self._files.arrivals(self._now, self)
-
     def _intercepts(self, plan: Plan, handle: Any, entry: int) -> bool:
         """Return True if `handle` is delayed; what is late at a file cannot be read before."""
         is_late = plan.intercepts(handle, entry)
