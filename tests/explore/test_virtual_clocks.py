@@ -3,10 +3,13 @@
 import asyncio
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
+from types import ModuleType
 from typing import Any
 
 import anyio
@@ -52,6 +55,24 @@ def test_a_cache_that_expires_by_the_clock_is_explored() -> None:
         assert time.monotonic() > expires
 
     assert Explorer().explore(scenario).failure is None
+
+
+def test_a_clock_that_a_library_has_imported_by_name_follows_virtual_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Like aiohttp's pool of connections, whose timers go by the loop's time: both clocks show the same."""
+    library = ModuleType("a_library")
+    library.__file__ = str(Path(sysconfig.get_path("purelib"), "a_library.py"))
+    source = "from time import monotonic\ndef age(began=None): return monotonic() - (began or 0)"
+    exec(compile(source, library.__file__, "exec"), vars(library))
+    monkeypatch.setitem(sys.modules, "a_library", library)
+
+    async def scenario() -> None:
+        began = library.age()
+        assert began == pytest.approx(asyncio.get_running_loop().time(), abs=0.01)
+        await asyncio.sleep(3600)
+        assert library.age(began) == pytest.approx(3600)
+
+    assert Explorer().explore(scenario).failure is None
+    assert library.monotonic is time.monotonic
 
 
 def test_clocks_that_are_polled_advance() -> None:

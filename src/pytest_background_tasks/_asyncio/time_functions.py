@@ -1,6 +1,6 @@
 """The clocks of module ``time``, in virtual time; with ``time.time()``, those of module ``datetime``.
 
-They follow virtual time for the code of some files only: asyncio itself measures real time. In a module of the project
+They follow virtual time for the code of some files only: asyncio itself measures real time. In a module of such a file
 that has imported a clock by name (``from time import monotonic``), that name is replaced as well. A library that
 freezes time takes precedence.
 """
@@ -27,7 +27,7 @@ _Moment: TypeAlias = Callable[[str], float | None]
 """Returns the loop's virtual time for the code of a file, in seconds; None if its clocks are real."""
 
 _aliases: WeakKeyDictionary[ModuleType, tuple[int, list[tuple[str, str]]]] = WeakKeyDictionary()
-"""For each module of the project: the number of its names, and those that are a clock, each with the clock's own."""
+"""For each module: the number of its names, and those that are a clock, each with the clock's own."""
 
 
 def reads_clock(code: CodeType) -> bool:
@@ -61,7 +61,7 @@ def following(
         ahead.setdefault(name.removesuffix("_ns"), _ahead(name))
     ours = {name: _follower(name, moment, ahead[name.removesuffix("_ns")]) for name in real}
     with ExitStack() as stack:
-        for module, alias, name in _aliases_in_project(is_project):
+        for module, alias, name in _aliases_in(follows):
             if name in ours and vars(module).get(alias) is getattr(time, name):
                 stack.enter_context(patched(module, alias, partial(_instead, ours[name])))
         if "time" in ahead:
@@ -125,10 +125,10 @@ def _clock_behind(name: str) -> str:
     return time.get_clock_info(cast("Any", name.removesuffix("_ns"))).implementation
 
 
-def _aliases_in_project(is_project: Mapping[str, bool]) -> Iterator[tuple[ModuleType, str, str]]:
-    """Yield the names by which modules of the project know a clock: module, alias, name of the clock."""
+def _aliases_in(follows: Mapping[str, bool]) -> Iterator[tuple[ModuleType, str, str]]:
+    """Yield the names by which modules whose clocks follow know a clock: module, alias, name of the clock."""
     clocks = {id(getattr(time, name)): name for name in CLOCKS}
-    for module in _own_modules(is_project):
+    for module in _modules_in(follows):
         names = vars(module)
         number, found = _aliases.get(module, (-1, []))
         if number != len(names):
@@ -138,7 +138,7 @@ def _aliases_in_project(is_project: Mapping[str, bool]) -> Iterator[tuple[Module
             yield module, alias, name
 
 
-def _own_modules(is_project: Mapping[str, bool]) -> list[ModuleType]:
+def _modules_in(files_that_follow: Mapping[str, bool]) -> list[ModuleType]:
     modules = [module for module in tuple(sys.modules.values()) if type(module) is ModuleType]
     files = [(module, vars(module).get("__file__")) for module in modules]
-    return [module for module, file in files if isinstance(file, str) and is_project[file]]
+    return [module for module, file in files if isinstance(file, str) and files_that_follow[file]]
