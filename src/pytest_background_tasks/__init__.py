@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ._explore.trace import ExecutedLine, Outcome, Step, StepDetail, Trace
     from ._introspect.location import SourceLocation
     from ._introspect.wait_reason import WaitPoint, WaitReason
+    from ._network.network_event import NetworkEvent
     from ._report.explorer import Explorer
     from .errors import (
         BackgroundTaskNotFound,
@@ -55,6 +56,7 @@ __all__ = [
     "Failure",
     "LeakedTaskWarning",
     "LeakedTasks",
+    "NetworkEvent",
     "NonDeterministicTest",
     "Outcome",
     "Raise",
@@ -88,6 +90,7 @@ _HOMES = {
     "Exploration": "_explore.result",
     "Explorer": "_report.explorer",
     "Failure": "_explore.result",
+    "NetworkEvent": "_network.network_event",
     "Outcome": "_explore.trace",
     "Raise": "_explore.schedule",
     "Schedule": "_explore.schedule",
