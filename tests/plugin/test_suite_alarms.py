@@ -105,6 +105,7 @@ PAUSES = """
     async def test_sleep_of_equal_length():
         done = []
         tasks = [asyncio.create_task(work(done)) for _ in range(2)]
+        await asyncio.sleep(0)  # on a busy machine, they might otherwise begin to sleep much later
         await asyncio.sleep(0.01)
         for _ in range(4):
             await asyncio.sleep(0)
@@ -118,6 +119,7 @@ PAUSES = """
     async def test_helper():
         done = []
         tasks = [asyncio.create_task(work(done)) for _ in range(2)]
+        await asyncio.sleep(0)
         await settle()
         assert len(done) == 2
 
