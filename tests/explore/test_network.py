@@ -223,6 +223,18 @@ def test_name_of_another_machine_is_refused_before_it_is_resolved() -> None:
         explored(scenario)
 
 
+def test_real_receiver_of_datagrams_is_refused_with_its_address() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind((HOST, 0))
+        to = receiver.getsockname()
+
+        async def scenario() -> None:
+            await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=to)
+
+        with pytest.raises(UncontrolledOperation, match=f"{HOST}:{to[1]}, a real server"):
+            explored(scenario)
+
+
 def test_refusal_counts_even_if_the_program_catches_it() -> None:
     async def scenario() -> None:
         with pytest.raises(UncontrolledOperation):

@@ -27,6 +27,14 @@ def real_server() -> Iterator[socket.socket]:
         yield server
 
 
+@pytest.fixture
+def real_receiver() -> Iterator[socket.socket]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
+        receiver.bind((HOST, 0))
+        receiver.settimeout(3)
+        yield receiver
+
+
 async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     writer.write((await reader.readline()).upper())
     writer.close()
@@ -85,6 +93,41 @@ async def test_address_without_a_listener_of_the_test_is_real(
     assert await reader.read() == b"from outside"
     writer.close()
     await writer.wait_closed()
+
+
+@pytest.mark.parametrize("is_bound", [False, True])
+async def test_datagrams_reach_a_real_receiver_and_its_answer_comes_back(
+    real_receiver: socket.socket, virtual_network: VirtualNetwork, is_bound: bool
+) -> None:
+    """Also of a socket that is bound, and that the loop watches already."""
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+
+    class Client(asyncio.DatagramProtocol):
+        def datagram_received(self, data: bytes, addr: Any) -> None:
+            received.put_nowait(data)
+
+    to: Any = real_receiver.getsockname()
+    loop = asyncio.get_running_loop()
+    where: dict[str, Any] = {"local_addr": (HOST, 0)} if is_bound else {"remote_addr": to}
+    transport, _ = await loop.create_datagram_endpoint(Client, **where)
+    own = transport.get_extra_info("socket").getsockname()
+    transport.sendto(b"question", to if is_bound else None)
+    question, sender = real_receiver.recvfrom(100)
+    assert (question, sender[0]) == (b"question", HOST)
+    if is_bound:
+        assert sender == own
+    real_receiver.sendto(b"answer", sender)
+    assert await asyncio.wait_for(received.get(), 3) == b"answer"
+    transport.close()
+
+
+async def test_real_server_at_a_port_that_a_server_of_the_test_has_left(
+    real_server: socket.socket, virtual_network: VirtualNetwork
+) -> None:
+    with socket.create_server(real_server.getsockname()):
+        pass
+    with socket.create_connection(real_server.getsockname(), timeout=3):
+        pass
 
 
 async def test_port_without_any_listener_refuses_connections(virtual_network: VirtualNetwork) -> None:

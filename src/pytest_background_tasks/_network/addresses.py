@@ -112,21 +112,22 @@ def is_of_this_machine(host: str) -> bool:
     return _can_bind(family, host, 0)
 
 
-def is_port_taken(where: Endpoint) -> bool:
-    """Return True if a socket outside the in-process network uses the port. Nothing is sent to it."""
+def is_port_taken(where: Endpoint, type: int) -> bool:  # noqa: A002  # like socket.socket
+    """Return True if a socket of this type outside the in-process network uses the port. Nothing is sent to it."""
     family = socket.AF_INET6 if ":" in where.host else socket.AF_INET
-    return not _can_bind(family, where.host, where.port)
+    return not _can_bind(family, where.host, where.port, type)
 
 
-def _can_bind(family: int, host: str, port: int) -> bool:
+def _can_bind(family: int, host: str, port: int, type: int = socket.SOCK_STREAM) -> bool:  # noqa: A002
     import _socket  # the methods of socket.socket belong to the in-process network
 
     try:
-        trial = _socket.socket(family, socket.SOCK_STREAM)
+        trial = _socket.socket(family, type)
     except OSError:
         return False
     try:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not count
+        if type == socket.SOCK_STREAM:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections that have ended do not count
         trial.bind((host, port))
     except OSError as problem:
         return problem.errno == errno.EACCES

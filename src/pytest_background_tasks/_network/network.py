@@ -24,6 +24,7 @@ from .addresses import (
 )
 from .datagram_socket import DatagramSocket
 from .in_process_socket import InProcessSocket
+from .real_socket import become_real
 from .stream_socket import StreamSocket
 from .unix_paths import UnixPaths
 
@@ -80,6 +81,9 @@ class InProcessNetwork:
         self._bound: dict[tuple[int, int], list[Any]] = {}  # by type and port
         self._paths = UnixPaths()
         self._adopted: dict[int, int] = {}
+        self._adopted_places: set[tuple[int, int]] = (
+            set()
+        )  # a real socket that does not listen may still be bound there
         self._next_port = _FIRST_EPHEMERAL
         self.refused: list[str] = []
 
@@ -165,6 +169,7 @@ class InProcessNetwork:
         if port:
             each.address = Endpoint(sock.family, host, port)  # type: ignore[attr-defined]
             self._bound.setdefault((each.type, port), []).append(each)
+            self._adopted_places.add((each.type, port))
         if sock.type == socket.SOCK_STREAM and _socket.socket.getsockopt(sock, socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             each.listen(sock)
         self._adopted[descriptor] = os.dup(descriptor)
@@ -176,17 +181,10 @@ class InProcessNetwork:
         return each
 
     def let_go(self, sock: Any) -> None:
-        """Make a socket of this network one of the operating system's, which keeps its descriptor and its options."""
+        """Make a socket of this network one of the operating system's, which keeps its descriptor."""
         descriptor = _socket.socket.fileno(sock)
         each = SOCKETS[descriptor]
-        real = _socket.socket(each.family, each.type, each.proto)
-        try:
-            for (level, option), value in each.options.items():
-                real.setsockopt(level, option, value)
-            os.set_blocking(real.fileno(), os.get_blocking(descriptor))
-            os.dup2(real.fileno(), descriptor, inheritable=False)
-        finally:
-            real.close()
+        become_real(each, descriptor)
         each.drop(descriptor)
 
     def close(self) -> None:
@@ -246,9 +244,12 @@ class InProcessNetwork:
         """Free the address of a socket."""
         if is_internet(each.family):
             if each.address is not None:
-                bound = self._bound.get((each.type, each.address.port), [])
+                place = each.type, each.address.port
+                bound = self._bound.get(place, [])
                 if each in bound:
                     bound.remove(each)
+                    if not bound and place not in self._adopted_places:
+                        del self._bound[place]
             return
         self._paths.unbind(each)
 
@@ -311,9 +312,9 @@ class InProcessNetwork:
         place = shown(where)
         if not is_of_this_machine(where.host):
             raise self.refuse(outside(place))
+        if (each.type, where.port) not in self._bound and is_port_taken(where, each.type):
+            raise self.refuse(real_server(place))
         if each.type == socket.SOCK_STREAM:
-            if (each.type, where.port) not in self._bound and is_port_taken(where):
-                raise self.refuse(real_server(place))
             self.refused.append(place)
 
     def _at_path(self, each: Any, path: Any) -> Any:
