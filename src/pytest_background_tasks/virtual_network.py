@@ -69,6 +69,10 @@ class _OpenHost:
         """Return True if the current thread is the test's, or was started during the test."""
         return threading.current_thread() not in self._others
 
+    def owns_sockets_of(self, module: str) -> bool:
+        """Return False for sockets that lead to other processes, and are read by their descriptors."""
+        return not module.startswith("multiprocessing.")
+
     def refuse(self, problem: UncontrolledOperation) -> NoReturn:
         """Let the operation reach the real network."""
         raise LeavesNetwork from problem

@@ -1,6 +1,7 @@
 """The fixture `virtual_network`: servers and clients of an ordinary test talk to each other in its process."""
 
 import asyncio
+import multiprocessing
 import os
 import smtplib
 import socket
@@ -8,6 +9,7 @@ import threading
 import urllib.request
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from multiprocessing.connection import Client, Listener
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +176,49 @@ def test_blocking_socket_obeys_its_timeout(virtual_network: VirtualNetwork) -> N
         client.settimeout(0.01)
         with pytest.raises(TimeoutError, match="timed out"):
             client.recv(1)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_sockets_of_a_forked_process_are_real(virtual_network: VirtualNetwork) -> None:
+    """Those that it has inherited are closed: both processes would read from one of them."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    with socket.create_server((HOST, 0)) as server, socket.create_connection(server.getsockname()) as client:
+        process = context.Process(target=serve_once, args=(sender, client))
+        process.start()
+        address = receiver.recv()
+        with socket.create_connection(address, timeout=5) as real:
+            assert real.recv(100) == b"inherited: BrokenPipeError"
+        process.join()
+        server.settimeout(5)
+        accepted, _ = server.accept()
+        with accepted:
+            client.sendall(b"still there")
+            assert accepted.recv(100) == b"still there"
+
+
+def serve_once(sender: Any, inherited: socket.socket) -> None:
+    try:
+        inherited.send(b"child")
+    except OSError as problem:
+        result = f"inherited: {type(problem).__name__}"
+    with socket.create_server((HOST, 0)) as server:
+        server.settimeout(5)
+        sender.send(server.getsockname())
+        with server.accept()[0] as accepted:
+            accepted.sendall(result.encode())
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing_keeps_real_sockets(virtual_network: VirtualNetwork, method: str) -> None:
+    """They lead to other processes; and it reads and writes them by their descriptors."""
+    with multiprocessing.get_context(method).Manager() as manager:
+        assert manager.list([1, 2])[1] == 2
+    with Listener((HOST, 0)) as listener, Client(listener.address) as client, listener.accept() as accepted:
+        client.send("hello")
+        assert accepted.recv() == "hello"
+        assert virtual_network.listening == ()
 
 
 def test_nothing_is_left_after_the_test(pytester: pytest.Pytester) -> None:

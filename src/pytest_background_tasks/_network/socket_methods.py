@@ -87,7 +87,12 @@ class NetworkOnDemand:
         return self
 
     def __exit__(self, *_: object) -> None:
-        _current.remove(self)
+        if self in _current:  # not in a process that was forked inside the block
+            _current.remove(self)
+            self.close()
+
+    def close(self) -> None:
+        """Forget all sockets."""
         if self._made is not None:
             self._made.close()
 
@@ -97,6 +102,25 @@ def network() -> InProcessNetwork | None:
     return _current[-1].network if _current else None
 
 
+def _leave_in_child() -> None:
+    """Leave the network in a forked process: its memory is not that of the other side.
+
+    Inherited sockets are as if the peer had closed them. Readiness behind them belongs to the parent.
+    """
+    if SOCKETS:
+        dead, other = _socket.socketpair()
+        other.close()
+        for descriptor in SOCKETS:
+            os.dup2(dead.fileno(), descriptor, inheritable=False)
+        dead.close()
+    while _current:
+        _current.pop().close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_in_child)
+
+
 def _dispatching(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     descriptor_of, get = _socket.socket.fileno, SOCKETS.get
 
@@ -104,8 +128,10 @@ def _dispatching(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         each = get(descriptor_of(self))
         if each is None:
-            if name == "listen" and (current := network()) is not None and (each := current.adopt(self)) is not None:
-                return each.listen(self, *args, **kwargs)
+            if name == "listen" and (current := network()) is not None:
+                is_ours = current.owns_sockets_of(sys._getframe(1).f_globals)
+                if is_ours and (each := current.adopt(self)) is not None:
+                    return each.listen(self, *args, **kwargs)
             return original(self, *args, **kwargs)
         try:
             try:
@@ -167,7 +193,7 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
             socket.SOCK_STREAM if type == -1 else type,
             0 if proto == -1 else proto,
         )
-        if not current.has_kind(*kind[:2]):
+        if not current.has_kind(*kind[:2]) or not current.owns_sockets_of(sys._getframe(1).f_globals):
             original(self, *kind, None)
             stale = SOCKETS.get(_socket.socket.fileno(self))
             if stale is not None:
