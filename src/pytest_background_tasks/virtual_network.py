@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from ._asyncio.instrument import Instrument, hub
 from ._introspect.internals import has_selector
+from ._introspect.thread_work import work_of
 from ._network.network import InProcessNetwork, LeavesNetwork
 from ._network.socket_methods import (
     IS_SUPPORTED,
@@ -59,15 +60,16 @@ class _OpenHost:
     """The surroundings of the network of a test that is not explored: the real network is there too."""
 
     def __init__(self) -> None:
-        self._others = set(threading.enumerate()) - {threading.current_thread()}
+        self._others = {each: work_of(each) for each in threading.enumerate() if each is not threading.current_thread()}
 
     def name(self, kind: str) -> str:
         """Return a name for what the running task has created; nothing shows it."""
         return kind
 
     def owns_thread(self) -> bool:
-        """Return True if the current thread is the test's, or was started during the test."""
-        return threading.current_thread() not in self._others
+        """Return True if the current thread is the test's, or was started or given its work during the test."""
+        current = threading.current_thread()
+        return current not in self._others or work_of(current) is not self._others[current]
 
     def owns_sockets_of(self, module: str) -> bool:
         """Return False for sockets that lead to other processes, and are read by their descriptors."""

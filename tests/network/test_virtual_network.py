@@ -8,9 +8,11 @@ import socket
 import threading
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from multiprocessing.connection import Client, Listener
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
@@ -176,6 +178,92 @@ def test_blocking_socket_obeys_its_timeout(virtual_network: VirtualNetwork) -> N
         client.settimeout(0.01)
         with pytest.raises(TimeoutError, match="timed out"):
             client.recv(1)
+
+
+def blocking_ask(port: int) -> bytes:
+    with socket.create_connection((HOST, port)) as client:
+        client.sendall(b"hello\n")
+        return client.recv(100)
+
+
+@pytest.fixture
+def pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads that were started before the network."""
+    with ThreadPoolExecutor(2) as pool:
+        pool.submit(int).result()
+        yield pool
+
+
+@pytest.fixture
+def resident(pool: ThreadPoolExecutor) -> Iterator["Queue[Any]"]:
+    """A service of another test, say: it runs in a thread of the pool before and during the test."""
+    calls: Queue[Any] = Queue()
+    started = threading.Event()
+
+    def serve() -> None:
+        started.set()
+        while (call := calls.get()) is not None:
+            call()
+
+    future = pool.submit(serve)
+    started.wait()
+    yield calls
+    calls.put(None)
+    future.result()
+
+
+async def test_thread_of_a_pool_is_the_tests_while_it_works_for_it(
+    pool: ThreadPoolExecutor, resident: "Queue[Any]", virtual_network: VirtualNetwork
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with await asyncio.start_server(answer, HOST, 8080):
+        assert await loop.run_in_executor(pool, blocking_ask, 8080) == b"HELLO\n"
+    created: Queue[socket.socket] = Queue()
+    resident.put(lambda: created.put(socket.create_server((HOST, 0))))
+    with created.get():
+        assert virtual_network.listening == ()
+
+
+def test_next_test_on_the_same_loop(pytester: pytest.Pytester) -> None:
+    """The threads to which the loop sends functions are then older than the test."""
+    pytester.makepyfile(
+        """
+        import asyncio, pytest, urllib.request
+
+        async def answer(reader, writer):
+            await reader.readline()
+            writer.write(b"HTTP/1.0 200 OK\\r\\n\\r\\nhello")
+            writer.close()
+            await writer.wait_closed()
+
+        def get():
+            with urllib.request.urlopen("http://127.0.0.1:8080/") as response:
+                return response.read()
+
+        @pytest.mark.parametrize("number", [1, 2])
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_it(virtual_network, number):
+            async with await asyncio.start_server(answer, "127.0.0.1", 8080):
+                assert await asyncio.to_thread(get) == b"hello"
+
+        @pytest.fixture(scope="module")
+        def anyio_backend():
+            return "asyncio"
+
+        @pytest.fixture(scope="module")
+        async def keeps_the_loop(anyio_backend):
+            yield
+
+        @pytest.mark.parametrize("number", [1, 2])
+        @pytest.mark.anyio
+        async def test_anyio(virtual_network, keeps_the_loop, number):
+            import anyio.to_thread
+            async with await asyncio.start_server(answer, "127.0.0.1", 8080):
+                assert await anyio.to_thread.run_sync(get) == b"hello"
+        """
+    )
+    pytester.makeini("[pytest]\nasyncio_default_fixture_loop_scope = function")
+    pytester.runpytest("-p", "no:randomly").assert_outcomes(passed=4)
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
