@@ -6,6 +6,7 @@ import os
 import select
 import signal
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -310,6 +311,16 @@ def test_blocking_socket_is_refused_instead_of_blocking_the_loop() -> None:
                 sock.recv(1)
 
     with pytest.raises(UncontrolledOperation, match=r"the test calls recv\(\) of a socket that blocks"):
+        explored(scenario)
+
+
+def test_blocking_tls_is_refused_instead_of_waiting_forever() -> None:
+    async def scenario() -> None:
+        async with await asyncio.start_server(lambda *_: None, HOST, 80):
+            with socket.create_connection((HOST, 80)) as sock:
+                ssl.create_default_context().wrap_socket(sock, server_hostname="localhost")
+
+    with pytest.raises(UncontrolledOperation, match=r"wrap_socket\(\) reads from the descriptor"):
         explored(scenario)
 
 

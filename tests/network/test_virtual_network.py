@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import smtplib
 import socket
+import ssl
 import threading
 import urllib.request
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks import VirtualNetwork, VirtualTime
+from pytest_background_tasks import BackgroundTasksError, VirtualNetwork, VirtualTime
 from pytest_background_tasks._network.network import SOCKETS
 
 HOST = "127.0.0.1"
@@ -171,6 +172,35 @@ async def test_blocking_client_of_smtp_in_a_thread(virtual_network: VirtualNetwo
     async with await asyncio.start_server(greet, HOST, 0) as server:
         assert await asyncio.to_thread(deliver, server.sockets[0].getsockname()[1]) == (250, b"fine")
         await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("is_wrapped_first", [False, True])
+def test_blocking_tls_on_a_connection_in_memory_is_refused(
+    virtual_network: VirtualNetwork, tls: tuple[ssl.SSLContext, ssl.SSLContext], is_wrapped_first: bool
+) -> None:
+    """It would wait for bytes at the descriptor, forever."""
+    with socket.create_server((HOST, 0)) as server, socket.socket() as client:
+        if not is_wrapped_first:
+            client.connect(server.getsockname())
+        with pytest.raises(BackgroundTasksError, match="wrap_socket"):
+            with tls[1].wrap_socket(client, server_hostname="localhost") as wrapped:
+                wrapped.connect(server.getsockname())
+
+
+def test_blocking_tls_on_a_real_connection_works(
+    real_server: socket.socket, virtual_network: VirtualNetwork, tls: tuple[ssl.SSLContext, ssl.SSLContext]
+) -> None:
+    def serve() -> None:
+        with tls[0].wrap_socket(real_server.accept()[0], server_side=True) as accepted:
+            accepted.sendall(b"hello")
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    with tls[1].wrap_socket(socket.socket(), server_hostname="localhost") as client:
+        client.settimeout(5)
+        client.connect(real_server.getsockname())
+        assert client.recv(100) == b"hello"
+    thread.join()
 
 
 def test_blocking_socket_obeys_its_timeout(virtual_network: VirtualNetwork) -> None:

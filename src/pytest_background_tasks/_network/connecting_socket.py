@@ -142,6 +142,8 @@ class ConnectingSocket(InProcessSocket):
             raise error(errno.EISCONN if is_internet(self.family) else errno.EINVAL)
         timeout = _socket.socket.gettimeout(sock)
         listener = self.network.listener_at(self, where)
+        if listener is not None:
+            self.network.check_reads_by_methods(sock)
         self._peer_address = where if is_internet(self.family) or listener is None else listener.address
         self._ask(listener, must_not_wait=timeout is not None and not is_internet(self.family))
         self._was_refused = listener is None and timeout is not None and is_internet(self.family)

@@ -233,6 +233,11 @@ class InProcessSocket:
         """True if clients can connect to this socket."""
         return False
 
+    @property
+    def is_connected(self) -> bool:
+        """True if this socket has, or had, a connection."""
+        return False
+
     def setsockopt(self, sock: Any, level: int, option: int, value: Any, length: int = 0) -> None:  # noqa: ARG002
         """Set an option. The operating system judges whether it is valid; only few have an effect."""
         if value is None and not length:

@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import Any
 
 from .addresses import is_name_of_this_machine
-from .network import InProcessNetwork, LeavesNetwork, outside
+from .network import InProcessNetwork, LeavesNetwork
+from .refusals import outside
 
 
 def resolving(original: Callable[..., Any], network: Callable[[], InProcessNetwork | None]) -> Callable[..., Any]:

@@ -5,11 +5,12 @@ import errno
 import os
 import socket
 from _thread import RLock
+from contextlib import suppress
 from functools import lru_cache
 from itertools import chain
 from typing import Any, Protocol
 
-from ..errors import UncontrolledOperation
+from ..errors import BackgroundTasksError, UncontrolledOperation
 from .addresses import (
     Endpoint,
     ForeignHost,
@@ -25,6 +26,7 @@ from .addresses import (
 from .datagram_socket import DatagramSocket
 from .in_process_socket import InProcessSocket
 from .real_socket import become_real
+from .refusals import TLS_OF_BLOCKING_SOCKETS, outside, real_server
 from .stream_socket import StreamSocket
 from .unix_paths import UnixPaths
 
@@ -348,6 +350,13 @@ class InProcessNetwork:
         """Raise an error if the current thread must not wait for the network."""
         self._host.refuse_to_block(call)
 
+    def check_reads_by_methods(self, sock: Any) -> None:
+        """Refuse the sockets of `ssl`, which read from the descriptor: they would wait there forever."""
+        if hasattr(sock, "do_handshake"):
+            with suppress(LeavesNetwork):
+                raise self.refuse(UncontrolledOperation(TLS_OF_BLOCKING_SOCKETS, "network"))
+            raise BackgroundTasksError(TLS_OF_BLOCKING_SOCKETS)
+
     def watches_sockets(self) -> bool:
         """Return True if the running loop asks sockets, and not their descriptors, whether they are ready."""
         return self._host.watches_sockets()
@@ -368,21 +377,3 @@ class InProcessNetwork:
 def _check_kind(family: int, type: int, proto: int) -> None:  # noqa: A002
     """Raise the error of the operating system if it has no such sockets."""
     _socket.socket(family, type, proto).close()
-
-
-def outside(place: str) -> UncontrolledOperation:
-    """Return the error for an address of another machine."""
-    return UncontrolledOperation(
-        f"the test talks to {place}, which is outside this machine and cannot be controlled\n"
-        f"Use instead: a server in the test itself, or a fake of the client (for ASGI: httpx.ASGITransport)",
-        "network",
-    )
-
-
-def real_server(place: str) -> UncontrolledOperation:
-    """Return the error for a server that the test has not started while it was explored."""
-    return UncontrolledOperation(
-        f"the test talks to {place}, a real server that it has not started itself, which cannot be controlled\n"
-        f"Use instead: a server that the test or one of its fixtures of function scope starts, or a fake of the client",
-        "network",
-    )

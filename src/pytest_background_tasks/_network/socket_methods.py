@@ -19,7 +19,8 @@ from typing import Any
 from .._asyncio.patching import patched
 from .addresses import ForeignHost, error
 from .name_resolution import resolving
-from .network import SOCKETS, InProcessNetwork, LeavesNetwork, outside
+from .network import SOCKETS, InProcessNetwork, LeavesNetwork
+from .refusals import outside
 
 _METHODS = (
     *("bind", "listen", "_accept", "connect", "connect_ex", "shutdown"),
@@ -179,6 +180,8 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
         if fileno is not None:
             each = current.socket_behind(fileno)
             if each is not None:
+                if each.is_connected:
+                    current.check_reads_by_methods(self)
                 current.attach(each, fileno)
                 own = each.family, each.type, each.real_proto
                 given = (one if one != -1 else other for one, other in zip((family, type, proto), own, strict=True))
