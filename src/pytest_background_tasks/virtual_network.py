@@ -90,14 +90,17 @@ class _OpenHost:
 class _RefusesOtherLoops(Instrument):
     """Loops that make their sockets without Python's socket module are not on the network of the test."""
 
-    def __init__(self) -> None:
+    def __init__(self, here: NetworkOnDemand) -> None:
+        self._here = here
         self._thread = threading.get_ident()
         self._refused: list[Any] = []
 
     def loop_starting(self, loop: Any) -> None:
         """Raise an error for such a loop; once, so that its runner can still close it."""
         __tracebackhide__ = True
-        if threading.get_ident() == self._thread and not has_selector(loop) and loop not in self._refused:
+        if not self._here.is_current or threading.get_ident() != self._thread:
+            return
+        if not has_selector(loop) and loop not in self._refused:
             self._refused.append(loop)
             raise BackgroundTasksError(
                 f"virtual_network cannot serve {type(loop).__module__}.{type(loop).__name__}: its sockets are out of "
@@ -114,5 +117,6 @@ def virtual_network_of_test() -> Iterator[VirtualNetwork]:
     if not IS_SUPPORTED:
         raise BackgroundTasksError(NOT_SUPPORTED)
     current = InProcessNetwork(_OpenHost())
-    with hub.added(_RefusesOtherLoops()), socket_methods_replaced(), NetworkOnDemand(lambda: current):
+    here = NetworkOnDemand(lambda: current)
+    with hub.added(_RefusesOtherLoops(here)), socket_methods_replaced(), here:
         yield VirtualNetwork(current)

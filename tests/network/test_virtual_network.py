@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from pytest_background_tasks import BackgroundTasksError, VirtualNetwork, VirtualTime
+from pytest_background_tasks import BackgroundTasksError, Explorer, VirtualNetwork, VirtualTime
 from pytest_background_tasks._network.network import SOCKETS
 
 HOST = "127.0.0.1"
@@ -172,6 +172,19 @@ async def test_blocking_client_of_smtp_in_a_thread(virtual_network: VirtualNetwo
     async with await asyncio.start_server(greet, HOST, 0) as server:
         assert await asyncio.to_thread(deliver, server.sockets[0].getsockname()[1]) == (250, b"fine")
         await asyncio.sleep(0.01)
+
+
+def test_explorer_inside_the_test_has_a_network_of_its_own(virtual_network: VirtualNetwork) -> None:
+    async def scenario() -> None:
+        async with await asyncio.start_server(answer, HOST, 8080):
+            assert await ask(8080) == b"HELLO\n"
+
+    with socket.create_server((HOST, 8080)) as server, socket.create_connection((HOST, 8080)) as client:
+        assert Explorer(arrivals="network", max_deviations=1).explore(scenario).verdict == "bounded"
+        assert virtual_network.listening == ((HOST, 8080),)
+        with server.accept()[0] as accepted:
+            accepted.sendall(b"hello")
+            assert client.recv(100) == b"hello"
 
 
 @pytest.mark.parametrize("is_wrapped_first", [False, True])

@@ -79,6 +79,11 @@ class NetworkOnDemand:
         return self._made
 
     @property
+    def is_current(self) -> bool:
+        """True in the innermost block."""
+        return self in _current[-1:]
+
+    @property
     def refused(self) -> list[str]:
         """The addresses at which a connection was refused because nothing listens there."""
         return [] if self._made is None else self._made.refused
