@@ -71,10 +71,6 @@ class _OpenHost:
         current = threading.current_thread()
         return current not in self._others or work_of(current) is not self._others[current]
 
-    def owns_sockets_of(self, module: str) -> bool:
-        """Return False for sockets that lead to other processes, and are read by their descriptors."""
-        return not module.startswith("multiprocessing.")
-
     def refuse(self, problem: UncontrolledOperation) -> NoReturn:
         """Let the operation reach the real network."""
         raise LeavesNetwork from problem

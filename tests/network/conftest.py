@@ -32,9 +32,6 @@ class FreeHost:
     def owns_thread(self) -> bool:
         return True
 
-    def owns_sockets_of(self, module: str) -> bool:
-        return True
-
     def refuse(self, problem: Any) -> Any:
         return problem
 

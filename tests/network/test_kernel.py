@@ -388,7 +388,7 @@ def invalid_addresses(do: Any) -> None:
                 do(getattr(do.new(type=kind), method), place)
             for place in (
                 *(None, "::1", ["::1", 0], ("::1",), ("::1", 0, 0, 0, 0), ("::1", "80"), ("::1", 1.5), ("::1", -1)),
-                *(("::1", 65536), (None, 0), ("127.0.0.1", 80), ("::1", 0, 1 << 70)),
+                *(("::1", 65536), (None, 0), ("127.0.0.1", 80)),
                 *(("::1", 0, "a"), ("::1", 0, 0, "a")),
             ):
                 do(getattr(do.new(socket.AF_INET6, kind), method), place)

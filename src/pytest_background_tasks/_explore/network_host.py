@@ -39,10 +39,6 @@ class NetworkHost:
             threading.current_thread()
         )
 
-    def owns_sockets_of(self, module: str) -> bool:  # noqa: ARG002
-        """Return True: nothing outside the run can be controlled."""
-        return True
-
     def refuse(self, problem: UncontrolledOperation) -> UncontrolledOperation:
         """Take note that the program wants to leave the network: this run cannot be controlled."""
         self._run.refusal = self._run.refusal or problem

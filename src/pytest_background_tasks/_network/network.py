@@ -49,9 +49,6 @@ class Host(Protocol):
     def owns_thread(self) -> bool:
         """Return True if the current thread belongs to the program, so that its sockets are of this network."""
 
-    def owns_sockets_of(self, module: str) -> bool:
-        """Return True if the sockets that a module makes are of this network."""
-
     def refuse(self, problem: UncontrolledOperation) -> UncontrolledOperation:
         """Take note that the program wants to leave this network."""
 
@@ -337,10 +334,6 @@ class InProcessNetwork:
     def owns_thread(self) -> bool:
         """Return True if the current thread belongs to the program."""
         return self._host.owns_thread()
-
-    def owns_sockets_of(self, namespace: dict[str, Any]) -> bool:
-        """Return True if the sockets that a module makes are of this network."""
-        return self._host.owns_sockets_of(namespace.get("__name__", ""))
 
     def refuse(self, problem: UncontrolledOperation) -> UncontrolledOperation:
         """Take note that the program wants to leave this network; return the error."""

@@ -127,6 +127,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_in_child)
 
 
+def _leads_to_other_process(caller: FrameType) -> bool:
+    """Return True for a socket of multiprocessing, which reads it by its descriptor."""
+    return str(caller.f_globals.get("__name__", "")).startswith("multiprocessing.")
+
+
 def _dispatching(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
     descriptor_of, get = _socket.socket.fileno, SOCKETS.get
 
@@ -135,7 +140,7 @@ def _dispatching(name: str, original: Callable[..., Any]) -> Callable[..., Any]:
         each = get(descriptor_of(self))
         if each is None:
             if name == "listen" and (current := network()) is not None:
-                is_ours = current.owns_sockets_of(sys._getframe(1).f_globals)
+                is_ours = not _leads_to_other_process(sys._getframe(1))
                 if is_ours and (each := current.adopt(self)) is not None:
                     return each.listen(self, *args, **kwargs)
             return original(self, *args, **kwargs)
@@ -201,7 +206,7 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
             socket.SOCK_STREAM if type == -1 else type,
             0 if proto == -1 else proto,
         )
-        if not current.has_kind(*kind[:2]) or not current.owns_sockets_of(sys._getframe(1).f_globals):
+        if not current.has_kind(*kind[:2]) or _leads_to_other_process(sys._getframe(1)):
             original(self, *kind, None)
             stale = SOCKETS.get(_socket.socket.fileno(self))
             if stale is not None:
