@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import threading
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,6 +84,26 @@ def test_connections_that_arrive_at_once_are_accepted_in_any_order() -> None:
 
     assert explored(scenario, max_deviations=2, max_schedules=500).verdict == "incomplete"
     assert orders == {"012", "021", "102", "120", "201", "210"}
+
+
+def test_server_that_is_closed_while_it_accepts_leaves_no_warning() -> None:
+    async def scenario() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read()
+            writer.close()
+
+        server = await asyncio.start_server(serve, HOST, 80)
+        _, writer = await asyncio.open_connection(HOST, 80)
+        server.close()
+        writer.close()
+        await writer.wait_closed()
+        await asyncio.sleep(1)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert explored(scenario).verdict in ("bounded", "exhaustive")
+        gc.collect()
+    assert [str(each.message) for each in caught] == []
 
 
 def test_what_arrives_at_one_socket_keeps_its_order() -> None:

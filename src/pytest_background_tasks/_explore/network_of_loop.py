@@ -3,7 +3,7 @@
 All methods that concern them are asyncio's own; they work on the selector that is made here when it is first needed.
 
 Private names of CPython used here: ``_selector``, ``_transports`` and ``_unix_server_sockets`` of a loop, ``_sock`` of
-a transport, and ``_app_transport`` and ``_closed`` of those of TLS.
+a transport, ``_sockets`` of a server, and ``_app_transport`` and ``_closed`` of those of TLS.
 """
 
 from collections.abc import Callable, Sequence
@@ -66,6 +66,14 @@ class NetworkOfLoop(UnsupportedCalls):
                 handle.release()
         return handles
 
+    def _make_socket_transport(self, sock: Any, *args: Any, server: Any = None, **kwargs: Any) -> Any:
+        _check_open(server, sock)
+        return super()._make_socket_transport(sock, *args, server=server, **kwargs)  # type: ignore[misc]
+
+    def _make_ssl_transport(self, sock: Any, *args: Any, server: Any = None, **kwargs: Any) -> Any:
+        _check_open(server, sock)
+        return super()._make_ssl_transport(sock, *args, server=server, **kwargs)  # type: ignore[misc]
+
     def forget_transports(self) -> None:
         """Close the connections that are open at the end of a run with deviations.
 
@@ -86,3 +94,13 @@ class NetworkOfLoop(UnsupportedCalls):
         if self._files is not None:
             self._files.close()
             self._files = None
+
+
+def _check_open(server: Any, sock: Any) -> None:
+    """Fail as asyncio does for a connection whose server was closed before its first step, but close it without noise.
+
+    asyncio leaves a transport that was half made, with a warning of its own.
+    """
+    if server is not None and server._sockets is None:
+        sock.close()
+        raise AssertionError("the server was closed")
