@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pytest_background_tasks import Explorer, UncontrolledOperation
+from pytest_background_tasks import Explorer, NetworkEvent, UncontrolledOperation
 from pytest_background_tasks._network.network import SOCKETS
 
 Scenario = Callable[[], Coroutine[Any, Any, None]]
@@ -84,6 +84,35 @@ def test_connections_that_arrive_at_once_are_accepted_in_any_order() -> None:
 
     assert explored(scenario, max_deviations=2, max_schedules=500).verdict == "incomplete"
     assert orders == {"012", "021", "102", "120", "201", "210"}
+
+
+def test_each_event_of_a_connection_is_recorded_for_what_it_is() -> None:
+    """Also the second of two connections that one callback accepts."""
+
+    async def scenario() -> None:
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write((await reader.readline()).upper())
+            writer.close()
+            await writer.wait_closed()
+
+        async with await asyncio.start_server(serve, HOST, 80):
+            await asyncio.gather(ask(80, b"one\n"), ask(80, b"two\n"))
+        raise AssertionError
+
+    events: dict[str, list[NetworkEvent]] = {}
+    for step in explored(scenario).failure.trace.steps:
+        if step.detail.network is not None:
+            events.setdefault(step.task, []).append(step.detail.network)
+    place = f"{HOST}:80"
+    for name, data in (("ask", b"one\n"), ("ask#2", b"two\n")):
+        assert events[f"{name}:sent"][:2] == [
+            NetworkEvent("connection", place),
+            NetworkEvent("data", place, 4, data),
+        ]
+        assert events[f"{name}:received"] == [
+            NetworkEvent("established", place),
+            NetworkEvent("data", place, 4, data.upper()),
+        ]
 
 
 def test_server_that_is_closed_while_it_accepts_leaves_no_warning() -> None:

@@ -85,7 +85,10 @@ class NetworkArrival(Arrival):
 
     def event(self) -> NetworkEvent:
         """Return the event as a value, before the callback runs."""
-        return self._source.event(is_writing=self._is_writing)
+        event = self._source.event(is_writing=self._is_writing)
+        if self._once is not None:  # another arrival may have accepted the connection already
+            return NetworkEvent("connection", event.address)
+        return event
 
     def hold(self) -> None:
         """Let the event be late."""

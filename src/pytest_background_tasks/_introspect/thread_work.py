@@ -1,4 +1,4 @@
-"""What a thread of a pool is working on.
+"""The work that a thread of a pool is doing.
 
 Private names of other packages used here: ``work_item`` of a worker of `concurrent.futures`, and ``future`` of one of
 anyio.

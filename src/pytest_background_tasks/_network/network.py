@@ -83,9 +83,8 @@ class InProcessNetwork:
         self._bound: dict[tuple[int, int], list[Any]] = {}  # by type and port
         self._paths = UnixPaths()
         self._adopted: dict[int, int] = {}
-        self._adopted_places: set[tuple[int, int]] = (
-            set()
-        )  # a real socket that does not listen may still be bound there
+        # By type and port; a real socket that does not listen may still be bound there.
+        self._adopted_places: set[tuple[int, int]] = set()
         self._next_port = _FIRST_EPHEMERAL
         self.refused: list[str] = []
 

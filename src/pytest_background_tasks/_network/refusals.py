@@ -1,4 +1,4 @@
-"""The words with which a connection, or a way to use it, is refused."""
+"""The messages that refuse a connection, or a way to use it."""
 
 from ..errors import UncontrolledOperation
 
