@@ -247,6 +247,15 @@ async def streams(record: Record, handler: Any) -> tuple[Any, asyncio.StreamRead
     return server, *await asyncio.open_connection(*server.sockets[0].getsockname())
 
 
+async def end(record: Record, writer: asyncio.StreamWriter, handled: asyncio.Event, server: asyncio.Server) -> None:
+    """Close the connection of `streams`, and its server once that has ended too."""
+    writer.close()
+    await record.outcome(writer.wait_closed())
+    await handled.wait()
+    server.close()
+    await server.wait_closed()
+
+
 @program
 async def close_while_the_other_side_drains(record: Record) -> None:
     handled = asyncio.Event()
@@ -264,11 +273,7 @@ async def close_while_the_other_side_drains(record: Record) -> None:
     asyncio.get_running_loop().call_soon(closing.set)
     await record.outcome(writer.drain())
     await record.outcome(reader.read())
-    writer.close()
-    await record.outcome(writer.wait_closed())
-    await handled.wait()
-    server.close()
-    await server.wait_closed()
+    await end(record, writer, handled, server)
 
 
 @program
@@ -291,11 +296,7 @@ async def stream_readers(record: Record) -> None:
     writer.write_eof()
     await record.outcome(reader.readexactly(10))
     await record.outcome(reader.read())
-    writer.close()
-    await record.outcome(writer.wait_closed())
-    await handled.wait()
-    server.close()
-    await server.wait_closed()
+    await end(record, writer, handled, server)
 
 
 @program

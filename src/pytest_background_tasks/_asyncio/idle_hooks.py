@@ -88,7 +88,7 @@ class IdleHooks:
         """Return the events of ``select(seconds)``, for a hook that will decide later whether the loop is idle.
 
         Meanwhile a clock stands still. It would otherwise decide for itself, and may find that the external activity
-        has ended since the hook looked: the time would jump, although the hook is about to wake somebody instead.
+        has ended since the hook looked: the time would jump, although the hook is about to wake a waiter instead.
         """
         before, self.is_polling = self.is_polling, True
         try:

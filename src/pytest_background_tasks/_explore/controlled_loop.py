@@ -261,10 +261,6 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
 
     def _let_arrive(self) -> None:
         """Queue the results of threads, what has arrived at files, and due timers."""
-        if self._at_files and self._deviating is None and not (self._arrived or self._timers):  # often the only case
-            self._ready += self._at_files
-            self._at_files = ()
-            return
         if self._arrived:
             self._note_answers(self._ready)
         plan = self._deviating

@@ -75,7 +75,7 @@ def execute(
     helper.foreign.begin()
     try:
         # Automatic collection would depend on earlier runs.
-        with NetworkOnDemand(partial(network_of, run, helper)) as net, GarbageCollectionDisabled():
+        with NetworkOnDemand(partial(network_of, run, helper)) as networks, GarbageCollectionDisabled():
             found = program(run)
             for loop in run.loops:
                 run.look_at_end(loop, found)  # some runners close it without a word
@@ -91,8 +91,8 @@ def execute(
                 run.circle.__cause__, error = error, run.circle
             if error is not None and failed is not None and run.loop is not None:
                 failed(run.loop, error)
-            if error is not None and net.refused:
-                _note_refused(error, net.refused)
+            if error is not None and networks.refused:
+                _note_refused(error, networks.refused)
             is_lost = error is not None and error is run.end
             return Execution(schedule, run.trace, error, run.is_cut, run.unused, is_lost)
     finally:

@@ -24,15 +24,8 @@ from .tasks import ControlledTask
 
 _BUSIEST = 3  # number of tasks that a livelock names
 _OFTEN = 20  # a task that runs at least one of this many steps is busy
-_PARTS = (
-    "timer",
-    "thread",
-    "call",
-    "received",
-    "sent",
-    "datagrams",
-    "descriptor",
-)  # kinds of callback named after a task
+# Kinds of callback that are named after a task.
+_PARTS = ("timer", "thread", "call", "received", "sent", "datagrams", "descriptor")
 _FAILED = 3  # number of earlier failures that a deadlock names
 
 

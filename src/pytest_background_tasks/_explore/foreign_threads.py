@@ -130,6 +130,7 @@ class ForeignThreads:
                     yield f"thread {ident}{_of_package(_packages(frames[ident]))}"
 
     def is_known(self, thread: threading.Thread) -> bool:
+        """Return True if `thread` existed before the run, or is one of the explorer's own."""
         return id(thread) in self._ids
 
 

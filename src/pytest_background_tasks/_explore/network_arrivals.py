@@ -6,6 +6,7 @@ place.
 Private names of CPython used here: the attributes of a handle.
 """
 
+import _socket
 import asyncio
 import os
 import select
@@ -207,18 +208,16 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
             if self._poll is None:
                 self._poll = select.poll()
             self._poll.register(descriptor, _poll_events(events))
-        else:
-            source.watchers[descriptor] = self
         self.watched[descriptor] = WatchedFile(self, descriptor, source)
         key = self._keys[descriptor] = SelectorKey(fileobj, descriptor, events, data)
-        self.note_ready(descriptor)
+        if descriptor not in self._others:
+            source.watchers[descriptor] = self
+            self.note_ready(descriptor)
         return key
 
     def _check(self, descriptor: int) -> None:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return
-        import _socket
-
         end = _socket.socket(fileno=os.dup(descriptor))
         try:
             family = end.family
@@ -245,17 +244,16 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
         key = self._keys[descriptor] = self._keys[descriptor]._replace(events=events, data=data)
         if descriptor in self._others:
             self._poll.modify(descriptor, _poll_events(events))
-        self.note_ready(descriptor)
+        else:
+            self.note_ready(descriptor)
         return key
 
-    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:  # noqa: ARG002
+    def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:  # noqa: ARG002  # it never waits
         """Return the files that are ready, with their events."""
         found = []
         for descriptor in tuple(self._ready):
-            source, key = self.watched[descriptor].source, self._keys[descriptor]
-            ready = (EVENT_READ if source.is_readable else 0) | (EVENT_WRITE if source.is_writable else 0)
-            if ready & key.events:
-                found.append((key, ready & key.events))
+            if events := self._events(descriptor):
+                found.append((self._keys[descriptor], events))
             else:
                 del self._ready[descriptor]
         if self._others:
@@ -263,7 +261,7 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
             for descriptor in self._others:
                 if descriptor in seen and not self.watched[descriptor].source.is_held:
                     key = self._keys[descriptor]
-                    found.append((key, _events(seen[descriptor]) & key.events))
+                    found.append((key, _events_of(seen[descriptor]) & key.events))
         return found
 
     def close(self) -> None:
@@ -280,8 +278,6 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
 
     def _events(self, descriptor: int) -> int:
         source = self.watched[descriptor].source
-        if type(source) is OtherFile:
-            return 0
         return self._keys[descriptor].events & (
             (EVENT_READ if source.is_readable else 0) | (EVENT_WRITE if source.is_writable else 0)
         )
@@ -343,5 +339,5 @@ def _poll_events(events: int) -> int:
     return (select.POLLIN if events & EVENT_READ else 0) | (select.POLLOUT if events & EVENT_WRITE else 0)
 
 
-def _events(found: int) -> int:
+def _events_of(found: int) -> int:
     return (EVENT_READ if found & ~select.POLLOUT else 0) | (EVENT_WRITE if found & ~select.POLLIN else 0)

@@ -68,11 +68,11 @@ class NetworkOfLoop(UnsupportedCalls):
 
     def _make_socket_transport(self, sock: Any, *args: Any, server: Any = None, **kwargs: Any) -> Any:
         _check_open(server, sock)
-        return super()._make_socket_transport(sock, *args, server=server, **kwargs)  # type: ignore[misc]
+        return super()._make_socket_transport(sock, *args, server=server, **kwargs)  # type: ignore[misc]  # a private name
 
     def _make_ssl_transport(self, sock: Any, *args: Any, server: Any = None, **kwargs: Any) -> Any:
         _check_open(server, sock)
-        return super()._make_ssl_transport(sock, *args, server=server, **kwargs)  # type: ignore[misc]
+        return super()._make_ssl_transport(sock, *args, server=server, **kwargs)  # type: ignore[misc]  # a private name
 
     def forget_transports(self) -> None:
         """Close the connections that are open at the end of a run with deviations.

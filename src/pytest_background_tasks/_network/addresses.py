@@ -3,6 +3,7 @@
 The rules are Linux's. Only the addresses of this machine belong to the in-process network.
 """
 
+import _socket  # the methods of socket.socket belong to the in-process network
 import errno
 import os
 import socket
@@ -118,9 +119,7 @@ def is_port_taken(where: Endpoint, type: int) -> bool:  # noqa: A002  # like soc
     return not _can_bind(family, where.host, where.port, type)
 
 
-def _can_bind(family: int, host: str, port: int, type: int = socket.SOCK_STREAM) -> bool:  # noqa: A002
-    import _socket  # the methods of socket.socket belong to the in-process network
-
+def _can_bind(family: int, host: str, port: int, type: int = socket.SOCK_STREAM) -> bool:  # noqa: A002  # like socket.socket
     try:
         trial = _socket.socket(family, type)
     except OSError:

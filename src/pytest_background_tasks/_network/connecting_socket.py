@@ -1,35 +1,30 @@
-"""The beginning of a connection: binding, listening, accepting and connecting."""
+"""The beginning of a connection: listening, accepting and connecting."""
 
 import _socket
 import errno
-import socket
 from collections import deque
 from typing import Any
 
-from .addresses import Endpoint, destination, endpoint, error, is_internet, presented
+from .addressed_socket import AddressedSocket
+from .addresses import destination, endpoint, error, is_internet, presented
 from .channel import Channel
-from .in_process_socket import InProcessSocket
 
 _LARGEST_BACKLOG = 4096
 
 
-class ConnectingSocket(InProcessSocket):
+class ConnectingSocket(AddressedSocket):
     """A stream socket, as far as it listens or connects.
 
     Attributes:
-        address: the address that it is bound to; for the family UNIX, a path. None if it is not bound.
         backlog: the connections that a listening socket has not accepted; None if it does not listen.
         listener: the listening socket in whose backlog this one is.
-        is_announced: for a socket in a backlog, True if its arrival at the listener has been reported.
         is_server: True for the end of a connection that a listening socket has accepted, or will accept.
         is_unconfirmed: True from a call of ``connect`` that did not block until its result is known.
     """
 
     def __init__(self, network: Any, family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
         super().__init__(network, family, type, proto)
-        self.address: Any = None
         self.backlog: deque[Any] | None = None
-        self.is_announced: bool = False
         self.is_unconfirmed: bool = False
         self.is_server: bool = False
         self.listener: Any = None
@@ -41,8 +36,6 @@ class ConnectingSocket(InProcessSocket):
         self._outgoing: Channel | None = None
         self._peer: Any = None
         self._peer_address: Any = None
-        self._has_shut_read = False
-        self._has_shut_write = False
 
     @property
     def is_listening(self) -> bool:
@@ -65,16 +58,9 @@ class ConnectingSocket(InProcessSocket):
         if self.listener is not None:
             self.listener.update()
 
-    # Binding and listening.
+    # Listening.
 
-    def bind(self, sock: Any, address: Any) -> None:  # noqa: ARG002
-        """Bind to an address; port 0 stands for a free one."""
-        where = endpoint(self.family, address, "bind") if is_internet(self.family) else address
-        if is_internet(self.family) and (self.address is not None or self.is_connected):
-            raise error(errno.EINVAL)
-        self.network.bind(self, where)
-
-    def listen(self, sock: Any, backlog: int = 128) -> None:  # noqa: ARG002
+    def listen(self, sock: Any, backlog: int = 128) -> None:  # noqa: ARG002  # like all methods of sockets
         """Accept connections from now on."""
         limit = min(max(backlog, 0), _LARGEST_BACKLOG) + 1
         if self.is_connected or self._waits_for is not None:
@@ -182,16 +168,6 @@ class ConnectingSocket(InProcessSocket):
             self._was_refused = False
             raise error(self.take_failure() or errno.ECONNABORTED)
 
-    def connect_ex(self, sock: Any, address: Any) -> int:
-        """Do the same as `connect`, but return the number of the error, or 0."""
-        try:
-            self.connect(sock, address)
-        except OSError as problem:
-            if problem.errno is None or isinstance(problem, socket.gaierror):
-                raise
-            return problem.errno
-        return 0
-
     def _name(self) -> None:
         """Choose the address of this end of a connection."""
         if is_internet(self.family):
@@ -247,12 +223,6 @@ class ConnectingSocket(InProcessSocket):
         raise NotImplementedError
 
     # Names.
-
-    def getsockname(self, sock: Any) -> Any:  # noqa: ARG002
-        """Return the address of this socket."""
-        if not is_internet(self.family):
-            return "" if self.address is None else self.address
-        return presented(self.address or Endpoint(self.family, "0.0.0.0" if self.family == socket.AF_INET else "::", 0))
 
     def shown_peer(self) -> Any:
         """Return the address of the other side, whatever the state of the connection."""

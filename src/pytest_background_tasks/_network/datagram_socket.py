@@ -8,8 +8,9 @@ from operator import index
 from typing import Any
 
 from . import ancillary_data
-from .addresses import Endpoint, destination, endpoint, error, is_internet, presented, shown
-from .in_process_socket import MESSAGE_TRUNCATED, InProcessSocket
+from .addressed_socket import AddressedSocket
+from .addresses import Endpoint, destination, endpoint, error, is_internet, presented
+from .in_process_socket import MESSAGE_TRUNCATED
 from .network_event import SHOWN, NetworkEvent
 
 _LARGEST_DATAGRAM: dict[int, int] = {socket.AF_INET: 65_507, socket.AF_INET6: 65_527}
@@ -20,21 +21,14 @@ _OVERHEAD = 768  # bytes that it counts for each, besides its data
 _MOST_OF_UNIX = 512  # number of datagrams that it keeps for a receiver, before a sender has to wait
 
 
-class DatagramSocket(InProcessSocket):
-    """A datagram socket.
-
-    Attributes:
-        address: the address that it is bound to; for the family UNIX, a path. None if it is not bound.
-    """
+class DatagramSocket(AddressedSocket):
+    """A datagram socket."""
 
     def __init__(self, network: Any, family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
         super().__init__(network, family, type, proto)
-        self.address: Any = None
         self._peer: Any = None
         self._queue: deque[tuple[bytes, Any, list[Any]]] = deque()
         self._size = 0
-        self._has_shut_read = False
-        self._has_shut_write = False
         self._wants_only: DatagramSocket | None = None  # its peer, in the family UNIX
         self.senders: list[DatagramSocket] = []  # they wait for room
         self._blocked: DatagramSocket | None = None
@@ -50,14 +44,7 @@ class DatagramSocket(InProcessSocket):
         """True if a sender of the family UNIX has to wait."""
         return len(self._queue) >= _MOST_OF_UNIX
 
-    def bind(self, sock: Any, address: Any) -> None:  # noqa: ARG002
-        """Bind to an address; port 0 stands for a free one."""
-        where = endpoint(self.family, address, "bind") if is_internet(self.family) else address
-        if self.address is not None and is_internet(self.family):
-            raise error(errno.EINVAL)
-        self.network.bind(self, where)
-
-    def connect(self, sock: Any, address: Any) -> None:  # noqa: ARG002
+    def connect(self, sock: Any, address: Any) -> None:  # noqa: ARG002  # like all methods of sockets
         """Set the only address to send to, and to receive from."""
         if is_internet(self.family):
             where = destination(endpoint(self.family, address, "connect"))
@@ -73,19 +60,9 @@ class DatagramSocket(InProcessSocket):
         self._wants_only, self._peer = other, other.address
         self.update()
 
-    def connect_ex(self, sock: Any, address: Any) -> int:
-        """Do the same as `connect`, but return the number of the error, or 0."""
-        try:
-            self.connect(sock, address)
-        except OSError as problem:
-            if problem.errno is None or isinstance(problem, socket.gaierror):
-                raise
-            return problem.errno
-        return 0
-
     def event(self, *, is_writing: bool) -> NetworkEvent:
         """Return the event for which the socket is ready."""
-        address = shown(self.address) if is_internet(self.family) and self.address else str(self.address or "")
+        address = self.as_text(self.address)
         if is_writing:
             return NetworkEvent("room", address)
         if not self._queue:
@@ -99,7 +76,7 @@ class DatagramSocket(InProcessSocket):
         found: Endpoint = self.network.address_of_client(self, where)
         return found
 
-    def shutdown(self, sock: Any, how: int) -> None:  # noqa: ARG002
+    def shutdown(self, sock: Any, how: int) -> None:  # noqa: ARG002  # like all methods of sockets
         """Close one direction, or both."""
         if index(how) not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise error(errno.EINVAL)
@@ -109,12 +86,12 @@ class DatagramSocket(InProcessSocket):
         self._has_shut_write = self._has_shut_write or how != socket.SHUT_RD
         self.update()
 
-    def listen(self, sock: Any, backlog: int = 128) -> None:  # noqa: ARG002
+    def listen(self, sock: Any, backlog: int = 128) -> None:  # noqa: ARG002  # like all methods of sockets
         """Raise an error: there are no connections."""
         index(backlog)
         raise error(errno.EOPNOTSUPP)
 
-    def _accept(self, sock: Any) -> Any:  # noqa: ARG002
+    def _accept(self, sock: Any) -> Any:  # noqa: ARG002  # like all methods of sockets
         """Raise an error: there are no connections."""
         raise error(errno.EOPNOTSUPP)
 
@@ -129,13 +106,7 @@ class DatagramSocket(InProcessSocket):
         while self._queue:
             ancillary_data.discard(self._queue.popleft()[2])
 
-    def getsockname(self, sock: Any) -> Any:  # noqa: ARG002
-        """Return the address of this socket."""
-        if not is_internet(self.family):
-            return "" if self.address is None else self.address
-        return presented(self.address or Endpoint(self.family, "0.0.0.0" if self.family == socket.AF_INET else "::", 0))
-
-    def getpeername(self, sock: Any) -> Any:  # noqa: ARG002
+    def getpeername(self, sock: Any) -> Any:  # noqa: ARG002  # like all methods of sockets
         """Return the address that the socket is connected to."""
         if self._peer is None:
             raise error(errno.ENOTCONN)

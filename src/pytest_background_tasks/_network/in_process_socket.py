@@ -173,7 +173,6 @@ class InProcessSocket:
 
     def shut(self) -> None:
         """End the life of the socket: let its peers know, and free what it uses."""
-        self.is_closed = True
         self.discard()
 
     def discard(self) -> None:
@@ -189,16 +188,12 @@ class InProcessSocket:
         """The protocol by number, also if the program has left it to the operating system."""
         return int(self.getsockopt(None, socket.SOL_SOCKET, socket.SO_PROTOCOL))
 
-    def getsockname(self, sock: Any) -> Any:
-        """Return the address of this socket."""
-        raise NotImplementedError
-
     def take_failure(self) -> int:
         """Return the number of the error that is pending, and forget it; 0 if there is none."""
         failure, self.failure = self.failure, 0
         return failure
 
-    def getsockopt(self, sock: Any, level: int, option: int, length: int = 0) -> int | bytes:  # noqa: ARG002
+    def getsockopt(self, sock: Any, level: int, option: int, length: int = 0) -> int | bytes:  # noqa: ARG002  # like all methods of sockets
         """Return an option, as the operating system does for a socket for which the program has set the same."""
         if length and not 0 < length <= _LONGEST_OPTION:
             raise OSError("getsockopt buflen out of range")
@@ -238,7 +233,7 @@ class InProcessSocket:
         """True if this socket has, or had, a connection."""
         return False
 
-    def setsockopt(self, sock: Any, level: int, option: int, value: Any, length: int = 0) -> None:  # noqa: ARG002
+    def setsockopt(self, sock: Any, level: int, option: int, value: Any, length: int = 0) -> None:  # noqa: ARG002  # like all methods of sockets
         """Set an option. The operating system judges whether it is valid; only few have an effect."""
         if value is None and not length:
             raise TypeError("an option without a value")

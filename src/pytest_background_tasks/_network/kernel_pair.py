@@ -5,6 +5,7 @@ in it makes it readable, and a full buffer makes it not writable. So every way o
 event loop or thread, and for code that polls a descriptor by itself.
 """
 
+import _socket  # the methods of socket.socket belong to the in-process network
 import os
 import socket
 from contextlib import suppress
@@ -20,8 +21,6 @@ class KernelPair:
     """
 
     def __init__(self) -> None:
-        import _socket  # the methods of socket.socket belong to the in-process network
-
         self._theirs, self._ours = _socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         self._ours.setblocking(False)
         self._is_readable = False

@@ -17,8 +17,8 @@ def resolving(original: Callable[..., Any], network: Callable[[], InProcessNetwo
     @functools.wraps(original)
     def getaddrinfo(host: Any, *args: Any, **kwargs: Any) -> Any:
         current = network()
-        if current is not None and current.owns_thread() and not _needs_no_server(host):
-            name = host.decode("ascii", "replace") if isinstance(host, (bytes, bytearray)) else host
+        name = host.decode("ascii", "replace") if isinstance(host, (bytes, bytearray)) else host
+        if current is not None and current.owns_thread() and not _needs_no_server(name):
             with suppress(LeavesNetwork):
                 raise current.refuse(outside(name))
         return original(host, *args, **kwargs)
@@ -28,8 +28,6 @@ def resolving(original: Callable[..., Any], network: Callable[[], InProcessNetwo
 
 def _needs_no_server(host: Any) -> bool:
     """Return True if no name server has to be asked, or if the host is invalid."""
-    if isinstance(host, (bytes, bytearray)):
-        host = host.decode("ascii", "replace")
     if not isinstance(host, str) or not host or is_name_of_this_machine(host):
         return True
     try:

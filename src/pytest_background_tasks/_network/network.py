@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any, Protocol
 
 from ..errors import BackgroundTasksError, UncontrolledOperation
+from .addressed_socket import AddressedSocket
 from .addresses import (
     Endpoint,
     ForeignHost,
@@ -102,11 +103,11 @@ class InProcessNetwork:
         """Return True if a new socket of this kind belongs to this network."""
         return family in _FAMILIES and type & ~_FLAGS_OF_TYPE in _KINDS and self._host.owns_thread()
 
-    def create(self, family: int, type: int, proto: int) -> InProcessSocket:  # noqa: A002
+    def create(self, family: int, type: int, proto: int) -> AddressedSocket:  # noqa: A002  # like socket.socket
         """Return a new socket."""
         _check_kind(family, type, proto)
         kind = _KINDS[type & ~_FLAGS_OF_TYPE]
-        each: InProcessSocket = kind(self, family, type & ~_FLAGS_OF_TYPE, proto)
+        each: AddressedSocket = kind(self, family, type & ~_FLAGS_OF_TYPE, proto)
         if kind is DatagramSocket:
             each.name = self._host.name("datagrams")
         return each
@@ -168,7 +169,7 @@ class InProcessNetwork:
         descriptor = sock.fileno()
         each = self.create(sock.family, sock.type, sock.proto)
         if port:
-            each.address = Endpoint(sock.family, host, port)  # type: ignore[attr-defined]
+            each.address = Endpoint(sock.family, host, port)
             self._bound.setdefault((each.type, port), []).append(each)
             self._adopted_places.add((each.type, port))
         if sock.type == socket.SOCK_STREAM and _socket.socket.getsockopt(sock, socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
@@ -228,7 +229,7 @@ class InProcessNetwork:
                 return option != _REUSE_PORT and other.is_listening
         return True
 
-    def _free_port(self, type: int) -> int:  # noqa: A002
+    def _free_port(self, type: int) -> int:  # noqa: A002  # like socket.socket
         for _ in range(_FIRST_EPHEMERAL, _LAST_EPHEMERAL + 1):
             port = self._next_port
             self._next_port = port + 1 if port < _LAST_EPHEMERAL else _FIRST_EPHEMERAL
@@ -366,6 +367,6 @@ class InProcessNetwork:
 
 
 @lru_cache(64)
-def _check_kind(family: int, type: int, proto: int) -> None:  # noqa: A002
+def _check_kind(family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
     """Raise the error of the operating system if it has no such sockets."""
     _socket.socket(family, type, proto).close()

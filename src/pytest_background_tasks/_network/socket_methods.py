@@ -6,6 +6,7 @@ current network behaves as usual.
 """
 
 import _socket
+import errno
 import functools
 import os
 import select
@@ -197,8 +198,7 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
                 given = (one if one != -1 else other for one, other in zip((family, type, proto), own, strict=True))
                 original(self, *given, fileno)
                 return
-            if (stale := SOCKETS.get(fileno)) is not None:
-                stale.drop(fileno)
+            _drop(fileno)  # it was closed behind our back
             original(self, family, type, proto, fileno)
             return
         kind = (
@@ -208,9 +208,7 @@ def _creating(original: Callable[..., None]) -> Callable[..., None]:
         )
         if not current.has_kind(*kind[:2]) or _leads_to_other_process(sys._getframe(1)):
             original(self, *kind, None)
-            stale = SOCKETS.get(_socket.socket.fileno(self))
-            if stale is not None:
-                stale.drop(_socket.socket.fileno(self))
+            _drop(_socket.socket.fileno(self))
             return
         original(self, *kind, current.give(current.create(*kind)))
 
@@ -281,8 +279,6 @@ def _sending_file(original: Callable[..., int]) -> Callable[..., int]:
     @functools.wraps(original)
     def sendfile(out_fd: int, *args: Any, **kwargs: Any) -> int:
         if out_fd in SOCKETS:
-            import errno
-
             raise error(errno.EINVAL)  # callers then send the file themselves
         return original(out_fd, *args, **kwargs)
 

@@ -13,7 +13,8 @@ from operator import index
 from typing import Any
 
 from . import ancillary_data
-from .addresses import error, is_internet, shown
+from .addresses import error, is_internet
+from .channel import Channel
 from .connecting_socket import ConnectingSocket
 from .network_event import SHOWN, NetworkEvent
 
@@ -64,7 +65,7 @@ class StreamSocket(ConnectingSocket):
 
     # Closing.
 
-    def shutdown(self, sock: Any, how: int) -> None:  # noqa: ARG002
+    def shutdown(self, sock: Any, how: int) -> None:  # noqa: ARG002  # like all methods of sockets
         """Close one direction of the connection, or both."""
         if index(how) not in (socket.SHUT_RD, socket.SHUT_WR, socket.SHUT_RDWR):
             raise error(errno.EINVAL)
@@ -150,7 +151,7 @@ class StreamSocket(ConnectingSocket):
 
     # Names and options.
 
-    def getpeername(self, sock: Any) -> Any:  # noqa: ARG002
+    def getpeername(self, sock: Any) -> Any:  # noqa: ARG002  # like all methods of sockets
         """Return the address of the other side."""
         if not self.is_connected or self._is_late or self._is_over:
             raise error(errno.ENOTCONN)
@@ -168,7 +169,7 @@ class StreamSocket(ConnectingSocket):
     def event(self, *, is_writing: bool) -> NetworkEvent:
         """Return the event for which the socket is ready; for a connection in a backlog, its arrival there."""
         server = self.address if self.is_server else self._peer_address
-        address = shown(server) if is_internet(self.family) and server else str(server or "")
+        address = self.as_text(server)
         incoming = self._incoming
         if self.listener is not None:
             return NetworkEvent("connection", address)
@@ -197,12 +198,16 @@ class StreamSocket(ConnectingSocket):
             return super().send(sock, data, flags)
         if not 0 < len(data) <= outgoing.room:
             return super().send(sock, data, flags)
-        outgoing.put(data, [])
-        if not peer.is_readable:
-            peer.update()
-        if not outgoing.is_writable:
+        return self._put(outgoing, data, [])
+
+    def _put(self, outgoing: Channel, data: bytes, ancillary: list[Any]) -> int:
+        """Let as much of `data` as fits arrive at the other side; return the number of bytes."""
+        sent = outgoing.put(data, ancillary)
+        if sent and not self._peer.is_readable:
+            self._peer.update()
+        if sent and not outgoing.is_writable:
             self.update()
-        return len(data)
+        return sent
 
     def _receive(self, sock: Any, size: int, flags: int, call: str) -> tuple[bytes, Any, int, list[Any]]:
         is_kept = bool(flags & socket.MSG_PEEK)
@@ -260,14 +265,9 @@ class StreamSocket(ConnectingSocket):
                     if data:
                         self._cause_reset()
                     return len(data)
-                if sent := outgoing.put(data, ancillary):
-                    if not peer.is_readable:
-                        peer.update()
-                    if not outgoing.is_writable:
-                        self.update()
+                sent = self._put(outgoing, data, ancillary)
+                if sent or not data:
                     return sent
-                if not data:
-                    return 0
             self.wait(sock, self._has_room, call, flags, writing=True)
 
     def _cause_reset(self) -> None:
