@@ -45,7 +45,7 @@ class Connector(BaseConnector):
         return Connection()
 
 
-@explore(cancel="b")
+@explore(faults="cancel:b")
 async def test_aiohttp_nobody_waits_while_the_only_connection_is_free():
     connector = Connector(limit=1)
     key = ConnectionKey("host", 80, False, True, None, None, None)
@@ -66,7 +66,7 @@ async def test_aiohttp_nobody_waits_while_the_only_connection_is_free():
 # async-lru: a key is loaded once at a time.
 
 
-@explore(cancel="a")
+@explore(faults="cancel:a")
 async def test_async_lru_a_key_is_loaded_once_at_a_time():
     loads = Together()
 
@@ -93,7 +93,7 @@ class Database:
         return SimpleNamespace(rollback=lambda: None, close=lambda: None)
 
 
-@explore(cancel="a")
+@explore(faults="cancel:a")
 async def test_sqlalchemy_nobody_waits_while_nobody_has_a_connection():
     pool = AsyncAdaptedQueuePool(Database().connect, pool_size=1, max_overflow=0, timeout=30)
 
@@ -134,7 +134,7 @@ class Backend(httpcore.AsyncNetworkBackend):
         return Stream()
 
 
-@explore(cancel="a")
+@explore(faults="cancel:a")
 async def test_httpcore_a_pool_has_room_again():
     async with httpcore.AsyncConnectionPool(max_connections=1, network_backend=Backend()) as pool:
 
@@ -148,7 +148,7 @@ async def test_httpcore_a_pool_has_room_again():
 # asyncstdlib: a reader that reaches the end has read everything, even if another reader is cancelled.
 
 
-@explore(cancel="a")
+@explore(faults="cancel:a")
 async def test_asyncstdlib_who_reads_to_the_end_has_read_all():
     async def source():
         for number in range(3):
@@ -168,7 +168,7 @@ async def test_asyncstdlib_who_reads_to_the_end_has_read_all():
 # asyncio itself: a notification reaches a waiter.
 
 
-@explore(cancel="a")
+@explore(faults="cancel:a")
 async def test_condition_nobody_waits_while_there_is_something():
     condition, things = asyncio.Condition(), []
 

@@ -41,20 +41,20 @@ ANYIO = [
 
 
 @pytest.mark.parametrize("make", ANYIO, ids=["lock", "fast lock", "semaphore", "limiter"])
-@explore(cancel="?")
+@explore(faults="cancel:?")
 async def test_anyio(make):
     entrance = make()
     await one_at_a_time(lambda: entrance)
 
 
 @pytest.mark.parametrize("fast", [False, True])
-@explore(cancel="?")
+@explore(faults="cancel:?")
 async def test_aiorwlock(fast):
     lock = aiorwlock.RWLock(fast=fast)
     await one_at_a_time(lambda: lock.writer)
 
 
-@explore(cancel="?")
+@explore(faults="cancel:?")
 async def test_aiolimiter():
     limiter, taken = AsyncLimiter(2, 1), []
 
@@ -88,7 +88,7 @@ class PostgresConnection:
         pass
 
 
-@explore(cancel="?")
+@explore(faults="cancel:?")
 async def test_psycopg_pool():
     async with AsyncConnectionPool(connection_class=PostgresConnection, min_size=1, open=False) as pool:
         await one_at_a_time(pool.connection)
@@ -124,7 +124,7 @@ class Borrowed:
         await self.pool.release(self.connection)
 
 
-@explore(cancel="?")
+@explore(faults="cancel:?")
 async def test_redis():  # where asyncio.Condition loses no notification: see test_found.py
     pool = BlockingConnectionPool(max_connections=1, timeout=20, connection_class=RedisConnection)
     await one_at_a_time(lambda: Borrowed(pool))

@@ -17,7 +17,7 @@ async def test_all_philosophers_dine():
     await dining_philosophers(3)(repaired=False)
 
 
-@explore(cancel="client")
+@explore(faults="cancel:client")
 async def test_no_token_is_lost():
     await lost_token(repaired=False)
 

@@ -71,6 +71,10 @@ class _OpenHost:
         current = threading.current_thread()
         return current not in self._others or work_of(current) is not self._others[current]
 
+    def refuses(self, name: str) -> bool:  # noqa: ARG002  # no schedule asks for it
+        """Return False: each connection to a socket that listens is established."""
+        return False
+
     def refuse(self, problem: UncontrolledOperation) -> NoReturn:
         """Let the operation reach the real network."""
         raise LeavesNetwork from problem

@@ -72,7 +72,7 @@ def test_cycle_that_blocks_the_scenario_is_a_deadlock() -> None:
         tasks |= {name: asyncio.create_task(wait_for(following), name=name) for name, following in ("ab", "ba")}
         await tasks["a"]
 
-    failure = Explorer(cancel=True).explore(scenario).failure
+    failure = Explorer(faults="cancel").explore(scenario).failure
     assert failure is not None
     assert str(failure.error).startswith("every task is blocked:")
     assert "for the task b" in str(failure.error)
@@ -112,7 +112,7 @@ def test_cancelling_a_cycle_only_causes_a_recursion_error() -> None:
         await asyncio.wait(tasks.values())
         assert [type(task.exception()) for task in tasks.values()] == [KeyError, KeyError]
 
-    exploration = Explorer(cancel=["a", "b"], max_deviations=1).explore(scenario)
+    exploration = Explorer(faults=["cancel:a", "cancel:b"], max_deviations=1).explore(scenario)
     assert exploration.verdict == "bounded"
 
 

@@ -68,7 +68,7 @@ def test_error_of_a_bare_yield_points_at_asyncios_line() -> None:
     async def scenario() -> None:
         await asyncio.sleep(0)
 
-    failure = Explorer(inject_errors=OSError).explore(scenario).failure
+    failure = Explorer(faults=OSError).explore(scenario).failure
     assert failure is not None
     frame = traceback.extract_tb(failure.error.__traceback__)[-1]
     assert (frame.name, frame.line) == ("__sleep0", "yield")

@@ -228,7 +228,7 @@ def test_cancellation_by_a_task_enters_behind_a_given_number_of_handles(
         if "-" not in "".join(log):
             log.append("-")
 
-    assert run_schedule(scenario, schedule, cancel=True).unused == ()
+    assert run_schedule(scenario, schedule, faults="cancel").unused == ()
     assert "".join(log) == order
 
 

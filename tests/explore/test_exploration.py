@@ -58,11 +58,11 @@ def test_exhaustive_verdict_lists_the_included_faults() -> None:
     async def scenario() -> None:
         await asyncio.wait([asyncio.create_task(one_after_the_other())])
 
-    exploration = Explorer(max_deviations=99, cancel=True, slow_results=True).explore(scenario)
+    exploration = Explorer(max_deviations=99, faults=["cancel", "slow"]).explore(scenario)
     assert "(including one cancellation per run and slow results; not varied: different durations and errors); " in str(
         exploration
     )
-    exploration = Explorer(max_deviations=99, cancel=True, slow_results=True, inject_errors=()).explore(scenario)
+    exploration = Explorer(max_deviations=99, faults=["cancel", "slow"]).explore(scenario)
     assert "; not varied: different durations and errors); " in str(exploration)
 
 

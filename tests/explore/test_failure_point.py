@@ -218,7 +218,7 @@ def test_failure_caused_by_a_cancellation_is_inspected() -> None:
         await asyncio.wait([task])
         assert done
 
-    failure = failure_of(scenario, cancel="client")
+    failure = failure_of(scenario, faults="cancel:client")
     assert "cancel" in str(failure.schedule)
     assert Observation(failure).lines == ["assert done"]
 

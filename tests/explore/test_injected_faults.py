@@ -13,7 +13,7 @@ from .conftest import gathers, io, one_after_the_other
 
 
 def test_runs_ended_by_a_cancellation_are_counted_as_cut_short() -> None:
-    exploration = Explorer(cancel="client*").explore(gathers)
+    exploration = Explorer(faults="cancel:client*").explore(gathers)
     assert exploration.failure is None
     assert exploration.cut_short > 0
     assert f"{exploration.cut_short} cut short by the cancellation (gather(..., return_exceptions=True)" in str(
@@ -21,20 +21,22 @@ def test_runs_ended_by_a_cancellation_are_counted_as_cut_short() -> None:
     )
 
 
-@pytest.mark.parametrize("cancel", [True, "client", "cl*", "*client", ["missing", "client"]])
-def test_cancel_selects_tasks_by_pattern(cancel: Any) -> None:
-    assert Explorer(cancel=cancel).explore(gathers).cut_short > 0
+@pytest.mark.parametrize(
+    "faults", ["cancel", "cancel:client", "cancel:cl*", "cancel:*client", ["cancel:missing", "cancel:client"]]
+)
+def test_cancel_selects_tasks_by_pattern(faults: Any) -> None:
+    assert Explorer(faults=faults).explore(gathers).cut_short > 0
 
 
-def test_cancel_selects_tasks_by_coroutine_function() -> None:
+def test_pattern_selects_fewer_tasks_than_cancel_alone() -> None:
     async def client() -> None:
         await io()
 
     async def scenario() -> None:
         await asyncio.gather(client(), io())
 
-    exploration = Explorer(cancel=client, max_deviations=1).explore(scenario)
-    assert 0 < exploration.cut_short < Explorer(cancel=True, max_deviations=1).explore(scenario).cut_short
+    exploration = Explorer(faults="cancel:client", max_deviations=1).explore(scenario)
+    assert 0 < exploration.cut_short < Explorer(faults="cancel", max_deviations=1).explore(scenario).cut_short
 
 
 def test_cancellation_can_arrive_between_two_timers() -> None:
@@ -63,7 +65,7 @@ def test_cancellation_can_arrive_between_two_timers() -> None:
         [error, _] = await asyncio.gather(client(), work_later(), return_exceptions=True)
         assert not isinstance(error, AssertionError)
 
-    failure = Explorer(cancel="client").explore(scenario).failure
+    failure = Explorer(faults="cancel:client").explore(scenario).failure
     assert failure is not None
     assert len(failure.schedule) == 1
     [cancel] = failure.schedule
@@ -73,12 +75,12 @@ def test_cancellation_can_arrive_between_two_timers() -> None:
 
 def test_cancel_that_matches_no_task_is_an_error() -> None:
     with pytest.raises(ExplorationError) as raised:
-        Explorer(cancel=["server*", io]).explore(gathers)
+        Explorer(faults=["cancel:server*", "cancel:io"]).explore(gathers)
     assert str(raised.value) == snapshot(
         """\
-cancel= matches no task in any run: 'server*', io
+faults= matches no task in any run: 'cancel:server*', 'cancel:io'
   tasks: client#1, client#2
-Write one of these, or cancel=True for all tasks that the test starts\
+Write 'cancel:' and one of these, or 'cancel' for all tasks that the test starts\
 """
     )
 
@@ -86,20 +88,20 @@ Write one of these, or cancel=True for all tasks that the test starts\
 def test_cancel_without_any_task_is_an_error() -> None:
     """Otherwise it would pass as a proof that includes cancellations."""
     with pytest.raises(ExplorationError) as raised:
-        Explorer(cancel=True).explore(one_after_the_other)
+        Explorer(faults="cancel").explore(one_after_the_other)
     assert str(raised.value) == snapshot(
         """\
-cancel=True found no task to cancel: no task started by the test is ever suspended
+faults='cancel' found no task to cancel: no task started by the test is ever suspended
 Wrap the call that should be cancelled:  task = asyncio.create_task(...)\
 """
     )
 
 
 def test_verdict_excludes_cancellations_if_cancel_found_no_task() -> None:
-    explorer = Explorer(cancel=True, require_cancel=False, slow_results=True)
+    explorer = Explorer(faults=["cancel", "slow"], require_cancel=False)
     exploration = explorer.explore(one_after_the_other)
     assert "(including slow results; not varied: different durations, cancellations and errors);" in str(exploration)
-    assert explorer.explore(gathers).injected == ("cancellations", "slow results")
+    assert explorer.explore(gathers).injected == ("slow results", "one cancellation per run")
 
 
 async def retries_once() -> None:
@@ -110,8 +112,8 @@ async def retries_once() -> None:
 
 
 def test_injected_errors() -> None:
-    assert Explorer(inject_errors=ConnectionError, max_deviations=1).explore(retries_once).failure is None
-    exploration = Explorer(inject_errors=ConnectionError).explore(retries_once)
+    assert Explorer(faults=ConnectionError, max_deviations=1).explore(retries_once).failure is None
+    exploration = Explorer(faults=ConnectionError).explore(retries_once)
     assert exploration.failure is not None
     assert str(exploration.failure.schedule) == "main@1!ConnectionError, main@2!ConnectionError"
 
@@ -124,6 +126,6 @@ def test_timeout_that_ends_the_test_itself_is_no_failure() -> None:
             await io()
 
     assert Explorer().explore(scenario).verdict == "exhaustive"
-    exploration = Explorer(slow_results=True).explore(scenario)
+    exploration = Explorer(faults="slow").explore(scenario)
     assert exploration.failure is None
     assert exploration.cut_short > 0

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pytest_background_tasks import Explorer, Schedule
+from pytest_background_tasks._explore.faults import Faults
 from pytest_background_tasks._explore.options import ExplorerArguments, Options
 from pytest_background_tasks._explore.trace import KINDS
 
@@ -31,18 +32,20 @@ class NeedsArguments(Exception):
         ({"arrivals": "disk"}, ValueError, "unknown kind 'disk'; write 'start', 'yield', "),
         ({"arrivals": ["start", "io"]}, ValueError, "unknown kind 'io'"),
         ({"propagate": 7}, TypeError, "propagate=7 is neither classes of exceptions nor a function"),
-        ({"cancel": 7}, TypeError, "7 is neither a pattern for a task's name nor a coroutine function"),
-        ({"cancel": print}, TypeError, r"write e.g. cancel='client\*', or cancel=True"),
+        ({"faults": 7}, TypeError, "faults=7 is neither the name of a fault nor an exception; write 'cancel', "),
+        ({"faults": "rest"}, ValueError, r"faults='rest': unknown fault; did you mean 'reset'\?; write 'cancel', "),
+        ({"faults": "cancel:"}, ValueError, "faults='cancel:': unknown fault; did you mean 'cancel'"),
+        ({"faults": "print"}, ValueError, "faults='print': unknown fault; write "),
+        ({"faults": [OSError, int]}, TypeError, "faults=<class 'int'> is neither"),
         (
-            {"inject_errors": "ConnectionError"},
+            {"faults": NeedsArguments},
             TypeError,
-            "'ConnectionError' is not an exception; write e.g. inject_errors=Connection",
+            r"faults=NeedsArguments: the class needs arguments; write e.g. faults=NeedsArguments\(...\)",
         ),
-        ({"inject_errors": [OSError, int]}, TypeError, "<class 'int'> is not an exception"),
         (
-            {"inject_errors": NeedsArguments},
-            TypeError,
-            r"the class needs arguments; write e.g. inject_errors=NeedsArguments\(...\)",
+            {"faults": type("reset", (OSError,), {})},
+            ValueError,
+            "faults=reset: this name of a class stands for another",
         ),
         (
             {"previous_failures": "client@1+1"},
@@ -66,14 +69,19 @@ def test_equivalent_arguments_are_stored_in_one_form() -> None:
     assert Options(arrivals="any").arrivals == {*KINDS, "any"}
     assert Options(arrivals="sleep").arrivals == {"sleep"}
     assert Options(replay="a@1+1").replay == Schedule.parse("a@1+1")
-    assert list(Options(inject_errors=OSError).errors) == ["OSError"]
-    assert list(Options(inject_errors=[NeedsArguments(1), OSError]).errors) == ["NeedsArguments", "OSError"]
-    assert Options(cancel="client").cancel == ("client",)
+    assert list(Options(faults=OSError).faults.errors) == ["OSError"]
+    assert Options(faults="OSError").faults == Options(faults=[OSError]).faults
+    assert list(Options(faults=[NeedsArguments(1), OSError]).faults.errors) == ["NeedsArguments", "OSError"]
+    assert Options(faults="cancel:client").faults == Faults(cancel=("client",))
+    assert Options(faults={"cancel", "slow", "eof"}).faults == Faults(
+        cancels_all=True, is_slow=True, network=frozenset({"eof"})
+    )
 
 
 def test_a_pattern_matches_the_name_or_the_function() -> None:
     def matches(pattern: str) -> bool:
-        return Options(cancel=pattern).is_target("api/handle#2", "Api.handle", None, False)
+        faults = Faults.of(f"cancel:{pattern}")
+        return faults.is_target("api/handle#2", "Api.handle", is_started_by_scenario=False)
 
     assert all(map(matches, ["api/*", "api/handle#2", "handle#2", "handle*", "Api.handle", "handle"]))
     assert not any(map(matches, ["api", "Handle", "handle#1"]))

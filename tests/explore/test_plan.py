@@ -290,7 +290,7 @@ def test_error_is_injected_into_each_kind_of_wait(run_schedule: RunSchedule, ste
             raise
         return at
 
-    run = run_schedule(scenario, f"main@{step}!ConnectionError", inject_errors=ConnectionError)
+    run = run_schedule(scenario, f"main@{step}!ConnectionError", faults=ConnectionError)
     assert isinstance(run.error, ConnectionError)
     assert [each.delivered for each in run.trace.steps if (each.task, each.delivered) == ("main", "ConnectionError")]
     assert run.unused == ()
@@ -302,7 +302,7 @@ def test_injected_exception_instance_is_copied(run_schedule: RunSchedule) -> Non
     async def scenario() -> None:
         await asyncio.sleep(0)
 
-    raised = run_schedule(scenario, "main@1!OSError", inject_errors=error).error
+    raised = run_schedule(scenario, "main@1!OSError", faults=error).error
     assert raised is not error
     assert raised.args == (5, "disk")
     assert error.__traceback__ is None
@@ -316,7 +316,7 @@ def test_error_is_not_injected_into_a_timer_callback(run_schedule: RunSchedule) 
         asyncio.get_running_loop().call_later(1, calls.append, "called")
         await asyncio.sleep(2)
 
-    assert run_schedule(scenario, "main:timer@0!OSError", inject_errors=OSError).error is None
+    assert run_schedule(scenario, "main:timer@0!OSError", faults=OSError).error is None
     assert calls == ["called"]
 
 
@@ -370,7 +370,7 @@ def test_slow_result_arrives_if_there_is_no_timer(run_schedule: RunSchedule) -> 
 
 @pytest.mark.parametrize("schedule", ["a@5+1", "a@5!slow", "a@5!cancel", "a@5!ConnectionError"])
 def test_each_kind_of_deviation_without_a_step_is_unused(run_schedule: RunSchedule, schedule: str) -> None:
-    assert list(map(str, run_schedule(three, schedule, inject_errors=ConnectionError).unused)) == [schedule]
+    assert list(map(str, run_schedule(three, schedule, faults=ConnectionError).unused)) == [schedule]
 
 
 def test_all_deviations_without_a_step_are_unused(run_schedule: RunSchedule) -> None:

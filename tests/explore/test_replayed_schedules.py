@@ -139,10 +139,10 @@ def test_obsolete_previous_failure_does_not_change_the_exploration(text: str) ->
 @pytest.mark.parametrize(
     ("text", "options"),
     [
-        ("client@1!cancel", {"cancel": "client"}),
-        ("client@1!LookupError", {"inject_errors": LookupError}),
+        ("client@1!cancel", {"faults": "cancel:client"}),
+        ("client@1!LookupError", {"faults": LookupError}),
         ("client:timer+2", {"arrivals": ["timer"]}),
-        ("client@1!slow", {"slow_results": True}),
+        ("client@1!slow", {"faults": "slow"}),
     ],
 )
 def test_previous_failure_is_skipped_unless_its_options_are_set(text: str, options: dict[str, Any]) -> None:
@@ -202,7 +202,7 @@ The test has changed, or the version of Python\
 
 
 def test_replay_of_an_injected_error_needs_its_option() -> None:
-    with pytest.raises(ReplayError, match=r"write: inject_errors=OSError"):
+    with pytest.raises(ReplayError, match=r"write: faults=OSError"):
         Explorer(replay="sell@1!OSError").explore(sells_too_often)
 
 
@@ -211,4 +211,4 @@ def test_replay_of_an_injected_error_needs_its_option() -> None:
 )
 def test_replay_suggests_a_correction_for_a_typo(text: str, meant: str) -> None:
     with pytest.raises(ReplayError, match=rf"unknown fault !{text}: .*; did you mean !{meant}[?]"):
-        Explorer(replay=f"sell@1!{text}", inject_errors=ConnectionError).explore(sells_too_often)
+        Explorer(replay=f"sell@1!{text}", faults=ConnectionError).explore(sells_too_often)

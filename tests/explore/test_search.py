@@ -142,7 +142,7 @@ def test_extensions_add_one_deviation() -> None:
     """The same step may get a deviation of another kind, but no second one of the same, and one cancellation in all."""
     pending = {("a", 1): False, ("b", 1): False}
     trace = replace(trace_of_steps(("a", 1, 4), ("b", 1, 4), cancellable=frozenset({"b"})), overtakable=pending)
-    options = Options(is_project_file=PROJECT_CODE, slow_results=True)
+    options = Options(is_project_file=PROJECT_CODE, faults="slow")
 
     def texts(text: str) -> list[str]:
         schedule = Schedule.parse(text)

@@ -78,7 +78,6 @@ def test_answers_have_no_length() -> None:
     exploration = Explorer(max_deviations=1).explore(lost_item(0, answer))
     assert exploration.failure is not None
     assert str(exploration.failure.schedule) == "produce@1!slow-0"
-    assert Explorer(max_deviations=1, slow_results=False).explore(lost_item(0, answer)).failure is None
 
 
 def charging(call: Callable[[], Coroutine[Any, Any, object]]) -> Callable[[], Coroutine[Any, Any, None]]:
@@ -110,19 +109,14 @@ def test_answer_after_a_timeout(call: Callable[[], Coroutine[Any, Any, object]],
     assert str(exploration.failure.schedule) == schedule
 
 
-def test_slow_results_can_be_excluded() -> None:
-    """With ``slow_results=False`` the result of a thread comes before any timer."""
-    assert Explorer(slow_results=False).explore(charging(in_thread)).failure is None
-
-
 async def in_sleep() -> None:
     await asyncio.sleep(1)
 
 
 def test_sleeps_are_slow_on_request() -> None:
-    """A sleep takes as long as it says, unless ``slow_results=True``."""
+    """A sleep takes as long as it says, unless ``faults="slow"``."""
     assert Explorer().explore(charging(in_sleep)).failure is None
-    assert Explorer(slow_results=True).explore(charging(in_sleep)).verdict == "failed"
+    assert Explorer(faults="slow").explore(charging(in_sleep)).verdict == "failed"
 
 
 @pytest.mark.parametrize("call", [in_thread, answer])

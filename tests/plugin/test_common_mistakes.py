@@ -9,7 +9,7 @@ def test_runs_ended_by_a_cancellation_are_counted_but_do_not_fail(run) -> None:
     """gather() forwards the cancellation of a client to the test, which is correct."""
     result = run(
         """
-        @explore(cancel="client*")
+        @explore(faults="cancel:client*")
         async def test_it():
             async def client():
                 await asyncio.sleep(1)

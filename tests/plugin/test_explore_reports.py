@@ -178,7 +178,7 @@ def test_passed_line_counts_the_runs_that_were_cut_short(run) -> None:
     """A test that ends with its cancelled client has not reached its assertions."""
     result = run(
         """
-        @explore(cancel=True)
+        @explore(faults="cancel")
         async def test_it():
             await twice()
         """,

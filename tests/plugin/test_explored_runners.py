@@ -390,7 +390,7 @@ def test_external_cancellation_that_ends_a_test_cuts_its_run(explore: Run) -> No
             assert not task.done()
             task.cancel()
 
-        @explore(cancel=True, max_deviations=1)
+        @explore(faults="cancel", max_deviations=1)
         async def test_it(log):
             await asyncio.gather(asyncio.sleep(1), asyncio.create_task(asyncio.sleep(2)))
         """,

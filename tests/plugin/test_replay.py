@@ -82,7 +82,7 @@ def test_suggested_option_shows_the_lines_of_a_library(
     source = """
         import lost_and_found
 
-        @explore(cancel=True)
+        @explore(faults="cancel")
         async def test_it():
             lock = asyncio.Lock()
             await asyncio.wait([asyncio.create_task(lost_and_found.hold(lock, asyncio.sleep), name="holder")])

@@ -35,12 +35,12 @@ def test_cancel_must_find_a_task_only_if_it_is_an_option_of_the_test(run) -> Non
         async def test_it():
             await asyncio.sleep(0)
     """
-    result = run(source.replace("{own}", ""), "--explore-cancel=true")
+    result = run(source.replace("{own}", ""), "--explore-faults=cancel")
     result.stdout.fnmatch_lines(
         ["*exhaustive: * (not varied: different durations, slow sleeps, cancellations and errors); *"]
     )
-    result = run(source.replace("{own}", "(cancel=True)"), "--explore-cancel=true")
-    result.stdout.fnmatch_lines(["E*ExplorationError: cancel=True found no task to cancel: *"])
+    result = run(source.replace("{own}", "(faults='cancel')"), "--explore-faults=cancel")
+    result.stdout.fnmatch_lines(["E*ExplorationError: faults='cancel' found no task to cancel: *"])
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_cancel_must_find_a_task_only_if_it_is_an_option_of_the_test(run) -> Non
     [
         ("explore_max_schedules = many", "explore_max_schedules = many: invalid value"),
         ("explore_max_schedules = 0", "explore_max_schedules = 0: max_schedules=0 is less than 1*"),
-        ("explore_slow_results = perhaps", "explore_slow_results = perhaps: invalid value"),
+        ("explore_faults = perhaps", "explore_faults = perhaps: faults='perhaps': unknown fault; write 'cancel', *"),
         ("explore_arrivals = post", "explore_arrivals = post: arrivals=('post',): unknown kind 'post'*"),
     ],
 )

@@ -535,7 +535,7 @@ def test_summary_names_what_was_not_varied(suite: Run, two_orders: str) -> None:
     suite(two_orders)
     left_out = json.loads(Path("out.json").read_text())["not_varied"]
     assert "the order in which created tasks start" in left_out
-    suite(two_orders, "--explore-arrivals=any", "--explore-cancel=true", "--explore-slow-results=true")
+    suite(two_orders, "--explore-arrivals=any", "--explore-faults=cancel slow")
     assert json.loads(Path("out.json").read_text())["not_varied"] == [
         "durations written in the code",
         "sleeps and mocks slower than the next timer",

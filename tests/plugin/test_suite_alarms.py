@@ -216,7 +216,7 @@ def test_slow_results_never_come_behind_a_limit_of_the_test_itself(
     """A limit or a pause in a test is as long as whatever it waits for; a timeout that ends the test is no failure."""
     pytester.makepyfile(program="import asyncio\nasync def limited(work):\n    return await asyncio.wait_for(work, 1)")
     source = f"    from program import limited\n{LIMITS}"
-    suite(source, "--explore-slow-results=true").assert_outcomes(passed=7)
+    suite(source, "--explore-faults=slow").assert_outcomes(passed=7)
     assert {each["verdict"] for each in outcomes().values()} <= {"exhaustive", "bounded"}
 
 
@@ -243,7 +243,7 @@ def test_slow_results_find_a_program_that_tries_twice(suite: Run, pytester: pyte
         assert len(charges) == 1
     """
     suite(source).assert_outcomes(passed=1)
-    result = suite(source, "--explore-slow-results=true")
+    result = suite(source, "--explore-faults=slow")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         ["  ! * receives its result only after another timer has fired, at*", "replay: *@1!slow*"]
@@ -253,7 +253,7 @@ def test_slow_results_find_a_program_that_tries_twice(suite: Run, pytester: pyte
 def test_private_tasks_of_the_program_are_not_cancelled(
     suite: Run, outcomes: Outcomes, pytester: pytest.Pytester
 ) -> None:
-    """Only the code that has started a task can cancel it, so ``--explore-cancel=true`` cancels those of the tests."""
+    """Only the code that starts a task can cancel it, so ``--explore-faults=cancel`` cancels those of the tests."""
     pytester.makepyfile(
         program="""
         import asyncio
@@ -278,7 +278,7 @@ def test_private_tasks_of_the_program_are_not_cancelled(
         worker = asyncio.create_task(Service().work())
         assert await asyncio.gather(worker, return_exceptions=True) == ["done"]
     """
-    suite(source, "--explore-cancel=true").assert_outcomes(passed=1, failed=1)
+    suite(source, "--explore-faults=cancel").assert_outcomes(passed=1, failed=1)
     verdicts = {name: each["verdict"] for name, each in outcomes().items()}
     assert verdicts == {"test_service": "exhaustive", "test_own_task": "failed"}
 

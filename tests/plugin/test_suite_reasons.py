@@ -291,15 +291,15 @@ async def test_it():
 }
 OPTIONS = {
     "leaking": "--explore-fail-on-leaks=true",
-    "cancelled": "--explore-cancel=true",
-    "slow result": "--explore-slow-results=true",
+    "cancelled": "--explore-faults=cancel",
+    "slow result": "--explore-faults=slow",
 }
 
 
 @pytest.mark.parametrize("name", [*FAILING, *REFUSED])
 def test_no_text_names_a_decorator_that_the_test_does_not_have(suite: Run, name: str) -> None:
     """Neither in a failure's report, nor in the summary with all advices, nor in the JSON file."""
-    result = suite(ORDERS + {**FAILING, **REFUSED}[name], "-v", OPTIONS.get(name, "--explore-cancel=false"))
+    result = suite(ORDERS + {**FAILING, **REFUSED}[name], "-v", OPTIONS.get(name, "--explore-faults="))
     text = result.stdout.str() + result.stderr.str() + Path("out.json").read_text()
     assert "1 test failed under a deviation" in text if name in FAILING else "1 test run as usual only" in text
     assert "@explore" not in text

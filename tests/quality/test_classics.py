@@ -493,9 +493,9 @@ CLASSICS = {
     "timeout against success": Classic(timeout_against_success, "main:timer#1+1", 2),
     "resources of a request": Classic(resources_of_a_request, "log@1+3", 3),
     "two auditors": Classic(two_auditors, "audit@2+3", 4),
-    "lost token": Classic(lost_token, "client#2@1!cancel+0", 2, DeadlockError, (("cancel", "client"),)),
-    "passed over": Classic(passed_over, "use#2@0+3, use#3@1!cancel+0.0", 170, DeadlockError, (("cancel", True),)),
-    "dirty connection": Classic(dirty_connection, "ask@1!cancel", 2, AssertionError, (("cancel", True),)),
+    "lost token": Classic(lost_token, "client#2@1!cancel+0", 2, DeadlockError, (("faults", "cancel:client"),)),
+    "passed over": Classic(passed_over, "use#2@0+3, use#3@1!cancel+0.0", 170, DeadlockError, (("faults", "cancel"),)),
+    "dirty connection": Classic(dirty_connection, "ask@1!cancel", 2, AssertionError, (("faults", "cancel"),)),
 }
 
 for_each_classic = pytest.mark.parametrize("classic", CLASSICS.values(), ids=list(CLASSICS))

@@ -427,12 +427,12 @@ def test_no_order_raises_a_false_alarm(program: Callable[[], Coroutine[Any, Any,
     ids=lambda program: program.__name__,
 )
 def test_no_cancellation_raises_a_false_alarm(program: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    exploration = Explorer(max_deviations=1, cancel=True).explore(program)
+    exploration = Explorer(max_deviations=1, faults="cancel").explore(program)
     assert exploration.verdict in ("bounded", "exhaustive"), exploration
 
 
 def test_no_cancellation_with_a_delay_raises_a_false_alarm() -> None:
     """Two deviations; other pairs take too long here."""
     for program in (lock, semaphore, event, shield, thread, asynchronous_generators):
-        exploration = Explorer(cancel=True).explore(program)
+        exploration = Explorer(faults="cancel").explore(program)
         assert exploration.verdict in ("bounded", "exhaustive"), exploration

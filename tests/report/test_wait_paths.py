@@ -93,7 +93,7 @@ def test_report_names_the_waiting_line_and_the_path_to_it(job: Any, line: Any, p
         await asyncio.wait([asyncio.create_task(job(), name="job")])
         assert done
 
-    exploration = Explorer(cancel="job", is_project_file=ProjectCode(Path(__file__).parent)).explore(scenario)
+    exploration = Explorer(faults="cancel:job", is_project_file=ProjectCode(Path(__file__).parent)).explore(scenario)
     failure = exploration.failure
     assert failure is not None
     shown = plain(section(exploration, "pytest", 200))

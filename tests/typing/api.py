@@ -100,8 +100,7 @@ async def test_plain(store: list[str]) -> None: ...
     max_schedules=50,
     max_seconds=1.5,
     arrivals=["start", "mock"],
-    cancel=["client*", job],
-    inject_errors=[OSError, ValueError("x")],
+    faults=["cancel:client*", "reset", OSError, ValueError("x")],
     seed="any",
     reseed_random=False,
     replay=Schedule(),
@@ -119,16 +118,14 @@ async def explored_test_keeps_its_type() -> None:
 
 explore(max_deviation=1)  # type: ignore[call-overload]
 explore(arrivals="post")  # type: ignore[arg-type]
-explore(inject_errors=7)  # type: ignore[call-overload]
+explore(faults=7)  # type: ignore[call-overload]
 explore(test_plain, max_deviations=1)  # type: ignore[call-overload]
 
 
 Explorer(max_deviation=1)  # type: ignore[call-arg]
 Explorer(max_deviations="1")  # type: ignore[arg-type]
 Explorer(arrivals="post")  # type: ignore[arg-type]
-Explorer(
-    cancel=["client*", job], inject_errors=OSError, previous_failures=["client@1+1", Schedule()], propagate=(KeyError,)
-)
+Explorer(faults={"cancel:client*", OSError}, previous_failures=["client@1+1", Schedule()], propagate=(KeyError,))
 
 
 def explorer() -> None:

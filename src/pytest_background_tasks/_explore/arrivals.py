@@ -18,6 +18,7 @@ from typing import Any
 from .._asyncio.handles import QuickTimer
 from .._asyncio.stand_ins import named_as
 from .answer import KIND_OF_ANSWER
+from .schedule import NetworkFault
 from .task_names import TaskIdentity
 
 ends_sleep: Callable[..., None] = _set_result_unless_cancelled
@@ -35,6 +36,10 @@ class _Answering:
         """Deliver `error` instead of the result, if a task is waiting for it."""
         if self._callback in (ends_sleep, settle):
             self._callback, self._args = settle, (self._args[0], None, error)
+
+    def inject(self, fault: NetworkFault) -> bool:  # noqa: ARG002  # for arrivals of the network
+        """Let a fault of the network take place instead; return False if it cannot."""
+        return False
 
 
 @named_as(asyncio.TimerHandle)

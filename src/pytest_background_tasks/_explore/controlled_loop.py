@@ -83,7 +83,7 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
         self._names = TaskNames(options.counting)
         # Read in one go for each batch of handles, because there are many batches.
         self._judging = (NO_KINDS, False, options.is_project_file, self._names.scenario, NO_KINDS)
-        self._plan = Plan(schedule, self, self._names.actors, options.error) if schedule else None
+        self._plan = Plan(schedule, self, self._names.actors, options.faults.error) if schedule else None
         self._deviating: Plan | None = None  # None when no deviation is left
         self._actor: TaskIdentity | None = None  # the running task, if a task is running
         self._who = ""  # the running callback otherwise
@@ -101,14 +101,15 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
 
     def trace(self) -> Trace:
         """Return the trace so far."""
-        cancellable = frozenset(self._cancellable()) if self._options.cancel else frozenset()
+        cancellable = frozenset(self._cancellable()) if self._options.faults.cancels else frozenset()
         siblings, disturbed = frozenset(self._names.siblings), frozenset(self._disturbed)
         rows = tuple(self._rows)
         if self._replaced_actor is not None:  # the step in which the test begins is recorded as one of the runner
             at = self._replaced_actor[0]
             first = [(self._names.scenario.name, 0, *row[2:]) for row in rows[at : at + 1]]
             rows = (*rows[:at], *first, *rows[at + 1 :])
-        return Trace(rows, cancellable, siblings, disturbed, self._answers, self._overtakable)
+        faults = self._possible_faults if self._options.faults.network else {}
+        return Trace(rows, cancellable, siblings, disturbed, self._answers, self._overtakable, faults)
 
     def close(self) -> None:
         """Close the loop, like asyncio; break reference cycles so that the garbage collector is not needed."""
@@ -136,12 +137,16 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
     def _cancellable(self) -> list[str]:
         # A task that this loop did not make, such as a captured one, counts as started by the scenario.
         scenario, starters = self._names.scenario, (self._names.scenario, self._names.unknown)
-        is_target = self._options.is_target
+        is_target = self._options.faults.is_target
         return [
             actor.name
             for actor in (self._actor_of(task) for task in tuple(self.tasks))
             if actor is not scenario
-            and is_target(actor.name, actor.function, actor.code, actor.creator in starters and not actor.is_private)
+            and is_target(
+                actor.name,
+                actor.function,
+                is_started_by_scenario=actor.creator in starters and not actor.is_private,
+            )
         ]
 
     # The public methods of a loop.
@@ -264,6 +269,8 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
         if self._arrived:
             self._note_answers(self._ready)
         plan = self._deviating
+        if self._at_files and self._options.faults.network:
+            self._note_faults(self._at_files)
         arriving: list[Any] = [*self._arrived, *self._at_files, *self._due_timers(plan)]
         self._arrived = []
         self._at_files = ()

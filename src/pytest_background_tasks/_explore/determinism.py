@@ -135,7 +135,7 @@ class DeterministicProcess:
 def process_of(options: Options) -> DeterministicProcess:
     """Return the replacements for explorations with these options."""
     return DeterministicProcess(
-        may_raise=bool(options.inject_errors),
+        may_raise=bool(options.faults.errors),
         mocks_suspend=options.mocks_suspend,
         is_project=options.is_project_file if options.virtual_clocks else None,
         randomness=Randomness(0 if options.seed is None else options.seed, is_same=options.reseeds),

@@ -1,11 +1,10 @@
 """The messages for tests that cannot be explored: not deterministic, no such step, no task to cancel."""
 
-from collections.abc import Callable
 from traceback import format_exception_only
-from typing import Any
 
 from ..errors import ExplorationError, ReplayError
 from .execution import Execution
+from .faults import Faults
 from .schedule import canonical
 from .trace import ANSWERS, Step, Trace, first_difference
 
@@ -85,21 +84,21 @@ def nothing_to_deviate(run: Execution) -> ReplayError:
     return ReplayError(f"{deviation} cannot be replayed: {what}\nThe test has changed, or the version of Python")
 
 
-def nothing_to_cancel(targets: bool | tuple[str | Callable[..., Any], ...], trace: Trace | None) -> ExplorationError:
-    """Return the error for the option ``cancel`` if it matches no task.
+def nothing_to_cancel(faults: Faults, trace: Trace | None) -> ExplorationError:
+    """Return the error for ``cancel`` in the option ``faults`` if it matches no task.
 
     Args:
-        targets: the value of the option.
-        trace: the trace of a run, with the names of its tasks; None if the option is True.
+        faults: the value of the option.
+        trace: the trace of a run, with the names of its tasks; None if the option has no patterns.
     """
-    if isinstance(targets, bool) or trace is None:
+    if trace is None:
         return ExplorationError(
-            "cancel=True found no task to cancel: no task started by the test is ever suspended\n"
+            "faults='cancel' found no task to cancel: no task started by the test is ever suspended\n"
             "Wrap the call that should be cancelled:  task = asyncio.create_task(...)"
         )
     names = sorted({trace.display_name(step.task) for step in trace.steps if step.delivered != "call"} - {"main"})
-    shown = ", ".join(getattr(target, "__qualname__", repr(target)) for target in targets)
+    shown = ", ".join(repr(f"cancel:{target}") for target in faults.cancel)
     return ExplorationError(
-        f"cancel= matches no task in any run: {shown}\n  tasks: {', '.join(names) or 'none'}\n"
-        f"Write one of these, or cancel=True for all tasks that the test starts"
+        f"faults= matches no task in any run: {shown}\n  tasks: {', '.join(names) or 'none'}\n"
+        f"Write 'cancel:' and one of these, or 'cancel' for all tasks that the test starts"
     )

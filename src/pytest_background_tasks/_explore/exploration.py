@@ -19,11 +19,11 @@ from .failure_point import reproduce
 from .helper_thread import HelperThread
 from .interrupts import Interrupts
 from .name_patterns import patterns_between, patterns_in
-from .not_varied import not_varied
+from .not_varied import Circumstances, injected, not_varied
 from .options import Options
 from .result import Exploration, Failure, Found, Verdict
 from .run import Program
-from .schedule import Cancel, Raise, Schedule, Slow, canonical
+from .schedule import Cancel, NetworkFault, Raise, Schedule, Slow, canonical
 from .search import Search
 from .shrink import shrink
 from .trace import Trace, first_difference
@@ -168,6 +168,11 @@ class _Session:
         self._may_cancel = self._may_cancel or bool(run.trace.cancellable)
         self._search.observe(Schedule(run.schedule - set(run.unused)) if run.unused else run.schedule, run.trace)
 
+    @property
+    def _circumstances(self) -> Circumstances:
+        first = self._search.first
+        return Circumstances(self._may_cancel, first is not None and any(row[4] == "network" for row in first.rows))
+
     def _verdict(self) -> Verdict:
         if self._search.is_complete:
             return "exhaustive"
@@ -188,8 +193,8 @@ class _Session:
             seconds,
             self._seed,
             failure,
-            self._options.faults(may_cancel=self._may_cancel),
-            tuple(each.name for each in not_varied(self._options, may_cancel=self._may_cancel)),
+            tuple(each.included for each in injected(self._options, self._circumstances)),
+            tuple(each.name for each in not_varied(self._options, self._circumstances)),
             tuple(self._passing),
             tuple(self._accepted),
             self._options.depends_on_random,
@@ -202,7 +207,7 @@ class _Session:
         for schedule in self._options.previous_failures:
             if schedule in self._options.accepted:
                 continue
-            with suppress(ReplayError):  # it raises an error that is no longer in inject_errors=
+            with suppress(ReplayError):  # it raises an error that is no longer in faults=
                 run = self._play(schedule)
                 self._check_random_numbers(run)
                 if run.unused or run.is_cut or not self._may_be(run):
@@ -231,13 +236,16 @@ class _Session:
     def _may_be(self, run: Execution) -> bool:
         """Return True if the options still ask for all faults of the schedule."""
         kinds = {(step.task, step.number): step.kind for _, step in run.trace.arrivals()}
-        return all(
-            canonical(each.task) in run.trace.cancellable
-            if isinstance(each, Cancel)
-            else kinds.get((canonical(each.task), each.step)) in self._options.slow_kinds
-            for each in run.schedule
-            if isinstance(each, (Cancel, Slow))
-        )
+        for each in run.schedule:
+            if isinstance(each, Cancel):
+                is_asked = canonical(each.task) in run.trace.cancellable
+            elif isinstance(each, Slow):
+                is_asked = kinds.get((canonical(each.task), each.step)) in self._options.slow_kinds
+            else:
+                is_asked = not isinstance(each, NetworkFault) or each.fault in self._options.faults.network
+            if not is_asked:
+                return False
+        return True
 
     def describe(self, interrupt: KeyboardInterrupt) -> None:
         """Let the message of a Ctrl-C say how far the exploration had got; keep a failing schedule."""
@@ -283,7 +291,7 @@ class _Session:
         """Run the default order with breakpoints disabled, then `schedule` once, with breakpoints."""
         for each in schedule:
             if isinstance(each, Raise):
-                self._options.error(each.error)  # raises here, not inside the loop, if it is not in inject_errors=
+                self._options.faults.error(each.error)  # raises here, not inside the loop, if it is not in faults=
         with breakpoints_off() if schedule else nullcontext():
             baseline = self._play(Schedule(), with_details=True)
         run = baseline if baseline.error is not None or not schedule else self._play(schedule, with_details=True)
@@ -346,10 +354,9 @@ class _Session:
         return NonDeterministicTest(difference(first, second, which, hint + sentence(reads.found)))
 
     def _check_cancel_matches(self) -> None:
-        targets = self._options.cancel
-        if targets is False or self._may_cancel or not self._options.require_cancel:
-            return
-        raise nothing_to_cancel(targets, None if targets is True else self._play(Schedule()).trace)
+        faults = self._options.faults
+        if faults.cancels and not self._may_cancel and self._options.require_cancel:
+            raise nothing_to_cancel(faults, self._play(Schedule()).trace if faults.cancel else None)
 
 
 class _RandomNumbersMatter(Exception):

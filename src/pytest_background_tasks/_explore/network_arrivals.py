@@ -21,6 +21,8 @@ from .._network.network import SOCKETS
 from .._network.network_event import NetworkEvent
 from .._network.stream_socket import StreamSocket
 from .arrivals import ARRIVALS, Arrival
+from .network_faults import PossibleFaults
+from .schedule import NetworkFault
 
 
 class Source(Protocol):
@@ -91,6 +93,27 @@ class NetworkArrival(Arrival):
             return NetworkEvent("connection", event.address)
         return event
 
+    def possible_faults(self) -> PossibleFaults | None:
+        """Return the faults that could take place instead; None if none could."""
+        source = self._source
+        if type(source) is not StreamSocket:
+            return None
+        event = self.event()
+        return PossibleFaults(event.kind, source.ends_of_input() if event.kind == "data" else ())
+
+    def inject(self, fault: NetworkFault) -> bool:
+        """Let a fault of the network take place instead; return False if it cannot."""
+        possible = self.possible_faults()
+        if possible is None or not possible.places(fault.fault) or fault.fault == "refused":
+            return False
+        source: Any = self._source
+        if fault.fault == "split":
+            source.split(fault.after)
+            self._file.release_later()
+        else:
+            source.cut(fault.after, is_reset=fault.fault == "reset")
+        return True
+
     def hold(self) -> None:
         """Let the event be late."""
         self._source.hold()
@@ -128,6 +151,10 @@ class WatchedFile:
         if self._files.watched.get(self._descriptor) is not self:
             return None  # the descriptor belongs to another file now
         return self._files[self._descriptor].data[is_writing]
+
+    def release_later(self) -> None:
+        """Let the rest of a split read arrive in the next iteration."""
+        self._files.split.append(self.source)
 
 
 ARRIVALS.add(NetworkArrival)
@@ -168,6 +195,7 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
 
     Attributes:
         watched: the files by descriptor.
+        split: the sockets of which a part of the data arrives in this iteration only.
     """
 
     def __init__(self, name: Callable[[str], str], refuse: Callable[[int], BaseException]) -> None:
@@ -175,6 +203,7 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
         self._refuse = refuse
         self._keys: dict[int, SelectorKey] = {}
         self.watched: dict[int, WatchedFile] = {}
+        self.split: list[StreamSocket] = []
         self._ready: dict[int, None] = {}
         self._others: dict[int, None] = {}
         self._poll: Any = None
@@ -286,6 +315,10 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
 
     def arrivals(self, now: float, loop: Any) -> list[NetworkArrival]:
         """Return the events of the files that are ready, in the order in which their callbacks are to run."""
+        if self.split:
+            for each in self.split:
+                each.end_split()
+            self.split.clear()
         if not (self._ready or self._others):
             return []
         found: list[NetworkArrival] = []

@@ -32,6 +32,11 @@ class NetworkHost:
         self._count += 1
         return f"outside:{kind}#{self._count}"
 
+    def refuses(self, name: str) -> bool:
+        """Return True if the schedule lets a connection be refused."""
+        loop = asyncio._get_running_loop()
+        return isinstance(loop, NetworkOfLoop) and loop.refuses(name)
+
     def owns_thread(self) -> bool:
         """Return True if the current thread belongs to the run."""
         ident = threading.get_ident()

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from .._network.socket_methods import IS_SUPPORTED, NOT_SUPPORTED, network
 from ..errors import UncontrolledOperation
 from .network_arrivals import NetworkArrival, ReadinessSelector
+from .network_faults import PossibleFaults
 from .plan import Plan
 from .task_names import TaskIdentity, TaskNames
 from .unsupported import UnsupportedCalls
@@ -24,6 +25,7 @@ class NetworkOfLoop(UnsupportedCalls):
 
     _files: ReadinessSelector | None = None
     _at_files: Sequence[NetworkArrival] = ()  # what has arrived in this iteration
+    _deviating: Plan | None
     _names: TaskNames
     _now: float
     _running: Callable[[], TaskIdentity]
@@ -36,6 +38,10 @@ class NetworkOfLoop(UnsupportedCalls):
         return self._files
 
     @cached_property
+    def _possible_faults(self) -> dict[tuple[str, int], PossibleFaults]:
+        return {}
+
+    @cached_property
     def _transports(self) -> "WeakValueDictionary[int, Any]":
         return WeakValueDictionary()
 
@@ -46,6 +52,21 @@ class NetworkOfLoop(UnsupportedCalls):
     def name_of(self, kind: str) -> str:
         """Return the name of what the running task or callback has created."""
         return self._names.derived(self._running(), kind)
+
+    def refuses(self, name: str) -> bool:
+        """Return True if the schedule lets a connection be refused.
+
+        Args:
+            name: the name of what would arrive first at the client.
+        """
+        plan = self._deviating
+        return plan is not None and plan.refuses(name)
+
+    def _note_faults(self, arriving: Sequence[NetworkArrival]) -> None:
+        """Note the faults that could take place in place of what arrives now."""
+        for handle in arriving:
+            if (possible := handle.possible_faults()) is not None:
+                self._possible_faults[handle.who, handle.number] = possible
 
     def _refuse_file(self, descriptor: int) -> BaseException:
         current = network()

@@ -4,7 +4,19 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from .options import Options
-from .trace import ANSWERS
+from .schedule import NETWORK_FAULTS
+
+
+class Circumstances(NamedTuple):
+    """The things that faults need, as far as runs have had them.
+
+    Attributes:
+        may_cancel: True if a run had a task to cancel.
+        has_network: True if something has arrived from the network.
+    """
+
+    may_cancel: bool = False
+    has_network: bool = False
 
 
 class Constant(NamedTuple):
@@ -15,16 +27,34 @@ class Constant(NamedTuple):
         text: its full description, for a summary.
         varied_by: the option that varies it; empty if none does.
         applies: returns True for options under which it is not varied.
+        included: for a fault, a few words for a verdict that covers it.
+        is_asked: for a fault, returns True for options that ask for it.
+        needs: the name of the circumstance without which the fault cannot take place; empty if it always can.
     """
 
     name: str
     text: str
     varied_by: str
     applies: Callable[[Options], bool]
+    included: str = ""
+    is_asked: Callable[[Options], bool] = lambda _: False
+    needs: str = ""
 
 
 def _arrival(kind: str, name: str, text: str) -> Constant:
     return Constant(name, text, f"arrivals={kind!r}", lambda options: kind not in options.arrivals)
+
+
+def _of_network(fault: str, name: str, text: str) -> Constant:
+    return Constant(
+        name,
+        text,
+        f"faults={fault!r}",
+        lambda options: bool(options.faults.network) and fault not in options.faults.network,
+        name,
+        lambda options: fault in options.faults.network,
+        "has_network",
+    )
 
 
 CONSTANTS: tuple[Constant, ...] = (
@@ -44,34 +74,62 @@ CONSTANTS: tuple[Constant, ...] = (
         lambda options: not options.is_suite,
     ),
     Constant(
-        "slow results",
-        "results slower than the next timer",
-        "slow_results=True",
-        lambda options: not options.slow_kinds,
+        "slow results", "results slower than the next timer", "faults='slow'", lambda options: not options.slow_kinds
     ),
     Constant(
         "slow sleeps",
-        "sleeps and mocks slower than the next timer",
-        "slow_results=True",
-        lambda options: bool(options.slow_kinds) and options.slow_kinds != ANSWERS,
+        "sleeps, mocks and the network slower than the next timer",
+        "faults='slow'",
+        lambda options: bool(options.slow_kinds) and not options.faults.is_slow,
+        "slow results",
+        lambda options: options.faults.is_slow,
     ),
-    Constant("cancellations", "external cancellations", "cancel=True", lambda options: not options.cancel),
     Constant(
-        "errors", "failures of what a task waits for", "inject_errors=", lambda options: not options.inject_errors
+        "cancellations",
+        "external cancellations",
+        "faults='cancel'",
+        lambda options: not options.faults.cancels,
+        "one cancellation per run",
+        lambda options: options.faults.cancels,
+        "may_cancel",
     ),
+    Constant(
+        "errors",
+        "failures of what a task waits for",
+        "faults=ConnectionError",
+        lambda options: not options.faults.errors,
+        "injected errors",
+        lambda options: bool(options.faults.errors),
+    ),
+    Constant(
+        "network faults",
+        "resets, refusals, early ends and split reads of connections",
+        f"faults={list(NETWORK_FAULTS)}",
+        lambda options: not options.faults.network,
+        needs="has_network",
+    ),
+    _of_network("reset", "resets", "connections that are reset"),
+    _of_network("refused", "refusals", "connections that are refused"),
+    _of_network("eof", "early ends", "connections that are closed in the middle"),
+    _of_network("split", "split reads", "data that arrives in two parts"),
 )
 """All of them, in the order in which they are named."""
 
 
-def not_varied(options: Options, *, may_cancel: bool = True) -> tuple[Constant, ...]:
-    """Return what an exploration with these options does not vary.
-
-    Args:
-        options: the options.
-        may_cancel: False if no run had a task to cancel.
-    """
+def not_varied(options: Options, circumstances: Circumstances) -> tuple[Constant, ...]:
+    """Return what an exploration with these options does not vary."""
     return tuple(
         each
         for each in CONSTANTS
-        if each.applies(options) or (each.varied_by == "cancel=True" and options.cancel and not may_cancel)
+        if (each.applies(options) and (each.needs != "has_network" or circumstances.has_network))
+        or (each.needs == "may_cancel" and not circumstances.may_cancel)
+    )
+
+
+def injected(options: Options, circumstances: Circumstances) -> tuple[Constant, ...]:
+    """Return the faults that an exploration with these options has tried."""
+    return tuple(
+        each
+        for each in CONSTANTS
+        if each.included and each.is_asked(options) and (not each.needs or getattr(circumstances, each.needs))
     )

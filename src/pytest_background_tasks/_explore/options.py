@@ -1,29 +1,25 @@
 """The options of an exploration, validated when they are set."""
 
 import copy
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict
 
 from .._introspect.project_code import ProjectCode
-from ..errors import ReplayError
+from .faults import NO_FAULTS, Fault, Faults
 from .helper_thread import LIMIT
 from .name_patterns import NamePatterns
-from .result import FAULTS
 from .schedule import Schedule
 from .trace import ANSWERS, KINDS
 
-CancelTarget: TypeAlias = str | Callable[..., Any]
-Error: TypeAlias = type[BaseException] | BaseException
 Propagated: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
 _Kind: TypeAlias = Literal["start", "yield", "sleep", "timer", "thread", "mock", "answer", "network"]
 
 
 _FROM_OUTSIDE = frozenset({"thread", "answer"})
+_RESULTS = ANSWERS | {"network"}
 _OF_UNKNOWN_DURATION = frozenset({"sleep", "thread", "answer"})
 
 
@@ -35,9 +31,7 @@ class Arguments(TypedDict, total=False):
     max_seconds: float | None
     max_steps: int
     arrivals: Literal["any"] | _Kind | Sequence[_Kind] | set[_Kind]
-    cancel: bool | CancelTarget | Sequence[CancelTarget]
-    inject_errors: Error | Sequence[Error] | None
-    slow_results: bool | None
+    faults: Fault | Sequence[Fault] | set[Fault]
     random_walks: int
     seed: int | str | None
     replay: str | Schedule | None
@@ -65,9 +59,7 @@ class Options:
     max_seconds: float | None = None
     max_steps: int = 10_000
     arrivals: frozenset[str] = frozenset(KINDS)
-    cancel: bool | tuple[CancelTarget, ...] = False
-    inject_errors: Error | Sequence[Error] | None = None
-    slow_results: bool | None = None
+    faults: Faults = NO_FAULTS
     random_walks: int = 0
     seed: int | str | None = None
     replay: Schedule | None = None
@@ -92,14 +84,11 @@ class Options:
             _check_number(name, getattr(self, name), least)
         for name in ("fail_on_leaks", "virtual_clocks", "reseed_random", "require_cancel"):
             _check_bool(name, getattr(self, name))
-        if self.slow_results is not None:
-            _check_bool("slow_results", self.slow_results)
         _check_seconds(self.max_seconds)
         _check_seed(self.seed)
         set_ = object.__setattr__  # frozen
         set_(self, "arrivals", _arrivals(self.arrivals))
-        set_(self, "cancel", _cancel(self.cancel))
-        set_(self, "inject_errors", _errors(self.inject_errors))
+        set_(self, "faults", Faults.of(self.faults))
         set_(self, "replay", None if self.replay is None else _schedule(self.replay))
         for name in ("previous_failures", "accepted"):
             set_(self, name, _schedules(name, getattr(self, name)))
@@ -160,9 +149,9 @@ class Options:
     @property
     def slow_kinds(self) -> frozenset[str]:
         """The kinds of arrival that may take longer than a timer, although that needs more than a delay."""
-        if self.slow_results is None or (self.slow_results and self.is_suite):  # where sleeps are as long as written
-            return _FROM_OUTSIDE
-        return ANSWERS if self.slow_results else frozenset()
+        if self.is_suite:  # where sleeps are as long as written
+            return _FROM_OUTSIDE | {"network"} if self.faults.is_slow else frozenset()
+        return _RESULTS if self.faults.is_slow else _FROM_OUTSIDE
 
     @property
     def overtakable(self) -> frozenset[str]:
@@ -174,49 +163,6 @@ class Options:
         for name, value in changed.items():
             object.__setattr__(options, name, value)  # frozen
         return options
-
-    @property
-    def errors(self) -> Mapping[str, Error]:
-        """The errors to inject, by the name of their class."""
-        return self.inject_errors  # type: ignore[return-value]  # __post_init__ has made it a mapping
-
-    def error(self, name: str) -> BaseException:
-        """Return a new instance of the error to inject whose class is called `name`."""
-        error = self.errors.get(name)
-        if error is None:
-            if near := get_close_matches(name, ["cancel", "slow", *self.errors], 1):
-                raise ReplayError(f"unknown fault !{name}: it is not in inject_errors=; did you mean !{near[0]}?")
-            known = ", ".join(self.errors) or "none"
-            raise ReplayError(
-                f"unknown fault !{name}; errors in inject_errors=: {known}\n  write: inject_errors={name}"
-            )
-        return error() if isinstance(error, type) else copy.copy(error)
-
-    def faults(self, *, may_cancel: bool) -> tuple[str, ...]:
-        """Return the deviations other than delays that are tried; cancellations only if there is a task to cancel."""
-        asked = (self.cancel and may_cancel, self.inject_errors, self.slow_results)
-        return tuple(fault for fault, is_asked in zip(FAULTS, asked, strict=True) if is_asked)
-
-    def is_target(self, name: str, function: str, code: object, is_started_by_scenario: bool) -> bool:
-        """Return True if a task may be cancelled externally.
-
-        Args:
-            name: the task's name in a trace.
-            function: the qualified name of its function.
-            code: the code of its function.
-            is_started_by_scenario: True if the scenario itself started the task.
-        """
-        if isinstance(self.cancel, bool):
-            return self.cancel and is_started_by_scenario
-        names = (name.rpartition("/")[2], function, function.rpartition(".")[2])
-        for target in self.cancel:
-            if isinstance(target, str):
-                # "client*" means clients, not the tasks that they start, which external code may not know.
-                if ("/" in target and fnmatchcase(name, target)) or any(fnmatchcase(each, target) for each in names):
-                    return True
-            elif inspect.unwrap(target).__code__ is code:
-                return True
-        return False
 
 
 def check_names(options: Iterable[str], known: Sequence[str]) -> None:
@@ -270,19 +216,6 @@ def _arrivals(arrivals: str | Iterable[str]) -> frozenset[str]:
     return frozenset(kinds)
 
 
-def _cancel(cancel: Any) -> bool | tuple[CancelTarget, ...]:
-    if isinstance(cancel, bool):
-        return cancel
-    targets = several(cancel)
-    for target in targets:
-        if not isinstance(target, str) and not inspect.iscoroutinefunction(inspect.unwrap(target)):
-            raise TypeError(
-                f"cancel={cancel!r}: {target!r} is neither a pattern for a task's name nor a coroutine function; "
-                f"write e.g. cancel='client*', or cancel=True for all tasks that the test starts"
-            )
-    return targets
-
-
 def _schedules(name: str, schedules: Any) -> tuple[Schedule, ...]:
     if not isinstance(schedules, (list, tuple)):
         raise TypeError(f"{name}={schedules!r} is not a list of schedules; write e.g. {name}=['client@1+1']")
@@ -312,26 +245,3 @@ def _predicate(propagated: Any) -> Callable[[BaseException], bool]:
         f"propagate={propagated!r} is neither classes of exceptions nor a function; "
         f"write e.g. propagate=KeyboardInterrupt"
     )
-
-
-def _errors(raises: Any) -> dict[str, Error]:
-    errors = () if raises is None else several(raises)
-    for error in errors:
-        is_class = isinstance(error, type) and issubclass(error, BaseException)
-        if not is_class and not isinstance(error, BaseException):
-            raise TypeError(
-                f"inject_errors={raises!r}: {error!r} is not an exception; write e.g. inject_errors=ConnectionError"
-            )
-        if is_class and not _can_be_made(error):
-            raise TypeError(
-                f"inject_errors={raises!r}: the class needs arguments; write e.g. inject_errors={error.__name__}(...)"
-            )
-    return {(error if isinstance(error, type) else type(error)).__name__: error for error in errors}
-
-
-def _can_be_made(error: type[BaseException]) -> bool:
-    try:
-        error()
-    except TypeError:
-        return False
-    return True

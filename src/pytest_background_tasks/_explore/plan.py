@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from .arrivals import Arrival, stepping_task
 from .durations import may_overtake
-from .schedule import Cancel, Delay, Deviation, Raise, Schedule, Slow, canonical
+from .schedule import Cancel, Delay, Deviation, NetworkFault, Raise, Schedule, Slow, canonical
 from .task_names import TaskIdentity
 from .trace import ARRIVING, BEFORE, PLACES, QUEUE
 
@@ -72,6 +72,7 @@ class Plan:
         self._late: dict[_Key, Delay] = {}
         self._slow: dict[_Key, Slow] = {}
         self._raise: dict[_Key, Raise] = {}
+        self._network: dict[_Key, NetworkFault] = {}
         self.cancellations: dict[_Key, Cancel] = {}
         self._keys: set[_Key] = set()
         self._prepare(schedule)
@@ -89,11 +90,12 @@ class Plan:
             Delay: self._late,
             Slow: self._slow,
             Raise: self._raise,
+            NetworkFault: self._network,
             Cancel: self.cancellations,
         }
         for deviation in schedule:
             kinds[type(deviation)][canonical(deviation.task), deviation.step] = deviation
-        self._keys.update(self._late, self._slow, self._raise)
+        self._keys.update(self._late, self._slow, self._raise, self._network)
 
     def is_idle(self) -> bool:
         """Return True if no deviation can take effect in this iteration, except for a new arrival."""
@@ -110,11 +112,25 @@ class Plan:
         """The deviations whose step never ran."""
         if not self._has_unused():
             return ()
-        kinds: Iterable[Mapping[_Key, Deviation]] = (self._late, self._slow, self._raise, self.cancellations)
+        kinds: Iterable[Mapping[_Key, Deviation]] = (
+            self._late,
+            self._slow,
+            self._raise,
+            self._network,
+            self.cancellations,
+        )
         return tuple(sorted((deviation for kind in kinds for deviation in kind.values()), key=str))
 
     def _has_unused(self) -> bool:
-        return bool(self._late or self._slow or self._raise or self.cancellations)
+        return bool(self._late or self._slow or self._raise or self._network or self.cancellations)
+
+    def refuses(self, name: str) -> bool:
+        """Return True if a connection is to be refused; `name` is the name of what would arrive first at the client."""
+        fault = self._network.get((name, 0))
+        if fault is None or fault.fault != "refused":
+            return False
+        del self._network[name, 0]
+        return True
 
     def take_out(self, queue: "deque[Any]", iteration: int) -> bool:
         """Remove delayed handles from the queue of `iteration`; return True if there were any."""
@@ -169,6 +185,8 @@ class Plan:
         self._keys.discard(key)
         if key in self._raise:
             self._fail(handle, self._make_error(self._raise.pop(key).error))
+        if (fault := self._network.get(key)) is not None and handle.inject(fault):  # type: ignore[attr-defined]
+            del self._network[key]
         slow = self._slow.pop(key, None)
         if slow is not None:
             after = _LONGEST if slow.timer_after is None else slow.timer_after

@@ -18,9 +18,6 @@ the requested schedule does not fail.
 
 Found: TypeAlias = Literal["search", "previous", "replay"]
 
-FAULTS = ("cancellations", "errors", "slow results")
-"""The deviations other than delays that an exploration may be asked to try."""
-
 _ASYNCIO = "asyncio's default order"
 
 
@@ -100,7 +97,7 @@ class Exploration:
         seconds: the duration, in seconds of real time.
         seed: the seed; the same seed gives the same exploration.
         failure: None if no schedule failed.
-        injected: the members of `FAULTS` that were asked for and tried.
+        injected: the faults that were asked for and could take place, in a few words each.
         not_varied: everything that the exploration has left as it is, in a few words each.
         now_passing: the schedules requested with ``replay``, ``previous_failures`` or ``accepted`` that pass.
         accepted: the schedules requested with ``accepted`` that fail.
@@ -143,8 +140,7 @@ class Exploration:
 
     @property
     def _scope(self) -> str:
-        included = tuple(_INCLUDED.get(fault, fault) for fault in self.injected)
-        parts = [("including", included), ("not varied:", self.not_varied)]
+        parts = [("including", self.injected), ("not varied:", self.not_varied)]
         told = "; ".join(f"{word} {_joined(words)}" for word, words in parts if words)
         return f" ({told})" if told else ""
 
@@ -162,9 +158,6 @@ class Exploration:
             return ""
         mended = "".join(f"; {schedule}, which failed before, passes now" for schedule in self.now_passing)
         return mended + "".join(f"; {schedule} fails, which is accepted" for schedule in self.accepted)
-
-
-_INCLUDED = {"errors": "injected errors", "cancellations": "one cancellation per run"}
 
 
 def _joined(words: tuple[str, ...]) -> str:

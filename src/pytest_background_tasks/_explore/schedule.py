@@ -12,6 +12,12 @@ from typing import TypeAlias
 
 from ..errors import ScheduleSyntaxError
 
+NETWORK_FAULTS = ("reset", "refused", "eof", "split")
+"""The faults of a network."""
+
+RESERVED = ("cancel", "slow", *NETWORK_FAULTS)
+"""The words behind ``!`` that are not the name of an exception's class."""
+
 
 @dataclass(frozen=True, slots=True)
 class _At:
@@ -113,7 +119,7 @@ class Raise(_At):
     Args:
         task: the task's name in a trace.
         step: the number of the step that receives the error, from 0.
-        error: the name of the exception's class, which the option ``inject_errors`` of the exploration must contain.
+        error: the name of the exception's class, which the option ``faults`` of the exploration must contain.
 
     >>> str(Raise("store", 2, "ConnectionError"))
     'store@2!ConnectionError'
@@ -122,7 +128,7 @@ class Raise(_At):
     error: str
 
     def _complaint(self) -> str:
-        if self.error.isidentifier() and self.error not in ("cancel", "slow"):
+        if self.error.isidentifier() and self.error not in RESERVED:
             return ""
         return f"error={self.error!r} is not the name of an exception's class, such as 'ConnectionError'"
 
@@ -153,9 +159,46 @@ class Slow(_At):
         return f"{self._place}!slow{'' if self.timer_after is None else f'-{self.timer_after}'}"
 
 
-Deviation: TypeAlias = Delay | Cancel | Raise | Slow
+@dataclass(frozen=True, slots=True)
+class NetworkFault(_At):
+    """A fault of the network between two sockets, in place of what arrives at one of them.
 
-_KINDS = {Delay: "a delay", Cancel: "a cancellation", Raise: "an injected error", Slow: "a slow result"}
+    Args:
+        task: the name of what arrives, in a trace: ``fetch:received``.
+        step: the number of the arrival, from 0.
+        fault: ``"reset"``: the connection is reset; ``"eof"``: it is closed, as by a proxy; ``"refused"``: it is not
+            established; ``"split"``: a part of the data arrives now, and the rest in the next iteration of the loop.
+        after: the number of bytes that arrive before it; for ``split``, at least 1.
+
+    >>> str(NetworkFault("fetch:received", 0, "refused")), str(NetworkFault("fetch:received", 2, "reset", after=12))
+    ('fetch:received!refused', 'fetch:received@2!reset-12')
+    """
+
+    fault: str
+    after: int = 0
+
+    def _complaint(self) -> str:
+        if self.fault not in NETWORK_FAULTS:
+            return f"fault={self.fault!r} is not one of {', '.join(NETWORK_FAULTS)}"
+        if self.fault == "refused" and self.after:
+            return f"after={self.after}: no bytes arrive before a refusal"
+        if self.fault == "split" and self.after < 1:
+            return f"after={self.after}: a part of the data is at least 1 byte; write !split-1"
+        return _below_zero(after=self.after)
+
+    def __str__(self) -> str:
+        return f"{self._place}!{self.fault}{f'-{self.after}' if self.after else ''}"
+
+
+Deviation: TypeAlias = Delay | Cancel | Raise | Slow | NetworkFault
+
+_KINDS = {
+    Delay: "a delay",
+    Cancel: "a cancellation",
+    Raise: "an injected error",
+    Slow: "a slow result",
+    NetworkFault: "a fault of the network",
+}
 
 
 class Schedule(frozenset[Deviation]):
@@ -211,6 +254,7 @@ _STEP = re.compile(r"@(\d+)")
 _LATE = re.compile(r"\+(\d+)(?:\.(\d+))?")
 _CANCEL = re.compile(r"!cancel(?:\+(\d+)(?:\.(\d+))?)?(?!\w)")
 _SLOW = re.compile(r"!slow(?:-(\d+))?(?!\w)")
+_NETWORK = re.compile(rf"!({'|'.join(NETWORK_FAULTS)})(?:-(\d+))?(?!\w)")
 _RAISE = re.compile(r"!([^\W\d]\w*)")
 
 
@@ -289,11 +333,14 @@ def _parse_what(text: str, place: int, name: str, step: int) -> tuple[Deviation,
             return Cancel(name, step, _number(found[1]), _number(found[2])), found.end()
         if found := _SLOW.match(text, place):
             return Slow(name, step, _number(found[1])), found.end()
+        if found := _NETWORK.match(text, place):
+            return NetworkFault(name, step, found[1], _number(found[2]) or 0), found.end()
         if found := _RAISE.match(text, place):
             return Raise(name, step, found[1]), found.end()
     except ValueError as error:
         raise _error(text, place, str(error)) from None
-    raise _error(text, place, "expected +places, !cancel, !slow or !NameOfAnError")
+    faults = ", ".join(f"!{fault}" for fault in RESERVED)
+    raise _error(text, place, f"expected +places, {faults} or !NameOfAnError")
 
 
 def _number(digits: str | None) -> int | None:

@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from .entry_places import EntryPlace, earlier_place, next_place, place_after, places_of_answer, places_of_task
 from .options import Options
-from .schedule import Cancel, Delay, Deviation, Raise, Schedule, Slow
+from .schedule import NETWORK_FAULTS, Cancel, Delay, Deviation, NetworkFault, Raise, Schedule, Slow
 from .trace import ANSWERS, ARRIVING, BEFORE, PLACES, QUEUE, Step, Trace
 
 _WALK_IS_LATE = 1 / 3  # fraction of delayed arrivals in a random walk; half of those by one place, a quarter by two...
@@ -34,6 +34,7 @@ class Search:
     Attributes:
         deviations: the current number of deviations per schedule.
         distinct: the number of different runs so far.
+        first: the trace of the first run; None before.
     """
 
     def __init__(self, options: Options, seed: int | str) -> None:
@@ -48,7 +49,7 @@ class Search:
         # Hashes, because 100,000 traces need too much memory.
         self._seen: set[tuple[int, frozenset[Deviation]]] = set()
         self._walks_left = options.random_walks
-        self._first: Trace | None = None
+        self.first: Trace | None = None
         self._last: Trace | None = None
         self._has_more = False
         self.deviations: int = 0
@@ -57,7 +58,7 @@ class Search:
     @property
     def has_one_order(self) -> bool:
         """True if the run that was observed has nothing to vary."""
-        return self._first is not None and next(one_more(Schedule(), self._first, self._options), None) is None
+        return self.first is not None and next(one_more(Schedule(), self.first, self._options), None) is None
 
     @property
     def is_bounded(self) -> bool:
@@ -86,7 +87,7 @@ class Search:
 
     def observe(self, schedule: Schedule, trace: Trace) -> None:
         """Learn from a run: `schedule` without its unused deviations, and its trace."""
-        self._first, self._last = self._first or trace, trace
+        self.first, self._last = self.first or trace, trace
         faults = frozenset([each for each in schedule if type(each) is not Delay])
         facts = (hash(trace.signature), faults)
         if facts in self._seen:
@@ -130,7 +131,7 @@ class Search:
             self._fill_pool()
 
     def _propose(self, schedules: Iterable[Schedule], pool: list[Schedule]) -> None:
-        given, may_be_last = self._given, self._options.cancel and pool is self._pool and self.deviations == 1
+        given, may_be_last = self._given, self._options.faults.cancels and pool is self._pool and self.deviations == 1
         for schedule in schedules:
             if schedule not in given:
                 given.add(schedule)
@@ -139,7 +140,7 @@ class Search:
 
     def _random_walk(self) -> Schedule:
         """Return a schedule with random delays of arrivals of the first or the last run."""
-        trace = self._random.choice([self._first, self._last])
+        trace = self._random.choice([self.first, self._last])
         assert trace is not None
         late = []
         for _, step in trace.arrivals():
@@ -218,10 +219,14 @@ def _deviations_at(trace: Trace, index: int, step: Step, options: Options) -> It
     elif (entry := next_place(trace, index)) is not None:
         yield _late_until(step, entry)
     if step.kind in ANSWERS:
-        for name in options.errors:
+        for name in options.faults.errors:
             yield Raise(step.task, step.number, name)
-        if step.kind in options.slow_kinds:
-            yield from _slow(trace, index, step)
+    if step.kind in options.slow_kinds:
+        yield from _slow(trace, index, step)
+    if trace.faults and (possible := trace.faults.get((step.task, step.number))) is not None:
+        for fault in NETWORK_FAULTS:
+            if fault in options.faults.network:
+                yield from (NetworkFault(step.task, step.number, fault, after) for after in possible.places(fault))
 
 
 def _slow(trace: Trace, index: int, step: Step) -> Iterator[Slow]:

@@ -5,8 +5,9 @@ dropped, as in Zeller and Hildebrandt's delta debugging. Schedules are small, so
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from .schedule import Cancel, Delay, Deviation, Schedule, Slow
+from .schedule import Cancel, Delay, Deviation, NetworkFault, Schedule, Slow
 
 
 def shrink(schedule: Schedule, fails: Callable[[Schedule], bool]) -> Schedule:
@@ -41,12 +42,7 @@ def _simpler(schedule: Schedule) -> Iterator[Schedule]:
 
 def _weaker(deviation: Deviation) -> Iterator[Deviation]:
     if isinstance(deviation, Delay):
-        for by in _bisect_towards(deviation.by, 1):
-            yield Delay(deviation.task, deviation.step, by)
-        if deviation.by and deviation.behind is not None:
-            yield Delay(deviation.task, deviation.step, deviation.by)
-            for behind in _bisect_towards(deviation.behind, 0):
-                yield Delay(deviation.task, deviation.step, deviation.by, behind)
+        yield from _shorter(deviation)
     elif isinstance(deviation, Cancel) and deviation.after is not None:
         if deviation.behind is not None:
             yield Cancel(deviation.task, deviation.step, deviation.after)
@@ -55,7 +51,19 @@ def _weaker(deviation: Deviation) -> Iterator[Deviation]:
     elif isinstance(deviation, Slow) and deviation.timer_after is not None:
         yield Slow(deviation.task, deviation.step)
         for timer_after in _bisect_towards(deviation.timer_after, 0):
-            yield Slow(deviation.task, deviation.step, timer_after)
+            yield replace(deviation, timer_after=timer_after)
+    elif isinstance(deviation, NetworkFault):
+        for after in {int(deviation.fault == "split")} & set(range(deviation.after)):
+            yield replace(deviation, after=after)
+
+
+def _shorter(delay: Delay) -> Iterator[Delay]:
+    for by in _bisect_towards(delay.by, 1):
+        yield Delay(delay.task, delay.step, by)
+    if delay.by and delay.behind is not None:
+        yield Delay(delay.task, delay.step, delay.by)
+        for behind in _bisect_towards(delay.behind, 0):
+            yield replace(delay, behind=behind)
 
 
 def _bisect_towards(number: int, least: int) -> list[int]:

@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 from .._introspect.location import SourceLocation
 from .._introspect.wait_reason import WaitReason
 from .._network.network_event import NetworkEvent
+from .network_faults import PossibleFaults
 
 KINDS = ("start", "yield", "sleep", "timer", "thread", "mock", "answer", "network")
 """The kinds of arrival that stand for an external event."""
@@ -129,6 +130,8 @@ class Trace:
             those that were queued when the thread started.
         overtakable: the arrivals before which the next timer could have fired, by task and step; True if a delay of the
             arrival is enough for that.
+        faults: the faults that are possible in place of what arrives from the network, by name and number of the
+            arrival; empty if none are asked for.
     """
 
     rows: tuple[tuple[Any, ...], ...]
@@ -137,6 +140,7 @@ class Trace:
     disturbed: frozenset[int] = frozenset()
     answers: dict[tuple[str, int], int] = field(default_factory=dict, hash=False)
     overtakable: dict[tuple[str, int], bool] = field(default_factory=dict, hash=False)
+    faults: dict[tuple[str, int], PossibleFaults] = field(default_factory=dict, hash=False)
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:

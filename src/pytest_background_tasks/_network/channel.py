@@ -2,6 +2,7 @@
 
 import socket
 from collections import deque
+from itertools import accumulate
 from sys import maxsize
 from typing import Any
 
@@ -114,6 +115,17 @@ class Channel:
             self.size -= len(data)
             self._read += len(data)
         return data
+
+    def ends(self) -> tuple[int, ...]:
+        """Return the number of bytes that were not read, up to the end of each part that was sent in one call."""
+        return tuple(accumulate(map(len, self._chunks), initial=-self._start))[1:]
+
+    def truncate(self, size: int) -> None:
+        """Lose all bytes that were not read but the first `size`."""
+        if size < self.size:
+            kept = self._bytes(size, is_kept=True) if size else b""
+            self._chunks = deque([kept] if kept else ())
+            self._start, self.size = 0, len(kept)
 
     def take_all_ancillary(self) -> list[Any]:
         """Return all ancillary data that was not read, and forget it."""

@@ -19,12 +19,14 @@ class ConnectingSocket(AddressedSocket):
         backlog: the connections that a listening socket has not accepted; None if it does not listen.
         listener: the listening socket in whose backlog this one is.
         is_server: True for the end of a connection that a listening socket has accepted, or will accept.
+        name_of_peer: the name of what arrives at the other end of its connection.
         is_unconfirmed: True from a call of ``connect`` that did not block until its result is known.
     """
 
     def __init__(self, network: Any, family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
         super().__init__(network, family, type, proto)
         self.backlog: deque[Any] | None = None
+        self.name_of_peer: str = ""
         self.is_unconfirmed: bool = False
         self.is_server: bool = False
         self.listener: Any = None
@@ -128,6 +130,9 @@ class ConnectingSocket(AddressedSocket):
             raise error(errno.EISCONN if is_internet(self.family) else errno.EINVAL)
         timeout = _socket.socket.gettimeout(sock)
         listener = self.network.listener_at(self, where)
+        self.network.name_ends(self)
+        if timeout == 0 and is_internet(self.family) and self.network.refuses(self):
+            listener = None
         if listener is not None:
             self.network.check_reads_by_methods(sock)
         self._peer_address = where if is_internet(self.family) or listener is None else listener.address
@@ -196,7 +201,7 @@ class ConnectingSocket(AddressedSocket):
         if is_internet(self.family):
             other.address = self._peer_address._replace(family=listener.family)
         other._peer_address = self.address
-        self.network.connected(self, other)
+        other.name = self.name_of_peer
         listener.backlog.append(other)
         other.update()
         listener.update()

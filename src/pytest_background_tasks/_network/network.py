@@ -47,6 +47,9 @@ class Host(Protocol):
     def name(self, kind: str) -> str:
         """Return a name for what the running task has created."""
 
+    def refuses(self, name: str) -> bool:
+        """Return True if a connection is to be refused although a socket listens; `name` is that of its client."""
+
     def owns_thread(self) -> bool:
         """Return True if the current thread belongs to the program, so that its sockets are of this network."""
 
@@ -327,9 +330,14 @@ class InProcessNetwork:
 
     # The surroundings.
 
-    def connected(self, client: Any, server: Any) -> None:
-        """Name both ends of a new connection."""
-        client.name, server.name = self._host.name("received"), self._host.name("sent")
+    def name_ends(self, client: Any) -> None:
+        """Name both ends of a connection that is about to be made, after the task that connects."""
+        client.name, client.name_of_peer = self._host.name("received"), self._host.name("sent")
+        client.arrivals = 0
+
+    def refuses(self, client: Any) -> bool:
+        """Return True if a connection is to be refused although a socket listens."""
+        return self._host.refuses(client.name)
 
     def owns_thread(self) -> bool:
         """Return True if the current thread belongs to the program."""

@@ -28,6 +28,8 @@ class StreamSocket(ConnectingSocket):
     def __init__(self, network: Any, family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
         super().__init__(network, family, type, proto)
         self._is_reset = False
+        self._is_cut = False  # something between the two ends has closed the connection
+        self._allowed: int | None = None  # number of bytes that can be read before the rest of a split read arrives
         self.update()
 
     # Readiness.
@@ -61,7 +63,11 @@ class StreamSocket(ConnectingSocket):
         peer = self._peer
         if peer is None or self.is_held:
             return False
-        return peer.is_closed or (peer._has_shut_read and (peer._has_shut_write or not is_internet(self.family)))
+        return (
+            self._is_cut
+            or peer.is_closed
+            or (peer._has_shut_read and (peer._has_shut_write or not is_internet(self.family)))
+        )
 
     # Closing.
 
@@ -106,7 +112,7 @@ class StreamSocket(ConnectingSocket):
         """Let the peer know that the socket was closed."""
         self.is_closed = True
         peer, incoming, outgoing = self._peer, self._incoming, self._outgoing
-        if peer is None or incoming is None or outgoing is None:
+        if peer is None or incoming is None or outgoing is None or self._is_cut:
             return
         is_reset = is_reset or bool(incoming.size)
         if not is_internet(self.family):
@@ -149,6 +155,49 @@ class StreamSocket(ConnectingSocket):
         if self._peer is not None:
             self._peer.update()
 
+    # Faults.
+
+    def ends_of_input(self) -> tuple[int, ...]:
+        """Return the number of bytes that can be read, up to the end of each part that was sent in one call."""
+        return () if self._incoming is None else self._incoming.ends()
+
+    def cut(self, after: int, *, is_reset: bool) -> None:
+        """End the connection from outside: as by a proxy between the two, or a network that fails.
+
+        Args:
+            after: the number of bytes that still arrive here; the rest is lost.
+            is_reset: True if both ends get a reset; False if both get EOF, and a reset once they send more.
+        """
+        with self.network.lock:
+            incoming = self._incoming
+            ends: tuple[Any, ...] = (self, self._peer)
+            assert incoming is not None
+            incoming.truncate(after)
+            incoming.is_finished = False  # an EOF that was on its way is lost too
+            for each in ends:
+                if not each.is_closed and not each._is_reset:
+                    each._is_cut = True
+                    if is_reset:
+                        each.reset()
+                    else:
+                        each._incoming.is_finished = True
+                        each.update()
+
+    def split(self, after: int) -> None:
+        """Let only a part of what has arrived be read, until `end_split`.
+
+        Args:
+            after: the size of that part, in bytes; one byte at least is left for later.
+        """
+        assert self._incoming is not None
+        self._allowed = max(min(after, self._incoming.size - 1), 1)
+
+    def end_split(self) -> None:
+        """Let the rest be read."""
+        was_read, self._allowed = self._allowed == 0, None
+        if was_read:
+            self.release()
+
     # Names and options.
 
     def getpeername(self, sock: Any) -> Any:  # noqa: ARG002  # like all methods of sockets
@@ -185,15 +234,16 @@ class StreamSocket(ConnectingSocket):
     def recv(self, sock: Any, size: int, flags: int = 0) -> bytes:
         """Receive at most `size` bytes."""
         incoming = self._incoming
-        if flags or self.is_held or incoming is None or (data := incoming.take_only_chunk(size)) is None:
+        is_special = flags or self.is_held or self._allowed is not None
+        if is_special or incoming is None or (data := incoming.take_only_chunk(size)) is None:
             return super().recv(sock, size, flags)
-        self._has_read()
+        self._has_read(len(data))
         return data
 
     def send(self, sock: Any, data: Any, flags: int = 0) -> int:
         """Send as much as possible; return the number of bytes."""
         outgoing, peer = self._outgoing, self._peer
-        has_ended = self.is_held or self.failure or self._is_reset or self._has_shut_write
+        has_ended = self.is_held or self.failure or self._is_reset or self._is_cut or self._has_shut_write
         if flags or has_ended or outgoing is None or peer.is_closed or peer._has_shut_read or type(data) is not bytes:
             return super().send(sock, data, flags)
         if not 0 < len(data) <= outgoing.room:
@@ -216,9 +266,12 @@ class StreamSocket(ConnectingSocket):
         while True:
             incoming = self._incoming
             if incoming is not None and incoming.size and not self.is_held:
-                data, ancillary = incoming.take(size - len(parts), is_kept=is_kept)
+                wanted = size - len(parts)
+                data, ancillary = incoming.take(
+                    wanted if self._allowed is None else min(wanted, self._allowed), is_kept=is_kept
+                )
                 if not is_kept:
-                    self._has_read()
+                    self._has_read(len(data))
                 parts += data
                 if not wants_all or ancillary or len(parts) == size:
                     sender = None if is_internet(self.family) else self._peer_address
@@ -228,8 +281,12 @@ class StreamSocket(ConnectingSocket):
             else:
                 self.wait(sock, self._may_read, call, flags)
 
-    def _has_read(self) -> None:
+    def _has_read(self, size: int) -> None:
         assert self._incoming is not None
+        if self._allowed is not None:
+            self._allowed -= size
+            if not self._allowed:
+                self.hold()
         if not self._incoming.size:
             self.update()
         if self._peer is not None and not self._peer.is_writable:
@@ -273,7 +330,7 @@ class StreamSocket(ConnectingSocket):
     def _cause_reset(self) -> None:
         """Let the other side, which does not want data any more, answer with a reset."""
         self.reset()
-        if self._peer is not None and not self._peer.is_closed:
+        if self._peer is not None and not self._peer.is_closed and not self._is_cut:
             self._peer.reset()
 
     def _check_sending(self) -> None:

@@ -23,13 +23,14 @@ class Explorer:
         max_seconds: the time limit, in seconds of real time; None for no limit.
         max_steps: the number of steps after which a run counts as a livelock.
         arrivals: the kinds of arrival that may be delayed: ``start``, ``yield``, ``sleep``, ``timer``, ``thread``,
-            ``mock`` (default: all of these), or ``any``: every step of every task, for code that must not rely on
-            asyncio's order at all.
-        cancel: the tasks to cancel externally, one cancellation per schedule: True for those that the scenario starts,
-            or patterns (``client*``) and coroutine functions.
-        inject_errors: the exceptions to inject, classes or instances: what a task waits for fails with one of them.
-        slow_results: True if every answer may come after the next timer, such as a timeout, or just before it; False if
-            none may. None: the results of threads may, and `answer`.
+            ``mock``, ``answer``, ``network`` (default: all of these), or ``any``: every step of every task, for code
+            that must not rely on asyncio's order at all.
+        faults: the faults to inject; default: none. ``"cancel"``: an external event cancels one task per schedule, of
+            those that the scenario starts; ``"cancel:client*"``: of those whose names match. ``"slow"``: each result
+            may come after the next timer, such as a timeout, or just before it; without it, only those of threads and
+            `answer` may. An exception, its class, or the name of a built-in one: what a task waits for fails with it.
+            At connections, ``"reset"``, ``"refused"``, ``"eof"`` (closed in the middle, as by a proxy), ``"split"``: a
+            part of the data arrives first.
         random_walks: the number of random walks after all schedules with up to ``max_deviations`` deviations.
         seed: decides the order of the search, and the random numbers that each run draws.
         replay: a schedule, or its text: run only this schedule.
@@ -40,7 +41,7 @@ class Explorer:
         virtual_clocks: True if ``time.time()``, ``time.monotonic()``, ``time.perf_counter()`` and ``datetime.now()``
             follow virtual time in the loop's thread, except for the standard library and pytest.
         reseed_random: True if ``random``, and numpy's if it is imported, give the same numbers in each run.
-        require_cancel: True if it is an error that ``cancel`` finds no task; otherwise the verdict excludes
+        require_cancel: True if it is an error that ``"cancel"`` finds no task; otherwise the verdict excludes
             cancellations.
         propagate: exceptions that are not failures: they end the exploration and propagate. Classes, or a
             function that returns True for them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from .._explore.schedule import Cancel, Delay, Deviation, Raise, Slow, event_of
+from .._explore.schedule import Cancel, Delay, Deviation, NetworkFault, Raise, Slow, event_of
 from .._explore.trace import KINDS, Outcome
 from .._introspect.location import shown_file
 from .._introspect.text import plural
@@ -77,6 +77,31 @@ _NETWORK = {
     StepKind.FILE: {"ready": "file becomes ready"},
 }
 """The events of the network, by their place: what a task's connection receives, or what arrives at its other side."""
+
+_CONNECTION_FAULTS = {
+    "refused": ("connection to {at} is refused",) * 2,
+    "reset": (
+        "connection to {at} is reset before it receives data",
+        "connection is reset before its data arrives at {at}",
+    ),
+    "reset after": (
+        "connection to {at} is reset after it has received {size}",
+        "connection is reset after {size} have arrived at {at}",
+    ),
+    "eof": (
+        "connection to {at} is closed before it receives data",
+        "connection is closed before its data arrives at {at}",
+    ),
+    "eof after": (
+        "connection to {at} is closed after it has received {size}",
+        "connection is closed after {size} have arrived at {at}",
+    ),
+    "split after": (
+        "connection to {at} receives only {size} at first",
+        "data arrives at {at} in two parts, {size} first",
+    ),
+}
+"""The faults of the network: at the connection of a task, and at its other side."""
 
 _OUTCOMES = {"returned": "returns", "raised": "raises {}", "propagated": "propagates {}", "cancelled": "ends cancelled"}
 
@@ -176,11 +201,24 @@ def _effect_on_event(view: DeviationView) -> tuple[str, str]:
     owner, kind = event_of(deviation.task) or ("", "")
     if _is_between(deviation):
         return f"the result of a thread that {owner} has started arrives between two steps", _BETWEEN
+    if isinstance(deviation, NetworkFault):
+        words = _fault(deviation, view.network, is_sent=kind == "sent")
+        return f"{owner}'s {words}", f"its {words}"
     if kind in NETWORK_EVENTS:
-        words = _arrives(view.network, NETWORK_EVENTS[kind], " late")
+        words = _arrives(view.network, NETWORK_EVENTS[kind], f" {_when(deviation)}")
         return f"{owner}'s {words}", f"its {words}"
     effect, words = _LATE_EVENTS[kind]
     return effect.format(owner), words
+
+
+def _fault(deviation: NetworkFault, event: NetworkEvent | None, *, is_sent: bool) -> str:
+    texts = _CONNECTION_FAULTS[f"{deviation.fault} after" if deviation.after else deviation.fault]
+    at = (event and event.address) or "its server"
+    return texts[is_sent].format(at=at, size=plural(deviation.after, "byte"))
+
+
+def _when(deviation: Deviation) -> str:
+    return _relative_to_timer(deviation) if isinstance(deviation, Slow) else "late"
 
 
 def _effect_on_step(view: DeviationView) -> tuple[str, str]:
@@ -203,10 +241,20 @@ def _effect_on_step(view: DeviationView) -> tuple[str, str]:
 
 
 def _effect_of_slow(deviation: Slow) -> tuple[str, str]:
-    if (count := deviation.timer_after) is None:
-        return "receives its result only after another timer has fired", "its result takes longer than another timer"
-    later = f"{plural(count, 'iteration')} of the loop later" if count else "in the same iteration of the loop"
-    return f"receives its result just before another timer fires, {later}", f"another timer fires {later}"
+    effect = f"receives its result {_relative_to_timer(deviation)}"
+    if deviation.timer_after is None:
+        return effect, "its result takes longer than another timer"
+    return effect, f"another timer fires {_later(deviation.timer_after)}"
+
+
+def _relative_to_timer(deviation: Slow) -> str:
+    if deviation.timer_after is None:
+        return "only after another timer has fired"
+    return f"just before another timer fires, {_later(deviation.timer_after)}"
+
+
+def _later(iterations: int) -> str:
+    return f"{plural(iterations, 'iteration')} of the loop later" if iterations else "in the same iteration of the loop"
 
 
 _BETWEEN = "the thread's result arrives between two steps"
@@ -250,12 +298,16 @@ def conditions(views: Collection[DeviationView], arrivals: frozenset[str]) -> It
 _FAULTS: dict[type, str] = {
     Cancel: (
         "This can happen if that task can be cancelled: by a timeout around it, a disconnecting client, a shutdown.\n"
-        "If it cannot in your program, remove cancel=, or name the tasks that can: cancel=[...]."
+        "If it cannot in your program, remove 'cancel' from faults=, or name the tasks that can: 'cancel:client*'."
     ),
-    Raise: "This can happen if the awaited operation can fail so. If it cannot, remove the error from inject_errors=.",
+    Raise: "This can happen if the awaited operation can fail so. If it cannot, remove the error from faults=.",
     Slow: (
-        "This can happen if the result can take that long.\n"
-        "If it cannot, exclude slow results in one of two ways:\n"
-        "    slow_results=False\n    --explore-slow-results=false"
+        "This can happen if the result can take that long. If it cannot, remove 'slow' from faults=.\n"
+        "Results of threads, and answer(), are of unknown duration without it; if theirs is known, exclude them with\n"
+        "arrivals=."
+    ),
+    NetworkFault: (
+        "This can happen on a network: a server restarts, a proxy closes a connection, data arrives in several parts.\n"
+        "If it cannot in your program, remove the fault from faults=."
     ),
 }

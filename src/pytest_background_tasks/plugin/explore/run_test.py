@@ -101,7 +101,7 @@ def _explore(item: Any, arguments: ExploreArguments, fixtures: FreshFixtures, ex
     __tracebackhide__ = True
     options = options_of(item, dict(arguments))
     options.pop("exclude_fixtures", None)
-    options["require_cancel"] = "cancel" in arguments  # a default also applies to tests without such a task
+    options["require_cancel"] = "faults" in arguments  # a default also applies to tests without such a task
     exploration = exploration_of(item, options, fixtures, example)
     failure = exploration.failure
     if failure is not None:

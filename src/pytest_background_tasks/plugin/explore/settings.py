@@ -51,8 +51,12 @@ SETTINGS = (
     Setting("max_seconds", float, "60", "time limit of each test, in seconds of real time (default: no limit)"),
     Setting("max_steps", int, "10000", "steps after which a run counts as a livelock (default: 10000)"),
     Setting("arrivals", _words, "start sleep", "kinds of arrival to delay; 'any': every step (default: all kinds)"),
-    Setting("cancel", _bool, "true", "true: also cancel tasks that the test starts, one per run (default: false)"),
-    Setting("slow_results", _bool, "true", "true: also let sleeps and mocks outlast the next timer; false: no result"),
+    Setting(
+        "faults",
+        _words,
+        "cancel reset",
+        "cancel, slow, reset, refused, eof, split or names of exceptions (default: none)",
+    ),
     Setting("random_walks", int, "500", "number of random walks after the search (default: 0)"),
     Setting("fail_on_leaks", _bool, "true", "true: fail a test that leaves tasks pending at its end (default: false)"),
     Setting("virtual_clocks", _bool, "false", "false: time.time() and other clocks stay real (default: true)"),
@@ -74,12 +78,10 @@ IN_SUITE: dict[str, Any] = {
     "max_schedules": 100,
     "max_seconds": 2.0,
     "arrivals": ("sleep", "thread", "answer", "network"),
-    "slow_results": False,
 }
 """The defaults under ``--explore``: external answers, and sleeps of equal length, which stand for them in fakes.
 
-asyncio itself keeps the order of starts, of bare yields and of timers. A program that answers a timeout correctly fails
-a test of the usual case if a result comes too late.
+asyncio itself keeps the order of starts, of bare yields and of timers.
 """
 REPLAY = Setting("replay", str, "client@1+1", "run only this schedule, of the one explored test that is selected")
 REPORT = Setting("report", str, ".explore", "directory for HTML reports of failures, 'no' for none (default: .explore)")
