@@ -35,7 +35,7 @@ class NeedsArguments(Exception):
         ({"faults": 7}, TypeError, "faults=7 is neither the name of a fault nor an exception; write 'cancel', "),
         ({"faults": "rest"}, ValueError, r"faults='rest': unknown fault; did you mean 'reset'\?; write 'cancel', "),
         ({"faults": "cancel:"}, ValueError, "faults='cancel:': unknown fault; did you mean 'cancel'"),
-        ({"faults": "print"}, ValueError, "faults='print': unknown fault; write "),
+        ({"faults": "print"}, ValueError, "faults='print': unknown fault"),
         ({"faults": [OSError, int]}, TypeError, "faults=<class 'int'> is neither"),
         (
             {"faults": NeedsArguments},

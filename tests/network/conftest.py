@@ -29,6 +29,9 @@ class FreeHost:
     def name(self, kind: str) -> str:
         return kind
 
+    def refuses(self, name: str) -> bool:
+        return False
+
     def owns_thread(self) -> bool:
         return True
 

@@ -109,7 +109,9 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
             first = [(self._names.scenario.name, 0, *row[2:]) for row in rows[at : at + 1]]
             rows = (*rows[:at], *first, *rows[at + 1 :])
         faults = self._possible_faults if self._options.faults.network else {}
-        return Trace(rows, cancellable, siblings, disturbed, self._answers, self._overtakable, faults)
+        return Trace(
+            rows, cancellable, siblings, disturbed, self._answers, self._overtakable, faults, tuple(self._withdrawn)
+        )
 
     def close(self) -> None:
         """Close the loop, like asyncio; break reference cycles so that the garbage collector is not needed."""
@@ -305,6 +307,7 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
             waiting -= 1
             if handle._cancelled:
                 self._disturbed.add(entry // PLACES)
+                self._note_withdrawn(entry)
                 continue
             callback, arguments = handle._callback, handle._args
             number, got, kind = 0, "call", None

@@ -22,8 +22,22 @@ def next_place(trace: Trace, index: int) -> int | None:
     """Return the first entry place at which the step at `index` would come behind one more step than in this run.
 
     Steps that it made ready itself do not count: they would be later as well. Nor do steps at a later time, because
-    time stands still during a delay, unless the next timer may fire before it. Return None if no step is left.
+    time stands still during a delay, unless the next timer may fire before it. A step that was withdrawn counts: it
+    takes place if the step at `index` comes behind it. Return None if no step is left.
     """
+    place = _place_behind_step(trace, index)
+    if trace.withdrawn:
+        now, entered = trace.rows[index][3], trace.rows[index][5]
+        places = [
+            place_after(each.entry)
+            for each in trace.withdrawn
+            if index < each.before and each.time == now and each.entry >= entered
+        ]
+        return min(places if place is None else [*places, place], default=None)
+    return place
+
+
+def _place_behind_step(trace: Trace, index: int) -> int | None:
     who, number, _, now, _, entered, made_ready, _ = trace.rows[index]
     iteration = entered // PLACES
     # When nothing else is left to run, time passes in the next iteration.

@@ -192,14 +192,21 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
     Args:
         name: returns a name for the arrivals at a file that has none yet.
         refuse: called with the descriptor of a real connection; returns the error.
+        withdraw: called if an event that has arrived is not watched any more.
 
     Attributes:
         watched: the files by descriptor.
         split: the sockets of which a part of the data arrives in this iteration only.
     """
 
-    def __init__(self, name: Callable[[str], str], refuse: Callable[[int], BaseException]) -> None:
+    def __init__(
+        self,
+        name: Callable[[str], str],
+        refuse: Callable[[int], BaseException],
+        withdraw: Callable[[], object],
+    ) -> None:
         self._name = name
+        self._withdraw = withdraw
         self._refuse = refuse
         self._keys: dict[int, SelectorKey] = {}
         self.watched: dict[int, WatchedFile] = {}
@@ -257,7 +264,9 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
 
     def unregister(self, fileobj: Any) -> SelectorKey:
         """Watch a file no more."""
-        key = self._keys.pop(_descriptor(fileobj))
+        key = self._keys[_descriptor(fileobj)]
+        self._check_withdrawn(key.fd, 0)
+        del self._keys[key.fd]
         self._ready.pop(key.fd, None)
         watched = self.watched.pop(key.fd)
         if key.fd in self._others:
@@ -270,12 +279,25 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
     def modify(self, fileobj: Any, events: int, data: Any = None) -> SelectorKey:
         """Watch a file for other events."""
         descriptor = _descriptor(fileobj)
+        self._check_withdrawn(descriptor, events)
         key = self._keys[descriptor] = self._keys[descriptor]._replace(events=events, data=data)
         if descriptor in self._others:
             self._poll.modify(descriptor, _poll_events(events))
         else:
             self.note_ready(descriptor)
         return key
+
+    def _check_withdrawn(self, descriptor: int, events: int) -> None:
+        """Take note if an event that has arrived is not watched any more, other than `events`."""
+        before, source = self._keys[descriptor].events, self.watched[descriptor].source
+        if descriptor in self._others:
+            ready = before & _events_of(dict(self._poll.poll(0)).get(descriptor, 0))
+        else:
+            ready = self._events(descriptor)
+            if not source.is_peers_doing:  # it has been writable all the time
+                ready &= ~EVENT_WRITE
+        if ready & ~events:
+            self._withdraw()
 
     def select(self, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:  # noqa: ARG002  # it never waits
         """Return the files that are ready, with their events."""

@@ -17,6 +17,7 @@ from .network_arrivals import NetworkArrival, ReadinessSelector
 from .network_faults import PossibleFaults
 from .plan import Plan
 from .task_names import TaskIdentity, TaskNames
+from .trace import ARRIVING, PLACES
 from .unsupported import UnsupportedCalls
 
 
@@ -27,6 +28,8 @@ class NetworkOfLoop(UnsupportedCalls):
     _at_files: Sequence[NetworkArrival] = ()  # what has arrived in this iteration
     _deviating: Plan | None
     _names: TaskNames
+    _iteration: int
+    _note_withdrawn: Callable[..., None]
     _now: float
     _running: Callable[[], TaskIdentity]
 
@@ -34,7 +37,7 @@ class NetworkOfLoop(UnsupportedCalls):
     def _selector(self) -> ReadinessSelector:
         if not IS_SUPPORTED:
             raise self.refuse(UncontrolledOperation(NOT_SUPPORTED, "network"))
-        self._files = ReadinessSelector(self.name_of, self._refuse_file)
+        self._files = ReadinessSelector(self.name_of, self._refuse_file, self._withdraw)
         return self._files
 
     @cached_property
@@ -67,6 +70,11 @@ class NetworkOfLoop(UnsupportedCalls):
         for handle in arriving:
             if (possible := handle.possible_faults()) is not None:
                 self._possible_faults[handle.who, handle.number] = possible
+
+    def _withdraw(self) -> None:
+        """Note that the running step removes a reader or writer that would have been called in the next iteration."""
+        if self.is_running():
+            self._note_withdrawn((self._iteration + 1) * PLACES + ARRIVING, after=1)
 
     def _refuse_file(self, descriptor: int) -> BaseException:
         current = network()

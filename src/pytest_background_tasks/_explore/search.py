@@ -194,6 +194,8 @@ def _later_answer(
 def delay_to_end(trace: Trace) -> Iterator[Schedule]:
     """Yield schedules that delay one answer until after all other steps at its time in the default order."""
     last_entry = {step.time: step.entry for step in trace.steps}
+    for each in trace.withdrawn:
+        last_entry[each.time] = max(last_entry.get(each.time, 0), each.entry)
     for index, step in trace.arrivals():
         if step.kind in ANSWERS and next_place(trace, index) is not None:
             yield Schedule([_late_until(step, place_after(last_entry[step.time]))])

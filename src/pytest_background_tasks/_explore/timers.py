@@ -22,6 +22,7 @@ from .options import Options
 from .pauses import Pauses
 from .plan import Plan
 from .task_names import TaskIdentity, TaskNames
+from .trace import ARRIVING, PLACES, Withdrawn
 from .unsupported import UnsupportedCalls
 
 
@@ -41,6 +42,9 @@ class TimersOfLoop(UnsupportedCalls):
     _test: CodeOfTest | None = None  # in a suite, its pauses count instead
     _plan: Plan | None
     _pauses: Pauses | None = None  # in a suite, from the beginning of the test on
+    _iteration: int
+    _rows: list[tuple[Any, ...]]
+    _withdrawn: list[Withdrawn] = []  # noqa: RUF012  # as for the next one
     _overtakable: dict[tuple[str, int], bool] = {}  # noqa: RUF012  # most runs have none; a loop must have few attributes
 
     def time(self) -> float:
@@ -70,10 +74,17 @@ class TimersOfLoop(UnsupportedCalls):
         heappush(self._timers, (when, next(self._numbers), timer))
         return debug_mode.without_our_frames(timer) if self._debug else timer
 
+    def _note_withdrawn(self, entry: int, *, after: int = 0) -> None:
+        """Note that a step that would have entered at `entry` was withdrawn, ``after`` more than the recorded steps."""
+        if not self._withdrawn:
+            self._withdrawn = []
+        self._withdrawn.append(Withdrawn(len(self._rows) + after, entry, self._since))
+
     def _next_timer(self) -> Arrival | None:
         timers = self._timers
         while timers and timers[0][2]._cancelled:
-            heappop(timers)
+            if heappop(timers)[0] <= self._now:
+                self._note_withdrawn(self._iteration * PLACES + ARRIVING)
         return timers[0][2] if timers else None
 
     def _is_timer_due(self) -> bool:

@@ -113,6 +113,20 @@ class Step(NamedTuple):
     detail: StepDetail | None = None
 
 
+class Withdrawn(NamedTuple):
+    """A step that did not take place because another one withdrew it: a timer that is due, a reader of arrived data.
+
+    Attributes:
+        before: the number of steps that ran before.
+        entry: the place at which it would have entered, as in `Step`.
+        time: virtual time, in seconds since the run began.
+    """
+
+    before: int
+    entry: int
+    time: float
+
+
 _facts = itemgetter(0, 1, 2, 3)
 
 
@@ -132,6 +146,7 @@ class Trace:
             arrival is enough for that.
         faults: the faults that are possible in place of what arrives from the network, by name and number of the
             arrival; empty if none are asked for.
+        withdrawn: the steps that were withdrawn when they were about to run.
     """
 
     rows: tuple[tuple[Any, ...], ...]
@@ -141,6 +156,7 @@ class Trace:
     answers: dict[tuple[str, int], int] = field(default_factory=dict, hash=False)
     overtakable: dict[tuple[str, int], bool] = field(default_factory=dict, hash=False)
     faults: dict[tuple[str, int], PossibleFaults] = field(default_factory=dict, hash=False)
+    withdrawn: tuple[Withdrawn, ...] = ()
 
     @cached_property
     def steps(self) -> tuple[Step, ...]:
