@@ -86,3 +86,21 @@ def test_runs_of_one_schedule_are_equal(program: Any, value: Any) -> None:
         assert [index for index in range(RUNS - 3) if run().signature != first.signature] == []
         gc.collect()
         assert len(list(Path("/proc/self/fd").iterdir())) == descriptors
+
+
+@with_each_program
+def test_recorded_run_has_the_cause_of_each_event(program: Any, value: Any) -> None:
+    """It takes the same steps as one that is not recorded, and an earlier one has caused what arrives."""
+    options = Options.of({"arrivals": "network"})
+    with HelperThread() as helper, DeterministicProcess(may_raise=False) as process:
+
+        def run(with_details: bool) -> Trace:
+            process.refresh()
+            return execute(playing(program), Schedule(), options, helper, with_details=with_details).trace
+
+        run(False)  # fills caches of libraries
+        recorded = run(True)
+        assert recorded.signature == run(False).signature
+    events = [(index, step.detail) for index, step in enumerate(recorded.steps) if step.detail and step.detail.network]
+    assert events
+    assert [detail.network for index, detail in events if not detail.caused_by or max(detail.caused_by) >= index] == []

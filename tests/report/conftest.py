@@ -55,6 +55,35 @@ async def lost_update() -> None:
     assert total == 2
 
 
+async def order_of_answers() -> None:
+    """Two clients ask a server, which answers each in two parts; the first one expects to be answered first."""
+    answered = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        question = await reader.readline()
+        writer.write(b"answer to ")
+        await asyncio.sleep(0)
+        writer.write(question)
+        writer.close()
+
+    async def ask(question: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", 80)
+        writer.write(question)
+        await reader.readline()
+        answered.append(question)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 80):
+        await asyncio.gather(ask(b"1\n"), ask(b"2\n"))
+    assert answered == [b"1\n", b"2\n"]
+
+
+@pytest.fixture(scope="session")
+def late_answer(explored: Explored) -> FailureView:
+    """The first answer is late, so that its second part arrives together with the first one."""
+    return explored(order_of_answers, replay="ask:received@1+2")
+
+
 @pytest.fixture(scope="session")
 def lost(explored: Explored) -> FailureView:
     """An update that is lost when one answer is late."""

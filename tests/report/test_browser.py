@@ -255,6 +255,37 @@ def test_an_arrow_leads_from_the_waker(open_page: Open) -> None:
     assert arrow.get_attribute("d") == "", "add#2 only gave way"
 
 
+def test_arrows_lead_over_the_network_from_the_senders(open_page: Open, late_answer: FailureView) -> None:
+    """To the event that arrives, one from each; a late event is the chosen one, and its arrows say so."""
+    page = open_page(late_answer)
+    assert page.locator("#detail").inner_text().count("Sent by") == 1
+    [late] = [index for index, step in enumerate(late_answer.failing.steps) if len(step.caused_by) == 2][1:]
+    assert chosen(page) == late + 1
+    for arrows in ("svg .chosen.line", "svg path.sent.odd:not(.heads)"):
+        assert page.locator(arrows).get_attribute("d").count("C") == 2
+    assert page.locator("#status").inner_text().count("serve#1 in step ") == 2
+    page.get_by_role("button", name="default order").click()
+    assert page.locator("svg path.sent.odd:not(.heads)").get_attribute("d") == ""
+    assert page.locator("svg path.sent:not(.odd, .heads)").get_attribute("d").count("C") > 2
+
+
+def test_sender_and_event_lead_to_each_other(open_page: Open, late_answer: FailureView) -> None:
+    page = open_page(late_answer)
+    event = chosen(page)
+    page.locator("#detail dd").first.get_by_role("button").first.click()
+    assert chosen(page) == min(late_answer.failing.steps[event - 1].caused_by) + 1
+    assert "Causes" in page.locator("#detail").inner_text()
+    page.locator("#detail").get_by_role("button", name=f"step {event}, ask#1").click()
+    assert chosen(page) == event
+
+
+def test_network_is_explained_only_where_there_is_one(
+    open_page: Open, lost: FailureView, late_answer: FailureView
+) -> None:
+    assert not open_page(lost).get_by_text("over the network").is_visible()
+    assert open_page(late_answer).get_by_text("over the network").is_visible()
+
+
 # What it costs, and what it must not do.
 
 

@@ -114,6 +114,17 @@ def test_cleanup_by_the_explorer_is_not_shown(lost: FailureView) -> None:
     assert "ControlledLoop" not in made(lost)
 
 
+def test_event_of_the_network_names_the_steps_that_have_caused_it(late_answer: FailureView) -> None:
+    """Here the two that have sent a part of the late answer."""
+    run = data_of(made(late_answer))["runs"][1]
+    steps, tasks = run["steps"], run["tasks"]
+    [late] = [step for step in steps if step["namedBeginning"].startswith("ask#1's connection receives 12 bytes: ")]
+    assert late["relation"] == "sent by"
+    senders = [tasks[steps[index]["task"]].rpartition("/")[2] for index in late["causedBy"]]
+    assert senders == ["serve#1", "serve#1"]
+    assert len(set(late["causedBy"])) == 2
+
+
 def test_livelock_is_reduced_to_its_ends_and_its_deviation(lost: FailureView) -> None:
     """A page of 20,000 steps would open slowly, and say no more."""
     steps = lost.failing.steps[:5] * 4000

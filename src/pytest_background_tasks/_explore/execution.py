@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from .._introspect.garbage_collection import GarbageCollectionDisabled
+from .._network.network import InProcessNetwork
 from .._network.socket_methods import NetworkOnDemand
 from .cleanup import leave_nothing
 from .controlled_loop import ControlledLoop
@@ -14,6 +15,7 @@ from .helper_thread import HelperThread
 from .network_host import network_of
 from .options import Options
 from .recording_loop import RecordingLoop
+from .recording_network import RecordingNetwork
 from .run import Program, Run
 from .schedule import Deviation, Schedule
 from .trace import Trace
@@ -72,10 +74,11 @@ def execute(
         BaseException: the call of the scenario raises it, or it is an exception of the run that passes through.
     """
     run = Run(RecordingLoop if with_details else ControlledLoop, schedule, options, helper, failed)
+    make_network = partial(network_of, run, helper, RecordingNetwork if with_details else InProcessNetwork)
     helper.foreign.begin()
     try:
         # Automatic collection would depend on earlier runs.
-        with NetworkOnDemand(partial(network_of, run, helper)) as networks, GarbageCollectionDisabled():
+        with NetworkOnDemand(make_network) as networks, GarbageCollectionDisabled():
             found = program(run)
             for loop in run.loops:
                 run.look_at_end(loop, found)  # some runners close it without a word

@@ -31,6 +31,9 @@ class Source(Protocol):
     def event(self, *, is_writing: bool) -> NetworkEvent:
         """Return the event for which it is ready."""
 
+    def causes(self, event: NetworkEvent) -> tuple[tuple[Any, int], ...]:
+        """Return the steps that have caused an event, each as its loop and its index there."""
+
     def hold(self) -> None:
         """Let what has arrived, and what arrives from now on, be late."""
 
@@ -96,7 +99,7 @@ class NetworkArrival(Arrival):
     def possible_faults(self) -> PossibleFaults | None:
         """Return the faults that could take place instead; None if none could."""
         source = self._source
-        if type(source) is not StreamSocket:
+        if not isinstance(source, StreamSocket):
             return None
         event = self.event()
         return PossibleFaults(event.kind, source.ends_of_input() if event.kind == "data" else ())
@@ -113,6 +116,10 @@ class NetworkArrival(Arrival):
         else:
             source.cut(fault.after, is_reset=fault.fault == "reset")
         return True
+
+    def causes(self, event: NetworkEvent) -> tuple[tuple[Any, int], ...]:
+        """Return the steps that have caused the event, as far as they were recorded."""
+        return self._source.causes(event)
 
     def hold(self) -> None:
         """Let the event be late."""
@@ -176,6 +183,10 @@ class OtherFile:
     def event(self, *, is_writing: bool) -> NetworkEvent:  # noqa: ARG002  # the kernel knows more, and would have to be asked
         """Return the event for which it is ready."""
         return NetworkEvent("ready")
+
+    def causes(self, event: NetworkEvent) -> tuple[tuple[Any, int], ...]:  # noqa: ARG002  # the kernel does not say
+        """Return no step: other processes may write to it too."""
+        return ()
 
     def hold(self) -> None:
         """Let what has arrived, and what arrives from now on, be late."""
@@ -349,7 +360,7 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
             file, (reader, writer) = self.watched[key.fd], key.data
             source = file.source
             if events & EVENT_READ and reader is not None:
-                if type(source) is StreamSocket and source.backlog is not None:
+                if isinstance(source, StreamSocket) and source.backlog is not None:
                     found += [
                         NetworkArrival((each.name, 0), "network", now, file, False, each, loop, self._once)
                         for each in source.backlog

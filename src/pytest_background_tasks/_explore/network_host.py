@@ -66,6 +66,6 @@ class NetworkHost:
         )
 
 
-def network_of(run: Any, helper: HelperThread) -> InProcessNetwork:
+def network_of(run: Any, helper: HelperThread, kind: type[InProcessNetwork]) -> InProcessNetwork:
     """Return the network of `run`."""
-    return InProcessNetwork(NetworkHost(run, helper), are_descriptors_watched=False)
+    return kind(NetworkHost(run, helper), are_descriptors_watched=False)

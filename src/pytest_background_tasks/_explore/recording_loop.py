@@ -24,6 +24,7 @@ from .._introspect.location import (
 from .._introspect.project_code import package_of
 from .._introspect.suspension import wait_point_of
 from .._introspect.wait_reason import WaitReason
+from .._network.network_event import NetworkEvent
 from .arrivals import stepping_task
 from .controlled_loop import ControlledLoop
 from .line_tracer import LineTracer
@@ -43,12 +44,17 @@ class RecordingLoop(ControlledLoop):
         self._wakers: dict[int, tuple[asyncio.Handle, int | None]] = {}
         self._recorder = LineTracer(self._is_project)
 
+    @property
+    def current_step(self) -> int:
+        """The index of the running step in the trace."""
+        return len(self._rows)
+
     def call_soon(  # type: ignore[override]
         self, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """Queue a callback, and record the step that does so."""
         handle = super().call_soon(callback, *args, context=context)
-        self._wakers[id(handle)] = handle, len(self._rows) if self.is_running() else None
+        self._wakers[id(handle)] = handle, self.current_step if self.is_running() else None
         task = stepping_task(callback)
         if isinstance(task, ControlledTask) and task._explorer_actor.step == 0 and task._explorer_created_at is None:
             # The first call is the creation of the task.
@@ -60,7 +66,7 @@ class RecordingLoop(ControlledLoop):
             handle: Any = self._ready[0]
             task, waker = stepping_task(handle._callback), self._wakers.pop(id(handle), (handle, None))[1]
             at = () if task is None else _at(task.get_coro(), self._is_project)
-            event = handle.event() if type(handle) is NetworkArrival and not handle.cancelled() else None
+            event, caused_by = self._event(handle)
             before = len(self._rows)
             with self._recorder:
                 super()._run_handles(1, entry)
@@ -69,8 +75,15 @@ class RecordingLoop(ControlledLoop):
                 through = () if task is None or task.done() else _through(task.get_coro(), self._is_project)
                 if self._end is not None:
                     until, waits_for, end, self._end = (() if end is None else until), None, self._end, None
-                recorded = StepDetail(at, until, waits_for, end, waker, self._recorder.lines, through, event)
+                recorded = StepDetail(at, until, waits_for, end, waker, self._recorder.lines, through, event, caused_by)
                 self._rows[-1] = (*self._rows[-1][:-1], recorded)
+
+    def _event(self, handle: Any) -> tuple[NetworkEvent | None, tuple[int, ...]]:
+        """Return the event of the network that is about to arrive, and the steps of this loop that have caused it."""
+        if type(handle) is not NetworkArrival or handle.cancelled():
+            return None, ()
+        event = handle.event()
+        return event, tuple(step for loop, step in handle.causes(event) if loop is self)
 
     def end_main(self, outcome: Outcome) -> None:
         """Take note of the outcome of the test, whose task may be the runner's own, and continue."""

@@ -75,6 +75,8 @@ class StepDetail(NamedTuple):
         lines: the lines of the project's own code that were executed, in order.
         libraries: the libraries in whose functions the task is then suspended.
         network: the event of the network that arrives; None for any other step.
+        caused_by: the indices of the steps that have caused this event: they have sent the data, connected, closed, or
+            made room by reading. Empty if no step of the loop did, but another thread or a fixture before it ran.
     """
 
     resumed_at: tuple[SourceLocation, ...]
@@ -85,6 +87,7 @@ class StepDetail(NamedTuple):
     lines: tuple[ExecutedLine, ...] = ()
     libraries: tuple[str, ...] = ()
     network: NetworkEvent | None = None
+    caused_by: tuple[int, ...] = ()
 
 
 class Step(NamedTuple):

@@ -122,6 +122,10 @@ class InProcessSocket:
         """Return the event for which the socket is ready to be read, or to be written."""
         return NetworkEvent("room" if is_writing else "ready")
 
+    def causes(self, event: NetworkEvent) -> tuple[tuple[Any, int], ...]:  # noqa: ARG002  # a subclass records them
+        """Return the steps that have caused an event, each as its loop and its index there."""
+        return ()
+
     def wait(
         self, sock: Any, is_ready: Callable[[], bool], call: str, flags: int = 0, *, writing: bool = False
     ) -> None:

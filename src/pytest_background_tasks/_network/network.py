@@ -34,7 +34,7 @@ from .unix_paths import UnixPaths
 SOCKETS: dict[int, InProcessSocket] = {}
 """The sockets of the current network, by descriptor. Empty while there is none."""
 
-_KINDS: dict[int, type[Any]] = {socket.SOCK_STREAM: StreamSocket, socket.SOCK_DGRAM: DatagramSocket}
+_TYPES = (socket.SOCK_STREAM, socket.SOCK_DGRAM)
 _FLAGS_OF_TYPE = getattr(socket, "SOCK_NONBLOCK", 0) | getattr(socket, "SOCK_CLOEXEC", 0)
 _FAMILIES = frozenset({socket.AF_INET, socket.AF_INET6, getattr(socket, "AF_UNIX", socket.AF_INET)})
 _FIRST_EPHEMERAL, _LAST_EPHEMERAL = 49_152, 65_535
@@ -77,7 +77,11 @@ class InProcessNetwork:
     Attributes:
         lock: held by a thread that uses a socket of the network.
         refused: the addresses, as text, at which a connection was refused because no socket listens there.
+        stream_type, datagram_type: the classes of its sockets.
     """
+
+    stream_type: type[StreamSocket] = StreamSocket
+    datagram_type: type[DatagramSocket] = DatagramSocket
 
     def __init__(self, host: Host, *, are_descriptors_watched: bool = True) -> None:
         self._host = host
@@ -104,15 +108,16 @@ class InProcessNetwork:
 
     def has_kind(self, family: int, type: int) -> bool:  # noqa: A002  # like socket.socket
         """Return True if a new socket of this kind belongs to this network."""
-        return family in _FAMILIES and type & ~_FLAGS_OF_TYPE in _KINDS and self._host.owns_thread()
+        return family in _FAMILIES and type & ~_FLAGS_OF_TYPE in _TYPES and self._host.owns_thread()
 
     def create(self, family: int, type: int, proto: int) -> AddressedSocket:  # noqa: A002  # like socket.socket
         """Return a new socket."""
         _check_kind(family, type, proto)
-        kind = _KINDS[type & ~_FLAGS_OF_TYPE]
-        each: AddressedSocket = kind(self, family, type & ~_FLAGS_OF_TYPE, proto)
-        if kind is DatagramSocket:
-            each.name = self._host.name("datagrams")
+        plain = type & ~_FLAGS_OF_TYPE
+        if plain == socket.SOCK_STREAM:
+            return self.stream_type(self, family, plain, proto)
+        each = self.datagram_type(self, family, plain, proto)
+        each.name = self._host.name("datagrams")
         return each
 
     def give(self, each: InProcessSocket) -> int:

@@ -1,23 +1,15 @@
 "use strict";
-/* Draws a failure. Data from the program under test is added to the page as text only, never as markup. */
+/* The page of a failure. Data from the program under test is added to it as text only, never as markup. */
 
 const began = performance.now();
 const data = JSON.parse(document.getElementById("data").textContent);
 const $ = (id) => document.getElementById(id);
-const REM = 16; // units of the drawing; the style sheet scales the drawing with the font
-const wide = matchMedia("(min-width: 40.01rem)");
 
 /** Creates an HTML element; children are elements or text. */
 function make(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
-  return element;
-}
-
-function draw(name, attributes) {
-  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
-  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   return element;
 }
 
@@ -35,7 +27,7 @@ function prepare(run) {
   const stepsOf = run.tasks.map(() => []); // for each task, the places of its steps
   run.steps.forEach((step, place) => {
     Object.assign(step, { place, resumedAt: step.resumedAt ?? [], executed: step.executed ?? [], suspendedAt: step.suspendedAt ?? [] });
-    Object.assign(step, { starts: step.starts ?? [], lines: step.lines ?? [], made: [] });
+    Object.assign(step, { starts: step.starts ?? [], lines: step.lines ?? [], made: [], effects: [] });
     step.deviations = run.deviations.filter((each) => each.index === step.index);
     step.isDeviating = step.deviations.length > 0;
     if (step.isStep) {
@@ -44,15 +36,21 @@ function prepare(run) {
       stepsOf[step.task].push(place);
     }
   });
-  for (const step of run.steps) {
-    step.through = [];
-    let waker = run.steps[places.get(step.wokenBy)];
-    while (waker && waker.task === undefined) { // a callback forwards the work of a task
-      step.through.push(waker.callback);
-      waker = run.steps[places.get(waker.wokenBy)];
+  const behind = (index) => { // a callback forwards the work of a task
+    const through = [];
+    let step = run.steps[places.get(index)];
+    while (step && step.task === undefined) {
+      through.push(step.callback);
+      step = run.steps[places.get(step.wokenBy)];
     }
-    step.waker = waker;
+    return { step, through };
+  };
+  for (const step of run.steps) {
+    const { step: waker, through } = behind(step.wokenBy);
+    Object.assign(step, { waker, through });
     if (waker && step.task !== undefined) waker.made.push(step);
+    step.causes = [...new Set((step.causedBy ?? []).map((index) => behind(index).step).filter(Boolean))];
+    if (step.task !== undefined) for (const cause of step.causes) cause.effects.push(step);
   }
   let line = 0;
   for (const step of run.steps) { // an empty row before a step with a note
@@ -94,61 +92,14 @@ function sentence(run, step) {
   const where = step.resumedAt.length && step.nth !== 0 ? ` at ${siteOf(step.resumedAt.at(-1))}` : "";
   const happens = step.namedBeginning + where;
   const starts = step.starts.length ? `, starts ${step.starts.map((lane) => run.tasks[lane]).join(" and ")}` : "";
-  if (!step.isStep) return `${happens}.`;
+  const causes = step.causes.map((cause) => `${nameOf(run, cause)} in step ${cause.index + 1}`);
+  if (!step.isStep) return `${happens}${causes.length ? `, ${step.relation} ${causes.join(" and ")}` : ""}.`;
   if (step.ending) return `${happens}${starts}, and ${step.ending}.`;
   const place = step.suspendedAt.length ? ` at ${siteOf(step.suspendedAt.at(-1))}` : "";
   return `${happens}${starts}, then waits for ${step.waitingFor || "something"}${place}.`;
 }
 
-// The drawing: a lane for each task, a row for each step.
-
-const rowHeight = () => (wide.matches ? 1.75 : 2.75) * REM;
-const laneWidth = (count) => Math.max(0.5, Math.min(wide.matches ? 3 : 1.5, (wide.matches ? 14 : 8) / count));
-
-/** The lifelines, marks and arrows of a run. */
-function drawing(run, width) {
-  const x = (lane) => (lane + 0.5) * width * REM;
-  const y = ({ line }) => (line + 0.5) * rowHeight();
-  const height = run.height * rowHeight();
-  const size = { width: run.tasks.length * width * REM, height };
-  const svg = draw("svg", { viewBox: `0 0 ${size.width} ${height}`, "aria-hidden": "true" });
-  svg.style.width = `${size.width / REM}rem`;
-  svg.style.height = `${height / REM}rem`;
-  const paths = { waits: "", open: "", ready: "", late: "", wakes: "", heads: "", end: "" };
-  const marks = [];
-  run.stepsOf.forEach((places, lane) => {
-    for (const place of places) {
-      const step = run.steps[place];
-      const { before, waker } = step;
-      const since = [before, waker].filter(Boolean).sort((one, other) => other.place - one.place)[0] ?? step;
-      if (before) paths.waits += `M${x(lane)} ${y(before)}V${y(since)}`;
-      paths[step.isDeviating ? "late" : "ready"] += `M${x(lane)} ${y(step.isDeviating && before ? before : since)}V${y(step)}`;
-      if (step.ending) paths.end += `M${x(lane) - 7} ${y(step) + 9}h14`;
-    }
-    const last = run.steps[places.at(-1)];
-    if (last && !last.ending) paths.open += `M${x(lane)} ${y(last)}V${height}`;
-  });
-  for (const step of run.steps) {
-    if (step.task === undefined) continue;
-    const arrow = arrowTo(step, x, y);
-    if (arrow) { paths.wakes += arrow.line; paths.heads += arrow.head; }
-    const radius = step.isStep ? 5 : 3.5;
-    const kind = `${step.isStep ? "" : "call"}${step.isDeviating ? " odd" : ""}`;
-    marks.push(draw("circle", { cx: x(step.task), cy: y(step), r: Math.min(radius, width * 7), class: kind }));
-  }
-  svg.append(...Object.entries(paths).map(([kind, d]) => draw("path", { class: kind, d })), ...marks);
-  svg.append(draw("path", { class: "chosen line", d: "" }), draw("path", { class: "chosen heads", d: "" }), draw("circle", { class: "ring", r: 9 }));
-  return { svg, x, y };
-}
-
-/** The arrow from the step that made another one ready to the lifeline of that one. */
-function arrowTo(step, x, y) {
-  const waker = step.waker;
-  if (!waker || waker.task === step.task) return null;
-  const [start, end, height] = [x(waker.task), x(step.task), y(waker)];
-  const back = end > start ? -6 : 6;
-  return { line: `M${start} ${height}H${end}`, head: `M${end} ${height}l${back} -3.5v7z` };
-}
+// The rows, one for each step, and the drawing beside them.
 
 function row(run, step, previous) {
   const { index, time } = step;
@@ -208,11 +159,13 @@ function detail(run, step) {
   if (name) heading.append(" \u00b7 ", make("span", { class: "who" }, name));
   const facts = make("dl");
   const fact = (term, ...words) => facts.append(make("dt", {}, term), make("dd", {}, ...words));
-  fact("Woken by", ...wakerOf(run, step));
+  if (step.causes.length) fact(step.relation[0].toUpperCase() + step.relation.slice(1), ...step.causes.flatMap((each) => [jump(run, each), " "]));
+  else fact("Woken by", ...wakerOf(run, step));
   if (step.waitingFor) fact("Then waits for", step.waitingFor);
   if (step.starts.length) fact("Starts", step.starts.map((lane) => run.tasks[lane]).join(", "));
   const made = step.made.filter((each) => each.task !== step.task);
   if (made.length) fact("Makes ready", ...made.flatMap((each) => [jump(run, each), " "]));
+  if (step.effects.length) fact("Causes", ...step.effects.map((each) => make("div", {}, jump(run, each), ` ${each.beginning}`)));
   if (run.steps.at(-1).time > 0) fact("Virtual time", seconds(step.time));
   panel.replaceChildren(heading, make("p", {}, sentence(run, step)));
   if (step.isDeviating) panel.append(make("p", { class: "deviation" }, deviates(step)));
@@ -298,9 +251,9 @@ function choose(step) {
   ring.setAttribute("visibility", step.task === undefined ? "hidden" : "visible");
   ring.setAttribute("cx", x(step.task ?? 0));
   ring.setAttribute("cy", y(step));
-  const arrow = step.task === undefined ? null : arrowTo(step, x, y);
-  svg.querySelector(".chosen.line").setAttribute("d", arrow?.line ?? "");
-  svg.querySelector(".chosen.heads").setAttribute("d", arrow?.head ?? "");
+  const arrows = step.task === undefined ? [] : [arrowTo(step, x, y), ...arrowsOverNetwork(step, x, y)].filter(Boolean);
+  svg.querySelector(".chosen.line").setAttribute("d", arrows.map(({ line }) => line).join(""));
+  svg.querySelector(".chosen.heads").setAttribute("d", arrows.map(({ head }) => head).join(""));
   document.querySelectorAll(".lanes span").forEach((head, lane) => head.classList.toggle("chosen", lane === step.task));
   detail(shown, step);
   $("status").textContent = `Step ${step.index + 1}: ${sentence(shown, step)} ${step.isDeviating ? deviates(step) : ""}`;
@@ -407,6 +360,7 @@ $("next").addEventListener("click", () => move("ArrowDown"));
 $("deviation").addEventListener("click", () => move("d"));
 $("orders").append(...runs.map((run) => button(run.name, () => show(run))));
 $("deviations").append(...deviations());
+$("network").hidden = !runs.some((run) => run.steps.some((step) => step.causes.length));
 $("work").hidden = false;
 show(shown);
 wide.addEventListener("change", () => { pictures.clear(); show(shown); });

@@ -1,9 +1,9 @@
 """A failure as one HTML file that a browser opens from disk: the steps of each task, their lines, and the deviations.
 
-The page is a template, a style sheet and a script, which stand beside this file, and the run as JSON. The script draws
-the run; it needs no network, and the page's content security policy forbids it. Everything that comes from the program
-under test (names, source, messages) is data: escaped in the HTML and the JSON, and added to the page by the script as
-text, never as markup.
+The page is a template, a style sheet and a script, which stand beside this file, and the run as JSON. The script, in
+two files, draws the run; it needs no network, and the page's content security policy forbids it. Everything that comes
+from the program under test (names, source, messages) is data: escaped in the HTML and the JSON, and added to the page
+by the script as text, never as markup.
 
 The page embeds the source of the functions that the tasks of the failure were in, and of values only what the
 error message says.
@@ -26,7 +26,18 @@ from .._introspect.syntax import syntax_tree
 from .line_numbers import file_of, number_of
 from .model import DeviationView, FailureView, RunView, StepView
 from .source import Line, abbreviated
-from .wording import beginning, delivery, ending, headline, mark, named_beginning, path, sentence, wait
+from .wording import (
+    beginning,
+    delivery,
+    ending,
+    headline,
+    mark,
+    named_beginning,
+    path,
+    relation_to_cause,
+    sentence,
+    wait,
+)
 
 _MOST = 2000
 """The most steps of one run that are drawn; of more (a livelock), the first, the last, and those around deviations."""
@@ -55,7 +66,7 @@ def page(
         sources: the lines of the files in `files_of`; the source of a missing file is not shown.
     """
     shown = _data(view, error, sources)
-    style, script = _resource("html.css"), _resource("html.js")
+    style, script = _resource("html.css"), _resource("drawing.js") + _resource("html.js")
     parts = {
         "policy": f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'",
@@ -181,6 +192,8 @@ def _step(index: int, run: RunView, functions: _Functions, file: str, last: Set[
         "ending": ending(step.outcome),
         "starts": [run.tasks.index(task) for task in step.starts],
         "wokenBy": step.woken_by,
+        "causedBy": list(step.caused_by),
+        "relation": relation_to_cause(step),
         "time": step.time,
     }
     return {name: value for name, value in values.items() if value not in (None, "", [])}

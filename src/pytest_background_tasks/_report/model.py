@@ -80,6 +80,7 @@ class StepView:
         time: virtual time, in seconds since the run began.
         lines: the statements that were executed, in order, without those that say nothing.
         network: the event of the network that arrives; None for any other step.
+        caused_by: the indices of the steps that have caused this event; empty if none is known.
     """
 
     task: str
@@ -95,6 +96,7 @@ class StepView:
     time: float
     lines: tuple[Line, ...] = ()
     network: NetworkEvent | None = None
+    caused_by: tuple[int, ...] = ()
 
     @property
     def fails(self) -> bool:
@@ -306,6 +308,7 @@ def _step_view(step: Step, kind: tuple[StepKind, str], task: str, starts: Collec
         time=step.time,
         lines=lines,
         network=detail and detail.network,
+        caused_by=detail.caused_by if detail else (),
     )
 
 

@@ -132,6 +132,23 @@ def _arrives(event: NetworkEvent | None, kind: StepKind, adverb: str = "") -> st
 _SHOWN_BYTES = 24
 
 
+_CAUSES = {
+    "connection": "requested by",
+    "established": "requested by",
+    "refused": "attempted by",
+    "data": "sent by",
+    "eof": "ended by",
+    "reset": "caused by",
+    "room": "made by",
+}
+"""The relation of an event of the network to the step that has caused it."""
+
+
+def relation_to_cause(step: StepView) -> str:
+    """Return the relation of a step to those that have caused it: ``sent by``; empty if none is known."""
+    return _CAUSES.get(step.network.kind, "caused by") if step.network and step.caused_by else ""
+
+
 def named_beginning(step: StepView, task: str) -> str:
     """Return the way in which a step begins, with the name of the task: ``buy's timer fires``."""
     if not step.task:
