@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import asyncstdlib
 import httpcore
+import uvicorn
 from aiohttp import ClientTimeout
 from aiohttp.client_reqrep import ConnectionKey
 from async_lru import alru_cache
@@ -12,6 +13,7 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import greenlet_spawn
 from test_found import Backend, Connector, Database
 from together import Together
+from websockets.asyncio.client import connect
 
 
 async def aiohttp():
@@ -100,5 +102,68 @@ async def asyncstdlib_tee():
     print(f"asyncstdlib: the other reader has read {b.result()} of [0, 1, 2], without an error")
 
 
-for order in (aiohttp, async_lru, sqlalchemy, httpcore_pool, asyncstdlib_tee):
+async def uvicorn_serve(application, **options):  # on real sockets
+    server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, **options))
+    serving = asyncio.create_task(server.serve())
+    await asyncio.sleep(0.5)
+    return server, serving, server.servers[0].sockets[0].getsockname()[1]
+
+
+async def uvicorn_stop():
+    events = []
+
+    async def application(scope, receive, send):
+        if scope["type"] == "lifespan":
+            for state in ("startup", "shutdown"):
+                events.append((await receive())["type"])
+                await send({"type": f"lifespan.{state}.complete"})
+            return
+        await receive()
+        await send({"type": "websocket.accept"})
+        for _ in range(64):
+            await send({"type": "websocket.send", "bytes": bytes(2**20)})
+
+    server, serving, port = await uvicorn_serve(application)
+    client = await connect(f"ws://127.0.0.1:{port}", compression=None)
+    await asyncio.sleep(0.5)  # the client does not read, and the buffers fill up
+    closing = asyncio.create_task(client.close())
+    await asyncio.sleep(0.5)  # its close frame has arrived; the server cannot send the rest
+    server.should_exit = True
+    await asyncio.wait([serving], timeout=2)
+    print(f"uvicorn: the server ends with {serving.exception()!r}; the application was told {events}")
+    client.transport.abort()
+    await closing
+
+
+HANDSHAKE = b"""GET / HTTP/1.1\r
+Host: host\r
+Upgrade: websocket\r
+Connection: Upgrade\r
+Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r
+Sec-WebSocket-Version: 13\r
+\r
+"""
+
+
+async def uvicorn_close_code():
+    events = []
+
+    async def application(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        events.append(await receive())
+
+    server, serving, port = await uvicorn_serve(application, ws="websockets", lifespan="off")
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(HANDSHAKE)
+    await reader.readuntil(b"\r\n\r\n")
+    writer.write(b"\x88\x82\0\0\0\0\x03\xe8")  # the close frame, with the code 1000
+    answer = await reader.readexactly(4)
+    server.should_exit = True
+    await serving
+    print(f"uvicorn: the client has closed with 1000, the server answered {answer}; the application was told {events}")
+    writer.close()
+
+
+for order in (aiohttp, async_lru, sqlalchemy, httpcore_pool, asyncstdlib_tee, uvicorn_stop, uvicorn_close_code):
     asyncio.run(order())

@@ -1,6 +1,7 @@
 """Invariants that a maintainer would state, each of which one order breaks; README.md describes where and why.
 
-A fake replaces the connection, which takes 0.01 s to open. Everything else is the installed library.
+A fake replaces the connection, which takes 0.01 s to open. Everything else is the installed library. uvicorn and its
+client need no fake: they talk in the network in the process.
 """
 
 import asyncio
@@ -8,12 +9,14 @@ from types import SimpleNamespace
 
 import asyncstdlib
 import httpcore
+import uvicorn
 from aiohttp import BaseConnector, ClientTimeout
 from aiohttp.client_reqrep import ConnectionKey
 from async_lru import alru_cache
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 from sqlalchemy.util import await_only, greenlet_spawn
 from together import Together
+from websockets.asyncio.client import connect
 
 from pytest_background_tasks import explore
 
@@ -163,6 +166,50 @@ async def test_asyncstdlib_who_reads_to_the_end_has_read_all():
 
     for outcome in await clients(client, "ab"):
         assert outcome == [0, 1, 2] or isinstance(outcome, BaseException)
+
+
+# uvicorn: a server that is told to stop ends without an error, whatever its clients are doing.
+
+
+async def much(scope, receive, send):
+    """Send to a WebSocket more than fits into the network."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    for _ in range(8):
+        await send({"type": "websocket.send", "bytes": bytes(2**20)})
+
+
+@explore
+async def test_uvicorn_a_server_stops_without_an_error():
+    server = uvicorn.Server(uvicorn.Config(much, lifespan="off", log_config=None))
+    serving = asyncio.create_task(server.serve(), name="server")
+    await asyncio.sleep(0.1)
+    async with connect("ws://127.0.0.1:8000", max_queue=1, compression=None):  # one message, and it stops reading
+        server.should_exit = True
+        await asyncio.sleep(0.1)
+    await serving
+
+
+# uvicorn: an application gets the code with which its client has closed.
+
+
+@explore
+async def test_uvicorn_an_application_gets_the_close_code_of_its_client():
+    codes = []
+
+    async def application(scope, receive, send):
+        await receive()
+        await send({"type": "websocket.accept"})
+        codes.append((await receive())["code"])
+
+    server = uvicorn.Server(uvicorn.Config(application, ws="websockets", lifespan="off", log_config=None))
+    serving = asyncio.create_task(server.serve())
+    await asyncio.sleep(0.05)
+    async with connect("ws://127.0.0.1:8000"):
+        pass
+    await server.shutdown()
+    serving.cancel()
+    assert codes == [1000]
 
 
 # asyncio itself: a notification reaches a waiter.
