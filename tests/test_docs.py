@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pytest_background_tasks._explore.helper_thread import LIMIT
-from pytest_background_tasks._explore.not_varied import CONSTANTS, not_varied
+from pytest_background_tasks._explore.not_varied import ALL_PRESENT, CONSTANTS, not_varied
 from pytest_background_tasks._explore.options import Options
-from pytest_background_tasks._explore.schedule import Cancel, Delay, Raise, Schedule, Slow
+from pytest_background_tasks._explore.schedule import Cancel, Delay, NetworkFault, Raise, Schedule, Slow
 from pytest_background_tasks._explore.trace import KINDS as ARRIVALS
 from pytest_background_tasks._monitor.kinds import KINDS
 from pytest_background_tasks.plugin.explore.reasons import REASONS
@@ -50,6 +50,8 @@ def test_documented_forms_of_the_replay_text_are_parsed() -> None:
         "buy@1!slow": {Slow("buy", 1)},
         "buy@1!slow-2": {Slow("buy", 1, timer_after=2)},
         "buy@1!ConnectionError": {Raise("buy", 1, "ConnectionError")},
+        "buy:received@1!reset-12": {NetworkFault("buy:received", 1, "reset", after=12)},
+        "buy:sent+2": {Delay("buy:sent", 0, by=2)},
         "pool-<n>-worker@1+1": {Delay("pool-<n>-worker", 1, by=1)},
         "client:timer#2+1": {Delay("client:timer#2", 0, by=1)},
     }
@@ -114,7 +116,7 @@ def test_table_of_reasons_has_every_reason_with_its_advice() -> None:
 
 def test_table_of_what_is_not_varied_is_that_of_the_summary() -> None:
     assert [row[0] for row in _rows_of(SUITE, "What is varied, and what is not")] == [
-        each.text for each in not_varied(Options.of(IN_SUITE).in_suite(LIMIT))
+        each.text for each in not_varied(Options.of(IN_SUITE).in_suite(LIMIT), ALL_PRESENT)
     ]
 
 
@@ -126,7 +128,7 @@ def test_table_of_what_a_verdict_names_is_complete() -> None:
 def test_each_kind_of_arrival_is_named_if_it_is_not_varied() -> None:
     for kind in ARRIVALS:
         others = [other for other in ARRIVALS if other != kind]
-        assert f"arrivals={kind!r}" in [each.varied_by for each in not_varied(Options(arrivals=others))]
+        assert f"arrivals={kind!r}" in [each.varied_by for each in not_varied(Options(arrivals=others), ALL_PRESENT)]
 
 
 def test_table_of_the_budget_has_the_defaults_of_a_suite() -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ._capture.targets import Target
     from ._explore.answer import answer
     from ._explore.result import Exploration, Failure
-    from ._explore.schedule import Cancel, Delay, Raise, Schedule, Slow
+    from ._explore.schedule import Cancel, Delay, NetworkFault, Raise, Schedule, Slow
     from ._explore.trace import ExecutedLine, Outcome, Step, StepDetail, Trace
     from ._introspect.location import SourceLocation
     from ._introspect.wait_reason import WaitPoint, WaitReason
@@ -57,6 +57,7 @@ __all__ = [
     "LeakedTaskWarning",
     "LeakedTasks",
     "NetworkEvent",
+    "NetworkFault",
     "NonDeterministicTest",
     "Outcome",
     "Raise",
@@ -91,6 +92,7 @@ _HOMES = {
     "Explorer": "_report.explorer",
     "Failure": "_explore.result",
     "NetworkEvent": "_network.network_event",
+    "NetworkFault": "_explore.schedule",
     "Outcome": "_explore.trace",
     "Raise": "_explore.schedule",
     "Schedule": "_explore.schedule",

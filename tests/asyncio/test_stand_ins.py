@@ -108,11 +108,12 @@ EXTRA_LOOP_ATTRIBUTES = (
     "refusal",
     "refuse",
     "refuse_answered",
+    "refuses",
     "tasks",
     "trace",
     "unused",
 )
-EXTRA_HANDLE_ATTRIBUTES = ("asked_behind", "fail", "is_of_test", "kind", "number", "span", "who")
+EXTRA_HANDLE_ATTRIBUTES = ("asked_behind", "fail", "inject", "is_of_test", "kind", "number", "span", "who")
 
 TABLE: dict[str, Callable[[Things], Any]] = {
     "repr": apply_to_each(repr),

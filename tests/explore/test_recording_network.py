@@ -121,7 +121,7 @@ def test_late_data_is_caused_by_the_step_that_sent_it() -> None:
         finally:
             pair.close()
 
-    assert causes(scenario, replay="main:sent@0+4") == {"main:sent": [("data", ["send@0", "send_more@2"])]}
+    assert causes(scenario, replay="main:sent@1+4") == {"main:sent": [("data", ["send@0", "send_more@2"])]}
 
 
 def test_data_is_caused_by_each_step_that_sent_an_unread_part() -> None:

@@ -98,7 +98,7 @@ def test_empty_text_is_the_default_order() -> None:
         ("@1+2", "expected the name of a task", 0),
         ("audit+2", "expected @ and the number of a step", 5),
         ("audit@x+2", "expected @ and the number of a step", 5),
-        ("audit@1", "expected +places, !cancel, !slow or !NameOfAnError", 7),
+        ("audit@1", "expected +places, !cancel, !slow, !reset, !refused, !eof, !split or !NameOfAnError", 7),
         ("audit@1+0", "by=0: a delay is at least 1 place", 7),
         ("audit@1+1 b@1+1", "expected a comma or the end", 10),
         ("audit@1+1,", "expected another deviation after the comma", 10),

@@ -130,7 +130,7 @@ def test_timeout_that_ends_the_test_itself_cuts_the_run(call: Callable[[], Corou
         except TimeoutError as error:
             raise ConnectionError("the server does not answer") from error
 
-    exploration = Explorer().explore(scenario)
+    exploration = Explorer(max_deviations=3).explore(scenario)
     assert exploration.verdict == "exhaustive"
     assert exploration.cut_short > 0
 

@@ -538,8 +538,8 @@ def test_summary_names_what_was_not_varied(suite: Run, two_orders: str) -> None:
     suite(two_orders, "--explore-arrivals=any", "--explore-faults=cancel slow")
     assert json.loads(Path("out.json").read_text())["not_varied"] == [
         "durations written in the code",
-        "sleeps and mocks slower than the next timer",
         "failures of what a task waits for",
+        "resets, refusals, early ends and split reads of connections",
     ]
 
 

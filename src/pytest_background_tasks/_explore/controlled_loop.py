@@ -307,7 +307,8 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
             waiting -= 1
             if handle._cancelled:
                 self._disturbed.add(entry // PLACES)
-                self._note_withdrawn(entry)
+                if entry % 2 == 0:  # a delayed one also came earlier, in another run
+                    self._note_withdrawn(entry)
                 continue
             callback, arguments = handle._callback, handle._args
             number, got, kind = 0, "call", None

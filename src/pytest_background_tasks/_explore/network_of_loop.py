@@ -13,9 +13,10 @@ from weakref import WeakValueDictionary
 
 from .._network.socket_methods import IS_SUPPORTED, NOT_SUPPORTED, network
 from ..errors import UncontrolledOperation
-from .network_arrivals import NetworkArrival, ReadinessSelector
+from .network_arrival import NetworkArrival
 from .network_faults import PossibleFaults
 from .plan import Plan
+from .readiness_selector import ReadinessSelector
 from .task_names import TaskIdentity, TaskNames
 from .trace import ARRIVING, PLACES
 from .unsupported import UnsupportedCalls

@@ -19,6 +19,9 @@ class Circumstances(NamedTuple):
     has_network: bool = False
 
 
+ALL_PRESENT = Circumstances(may_cancel=True, has_network=True)
+
+
 class Constant(NamedTuple):
     """A circumstance that an exploration may leave as it is.
 

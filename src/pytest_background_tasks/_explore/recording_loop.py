@@ -28,7 +28,7 @@ from .._network.network_event import NetworkEvent
 from .arrivals import stepping_task
 from .controlled_loop import ControlledLoop
 from .line_tracer import LineTracer
-from .network_arrivals import NetworkArrival
+from .network_arrival import NetworkArrival
 from .tasks import ControlledTask
 from .trace import Outcome, StepDetail, Trace
 

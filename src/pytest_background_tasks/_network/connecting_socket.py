@@ -201,7 +201,7 @@ class ConnectingSocket(AddressedSocket):
         if is_internet(self.family):
             other.address = self._peer_address._replace(family=listener.family)
         other._peer_address = self.address
-        other.name = self.name_of_peer
+        other.name, other.arrivals = self.name_of_peer, 1  # the connection itself is number 0
         listener.backlog.append(other)
         other.update()
         listener.update()

@@ -320,8 +320,7 @@ _FAULTS: dict[type, str] = {
     Raise: "This can happen if the awaited operation can fail so. If it cannot, remove the error from faults=.",
     Slow: (
         "This can happen if the result can take that long. If it cannot, remove 'slow' from faults=.\n"
-        "Results of threads, and answer(), are of unknown duration without it; if theirs is known, exclude them with\n"
-        "arrivals=."
+        "Results of threads, and answer(), may be slow without it. If they cannot, exclude them with arrivals=."
     ),
     NetworkFault: (
         "This can happen on a network: a server restarts, a proxy closes a connection, data arrives in several parts.\n"

@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from ..._explore.helper_thread import LIMIT
-from ..._explore.not_varied import Circumstances, not_varied
+from ..._explore.not_varied import ALL_PRESENT, not_varied
 from ..._explore.options import Options
 from ..._introspect.text import plural
 from .reasons import NOT_ASYNC, REASONS
@@ -18,8 +18,7 @@ from .suite_outcome import SuiteOutcome
 
 def _not_varied(options: Mapping[str, Any]) -> list[str]:
     """Return what an exploration with these options does not vary."""
-    circumstances = Circumstances(may_cancel=True, has_network=True)
-    return [each.text for each in not_varied(Options.of(options).in_suite(LIMIT), circumstances)]
+    return [each.text for each in not_varied(Options.of(options).in_suite(LIMIT), ALL_PRESENT)]
 
 
 def summary(
