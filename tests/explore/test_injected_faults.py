@@ -129,3 +129,19 @@ def test_timeout_that_ends_the_test_itself_is_no_failure() -> None:
     exploration = Explorer(faults="slow").explore(scenario)
     assert exploration.failure is None
     assert exploration.cut_short > 0
+
+
+def test_tasks_of_asyncio_itself_are_not_cancelled() -> None:
+    """No other code can know the task in which asyncio resolves the address of a server."""
+
+    async def client() -> None:
+        await io()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 80):
+            await asyncio.gather(client(), return_exceptions=True)
+
+    failure = Explorer(faults="cancel", max_deviations=1, accepted=[]).explore(scenario).failure
+    assert failure is None, failure
+    cancelled = Explorer(faults="cancel", max_deviations=1).explore(scenario)
+    assert cancelled.cut_short == 0

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inline_snapshot import snapshot
 
-from pytest_background_tasks import Cancel, Delay, Raise, Schedule, ScheduleSyntaxError, Slow
+from pytest_background_tasks import Cancel, Delay, NetworkFault, Raise, Schedule, ScheduleSyntaxError, Slow
 from pytest_background_tasks._explore.schedule import Deviation, canonical, quoted
 
 parts = st.builds(
@@ -28,6 +28,9 @@ deviations: st.SearchStrategy[Deviation] = (
     | st.builds(Cancel, names, steps, st.integers(0, 9), st.integers(0, 9))
     | st.builds(Raise, names, steps, errors)
     | st.builds(Slow, names, steps)
+    | st.builds(NetworkFault, names, steps, st.sampled_from(["reset", "eof"]), st.integers(0, 99))
+    | st.builds(NetworkFault, names, steps, st.just("split"), st.integers(1, 99))
+    | st.builds(NetworkFault, names, steps, st.just("refused"))
 )
 schedules = st.builds(
     Schedule,

@@ -61,13 +61,26 @@ def test_program_is_explored(program: Any, value: Any) -> None:
     assert exploration.distinct > 1
 
 
+@with_each_program
+def test_program_reads_what_arrives_in_parts(program: Any, value: Any) -> None:
+    """A program returns what it promises although what arrives somewhere arrives in two parts."""
+
+    async def scenario() -> None:
+        assert await program() == value
+
+    options: Any = {"arrivals": "network", "faults": "split", "max_deviations": 1}
+    exploration = Explorer(**options, max_schedules=60).explore(scenario)
+    assert exploration.failure is None, exploration.failure
+    assert exploration.injected == ("split reads",)
+
+
 RUNS = 100 if sys.version_info < (3, 12) else 20
 """One version with many runs is enough: they take half a minute."""
 
 
 @with_each_program
 def test_runs_of_one_schedule_are_equal(program: Any, value: Any) -> None:
-    """The same steps run in the same order; a schedule can name each arrival; no descriptor is left."""
+    """The same steps run in the same order; each arrival has its own name in a schedule; no descriptor is left."""
     options = Options.of({"arrivals": "network"})
     with HelperThread() as helper, DeterministicProcess(may_raise=False) as process:
 
@@ -78,7 +91,9 @@ def test_runs_of_one_schedule_are_equal(program: Any, value: Any) -> None:
             return done.trace
 
         run()  # fills caches of libraries
-        for _, step in run().arrivals():
+        arrivals = [step for _, step in run().arrivals()]
+        assert len({(step.task, step.number) for step in arrivals}) == len(arrivals)
+        for step in arrivals:
             assert Schedule.parse(str(Delay(step.task, step.number))) == {Delay(canonical(step.task), step.number)}
         first = run()
         gc.collect()

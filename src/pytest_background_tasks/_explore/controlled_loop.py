@@ -147,7 +147,7 @@ class ControlledLoop(LoopOfControlledTasks, NetworkOfLoop, ThreadCalls, TimersOf
             and is_target(
                 actor.name,
                 actor.function,
-                is_started_by_scenario=actor.creator in starters and not actor.is_private,
+                is_started_by_scenario=actor.creator in starters and not actor.is_internal,
             )
         ]
 

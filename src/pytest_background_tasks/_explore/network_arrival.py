@@ -92,7 +92,7 @@ class NetworkArrival(Arrival):
         if not isinstance(source, StreamSocket):
             return None
         event = self.event()
-        return PossibleFaults(event.kind, source.ends_of_input() if event.kind == "data" else ())
+        return PossibleFaults(event.kind, *(source.parts_of_input() if event.kind == "data" else ()))
 
     def inject(self, fault: NetworkFault) -> bool:
         """Let a fault of the network take place instead; return False if it cannot."""

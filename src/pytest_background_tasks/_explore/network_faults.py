@@ -13,13 +13,16 @@ class PossibleFaults(NamedTuple):
     Attributes:
         kind: the kind of the event, as in `NetworkEvent`.
         ends: for data, the number of bytes up to the end of each part that was sent in one call.
+        body: for data, the number of bytes before the end of the first blank line, which ends a head as in HTTP; 0 if
+            there is none.
     """
 
     kind: str
     ends: tuple[int, ...] = ()
+    body: int = 0
 
     def places(self, fault: str) -> tuple[int, ...]:
-        """Return the numbers of bytes after which a fault may take place: at the ends of parts, and within one.
+        """Return the numbers of bytes after which a fault may take place: at the ends of parts, and in their middle.
 
         >>> data = PossibleFaults("data", (4, 10))
         >>> data.places("reset"), data.places("split"), data.places("refused")
@@ -30,7 +33,7 @@ class PossibleFaults(NamedTuple):
         if not self.ends:
             return (0,)
         size = self.ends[-1]
-        cuts = {*self.ends[:_MOST_SENDS], size // 2} - {0, size}
+        cuts = {*self.ends[:_MOST_SENDS], size // 2, self.body, (size + self.body) // 2} - {0, size}
         if fault == "split":
             return tuple(sorted(cuts | ({1, size - 1} - {0, size})))
         return (0, *sorted(cuts))

@@ -1,5 +1,6 @@
 """Names of tasks that do not depend on the order of the run: each task is named after the task that started it."""
 
+import asyncio
 from functools import lru_cache
 from types import CodeType
 from typing import Any
@@ -45,6 +46,13 @@ class TaskIdentity:
         return code or getattr(behind(coroutine), "ag_code", None)
 
     @property
+    def is_internal(self) -> bool:
+        """True if no other code can know the task: see `is_private`; or asyncio has started a function of its own."""
+        code = self.code
+        is_of_asyncio = code is not None and code.co_name[:1] == "_" and code.co_filename.startswith(_ASYNCIO)
+        return self.is_private or is_of_asyncio
+
+    @property
     def function(self) -> str:
         """The qualified name of the task's function."""
         try:
@@ -71,6 +79,8 @@ class TaskIdentity:
         is_started_by_it = self.code is not None and "anyio" in self.code.co_filename
         return is_started_by_it or self._given.endswith(f".{self.function}")
 
+
+_ASYNCIO = asyncio.__file__.removesuffix("__init__.py")
 
 RUNNER_OF_ANYIO = "_run_tests_and_fixtures"
 """The function of the task in which anyio's plugin runs all fixtures and tests of a loop."""

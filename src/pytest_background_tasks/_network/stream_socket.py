@@ -157,9 +157,15 @@ class StreamSocket(ConnectingSocket):
 
     # Faults.
 
-    def ends_of_input(self) -> tuple[int, ...]:
-        """Return the number of bytes that can be read, up to the end of each part that was sent in one call."""
-        return () if self._incoming is None else self._incoming.ends()
+    def parts_of_input(self) -> tuple[tuple[int, ...], int]:
+        """Return the bytes up to the end of each part that was sent in one call, and of the first blank line.
+
+        The last number is 0 if there is no blank line.
+        """
+        assert self._incoming is not None
+        ends = self._incoming.ends()
+        before, blank, _ = self._incoming.take(ends[-1], is_kept=True)[0].partition(b"\r\n\r\n")
+        return ends, len(before) + len(blank) if blank else 0
 
     def cut(self, after: int, *, is_reset: bool) -> None:
         """End the connection from outside: as by a proxy between the two, or a network that fails.
