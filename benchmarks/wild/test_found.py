@@ -168,7 +168,7 @@ async def test_asyncstdlib_who_reads_to_the_end_has_read_all():
         assert outcome == [0, 1, 2] or isinstance(outcome, BaseException)
 
 
-# uvicorn: a server that is told to stop ends without an error, whatever its clients are doing.
+# uvicorn: a server that is asked to stop ends without an error, whatever its clients are doing.
 
 
 async def much(scope, receive, send):

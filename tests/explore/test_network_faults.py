@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import ssl
 import tempfile
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from inline_snapshot import snapshot
 
 from pytest_background_tasks import Explorer, NetworkFault, ReplayError, Schedule
@@ -73,6 +75,16 @@ class Exchange:
         writer.close()
         with suppress(OSError):
             await writer.wait_closed()
+
+
+@pytest.fixture(scope="module")
+def tls() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """The contexts of a server and of a client that trusts it."""
+    authority = trustme.CA()
+    server, client = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(server)
+    authority.configure_trust(client)
+    return server, client
 
 
 def replayed(schedule: str, **options: Any) -> Exchange:
@@ -339,6 +351,73 @@ def test_report_says_what_happens_at_the_connection(schedule: str, sentence: str
     assert failure is not None
     assert f"! {sentence}" in note(failure)
     assert "remove the fault from faults=" in note(failure)
+
+
+LINES = [b"%d" % number * number + b"\n" for number in range(1, 9)]
+
+
+async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ends: set[Any]) -> None:
+    """Send lines, and read what comes, which must be the beginning of the same lines; add the end to ``ends``."""
+    got = b""
+
+    async def read() -> None:
+        nonlocal got
+        while data := await reader.read(7):
+            got += data
+
+    async def write() -> None:
+        for line in LINES:
+            writer.write(line)
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.1)
+        writer.close()  # not write_eof(), which on CPython fails in a callback of the loop after a reset
+
+    results = await asyncio.gather(read(), write(), return_exceptions=True)
+    with suppress(OSError):
+        await writer.wait_closed()
+    assert b"".join(LINES).startswith(got)
+    assert all(isinstance(each, OSError | None) for each in results), results
+    ends.add((len(got), *(type(each).__name__ for each in results)))
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
+def test_with_faults_each_end_reads_the_beginning_of_what_was_sent(kind: str, tls: Any, tmp_path: Path) -> None:
+    """Bytes may be lost at the end; none is changed, repeated or out of order, and no side waits forever."""
+    ends: set[Any] = set()
+
+    async def scenario() -> None:
+        served = []
+
+        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            task = asyncio.current_task()
+            assert task is not None
+            served.append(task)
+            await talk(reader, writer, ends)
+
+        path = str(tmp_path / "s")
+        if kind == "unix":
+            server = await asyncio.start_unix_server(serve, path)
+        else:
+            server = await asyncio.start_server(serve, HOST, 80, ssl=tls[0] if kind == "tls" else None)
+        async with server:
+            try:
+                if kind == "unix":
+                    streams = await asyncio.open_unix_connection(path)
+                else:
+                    context = tls[1] if kind == "tls" else None
+                    streams = await asyncio.open_connection(
+                        HOST, 80, ssl=context, server_hostname=context and "localhost"
+                    )
+            except OSError as error:
+                ends.add((0, type(error).__name__))
+                return
+            await talk(*streams, ends)
+            await asyncio.gather(*served)
+
+    options: Any = {"faults": ["reset", "eof", "refused", "split"], "max_schedules": 400}
+    exploration = explored_faults(scenario, **options, max_deviations=2)
+    assert exploration.failure is None, exploration.failure
+    assert len(ends) > 5
 
 
 def test_runs_with_faults_leave_no_descriptor() -> None:

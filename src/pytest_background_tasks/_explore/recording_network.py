@@ -74,7 +74,7 @@ class RecordingStreamSocket(StreamSocket):
         super().refuse()
 
     def cut(self, after: int, *, is_reset: bool) -> None:
-        """End the connection from outside: no step has caused that, and the senders of what is lost do not matter."""
+        """End the connection externally: no step has caused that, and the senders of what is lost do not matter."""
         senders = self._senders()
         super().cut(after, is_reset=is_reset)
         assert self._incoming is not None

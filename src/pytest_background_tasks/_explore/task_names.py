@@ -1,7 +1,8 @@
 """Names of tasks that do not depend on the order of the run: each task is named after the task that started it."""
 
-import asyncio
+import sysconfig
 from functools import lru_cache
+from pathlib import Path
 from types import CodeType
 from typing import Any
 
@@ -80,7 +81,7 @@ class TaskIdentity:
         return is_started_by_it or self._given.endswith(f".{self.function}")
 
 
-_ASYNCIO = asyncio.__file__.removesuffix("__init__.py")
+_ASYNCIO = str(Path(sysconfig.get_path("stdlib"), "asyncio"))
 
 RUNNER_OF_ANYIO = "_run_tests_and_fixtures"
 """The function of the task in which anyio's plugin runs all fixtures and tests of a loop."""

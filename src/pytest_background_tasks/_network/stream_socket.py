@@ -168,7 +168,7 @@ class StreamSocket(ConnectingSocket):
         return ends, len(before) + len(blank) if blank else 0
 
     def cut(self, after: int, *, is_reset: bool) -> None:
-        """End the connection from outside: as by a proxy between the two, or a network that fails.
+        """End the connection externally: as by a proxy between the two, or a network that fails.
 
         Args:
             after: the number of bytes that still arrive here; the rest is lost.
@@ -258,6 +258,9 @@ class StreamSocket(ConnectingSocket):
 
     def _put(self, outgoing: Channel, data: bytes, ancillary: list[Any]) -> int:
         """Let as much of `data` as fits arrive at the other side; return the number of bytes."""
+        if self._is_cut:  # a sender that has not heard of it yet: what it sends is lost
+            ancillary_data.discard(ancillary)
+            return len(data)
         sent = outgoing.put(data, ancillary)
         if sent and not self._peer.is_readable:
             self._peer.update()
