@@ -64,8 +64,12 @@ def test_warnings_of_extra_runs_are_not_reported(suite: Run, outcomes: Outcomes,
     assert outcomes()["test_it"]["runs"] > 1
 
 
-def test_coverage_is_that_of_the_usual_run(suite: Run, outcomes: Outcomes) -> None:
+def test_coverage_is_that_of_the_usual_run(
+    suite: Run, outcomes: Outcomes, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("pytest_cov")
+    # In this process, pytest-cov would keep coverage from saving what this process has measured.
+    monkeypatch.setattr(pytester, "runpytest_inprocess", pytester.runpytest_subprocess)
     result = suite(
         """
         runs = []
