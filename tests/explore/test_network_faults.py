@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import logging
 import ssl
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -332,12 +333,12 @@ def note(failure: Any) -> str:
     [
         ("ask:received!refused", "ask's connection to 127.0.0.1:80 is refused"),
         ("ask:received@1!reset", "ask's connection to 127.0.0.1:80 is reset before it receives data"),
-        ("ask:received@1!reset-2", "ask's connection to 127.0.0.1:80 is reset after it has received 2 bytes"),
+        ("ask:received@1!reset-2", "ask's connection to 127.0.0.1:80 is reset after it has received 2 bytes more"),
         ("ask:received@1!eof", "ask's connection to 127.0.0.1:80 is closed before it receives data"),
-        ("ask:received@1!eof-1", "ask's connection to 127.0.0.1:80 is closed after it has received 1 byte"),
+        ("ask:received@1!eof-1", "ask's connection to 127.0.0.1:80 is closed after it has received 1 byte more"),
         ("ask:received@1!split-1", "ask's connection to 127.0.0.1:80 receives only 1 byte at first"),
         ("ask:sent@1!reset", "ask's connection is reset before its data arrives at 127.0.0.1:80"),
-        ("ask:sent@1!eof-2", "ask's connection is closed after 2 bytes have arrived at 127.0.0.1:80"),
+        ("ask:sent@1!eof-2", "ask's connection is closed after 2 bytes more have arrived at 127.0.0.1:80"),
         ("ask:sent@1!split-2", "ask's data arrives at 127.0.0.1:80 in two parts, 2 bytes first"),
     ],
 )
@@ -425,3 +426,57 @@ def test_runs_with_faults_leave_no_descriptor() -> None:
     explored_faults(exchange, faults=["reset", "eof", "refused", "split"], max_deviations=2, max_schedules=300)
     gc.collect()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_report_names_the_task_that_has_sent_the_data() -> None:
+    """Several tasks may share a connection, which is named after the one that has opened it."""
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(100):
+            writer.write(data + b"!")
+        writer.close()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(echo, HOST, 80):
+            reader, writer = await asyncio.create_task(asyncio.open_connection(HOST, 80), name="opens")
+
+            async def ask() -> None:
+                writer.write(b"ask")
+                assert await reader.readexactly(4) == b"ask!"
+
+            try:
+                await asyncio.create_task(ask())
+            finally:
+                writer.close()
+                await asyncio.sleep(1)
+
+    failure = explored_faults(scenario, faults="split").failure
+    assert "! ask's data arrives at 127.0.0.1:80 in two parts, 1 byte first, on opens's connection" in note(failure)
+
+
+def test_a_failed_handler_of_a_server_is_not_lost_if_the_test_ends_just_then() -> None:
+    """asyncio itself retrieves its exception, in a callback that is still queued."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.readline()
+            writer.write(b"answer\n")
+        finally:
+            writer.close()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(serve, HOST, 80):
+            reader, writer = await asyncio.open_connection(HOST, 80)
+            writer.write(b"ask\n")
+            with suppress(ConnectionError):
+                await reader.readline()
+            writer.close()
+            with suppress(ConnectionError):
+                await writer.wait_closed()
+
+    logging.getLogger("asyncio").addFilter(no_record := lambda _: False)
+    try:
+        exploration = Explorer(faults="reset", max_schedules=150).explore(scenario)
+    finally:
+        logging.getLogger("asyncio").removeFilter(no_record)
+    assert exploration.failure is None, exploration.failure

@@ -1,7 +1,7 @@
 """The failure of a run, and its message.
 
 Private names of CPython used here: ``_log_traceback`` of a task, which is true until its exception is retrieved,
-``_exception`` of a task, and ``_callback`` of a handle.
+``_exception`` of a task, ``_callback`` and ``_args`` of a handle, and ``_ready`` of a loop.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from .._introspect.location import raising_locations
 from .._introspect.suspension import wait_point_of
 from .._introspect.text import plural
 from ..errors import DeadlockError, LeakedTasks, StepLimitExceeded
-from .arrivals import label_of
+from .arrivals import label_of, stepping_task
 from .controlled_loop import ControlledLoop
 from .options import Options
 from .schedule import event_of
@@ -164,10 +164,19 @@ def _lines(loop: ControlledLoop, tasks: Iterable[Any], options: Options) -> str:
     return "".join(lines)
 
 
+def _is_about_to_be_retrieved(loop: ControlledLoop, task: Any) -> bool:
+    """Return True if a task that waits for `task`, or a callback of asyncio's own, would run in the next iteration."""
+    return any(
+        task in (handle._args or ())
+        and (stepping_task(handle._callback) or getattr(handle._callback, "__module__", "").startswith("asyncio."))
+        for handle in loop._ready
+    )
+
+
 def unnoticed_of(loop: ControlledLoop) -> BaseException | None:
     """Return the first exception of a task that was never retrieved, else the first of a callback; None if none."""
     for task in loop.tasks:
-        if task.done() and task._log_traceback:
+        if task.done() and task._log_traceback and not _is_about_to_be_retrieved(loop, task):
             error = task.exception()
             name = _naming(loop)(task)
             site = getattr(task, "_explorer_created_at", None)

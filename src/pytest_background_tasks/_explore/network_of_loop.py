@@ -2,8 +2,8 @@
 
 All methods that concern them are asyncio's own; they work on the selector that is made here when it is first needed.
 
-Private names of CPython used here: ``_selector``, ``_transports`` and ``_unix_server_sockets`` of a loop, ``_sock`` of
-a transport, ``_sockets`` of a server, and ``_app_transport`` and ``_closed`` of those of TLS.
+Private names of CPython used here: ``_selector``, ``_transports`` and ``_unix_server_sockets`` of a loop, ``_sock`` and
+``_closing`` of a transport, ``_sockets`` of a server, and ``_app_transport`` and ``_closed`` of those of TLS.
 """
 
 from collections.abc import Callable, Sequence
@@ -114,6 +114,7 @@ class NetworkOfLoop(UnsupportedCalls):
                 inner: Any = getattr(transport.get_protocol(), "_app_transport", None)
                 if inner is not None:
                     inner._closed = True
+                transport._closing = True  # which a StreamWriter asks
                 if transport._sock is not None:
                     transport._sock.close()
                     transport._sock = None

@@ -122,6 +122,7 @@ class DeviationView:
         path: the lines through which the task is suspended there, outermost first; empty if `site` says it all.
         step: the index of the step that deviates; None if the run ended before.
         network: the event of the network that it delays; None for any other.
+        sender: the name of the task that has sent the data, if another one has opened the connection; else empty.
     """
 
     deviation: Deviation
@@ -132,6 +133,7 @@ class DeviationView:
     path: tuple[SourceLocation, ...]
     step: int | None
     network: NetworkEvent | None = None
+    sender: str = ""
 
     @property
     def is_of_event(self) -> bool:
@@ -221,17 +223,27 @@ def _deviation_view(deviation: Deviation, trace: Trace, tasks: Collection[str]) 
     index = max(indices, key=lambda index: trace.steps[index].delivered != "call", default=None)
     first = trace.steps[indices[0]] if indices else None
     before = _detail_before(name, deviation.step, trace)
+    owner = _task_of(name, trace, tasks)
     site = _site_of(name, first.detail if first else None, before)
     return DeviationView(
         deviation=deviation,
-        task=_task_of(name, trace, tasks),
+        task=owner,
         arrival=first.kind if first else None,
         site=site,
         code="" if site is None else statement(site.file, site.line).text,
         path=_path_of(site, before),
         step=index,
         network=first.detail.network if first and first.detail else None,
+        sender=_sender_of(first.detail, owner, trace, tasks) if first and first.detail else "",
     )
+
+
+def _sender_of(detail: StepDetail, owner: str, trace: Trace, tasks: Collection[str]) -> str:
+    """Return the only task other than `owner` that has sent the data which arrives; empty if there is none."""
+    if detail.network is None or detail.network.kind != "data":
+        return ""
+    senders = {_task_of(trace.steps[index].task, trace, tasks) for index in detail.caused_by}
+    return senders.pop() if len(senders) == 1 and owner not in senders else ""
 
 
 def _detail_before(name: str, number: int, trace: Trace) -> StepDetail | None:

@@ -85,16 +85,16 @@ _CONNECTION_FAULTS = {
         "connection is reset before its data arrives at {at}",
     ),
     "reset after": (
-        "connection to {at} is reset after it has received {size}",
-        "connection is reset after {size} have arrived at {at}",
+        "connection to {at} is reset after it has received {size} more",
+        "connection is reset after {size} more have arrived at {at}",
     ),
     "eof": (
         "connection to {at} is closed before it receives data",
         "connection is closed before its data arrives at {at}",
     ),
     "eof after": (
-        "connection to {at} is closed after it has received {size}",
-        "connection is closed after {size} have arrived at {at}",
+        "connection to {at} is closed after it has received {size} more",
+        "connection is closed after {size} more have arrived at {at}",
     ),
     "split after": (
         "connection to {at} receives only {size} at first",
@@ -220,9 +220,11 @@ def _effect_on_event(view: DeviationView) -> tuple[str, str]:
         return f"the result of a thread that {owner} has started arrives between two steps", _BETWEEN
     if isinstance(deviation, NetworkFault):
         words = _fault(deviation, view.network, is_sent=kind == "sent")
-        return f"{owner}'s {words}", f"its {words}"
-    if kind in NETWORK_EVENTS:
+    elif kind in NETWORK_EVENTS:
         words = _arrives(view.network, NETWORK_EVENTS[kind], f" {_when(deviation)}")
+    if kind in NETWORK_EVENTS:
+        if view.sender and kind == "sent" and not words.startswith("connection"):
+            return f"{view.sender}'s {words}, on {owner}'s connection", f"{view.sender}'s {words}"
         return f"{owner}'s {words}", f"its {words}"
     effect, words = _LATE_EVENTS[kind]
     return effect.format(owner), words
