@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import socket
 import ssl
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -480,3 +481,45 @@ def test_a_failed_handler_of_a_server_is_not_lost_if_the_test_ends_just_then() -
     finally:
         logging.getLogger("asyncio").removeFilter(no_record)
     assert exploration.failure is None, exploration.failure
+
+
+def test_an_exception_that_asyncio_logs_itself_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:
+    """A handler of a server that fails closes its connection; the client sees that, and so can a test."""
+    got = []
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+        raise ValueError
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(serve, HOST, 80):
+            reader, writer = await asyncio.open_connection(HOST, 80)
+            got.append(await reader.read())
+            writer.close()
+
+    assert explored_faults(scenario).failure is None
+    assert set(got) == {b""}
+    assert "client_connected_cb" in caplog.text
+
+
+def test_a_socket_without_a_connection_has_no_fault() -> None:
+    """Such a socket is ready to be read, so that reading tells its error."""
+    alone: Any = None
+
+    async def scenario() -> None:
+        nonlocal alone
+        loop, called = asyncio.get_running_loop(), list[int]()
+        with socket.socket() as alone:
+            alone.setblocking(False)
+            loop.add_reader(alone, read, called)
+            await asyncio.sleep(0.1)
+        assert called
+
+    def read(called: list[int]) -> None:
+        called.append(1)
+        asyncio.get_running_loop().remove_reader(alone)
+
+    exploration = explored_faults(scenario, faults=["reset", "eof", "split"])
+    assert exploration.failure is None, exploration.failure
+    with pytest.raises(ReplayError, match="main:descriptor!reset cannot be replayed"):
+        Explorer(replay="main:descriptor!reset").explore(scenario)

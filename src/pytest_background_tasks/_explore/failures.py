@@ -8,6 +8,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from traceback import format_exception_only
+from types import FunctionType, MethodType
 from typing import Any
 
 from .._asyncio.forced_end import circle_from
@@ -166,10 +167,11 @@ def _lines(loop: ControlledLoop, tasks: Iterable[Any], options: Options) -> str:
 
 def _is_about_to_be_retrieved(loop: ControlledLoop, task: Any) -> bool:
     """Return True if a task that waits for `task`, or a callback of asyncio's own, would run in the next iteration."""
+    callbacks = [handle._callback for handle in loop._ready if any(argument is task for argument in handle._args or ())]
     return any(
-        task in (handle._args or ())
-        and (stepping_task(handle._callback) or getattr(handle._callback, "__module__", "").startswith("asyncio."))
-        for handle in loop._ready
+        stepping_task(callback) is not None
+        or (isinstance(callback, FunctionType | MethodType) and callback.__module__.startswith("asyncio."))
+        for callback in callbacks
     )
 
 

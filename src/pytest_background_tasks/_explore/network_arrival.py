@@ -89,7 +89,7 @@ class NetworkArrival(Arrival):
     def possible_faults(self) -> PossibleFaults | None:
         """Return the faults that could take place instead; None if none could."""
         source = self._source
-        if not isinstance(source, StreamSocket):
+        if not isinstance(source, StreamSocket) or not source.is_connected:
             return None
         event = self.event()
         return PossibleFaults(event.kind, *(source.parts_of_input() if event.kind == "data" else ()))

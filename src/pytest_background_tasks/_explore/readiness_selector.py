@@ -135,6 +135,8 @@ class ReadinessSelector(BaseSelector, Mapping[Any, SelectorKey]):
             if self._poll is None:
                 self._poll = select.poll()
             self._poll.register(descriptor, _poll_events(events))
+        elif not source.name and not source.is_listening:
+            source.name = self._name("descriptor")
         self.watched[descriptor] = WatchedFile(self, descriptor, source)
         key = self._keys[descriptor] = SelectorKey(fileobj, descriptor, events, data)
         if descriptor not in self._others:
