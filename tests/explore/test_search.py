@@ -23,30 +23,56 @@ from pytest_background_tasks._introspect.project_code import ProjectCode
 PROJECT_CODE = ProjectCode(Path(__file__).parent)
 
 Job = list[str]
-jobs = st.lists(st.sampled_from(["yield", "yield", "sleep 0", "sleep 1", "lock", "set", "wait"]), max_size=2)
+jobs = st.lists(
+    st.sampled_from(["yield", "yield", "sleep 0", "sleep 1", "lock", "set", "wait", "timer 1", "soon", "stop"]),
+    max_size=2,
+)
+
+
+class Shared:
+    """The things that the jobs of a program have in common."""
+
+    def __init__(self) -> None:
+        self.lock, self.event = asyncio.Lock(), asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self.handles: list[asyncio.Handle] = []
+
+    async def do(self, op: str) -> None:
+        if op == "yield":
+            await asyncio.sleep(0)
+        elif op == "lock":
+            async with self.lock:
+                await asyncio.sleep(0)
+        elif op == "wait":
+            await self.event.wait()
+        elif op.startswith("sleep"):
+            await asyncio.sleep(int(op[-1]))
+        else:
+            self.do_at_once(op)
+
+    def do_at_once(self, op: str) -> None:
+        if op == "set":
+            self.event.set()
+        elif op == "timer 1":
+            self.handles.append(self.loop.call_later(1, self.event.set))
+        elif op == "soon":
+            self.handles.append(self.loop.call_soon(self.event.set))
+        elif op == "stop":
+            for handle in self.handles:
+                handle.cancel()
 
 
 def scenario_of(programs: list[Job]) -> Scenario:
     async def scenario() -> None:
-        lock, event = asyncio.Lock(), asyncio.Event()
+        shared = Shared()
 
         async def job(program: Job) -> None:
             for op in program:
-                if op == "yield":
-                    await asyncio.sleep(0)
-                elif op == "lock":
-                    async with lock:
-                        await asyncio.sleep(0)
-                elif op == "set":
-                    event.set()
-                elif op == "wait":
-                    await event.wait()
-                else:
-                    await asyncio.sleep(int(op[-1]))
+                await shared.do(op)
 
         tasks = [asyncio.ensure_future(job(program)) for program in programs]
         await asyncio.sleep(3)
-        event.set()
+        shared.event.set()
         await asyncio.gather(*tasks)
 
     return scenario

@@ -494,7 +494,7 @@ CLASSICS = {
     "resources of a request": Classic(resources_of_a_request, "log@1+3", 3),
     "two auditors": Classic(two_auditors, "audit@2+3", 4),
     "lost token": Classic(lost_token, "client#2@1!cancel+0", 2, DeadlockError, (("faults", "cancel:client"),)),
-    "passed over": Classic(passed_over, "use#2@0+3, use#3@1!cancel+0.0", 170, DeadlockError, (("faults", "cancel"),)),
+    "passed over": Classic(passed_over, "use#1@0+3, use#3@1!cancel+0.0", 102, DeadlockError, (("faults", "cancel"),)),
     "dirty connection": Classic(dirty_connection, "ask@1!cancel", 2, AssertionError, (("faults", "cancel"),)),
 }
 

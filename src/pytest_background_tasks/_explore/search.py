@@ -47,7 +47,7 @@ class Search:
         self._parents: list[tuple[Schedule, Trace]] = []
         self._grown: list[tuple[Schedule, Trace]] = []
         # Hashes, because 100,000 traces need too much memory.
-        self._seen: set[tuple[int, frozenset[Deviation]]] = set()
+        self._seen: dict[tuple[int, frozenset[Deviation]], int] = {}
         self._walks_left = options.random_walks
         self.first: Trace | None = None
         self._last: Trace | None = None
@@ -90,11 +90,15 @@ class Search:
         self.first, self._last = self.first or trace, trace
         faults = frozenset([each for each in schedule if type(each) is not Delay])
         facts = (hash(trace.signature), faults)
-        if facts in self._seen:
-            if trace.answers and not self.is_walking:  # one handle further it may still change the order
+        lateness = sum([row[5] for row in trace.rows])
+        if (before := self._seen.get(facts)) is not None:
+            if not self.is_walking and lateness < before:  # its steps may still come to lie between those of the first
+                self._seen[facts] = lateness
+                self._propose(delay_longer(schedule, trace), self._pool)
+            elif trace.answers and not self.is_walking:  # one handle further it may still change the order
                 self._propose(delay_longer(schedule, trace, only_in_queue=True), self._pool)
             return
-        self._seen.add(facts)
+        self._seen[facts] = lateness
         self.distinct += 1
         if self.is_walking:
             return
