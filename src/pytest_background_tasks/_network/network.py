@@ -80,8 +80,8 @@ class InProcessNetwork:
         stream_type, datagram_type: the classes of its sockets.
     """
 
-    stream_type: type[StreamSocket] = StreamSocket
-    datagram_type: type[DatagramSocket] = DatagramSocket
+    stream_type: type[Any] = StreamSocket
+    datagram_type: type[Any] = DatagramSocket
 
     def __init__(self, host: Host, *, are_descriptors_watched: bool = True) -> None:
         self._host = host
@@ -114,10 +114,10 @@ class InProcessNetwork:
         """Return a new socket."""
         _check_kind(family, type, proto)
         plain = type & ~_FLAGS_OF_TYPE
-        if plain == socket.SOCK_STREAM:
-            return self.stream_type(self, family, plain, proto)
-        each = self.datagram_type(self, family, plain, proto)
-        each.name = self._host.name("datagrams")
+        kind = self.stream_type if plain == socket.SOCK_STREAM else self.datagram_type
+        each: AddressedSocket = kind(self, family, plain, proto)
+        if plain != socket.SOCK_STREAM:
+            each.name = self._host.name("datagrams")
         return each
 
     def give(self, each: InProcessSocket) -> int:
