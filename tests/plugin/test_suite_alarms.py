@@ -332,6 +332,7 @@ def test_anyio_pauses_raise_no_alarm(suite: Run, outcomes: Outcomes) -> None:
             async with anyio.create_task_group() as group:
                 group.start_soon(work, done)
                 group.start_soon(work, done)
+                await checkpoint()  # on a busy machine, they might otherwise begin to sleep much later
                 await anyio.sleep(0.01)
                 for _ in range(4):
                     await pause()
