@@ -455,6 +455,28 @@ def test_report_names_the_task_that_has_sent_the_data() -> None:
     assert "! ask's data arrives at 127.0.0.1:80 in two parts, 1 byte first, on opens's connection" in note(failure)
 
 
+def test_report_shows_the_task_that_a_fault_wakes() -> None:
+    """The lines of the handler that takes a part of the data for all of it explain the failure."""
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        name = await reader.read(100)
+        writer.write(b"Hello " + name)
+        writer.close()
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(greet, HOST, 80):
+            reader, writer = await asyncio.open_connection(HOST, 80)
+            writer.write(b"Ada")
+            answer = await reader.read()
+            writer.close()
+            await asyncio.sleep(1)
+        assert answer == b"Hello Ada"
+
+    failure = explored_faults(scenario, faults="split").failure
+    assert str(failure.schedule) == "main:sent@1!split-1"
+    assert "… name = await reader.read(100)" in note(failure)
+
+
 def test_a_failed_handler_of_a_server_is_not_lost_if_the_test_ends_just_then() -> None:
     """asyncio itself retrieves its exception, in a callback that is still queued."""
 

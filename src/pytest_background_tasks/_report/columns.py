@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from .._explore.schedule import NetworkFault
 from .._explore.trace import SETUP
 from .model import FailureView, RunView, StepView
 
@@ -20,15 +21,18 @@ def columns_of(view: FailureView, at_most: int) -> list[str]:
     """Return the tasks that get a column, in the order in which they start by default.
 
     Tasks are preferred in this order: those that deviate, those that run where the orders diverge, those that woke the
-    deviating ones, those that fail or are suspended at the end, those that run while another is delayed, and those that
-    later run the same code as a deviating one. If that leaves one task only, others that run later join it. A task gets
-    no column if it runs no code of the project, or only starts others and waits for them.
+    deviating ones, those that a fault at a connection wakes, those that fail or are suspended at the end, those that
+    run while another is delayed, and those that later run the same code as a deviating one. If that leaves one task
+    only, others that run later join it. A task gets no column if it runs no code of the project, or only starts others
+    and waits for them.
     """
     run = truncated_at_end(view.failing)
     start = run.begin if view.divergence is None else view.divergence
     last_deviation = max((each.step for each in run.deviations if each.step is not None), default=start)
     deviating = {each.task for each in run.deviations}
     diverging = {task for each in (view.baseline, run) if each for task in _first_task(each, view.divergence)}
+    faults = {each.step for each in run.deviations if isinstance(each.deviation, NetworkFault)} - {None}
+    woken = {step.task for step in run.steps if step.woken_by in faults}
     wakers = {index for each in run.deviations if (index := _waker(run, each.step)) is not None}
     meanwhile, later = _running(run, start, last_deviation + 1), _running(run, start, len(run.steps))
     code = {task: _code(run, task) for task in run.tasks}
@@ -45,6 +49,7 @@ def columns_of(view: FailureView, at_most: int) -> list[str]:
             task in deviating,
             task in diverging,
             any(run.steps[index].task == task for index in wakers),
+            task in woken,
             outcome is None or (outcome.kind == "raised" and task != run.test),  # the test is known to fail
             task in meanwhile,
             task in later and bool(code[task] & shared),
