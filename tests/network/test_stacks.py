@@ -30,6 +30,9 @@ def _programs() -> Iterator[Any]:
         yield pytest.param(program, value, id=program.__name__)
 
 
+RUNS, SCHEDULES = (100, 40) if sys.version_info < (3, 12) else (15, 12)
+"""One version with many runs is enough: they take a minute."""
+
 with_each_program = pytest.mark.parametrize(("program", "value"), list(_programs()))
 
 
@@ -56,7 +59,7 @@ def test_program_is_explored(program: Any, value: Any) -> None:
     async def scenario() -> None:
         assert await program() == value
 
-    exploration = Explorer(arrivals="network", max_schedules=30, max_deviations=1).explore(scenario)
+    exploration = Explorer(arrivals="network", max_schedules=SCHEDULES, max_deviations=1).explore(scenario)
     assert exploration.failure is None, exploration.failure
     assert exploration.distinct > 1
 
@@ -69,13 +72,9 @@ def test_program_reads_what_arrives_in_parts(program: Any, value: Any) -> None:
         assert await program() == value
 
     options: Any = {"arrivals": "network", "faults": "split", "max_deviations": 1}
-    exploration = Explorer(**options, max_schedules=60).explore(scenario)
+    exploration = Explorer(**options, max_schedules=SCHEDULES).explore(scenario)
     assert exploration.failure is None, exploration.failure
     assert exploration.injected == ("split reads",)
-
-
-RUNS = 100 if sys.version_info < (3, 12) else 20
-"""One version with many runs is enough: they take half a minute."""
 
 
 @with_each_program
