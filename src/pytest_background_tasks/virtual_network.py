@@ -75,6 +75,10 @@ class _OpenHost:
         """Return False: each connection to a socket that listens is established."""
         return False
 
+    def may_leave(self) -> bool:
+        """Return True: other addresses are real."""
+        return True
+
     def refuse(self, problem: UncontrolledOperation) -> NoReturn:
         """Let the operation reach the real network."""
         raise LeavesNetwork from problem

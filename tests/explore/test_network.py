@@ -257,6 +257,19 @@ def test_real_server_is_refused_with_its_address(real_server: socket.socket) -> 
         real_server.accept()
 
 
+def test_a_port_of_the_test_stays_its_own_after_it_was_closed(real_server: socket.socket) -> None:
+    """Another process may listen at the same number; the test does not mean that one."""
+    port = real_server.getsockname()[1]
+
+    async def scenario() -> None:
+        async with await asyncio.start_server(lambda _, writer: writer.close(), HOST, port):
+            pass
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection(HOST, port)
+
+    assert explored(scenario).failure is None
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
 def test_other_machine_is_refused_with_its_address(host: str) -> None:
     async def scenario() -> None:

@@ -35,6 +35,9 @@ class FreeHost:
     def owns_thread(self) -> bool:
         return True
 
+    def may_leave(self) -> bool:
+        return False
+
     def refuse(self, problem: Any) -> Any:
         return problem
 

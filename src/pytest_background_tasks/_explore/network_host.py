@@ -44,6 +44,10 @@ class NetworkHost:
             threading.current_thread()
         )
 
+    def may_leave(self) -> bool:
+        """Return False: what is outside cannot be controlled."""
+        return False
+
     def refuse(self, problem: UncontrolledOperation) -> UncontrolledOperation:
         """Take note that the program wants to leave the network: this run cannot be controlled."""
         self._run.refusal = self._run.refusal or problem

@@ -53,6 +53,9 @@ class Host(Protocol):
     def owns_thread(self) -> bool:
         """Return True if the current thread belongs to the program, so that its sockets are of this network."""
 
+    def may_leave(self) -> bool:
+        """Return True if the program may talk to addresses outside this network."""
+
     def refuse(self, problem: UncontrolledOperation) -> UncontrolledOperation:
         """Take note that the program wants to leave this network."""
 
@@ -88,10 +91,10 @@ class InProcessNetwork:
         self.are_descriptors_watched: bool = are_descriptors_watched
         self.lock: Any = RLock()
         self._inodes: dict[int, InProcessSocket] = {}
-        self._bound: dict[tuple[int, int], list[Any]] = {}  # by type and port
+        self._bound: dict[tuple[int, int], list[Any]] = {}  # by type and port; empty where one was bound before
         self._paths = UnixPaths()
         self._adopted: dict[int, int] = {}
-        # By type and port; a real socket that does not listen may still be bound there.
+        # By type and port; a real socket may still be bound there.
         self._adopted_places: set[tuple[int, int]] = set()
         self._next_port = _FIRST_EPHEMERAL
         self.refused: list[str] = []
@@ -254,12 +257,9 @@ class InProcessNetwork:
         """Free the address of a socket."""
         if is_internet(each.family):
             if each.address is not None:
-                place = each.type, each.address.port
-                bound = self._bound.get(place, [])
+                bound = self._bound.get((each.type, each.address.port), [])
                 if each in bound:
                     bound.remove(each)
-                    if not bound and place not in self._adopted_places:
-                        del self._bound[place]
             return
         self._paths.unbind(each)
 
@@ -322,10 +322,16 @@ class InProcessNetwork:
         place = shown(where)
         if not is_of_this_machine(where.host):
             raise self.refuse(outside(place))
-        if (each.type, where.port) not in self._bound and is_port_taken(where, each.type):
+        if not self._is_of_test((each.type, where.port)) and is_port_taken(where, each.type):
             raise self.refuse(real_server(place))
         if each.type == socket.SOCK_STREAM:
             self.refused.append(place)
+
+    def _is_of_test(self, port: tuple[int, int]) -> bool:
+        """Return True if a socket of this network is bound to `port`, or was, if the program may not leave it."""
+        if port in self._adopted_places or self._bound.get(port):
+            return True
+        return port in self._bound and not self._host.may_leave()
 
     def _at_path(self, each: Any, path: Any) -> Any:
         try:
