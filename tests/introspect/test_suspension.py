@@ -125,12 +125,20 @@ async def wait_inside_timeout():
 
 
 async def await_shielded_task():
-    await asyncio.shield(forever())
+    task = asyncio.ensure_future(forever())
+    try:
+        await asyncio.shield(task)
+    finally:
+        task.cancel()  # nobody else would, and it may be garbage-collected before the loop does
 
 
 async def iterate_as_completed():
-    for each in asyncio.as_completed([forever()]):
-        await each
+    task = asyncio.ensure_future(forever())
+    try:
+        for each in asyncio.as_completed([task]):
+            await each
+    finally:
+        task.cancel()
 
 
 async def exit_group():
