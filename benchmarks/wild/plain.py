@@ -130,7 +130,7 @@ async def uvicorn_stop():
     await asyncio.sleep(0.5)  # its close frame has arrived; the server cannot send the rest
     server.should_exit = True
     await asyncio.wait([serving], timeout=2)
-    print(f"uvicorn: the server ends with {serving.exception()!r}; the application was told {events}")
+    print(f"uvicorn: the server ends with {serving.exception()!r}; the application has got {events}")
     client.transport.abort()
     await closing
 
@@ -161,7 +161,7 @@ async def uvicorn_close_code():
     answer = await reader.readexactly(4)
     server.should_exit = True
     await serving
-    print(f"uvicorn: the client has closed with 1000, the server answered {answer}; the application was told {events}")
+    print(f"uvicorn: the client has closed with 1000, the server answered {answer}; the application has got {events}")
     writer.close()
 
 

@@ -190,7 +190,7 @@ async def test_uvicorn_a_server_stops_without_an_error():
     await serving
 
 
-# uvicorn: an application gets the code with which its client has closed.
+# uvicorn: an application gets the close code of its client.
 
 
 @explore

@@ -184,6 +184,7 @@ class _Session:
         # The current number of deviations is not finished.
         deviations = search.deviations if search.is_bounded else max(search.deviations - 1, 0)
         seconds = real_clock.monotonic() - self._began
+        circumstances = self._circumstances
         return Exploration(
             verdict,
             self._runs,
@@ -193,8 +194,8 @@ class _Session:
             seconds,
             self._seed,
             failure,
-            tuple(each.included for each in injected(self._options, self._circumstances)),
-            tuple(each.name for each in not_varied(self._options, self._circumstances)),
+            tuple(each.included for each in injected(self._options, circumstances)),
+            tuple(each.name for each in not_varied(self._options, circumstances)),
             tuple(self._passing),
             tuple(self._accepted),
             self._options.depends_on_random,

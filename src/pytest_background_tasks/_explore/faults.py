@@ -10,11 +10,11 @@ from typing import Any, TypeAlias
 
 from ..errors import ReplayError
 from .schedule import NETWORK_FAULTS, RESERVED
+from .several import several
 
 Fault: TypeAlias = str | type[BaseException] | BaseException
 
 _CANCEL = "cancel:"
-_NAMES = ("cancel", "slow", *NETWORK_FAULTS)
 _EXAMPLES = "'cancel', 'cancel:client*', 'slow', 'reset', 'refused', 'eof', 'split', or an exception: ConnectionError"
 
 
@@ -45,7 +45,7 @@ class Faults:
         """
         if isinstance(faults, Faults):
             return faults
-        given = tuple(faults) if isinstance(faults, (list, tuple, set, frozenset)) else (faults,)
+        given = several(faults)
         names = {each for each in given if isinstance(each, str)}
         errors = [each for each in map(_error_or_name, given) if each is not None]
         return cls(
@@ -103,7 +103,7 @@ def _error_or_name(fault: Any) -> type[BaseException] | BaseException | None:
         TypeError, ValueError: it is neither.
     """
     if isinstance(fault, str):
-        return None if fault in _NAMES or fault.removeprefix(_CANCEL) not in ("", fault) else _built_in(fault)
+        return None if fault in RESERVED or fault.removeprefix(_CANCEL) not in ("", fault) else _built_in(fault)
     is_class = isinstance(fault, type) and issubclass(fault, BaseException)
     if not is_class and not isinstance(fault, BaseException):
         raise TypeError(f"faults={fault!r} is neither the name of a fault nor an exception; write {_EXAMPLES}")
@@ -120,7 +120,7 @@ def _built_in(name: str) -> type[BaseException]:
     error = getattr(builtins, name, None)
     if isinstance(error, type) and issubclass(error, BaseException) and _can_be_made(error):
         return error
-    near = "".join(f"; did you mean {each!r}?" for each in get_close_matches(name, _NAMES, 1))
+    near = "".join(f"; did you mean {each!r}?" for each in get_close_matches(name, RESERVED, 1))
     raise ValueError(f"faults={name!r}: unknown fault{near}; write {_EXAMPLES}")
 
 

@@ -48,6 +48,12 @@ def _arrival(kind: str, name: str, text: str) -> Constant:
     return Constant(name, text, f"arrivals={kind!r}", lambda options: kind not in options.arrivals)
 
 
+def _fault(
+    name: str, text: str, varied_by: str, included: str, is_asked: Callable[[Options], bool], needs: str = ""
+) -> Constant:
+    return Constant(name, text, varied_by, lambda options: not is_asked(options), included, is_asked, needs)
+
+
 def _of_network(fault: str, name: str, text: str) -> Constant:
     return Constant(
         name,
@@ -87,20 +93,18 @@ CONSTANTS: tuple[Constant, ...] = (
         "slow results",
         lambda options: options.faults.is_slow,
     ),
-    Constant(
+    _fault(
         "cancellations",
         "external cancellations",
         "faults='cancel'",
-        lambda options: not options.faults.cancels,
         "one cancellation per run",
         lambda options: options.faults.cancels,
         "may_cancel",
     ),
-    Constant(
+    _fault(
         "errors",
         "failures of what a task waits for",
         "faults=ConnectionError",
-        lambda options: not options.faults.errors,
         "injected errors",
         lambda options: bool(options.faults.errors),
     ),

@@ -12,6 +12,7 @@ from .faults import NO_FAULTS, Fault, Faults
 from .helper_thread import LIMIT
 from .name_patterns import NamePatterns
 from .schedule import Schedule
+from .several import several
 from .trace import ANSWERS, KINDS
 
 Propagated: TypeAlias = type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool]
@@ -220,11 +221,6 @@ def _schedules(name: str, schedules: Any) -> tuple[Schedule, ...]:
     if not isinstance(schedules, (list, tuple)):
         raise TypeError(f"{name}={schedules!r} is not a list of schedules; write e.g. {name}=['client@1+1']")
     return tuple(_schedule(each) for each in schedules)
-
-
-def several(value: Any) -> tuple[Any, ...]:
-    """Return one value or a collection of values as a tuple."""
-    return tuple(value) if isinstance(value, (list, tuple, set, frozenset)) else (value,)
 
 
 def _schedule(schedule: object) -> Schedule:

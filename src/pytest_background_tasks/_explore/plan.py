@@ -174,7 +174,7 @@ class Plan:
             places[id(answer)] = place
         return staying
 
-    def intercepts(self, handle: asyncio.Handle, entry: int, behind_least: int | None = None) -> bool:
+    def intercepts(self, handle: Any, entry: int, behind_least: int | None = None) -> bool:
         """Return True if `handle`, which would enter at `entry`, is delayed or slow; it enters elsewhere then.
 
         `behind_least`: for the result of a thread, the number of handles it comes behind if it enters at once.
@@ -185,7 +185,7 @@ class Plan:
         self._keys.discard(key)
         if key in self._raise:
             self._fail(handle, self._make_error(self._raise.pop(key).error))
-        if (fault := self._network.get(key)) is not None and handle.inject(fault):  # type: ignore[attr-defined]
+        if (fault := self._network.get(key)) is not None and handle.inject(fault):
             del self._network[key]
         slow = self._slow.pop(key, None)
         if slow is not None:

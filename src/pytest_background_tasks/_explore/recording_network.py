@@ -7,6 +7,7 @@ import asyncio
 from collections import deque
 from typing import Any, TypeAlias
 
+from .._network.addressed_socket import AddressedSocket
 from .._network.channel import Channel
 from .._network.datagram_socket import DatagramSocket
 from .._network.network import InProcessNetwork
@@ -18,13 +19,33 @@ Causes: TypeAlias = tuple[tuple[Any, int], ...]
 """Steps, each as its loop and its index in the trace of that loop. Empty if no step of a recording loop is running."""
 
 
-class RecordingStreamSocket(StreamSocket):
+class _RecordingSocket(AddressedSocket):
+    """A socket that records the steps that have made room, or have ended it or caused an error."""
+
+    _ended_by: Causes = ()
+    _made_room: Causes = ()
+    _ends: tuple[bool, ...] | None = None  # see `_ways_to_end`; None before the first update
+
+    def _ways_to_end(self) -> tuple[bool, ...]:
+        """Return True for each way in which the socket has ended."""
+        return bool(self.failure), self._has_shut_read
+
+    def update(self) -> None:
+        """Find out if the socket is ready; record the running step if it has made room, or has ended it."""
+        was_writable = self.is_writable
+        super().update()
+        if self.is_writable > was_writable:
+            self._made_room = self.network.here
+        ends = self._ways_to_end()
+        if any(now > before for now, before in zip(ends, self._ends or (False,) * len(ends), strict=True)):
+            self._ended_by = self.network.here
+        self._ends = ends
+
+
+class RecordingStreamSocket(_RecordingSocket, StreamSocket):
     """A stream socket that records the steps that have caused its events."""
 
     _begun_by: Causes = ()  # the step that asked for the connection, or let it come about
-    _ended_by: Causes = ()
-    _made_room: Causes = ()
-    _ends: tuple[bool, ...] = (False,) * 4  # True for each way in which the connection has ended
 
     def __init__(self, network: Any, family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
         self._sends: deque[tuple[int, Causes]] = deque()  # the numbers of bytes that this socket has got
@@ -45,17 +66,9 @@ class RecordingStreamSocket(StreamSocket):
             excess -= self._sends.popleft()[0]
         return tuple(dict.fromkeys(cause for _, causes in self._sends for cause in causes))
 
-    def update(self) -> None:
-        """Find out if the socket is ready; record the running step if it has made room, or has ended the connection."""
-        was_writable = self.is_writable
-        super().update()
-        if self.is_writable > was_writable:
-            self._made_room = self.network.here
+    def _ways_to_end(self) -> tuple[bool, ...]:
         is_finished = self._incoming is not None and self._incoming.is_finished
-        ends = is_finished, bool(self.failure), self._is_reset, self._has_shut_read
-        if any(now > before for now, before in zip(ends, self._ends, strict=True)):
-            self._ended_by = self.network.here
-        self._ends = ends
+        return is_finished, self._is_reset, *super()._ways_to_end()
 
     def connect(self, sock: Any, address: Any) -> None:
         """Connect to the address of a listening socket, and record the running step."""
@@ -84,17 +97,13 @@ class RecordingStreamSocket(StreamSocket):
     def _put(self, outgoing: Channel, data: bytes, ancillary: list[Any]) -> int:
         """Let data arrive at the other side, and record the running step there."""
         sent = super()._put(outgoing, data, ancillary)
-        if sent:
+        if sent and not self._is_cut:
             self._peer._sends.append((sent, self.network.here))
         return sent
 
 
-class RecordingDatagramSocket(DatagramSocket):
+class RecordingDatagramSocket(_RecordingSocket, DatagramSocket):
     """A datagram socket that records the steps that have caused its events."""
-
-    _ended_by: Causes = ()
-    _made_room: Causes = ()
-    _ends: tuple[bool, ...] = (False,) * 2
 
     def __init__(self, network: Any, family: int, type: int, proto: int) -> None:  # noqa: A002  # like socket.socket
         self._senders: deque[Causes] = deque()  # those of the last datagrams, at least of all that were not read
@@ -107,17 +116,6 @@ class RecordingDatagramSocket(DatagramSocket):
         while len(self._senders) > len(self._queue):
             self._senders.popleft()
         return self._senders[0]
-
-    def update(self) -> None:
-        """Find out if the socket is ready; record the running step if it has made room, or has caused an error."""
-        was_writable = self.is_writable
-        super().update()
-        if self.is_writable > was_writable:
-            self._made_room = self.network.here
-        ends = bool(self.failure), self._has_shut_read
-        if any(now > before for now, before in zip(ends, self._ends, strict=True)):
-            self._ended_by = self.network.here
-        self._ends = ends
 
     def put(self, data: bytes, source: Any, ancillary: list[Any]) -> None:
         """Keep a datagram for the program to receive, if there is room, and record the running step."""

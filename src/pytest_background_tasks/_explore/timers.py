@@ -44,7 +44,7 @@ class TimersOfLoop(UnsupportedCalls):
     _pauses: Pauses | None = None  # in a suite, from the beginning of the test on
     _iteration: int
     _rows: list[tuple[Any, ...]]
-    _withdrawn: list[Withdrawn] = []  # noqa: RUF012  # as for the next one
+    _withdrawn: list[Withdrawn] = []  # noqa: RUF012  # most runs have none; a loop must have few attributes
     _overtakable: dict[tuple[str, int], bool] = {}  # noqa: RUF012  # most runs have none; a loop must have few attributes
 
     def time(self) -> float:

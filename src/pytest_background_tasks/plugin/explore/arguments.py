@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..._explore.options import Arguments, Options, check_names, several
+from ..._explore.options import Arguments, Options, check_names
+from ..._explore.several import several
 
 
 class ExploreArguments(Arguments, total=False):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ..._explore.options import several
+from ..._explore.several import several
 from .marks import arguments_of
 from .other_loops import replaced
 from .settings import options_of
